@@ -1,0 +1,30 @@
+"""microtensor: a small tensor library with automatic differentiation, in PyTorch's words.
+
+    import microtensor as mt
+
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    (x**2).sum().backward()
+    x.grad                       # tensor([2., 4.])
+"""
+
+from . import autograd, backends, cuda, ops, random
+from .autograd import (
+    enable_grad, grad, inference_mode, is_grad_enabled, no_grad, op, set_grad_enabled, xp,
+)  # fmt: skip
+from .backends.device import device, get_default_device, set_default_device
+from .backends.dtypes import (
+    DTYPES, dtype, get_default_dtype, promote_types, set_default_dtype,
+)  # fmt: skip
+from .creation import *  # noqa: F403
+from .ops import *  # noqa: F403
+from .random import *  # noqa: F403
+from .tensor import ALIASES, Size, Tensor, set_printoptions
+
+bool, uint8, int8, int16, int32, int64 = (
+    DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
+)
+float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
+short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
+globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
+
+__version__ = "0.1.0"

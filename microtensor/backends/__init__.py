@@ -1,0 +1,56 @@
+"""Where arrays live and hot loops run.
+
+`backend_of(array)` finds the backend of an array by its type, `backend_for("cuda")` that of a
+device by its name. Nothing outside this folder knows which array library is at work.
+"""
+
+from .base import Backend
+from .device import device
+from .dtypes import dtype
+from .numpy import NumPyBackend
+
+_by_array = {}
+_by_device = {}
+
+
+def register(backend, device_type, *array_types):
+    """Make `backend` answer for a device name and for its types of arrays."""
+    for array_type in array_types:
+        _by_array[array_type] = backend
+    if device_type:
+        _by_device[device_type] = backend
+
+
+def backend_of(array):
+    """The backend that owns `array`."""
+    try:
+        return _by_array[type(array)]
+    except KeyError:
+        for base in type(array).__mro__[1:]:
+            if base in _by_array:
+                return _by_array.setdefault(type(array), _by_array[base])
+    raise TypeError(f"no backend owns arrays of type {type(array).__name__}")
+
+
+def backend_for(where):
+    """The backend of a device, given as a name or as an `mt.device`."""
+    where = device(where)
+    if where.type not in _by_device:
+        if where.type != "cuda":
+            known = ", ".join(sorted({*_by_device, "cuda"}))
+            raise RuntimeError(f"unknown device {where.type!r}; there are {known}")
+        from .cupy import open_cuda  # imported where a GPU is first asked for
+
+        backend, array_type = open_cuda()
+        register(backend, "cuda", array_type)
+    return _by_device[where.type]
+
+
+def xp(array):
+    """The array namespace (NumPy, CuPy, microtensor itself …) that `array` belongs to."""
+    return backend_of(array).xp
+
+
+register(NumPyBackend(), "cpu", *NumPyBackend.array_types)
+
+__all__ = ["Backend", "NumPyBackend", "backend_for", "backend_of", "device", "dtype", "register", "xp"]

@@ -1,0 +1,380 @@
+"""The readable definition of every kernel, in portable array-API code.
+
+A backend owns one kind of array. `xp` is its array namespace; the methods below are written with
+`xp` and operators alone, so they run on any array library and, because Tensors have a backend
+too, on Tensors: that is how a fused kernel gets derivatives of every order. A faster device
+overrides a method; nothing else knows.
+
+A kernel `f` with a hand-derived gradient comes with `f_backward`, which takes the gradient of the
+result and what the forward pass kept.
+"""
+
+import math
+
+import numpy as np
+
+from .dtypes import DTYPES, dtype_of
+
+
+class Backend:
+    """Every kernel, in portable array-API code."""
+
+    def __init__(self, xp=None):
+        if xp is not None:
+            self.xp = xp
+        natives = {name: getattr(self.xp, name) for name in DTYPES if hasattr(self.xp, name)}
+        self._native = {DTYPES[name]: self._as_key(native) for name, native in natives.items()}
+        self._ours = {native: ours for ours, native in self._native.items()}
+
+    # ---- arrays --------------------------------------------------------------------------------
+
+    @staticmethod
+    def _as_key(native):
+        return native
+
+    def native(self, dtype):
+        """The array library's own object for an `mt.dtype`."""
+        try:
+            return self._native[dtype]
+        except KeyError:
+            raise TypeError(f"{self.xp.__name__} has no {dtype}") from None
+
+    def dtype(self, array):
+        """The `mt.dtype` of an array."""
+        try:
+            return self._ours[array.dtype]
+        except KeyError:
+            return dtype_of(str(array.dtype))
+
+    def device(self, array):
+        """The name of the device that holds an array."""
+        raise NotImplementedError
+
+    def asarray(self, data, dtype=None, copy=None):
+        """`data` (numbers, nested lists, a NumPy array or an array of this kind) as an array."""
+        return self.xp.asarray(data, dtype=dtype and self.native(dtype), copy=copy)
+
+    def to_numpy(self, array):
+        """The array as a NumPy array; on the CPU it shares memory."""
+        return np.asarray(array)
+
+    def cast(self, array, dtype):
+        """The array with the elements of another `mt.dtype`; itself where nothing changes."""
+        return self.xp.astype(array, self.native(dtype), copy=False)
+
+    def contiguous(self, array):
+        """The array in one block of memory, in row-major order; itself where it is so already."""
+        return array
+
+    def strides(self, array):
+        """Elements to step over in memory for each axis."""
+        raise NotImplementedError(f"{self.xp.__name__} arrays have no strides")
+
+    def synchronize(self):
+        """Wait until everything that was asked of the device is done."""
+
+    # ---- what the array API lacks -----------------------------------------------------------------
+
+    def erf(self, x):
+        """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""
+        # W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23, 1969
+        xp, size, square = self.xp, self.xp.abs(x), x * x
+        near = x * _ratio(square, *ERF_NEAR)
+        far = xp.exp(-square) * _ratio(xp.where(size > 6, 6.0, size), *ERF_FAR)
+        return xp.where(size <= 0.46875, near, xp.sign(x) * (1 - far))
+
+    def sigmoid(self, x):
+        """1 / (1 + e⁻ˣ), without overflow on either side."""
+        e = self.xp.exp(-self.xp.abs(x))
+        return self.xp.where(x < 0, e, 1.0) / (1 + e)
+
+    def write(self, array, value, view):
+        """A copy of `array` in which the part that `view` shows is `value`."""
+        copy = self.xp.asarray(array, copy=True)
+        view(copy)[...] = value
+        return copy
+
+    def set_at(self, array, value, index):
+        """A copy of `array` with array[index] = value; no element may be named twice."""
+        value = self.xp.broadcast_to(self.xp.asarray(value, dtype=array.dtype), array[index].shape)
+        hit = self.put(self.xp.ones_like(value), array.shape, index)
+        return self.xp.where(hit != 0, self.put(value, array.shape, index), array)
+
+    def set_along_axis(self, array, values, index, axis):
+        """A copy of `array` with `values` put at `index` along `axis`: PyTorch's `scatter`."""
+        hit = self.put_along_axis(self.xp.ones_like(values), array.shape, index, axis)
+        put = self.put_along_axis(values, array.shape, index, axis)
+        return self.xp.where(hit != 0, put, array)
+
+    def put(self, values, shape, index):
+        """Zeros of `shape` with `values` added at `index`: the transpose of `x[index]`."""
+        size = math.prod(shape)
+        position = self.xp.reshape(self.xp.arange(size), shape)[index]
+        flat = self._add_at(self.xp.reshape(values, (-1, 1)), self.xp.reshape(position, (-1,)), size)
+        return self.xp.reshape(flat, shape)
+
+    def put_along_axis(self, values, shape, index, axis):
+        """Zeros of `shape` with `values` added at `index` along `axis`: PyTorch's `scatter_add`."""
+        xp = self.xp
+        rest = [xp.reshape(xp.arange(n), [-1 if i == d else 1 for i in range(len(shape))])
+                for d, n in enumerate(index.shape)]  # fmt: skip
+        rest[axis] = index
+        position, stride = xp.zeros(index.shape, dtype=xp.int64), 1
+        for d in reversed(range(len(shape))):
+            position, stride = position + rest[d] * stride, stride * shape[d]
+        flat = self._add_at(xp.reshape(values, (-1, 1)), xp.reshape(position, (-1,)), stride)
+        return xp.reshape(flat, shape)
+
+    def _add_at(self, rows, position, size):
+        """Sums of the rows (n, d) that share a position: a one-hot matrix times the rows."""
+        xp = self.xp
+        one_hot = position[None, :] == xp.arange(size)[:, None]
+        return xp.astype(one_hot, rows.dtype) @ rows
+
+    def keep_mask(self, x, p, seed):
+        """Booleans of x's shape, each false with probability p; the same ones for the same seed."""
+        random = np.random.Generator(np.random.SFC64(seed))
+        return self.asarray(random.random(tuple(x.shape), dtype=np.float32) >= p)
+
+    # ---- elementwise ------------------------------------------------------------------------------
+
+    def gelu(self, x, tanh=False):
+        """x Φ(x), with Φ the normal distribution, or its tanh approximation (arXiv:1606.08415)."""
+        if tanh:
+            return 0.5 * x * (1 + self.xp.tanh(GELU_A * (x + GELU_B * (x * x * x))))
+        return 0.5 * x * (1 + self.erf(x * SQRT_HALF))
+
+    def gelu_backward(self, g, x, tanh=False):
+        """g (Φ(x) + x Φ'(x))"""
+        if tanh:
+            t = self.xp.tanh(GELU_A * (x + GELU_B * (x * x * x)))
+            slope = GELU_A * (1 + 3 * GELU_B * (x * x))
+            return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
+        density = self.xp.exp(-0.5 * (x * x)) * (SQRT_HALF / math.sqrt(math.pi))
+        return g * (0.5 * (1 + self.erf(x * SQRT_HALF)) + x * density)
+
+    def dropout(self, x, p, seed):
+        """x with a share p of its elements zero and the rest divided by 1 − p; and the mask."""
+        mask = self.keep_mask(x, p, seed)
+        return self.dropout_backward(x, mask, p), mask
+
+    def dropout_backward(self, g, mask, p):
+        return g * (self.xp.astype(mask, g.dtype) * (1 / (1 - p)))
+
+    # ---- rows: softmax and normalisation -----------------------------------------------------------
+
+    def softmax(self, x, axis):
+        """eˣ / Σ eˣ, shifted by the largest x so that nothing overflows. Rows of −∞ give NaN."""
+        e = self.xp.exp(x - self.xp.max(x, axis=axis, keepdims=True))
+        return e / self.xp.sum(e, axis=axis, keepdims=True)
+
+    def softmax_backward(self, g, y, axis):
+        """y (g − Σ g y)"""
+        return y * (g - self.xp.sum(g * y, axis=axis, keepdims=True))
+
+    def log_softmax(self, x, axis):
+        """x − log Σ eˣ"""
+        x = x - self.xp.max(x, axis=axis, keepdims=True)
+        return x - self.xp.log(self.xp.sum(self.xp.exp(x), axis=axis, keepdims=True))
+
+    def log_softmax_backward(self, g, y, axis):
+        """g − eʸ Σ g"""
+        return g - self.xp.exp(y) * self.xp.sum(g, axis=axis, keepdims=True)
+
+    def layer_norm(self, x, weight, bias, eps):
+        """(x − mean) / √(var + eps) · weight + bias over the last axis; and x̂, 1/σ (1607.06450)."""
+        centred = x - self.xp.mean(x, axis=-1, keepdims=True)
+        r = 1 / self.xp.sqrt(self.xp.mean(centred * centred, axis=-1, keepdims=True) + eps)
+        x_hat = centred * r
+        y = x_hat if weight is None else x_hat * weight
+        return y if bias is None else y + bias, x_hat, r
+
+    def layer_norm_backward(self, g, x_hat, r, weight):
+        """r (h − mean h − x̂ mean(h x̂)) with h = g·weight; and the sums for weight and bias."""
+        h = g if weight is None else g * weight
+        mean = self.xp.mean(h, axis=-1, keepdims=True)
+        slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
+        rows = tuple(range(len(g.shape) - 1))
+        return (
+            r * (h - mean - x_hat * slope),
+            self.xp.sum(g * x_hat, axis=rows),
+            self.xp.sum(g, axis=rows),
+        )
+
+    def rms_norm(self, x, weight, eps):
+        """x / √(mean x² + eps) · weight over the last axis; and x̂, 1/rms (1910.07467)."""
+        r = 1 / self.xp.sqrt(self.xp.mean(x * x, axis=-1, keepdims=True) + eps)
+        x_hat = x * r
+        return x_hat if weight is None else x_hat * weight, x_hat, r
+
+    def rms_norm_backward(self, g, x_hat, r, weight):
+        """r (h − x̂ mean(h x̂)) with h = g·weight; and the sum for weight."""
+        h = g if weight is None else g * weight
+        slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
+        return r * (h - x_hat * slope), self.xp.sum(g * x_hat, axis=tuple(range(len(g.shape) - 1)))
+
+    # ---- products ---------------------------------------------------------------------------------
+
+    def einsum(self, equation, *arrays):
+        """Σ of products over the letters that the result lacks; no letter twice in one term."""
+        terms, result = equation.split("->")
+        letters = result + "".join(sorted(set(terms) - set(result) - {","}))
+        product = None
+        for term, array in zip(terms.split(","), arrays, strict=True):
+            order = sorted(range(len(term)), key=lambda i: letters.index(term[i]))
+            array = self.xp.permute_dims(array, tuple(order))
+            sizes = iter(array.shape)
+            array = self.xp.reshape(array, tuple(next(sizes) if c in term else 1 for c in letters))
+            product = array if product is None else product * array
+        return self.xp.sum(product, axis=tuple(range(len(result), len(letters))), dtype=product.dtype)
+
+    def linear(self, x, weight, bias):
+        """x weightᵀ + bias, for x (…, n), weight (m, n), bias (m)."""
+        y = x @ weight.T
+        return y if bias is None else y + bias
+
+    def linear_backward_weight(self, g, x):
+        """gᵀ x, summed over every row: (m, n) from g (…, m) and x (…, n)."""
+        return self.xp.reshape(g, (-1, g.shape[-1])).T @ self.xp.reshape(x, (-1, x.shape[-1]))
+
+    def sum_rows(self, g):
+        """The sum over all axes but the last: a bias's gradient."""
+        return self.xp.sum(g, axis=tuple(range(len(g.shape) - 1)))
+
+    def attention(self, q, k, v, mask, causal, scale, p, seed):
+        """softmax(q kᵀ·scale + mask) v over the last two axes (arXiv:1706.03762).
+
+        `mask` is boolean (true: may be seen) or added to the scores; a query that may see nothing
+        gets zeros. Returns the value, the weights, and the weights' dropout mask or None.
+        """
+        xp = self.xp
+        scores = (q * scale) @ xp.matrix_transpose(k)
+        if causal:
+            n, m = scores.shape[-2:]
+            seen = xp.arange(m)[None, :] <= xp.arange(n)[:, None]
+            scores = xp.where(seen, scores, -math.inf)
+        if mask is not None:
+            boolean = mask.dtype == xp.bool
+            scores = xp.where(mask, scores, -math.inf) if boolean else scores + mask
+        top = xp.max(scores, axis=-1, keepdims=True)
+        e = xp.exp(scores - xp.where(top == -math.inf, 0.0, top))
+        total = xp.sum(e, axis=-1, keepdims=True)
+        weights = e / xp.where(total == 0, 1.0, total)
+        if not p:
+            return weights @ v, weights, None
+        kept, keep = self.dropout(weights, p, seed)
+        return kept @ v, weights, keep
+
+    def attention_backward(self, g, q, k, v, weights, keep, scale, p):
+        """The gradients of q, k, v and of the scores (which a mask was added to)."""
+        xp = self.xp
+        used = weights if keep is None else self.dropout_backward(weights, keep, p)
+        g_used = g @ xp.matrix_transpose(v)
+        g_weights = g_used if keep is None else self.dropout_backward(g_used, keep, p)
+        g_scores = self.softmax_backward(g_weights, weights, -1)
+        return (
+            g_scores @ k * scale,
+            xp.matrix_transpose(g_scores) @ q * scale,
+            xp.matrix_transpose(used) @ g,
+            g_scores,
+        )
+
+    # ---- losses and tables ------------------------------------------------------------------------
+
+    def cross_entropy(self, x, target, weight, ignore_index, smoothing):
+        """−log softmax(x)[target] of each row of x (n, c), 0 where target is `ignore_index`.
+
+        With class weights w the loss of a row is (1−s)·w[t]·(−log p[t]) + s/c·Σ w·(−log p),
+        s the label smoothing. Returns the losses (n), the probabilities (n, c) and the
+        distribution (n, c) that each row was compared with, weights included.
+        """
+        xp = self.xp
+        classes = x.shape[-1]
+        y = self.log_softmax(x, -1)
+        q = xp.astype(target[:, None] == xp.arange(classes)[None, :], x.dtype) * (1 - smoothing)
+        q = (q + smoothing / classes) * xp.astype(target != ignore_index, x.dtype)[:, None]
+        q = q if weight is None else q * weight
+        # −∞·0 counts as 0: a class ruled out by −∞ logits costs nothing unless it is the target
+        cost = xp.where(q == 0, 0.0, q * y)
+        return -xp.sum(cost, axis=-1), xp.exp(y), q
+
+    def cross_entropy_backward(self, g, probabilities, q):
+        """g (p Σq − q) for each row."""
+        return g[:, None] * (probabilities * self.xp.sum(q, axis=-1, keepdims=True) - q)
+
+    def embedding(self, weight, index):
+        """The rows of weight (n, d) at an index of any shape: (…, d)."""
+        return weight[index]
+
+    def embedding_backward(self, g, index, rows):
+        """The rows of g (…, d) summed by their index: (rows, d)."""
+        flat = self.xp.reshape(g, (-1, g.shape[-1]))
+        return self._add_at(flat, self.xp.reshape(index, (-1,)), rows)
+
+    # ---- optimizers: one update of one parameter, in place ------------------------------------------
+
+    def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
+        """p ← p − lr·v with v ← momentum·v + (1 − dampening)·g. Returns the velocity or None.
+
+        Decay adds weight_decay·p to g; Nesterov's step is g + momentum·v.
+        """
+        g = -g if maximize else g
+        if weight_decay:
+            g = g + weight_decay * p
+        if momentum:
+            if velocity is None:
+                velocity = self.xp.asarray(g, copy=True)
+            else:
+                velocity *= momentum
+                velocity += (1 - dampening) * g
+            g = g + momentum * velocity if nesterov else velocity
+        p -= lr * g
+        return velocity
+
+    def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
+        """p ← p − lr·m̂ / (√v̂ + eps), with m and v running means of g and g² (arXiv:1412.6980).
+
+        Decay is decoupled from g (AdamW, arXiv:1711.05101) or added to it (Adam). `top`, where
+        given, keeps the largest v so far (AMSGrad).
+        """
+        g = -g if maximize else g
+        if weight_decay and decoupled:
+            p *= 1 - lr * weight_decay
+        elif weight_decay:
+            g = g + weight_decay * p
+        m += (1 - beta1) * (g - m)
+        v *= beta2
+        v += (1 - beta2) * (g * g)
+        if top is not None:
+            top[...] = self.xp.maximum(top, v)
+        unbiased = self.xp.sqrt(v if top is None else top) / math.sqrt(1 - beta2**step)
+        p -= (lr / (1 - beta1**step)) * (m / (unbiased + eps))
+
+
+def _ratio(x, top, bottom):
+    """Two polynomials of x, given by their coefficients from the highest power, divided."""
+    above, below = top[0], bottom[0]
+    for a, b in zip(top[1:], bottom[1:], strict=True):
+        above, below = above * x + a, below * x + b
+    return above / below
+
+
+# fmt: off
+ERF_NEAR = (
+    (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2,
+     3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3,
+     2.84423683343917062e3),
+)
+ERF_FAR = (
+    (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1,
+     2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+     1.23033935479799725e3),
+    (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2,
+     1.62138957456669019e3, 3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3,
+     1.23033935480374942e3),
+)
+# fmt: on
+SQRT_HALF = math.sqrt(0.5)
+GELU_A = math.sqrt(2 / math.pi)
+GELU_B = 0.044715

@@ -1,0 +1,60 @@
+"""Names of places: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
+
+_default = []
+
+
+class device:
+    """A place where arrays live. `type` is "cpu" or "cuda", `index` a number or None."""
+
+    __slots__ = ("type", "index")
+
+    def __new__(cls, where="cpu", index=None):
+        if isinstance(where, device):
+            return where
+        if isinstance(where, int):
+            where, index = "cuda", where
+        if not isinstance(where, str):
+            raise TypeError(f'a device is a name such as "cpu" or "cuda:0", got {where!r}')
+        kind, colon, number = where.partition(":")
+        if colon and not number.isdecimal() or colon and index is not None:
+            raise RuntimeError(f'a device is a name such as "cpu" or "cuda:0", got {where!r}')
+        self = super().__new__(cls)
+        self.type, self.index = kind, int(number) if colon else index
+        return self
+
+    def __eq__(self, other):
+        if isinstance(other, str):
+            other = device(other)
+        if not isinstance(other, device):
+            return NotImplemented
+        return (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self):
+        return hash((self.type, self.index))
+
+    def __str__(self):
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self):
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{index})"
+
+    def __reduce__(self):
+        return (device, (self.type, self.index))
+
+    def __enter__(self):
+        _default.append(self)
+        return self
+
+    def __exit__(self, *exception):
+        _default.pop()
+
+
+def get_default_device():
+    """The device of new tensors: "cpu" unless set."""
+    return _default[-1] if _default else device("cpu")
+
+
+def set_default_device(where):
+    """Make `where` the device of new tensors; None means the CPU again."""
+    _default[:] = [] if where is None else [device(where)]

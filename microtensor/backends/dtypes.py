@@ -1,0 +1,87 @@
+"""Data types by name, and PyTorch's rules for mixing them."""
+
+
+class dtype:
+    """A data type: `mt.float32`, `mt.int64`, … The same object on every device."""
+
+    __slots__ = ("name", "rank", "itemsize")
+
+    def __init__(self, name, rank, itemsize):
+        self.name, self.rank, self.itemsize = name, rank, itemsize
+
+    is_floating_point = property(lambda self: self.rank == FLOAT)
+    is_complex = property(lambda self: False)
+    is_signed = property(lambda self: self.rank == FLOAT or self.name.startswith("int"))
+
+    def __repr__(self):
+        return f"microtensor.{self.name}"
+
+    def __reduce__(self):
+        return (dtype_of, (self.name,))
+
+
+BOOL, INT, FLOAT = range(3)  # a wider rank always wins: int64 + float16 is float16
+
+bool_ = dtype("bool", BOOL, 1)
+uint8 = dtype("uint8", INT, 1)
+int8, int16, int32, int64 = (dtype(f"int{8 * n}", INT, n) for n in (1, 2, 4, 8))
+float16, float32, float64 = (dtype(f"float{8 * n}", FLOAT, n) for n in (2, 4, 8))
+
+DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)}
+PYTHON = {bool: BOOL, int: INT, float: FLOAT}
+
+_default = [float32]
+
+
+def get_default_dtype():
+    """The data type of Python floats and of new tensors."""
+    return _default[0]
+
+
+def set_default_dtype(dtype):
+    """Make `dtype`, a floating one, the data type of Python floats and of new tensors."""
+    dtype = dtype_of(dtype)
+    if dtype.rank != FLOAT:
+        raise TypeError(f"set_default_dtype: a floating-point dtype is needed, got {dtype}")
+    _default[0] = dtype
+
+
+def dtype_of(kind):
+    """The dtype that `kind` means: a dtype, a name, a Python type or a NumPy dtype."""
+    if type(kind) is dtype:
+        return kind
+    if kind in PYTHON:
+        return (bool_, int64, _default[0])[PYTHON[kind]]
+    name = kind if isinstance(kind, str) else getattr(kind, "name", None) or getattr(kind, "__name__", "")
+    try:
+        return DTYPES[name.removesuffix("_")]
+    except KeyError:
+        known = ", ".join(DTYPES)
+        raise TypeError(f"{kind!r} is not a dtype of microtensor; there are {known}") from None
+
+
+def promote_types(a, b):
+    """The smallest dtype that holds both, as in PyTorch."""
+    if a.rank != b.rank:
+        return max(a, b, key=lambda d: d.rank)
+    if a.rank == INT and a.is_signed != b.is_signed:  # uint8 fits in every signed type but int8
+        signed = a if a.is_signed else b
+        return int16 if signed is int8 else signed
+    return max(a, b, key=lambda d: d.itemsize)
+
+
+def result_type(arrays=(), scalars=(), numbers=()):
+    """PyTorch's promotion of dtypes in three tiers: arrays, 0-d arrays, Python numbers.
+
+    A lower tier counts only where its rank is above that of the tiers over it.
+    """
+    result = None
+    for tier in (arrays, scalars, [(bool_, int64, _default[0])[PYTHON[type(n)]] for n in numbers]):
+        lower = None
+        for d in tier:
+            lower = d if lower is None else promote_types(lower, d)
+        if result is None:
+            result = lower
+        elif lower is not None and lower.rank > result.rank:
+            result = lower
+    return result

@@ -1,0 +1,281 @@
+"""The CPU: the kernels of `base.py` again, in place and without temporaries."""
+
+import math
+
+import numpy as np
+
+from .base import Backend
+
+BLOCK = 1 << 14  # elements that stay in a core's cache while several passes go over them
+
+
+class NumPyBackend(Backend):
+    """Every kernel for NumPy arrays."""
+
+    xp = np
+    array_types = (np.ndarray, np.generic)
+
+    # ---- arrays --------------------------------------------------------------------------------
+
+    _as_key = staticmethod(np.dtype)
+
+    def device(self, array):
+        return "cpu"
+
+    def asarray(self, data, dtype=None, copy=None):
+        return np.array(data, dtype=dtype and self._native[dtype], copy=copy)
+
+    def cast(self, array, dtype):
+        return array.astype(self._native[dtype], copy=False)
+
+    def contiguous(self, array):
+        return np.require(array, requirements="C")
+
+    def strides(self, array):
+        return tuple(n // array.itemsize for n in array.strides)
+
+    # ---- what the array API lacks -----------------------------------------------------------------
+
+    def write(self, array, value, view):
+        copy = array.copy()
+        view(copy)[...] = value
+        return copy
+
+    def set_at(self, array, value, index):
+        copy = array.copy()
+        copy[index] = value
+        return copy
+
+    def set_along_axis(self, array, values, index, axis):
+        copy = array.copy()
+        copy[_along(index, axis)] = values
+        return copy
+
+    def put(self, values, shape, index):
+        out = np.zeros(shape, values.dtype)
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(i, np.ndarray) and i.dtype != bool for i in parts):
+            np.add.at(out, index, values)  # an element may be meant more than once
+        else:
+            out[index] = values
+        return out
+
+    def put_along_axis(self, values, shape, index, axis):
+        out = np.zeros(shape, values.dtype)
+        np.add.at(out, _along(index, axis), values)
+        return out
+
+    # ---- elementwise ------------------------------------------------------------------------------
+
+    def erf(self, x):
+        return _in_blocks(super().erf, x)
+
+    def gelu(self, x, tanh=False):
+        return _in_blocks(lambda x: Backend.gelu(self, x, tanh), x)
+
+    def gelu_backward(self, g, x, tanh=False):
+        return _in_blocks(lambda g, x: Backend.gelu_backward(self, g, x, tanh), g, x)
+
+    def dropout_backward(self, g, mask, p):
+        out = g * mask
+        out *= 1 / (1 - p)
+        return out
+
+    # ---- rows: softmax and normalisation -----------------------------------------------------------
+
+    def softmax(self, x, axis):
+        y = x - x.max(axis, keepdims=True)
+        np.exp(y, out=y)
+        y /= y.sum(axis, keepdims=True)
+        return y
+
+    def softmax_backward(self, g, y, axis):
+        out = g * y
+        total = out.sum(axis, keepdims=True)
+        np.subtract(g, total, out=out)
+        out *= y
+        return out
+
+    def log_softmax(self, x, axis):
+        y = x - x.max(axis, keepdims=True)
+        y -= np.log(np.exp(y).sum(axis, keepdims=True))
+        return y
+
+    def log_softmax_backward(self, g, y, axis):
+        out = np.exp(y)
+        out *= g.sum(axis, keepdims=True)
+        return np.subtract(g, out, out=out)
+
+    def layer_norm(self, x, weight, bias, eps):
+        x_hat = x - x.mean(-1, keepdims=True)
+        r = _dot_rows(x_hat, x_hat)
+        r /= x.shape[-1] or 1
+        r += eps
+        np.sqrt(r, out=r)
+        np.reciprocal(r, out=r)
+        x_hat *= r
+        y = x_hat.copy() if weight is None else x_hat * weight
+        if bias is not None:
+            y += bias
+        return y, x_hat, r
+
+    def layer_norm_backward(self, g, x_hat, r, weight):
+        n = g.shape[-1] or 1
+        g_x = g.copy() if weight is None else g * weight
+        mean = g_x.sum(-1, keepdims=True) / n
+        slope = _dot_rows(g_x, x_hat) / n
+        g_x -= mean
+        scratch = x_hat * slope
+        g_x -= scratch
+        g_x *= r
+        np.multiply(g, x_hat, out=scratch)
+        return g_x, self.sum_rows(scratch), self.sum_rows(g)
+
+    # ---- products ---------------------------------------------------------------------------------
+
+    def einsum(self, equation, *arrays):
+        return np.einsum(equation, *arrays, optimize=len(arrays) > 1)
+
+    def linear(self, x, weight, bias):
+        y = _rows(x) @ weight.T  # one tall product is faster than one for each sequence
+        if bias is not None:
+            y += bias
+        return y.reshape(*x.shape[:-1], len(weight))
+
+    def linear_backward_weight(self, g, x):
+        return _rows(g).T @ _rows(x)
+
+    def sum_rows(self, g):
+        rows = _rows(g)
+        return np.ones(len(rows), g.dtype) @ rows  # a product is faster than np.sum over axis 0
+
+    def attention(self, q, k, v, mask, causal, scale, p, seed):
+        weights = (q * scale) @ k.mT
+        if causal:
+            n, m = weights.shape[-2:]
+            weights += np.triu(np.full((n, m), -np.inf, weights.dtype), 1)
+        if mask is not None:
+            if mask.dtype == bool:
+                shape = np.broadcast_shapes(weights.shape, mask.shape)
+                weights = weights if weights.shape == shape else np.broadcast_to(weights, shape).copy()
+                np.copyto(weights, -np.inf, where=~mask)
+            else:
+                weights = weights + mask
+        top = weights.max(-1, keepdims=True)
+        top[top == -np.inf] = 0
+        weights -= top
+        np.exp(weights, out=weights)
+        total = weights.sum(-1, keepdims=True)
+        total[total == 0] = 1
+        weights /= total
+        if not p:
+            return weights @ v, weights, None
+        kept, keep = self.dropout(weights, p, seed)
+        return kept @ v, weights, keep
+
+    def attention_backward(self, g, q, k, v, weights, keep, scale, p):
+        used = weights if keep is None else self.dropout_backward(weights, keep, p)
+        g_v = used.mT @ g
+        g_scores = g @ v.mT
+        if keep is not None:
+            g_scores *= keep
+            g_scores *= 1 / (1 - p)
+        g_scores = self.softmax_backward(g_scores, weights, -1)
+        g_q, g_k = g_scores @ k, g_scores.mT @ q
+        g_q *= scale
+        g_k *= scale
+        return g_q, g_k, g_v, g_scores
+
+    # ---- losses and tables ------------------------------------------------------------------------
+
+    def cross_entropy(self, x, target, weight, ignore_index, smoothing):
+        if smoothing:
+            return super().cross_entropy(x, target, weight, ignore_index, smoothing)
+        # each row is compared with one class: keep its weight, not a whole row of zeros
+        rows, counted = np.arange(len(x)), target != ignore_index
+        safe = np.where(counted, target, 0)
+        share = counted.astype(x.dtype) if weight is None else np.where(counted, weight[safe], 0)
+        p = x - x.max(-1, keepdims=True)
+        picked = p[rows, safe]
+        np.exp(p, out=p)
+        total = p.sum(-1)
+        p /= total[:, None]
+        losses = np.log(total)
+        losses -= picked
+        return np.where(share == 0, 0, losses * share), p, (share, safe)
+
+    def cross_entropy_backward(self, g, probabilities, q):
+        if not isinstance(q, tuple):
+            return super().cross_entropy_backward(g, probabilities, q)
+        share, target = q
+        g = g * share
+        out = probabilities * g[:, None]
+        out[np.arange(len(out)), target] -= g
+        return out
+
+    def embedding_backward(self, g, index, rows):
+        g, index = _rows(g), index.reshape(-1)
+        if rows <= 1024:  # for a small table a one-hot product beats indexed addition many times
+            one_hot = np.zeros((rows, len(index)), g.dtype)
+            one_hot[index, np.arange(len(index))] = 1
+            return one_hot @ g
+        out = np.zeros((rows, g.shape[-1]), g.dtype)
+        if len(index):
+            order = np.argsort(index, kind="stable")
+            index = index[order]
+            starts = np.flatnonzero(np.diff(index, prepend=-1))
+            out[index[starts]] = np.add.reduceat(g[order], starts)
+        return out
+
+    # ---- optimizers ---------------------------------------------------------------------------------
+
+    def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
+        if maximize or weight_decay and not decoupled:
+            g = -g if maximize else g.copy()
+            if weight_decay and not decoupled:
+                g += weight_decay * p
+        if weight_decay and decoupled:
+            p *= 1 - lr * weight_decay
+        m *= beta1
+        scratch = g * (1 - beta1)
+        m += scratch
+        v *= beta2
+        np.multiply(g, g, out=scratch)
+        scratch *= 1 - beta2
+        v += scratch
+        if top is not None:
+            np.maximum(top, v, out=top)
+        np.sqrt(v if top is None else top, out=scratch)
+        scratch *= 1 / math.sqrt(1 - beta2**step)
+        scratch += eps
+        np.divide(m, scratch, out=scratch)
+        scratch *= lr / (1 - beta1**step)
+        p -= scratch
+
+
+def _rows(x):
+    """x as a matrix of rows along its last axis."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _along(index, axis):
+    """The whole index that `index` along one axis stands for."""
+    where = list(np.ogrid[tuple(map(slice, index.shape))])
+    where[axis] = index
+    return tuple(where)
+
+
+def _dot_rows(a, b):
+    """Σ a b over the last axis, kept as an axis of one."""
+    return np.vecdot(a, b)[..., None]
+
+
+def _in_blocks(function, *arrays):
+    """An elementwise function, one cache-sized block after the other."""
+    if arrays[0].size <= BLOCK:
+        return np.asarray(function(*arrays))
+    flat = [a.reshape(-1) for a in arrays]
+    out = np.empty_like(flat[0])
+    for i in range(0, len(out), BLOCK):
+        out[i : i + BLOCK] = function(*(a[i : i + BLOCK] for a in flat))
+    return out.reshape(arrays[0].shape)

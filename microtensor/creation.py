@@ -1,0 +1,215 @@
+"""Tensors from data, from nothing, and from ranges.
+
+Every constructor takes `dtype`, `device` and `requires_grad`, like PyTorch's.
+"""
+
+import math
+
+import numpy as np
+
+from . import ops
+from .backends import backend_for, backend_of
+from .backends.device import get_default_device
+from .backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
+from .backends.dtypes import result_type as _result_type
+from .ops.shapes import sizes
+from .tensor import Tensor
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False):
+    """A new tensor that copies `data`: a number, nested lists, an array or a tensor.
+
+    Python floats become float32 (the default dtype), integers int64; arrays keep their dtype.
+    """
+    return _tensor(data, dtype, device, requires_grad, copy=True)
+
+
+def as_tensor(data, dtype=None, device=None):
+    """`data` as a tensor, sharing its memory where dtype and device allow it."""
+    if isinstance(data, Tensor):
+        return data.to(device or data.device, dtype or data.dtype)
+    return _tensor(data, dtype, device, False, copy=None)
+
+
+def from_numpy(array):
+    """A tensor that shares the memory of a NumPy array."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: a NumPy array is needed, got {type(array).__name__}")
+    return _tensor(array, None, "cpu", False, copy=None)
+
+
+def _tensor(data, dtype, device, requires_grad, copy):
+    where = device or (data.device if isinstance(data, Tensor) else get_default_device())
+    backend = backend_for(where)
+    if isinstance(data, Tensor):
+        dtype, data = dtype or data.dtype, data._data
+    if not hasattr(data, "dtype"):
+        data = _plain(data)
+        array = np.array(data)
+        if dtype is None and array.dtype == np.float64 and not _holds_arrays(data):
+            dtype = get_default_dtype()
+        if array.dtype.kind in "US":
+            raise TypeError(f"tensor: numbers are needed, got {array.ravel()[0]!r}")
+        data, copy = array, None
+    if type(data) not in backend.array_types:
+        data = backend_of(data).to_numpy(data)
+    out = Tensor._wrap(backend.asarray(data, dtype=dtype and dtype_of(dtype), copy=copy))
+    out.dtype  # raises TypeError for a dtype that we do not have
+    return out.requires_grad_() if requires_grad else out
+
+
+def _plain(data):
+    """Nested lists whose tensors are replaced by arrays."""
+    if isinstance(data, Tensor):
+        return data.detach().cpu().numpy()
+    if isinstance(data, (list, tuple)):
+        return [_plain(d) for d in data]
+    return data
+
+
+def _holds_arrays(data):
+    """Whether a dtype was asked for by an array somewhere in nested lists."""
+    while isinstance(data, list) and data:
+        data = data[0]
+    return hasattr(data, "dtype")
+
+
+# ---- filled -------------------------------------------------------------------------------------------
+
+
+def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """A tensor of shape `size` filled with one number."""
+    dtype = dtype_of(type(fill_value) if dtype is None else dtype)
+    backend = backend_for(device or get_default_device())
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    array = backend.xp.full(sizes((size,)), fill_value, dtype=backend.native(dtype))
+    out = Tensor._wrap(array)
+    return out.requires_grad_() if requires_grad else out
+
+
+def zeros(*size, dtype=None, device=None, requires_grad=False):
+    """Zeros of shape `size`."""
+    return full(size_of(size), 0, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+def ones(*size, dtype=None, device=None, requires_grad=False):
+    """Ones of shape `size`."""
+    return full(size_of(size), 1, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+def empty(*size, dtype=None, device=None, requires_grad=False):
+    """A tensor of shape `size` to be filled later. It holds zeros, so that nothing is random."""
+    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def size_of(size):
+    """The shape meant by `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`. Raises RuntimeError."""
+    size = sizes(size)
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"a size cannot be negative, got {size}")
+    return size
+
+
+def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """A tensor like `input`, filled with one number."""
+    return full(
+        tuple(input.shape),
+        fill_value,
+        dtype=dtype or input.dtype,
+        device=device or input.device,
+        requires_grad=requires_grad,
+    )
+
+
+def zeros_like(input, **options):
+    """Zeros like `input`."""
+    return full_like(input, 0, **options)
+
+
+def ones_like(input, **options):
+    """Ones like `input`."""
+    return full_like(input, 1, **options)
+
+
+empty_like = zeros_like
+
+
+# ---- ranges -------------------------------------------------------------------------------------------
+
+
+def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+    """start, start + step, … up to but without `end`; of one number, from 0 up to it."""
+    if end is None:
+        start, end = 0, start
+    start, end, step = (n.item() if isinstance(n, Tensor) else n for n in (start, end, step))
+    if step == 0 or (end - start) / step < 0:
+        raise RuntimeError(f"arange: steps of {step} do not lead from {start} to {end}")
+    if dtype is None:
+        dtype = get_default_dtype() if any(isinstance(n, float) for n in (start, end, step)) else int64
+    steps = np.arange(math.ceil((end - start) / step), dtype=np.float64 if dtype_of(dtype).rank == FLOAT else np.int64)
+    return _tensor(start + steps * step, dtype, device, requires_grad, None)
+
+
+def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
+    """`steps` numbers from `start` to `end`, evenly spaced, both included."""
+    line = np.linspace(float(start), float(end), int(steps))
+    return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
+
+
+def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
+    """The identity matrix (n, n), or its first m columns."""
+    return _tensor(np.eye(n, m), dtype or get_default_dtype(), device, requires_grad, None)
+
+
+# ---- questions about tensors and dtypes ----------------------------------------------------------------
+
+
+def is_tensor(value):
+    """Whether `value` is a Tensor."""
+    return isinstance(value, Tensor)
+
+
+def numel(input):
+    """The number of elements."""
+    return input.numel()
+
+
+def allclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """Whether |input − other| ≤ atol + rtol·|other| everywhere."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+def isclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """Where |input − other| ≤ atol + rtol·|other|."""
+    close = (input == other) | (
+        ((input - other).abs() <= atol + rtol * other.abs()) & ops.isfinite(other)
+    )
+    return close | (ops.isnan(input) & ops.isnan(other)) if equal_nan else close
+
+
+def equal(input, other):
+    """Whether two tensors have the same shape and the same elements."""
+    return input.shape == other.shape and bool((input == other).all())
+
+
+def can_cast(from_, to):
+    """Whether PyTorch's rules let a result of one dtype be stored in another."""
+    return dtype_of(from_).rank <= dtype_of(to).rank
+
+
+def result_type(*tensors):
+    """The dtype of the result of an operation on these tensors and numbers."""
+    held = [t for t in tensors if isinstance(t, Tensor)]
+    return _result_type(
+        [t.dtype for t in held if t.ndim],
+        [t.dtype for t in held if not t.ndim],
+        [t for t in tensors if not isinstance(t, Tensor)],
+    )
+
+
+__all__ = [
+    "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye", "from_numpy",
+    "full", "full_like", "is_tensor", "isclose", "linspace", "numel", "ones", "ones_like", "tensor",
+    "result_type", "zeros", "zeros_like",
+]  # fmt: skip

@@ -1,0 +1,19 @@
+"""Every operation: its value and its derivative, side by side.
+
+Read from simple to hard: elementwise, reductions, shapes, indexing, ordering, linear algebra,
+neural.
+"""
+
+from .elementwise import *  # noqa: F403
+from .indexing import *  # noqa: F403
+from .linear_algebra import *  # noqa: F403
+from .neural import *  # noqa: F403
+from .ordering import *  # noqa: F403
+from .reductions import *  # noqa: F403
+from .shapes import *  # noqa: F403
+
+__all__ = [
+    name
+    for name, value in globals().items()
+    if getattr(value, "__module__", "").startswith(__name__) and not name.endswith("_")
+]

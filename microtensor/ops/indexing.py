@@ -1,0 +1,298 @@
+"""Operations that pick elements by position, and those that put them there.
+
+Each is the transpose of another: the derivative of picking is putting.
+"""
+
+from ..autograd import Variable, op
+from ..backends import backend_of, xp
+from ..backends.dtypes import BOOL, INT, int64
+from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
+
+# ---- x[index] -----------------------------------------------------------------------------------------
+
+
+@op(view=True)
+def getitem(x, /, index):
+    """x[index].    ∂x = zeros with g added at index"""
+    return x[index], lambda g: backend_of(g).put(g, tuple(x.shape), index)
+
+
+@op
+def put(values, /, shape, index):
+    """Zeros of a shape with values added at index.    ∂values = g[index]"""
+    return backend_of(values).put(values, shape, index), lambda g: g[index]
+
+
+@op
+def setitem(x, value, /, index):
+    """x with x[index] = value.    ∂x = g with zeros at index,    ∂value = g[index]"""
+    return backend_of(x).set_at(x, value, index), (
+        lambda g: backend_of(g).set_at(g, 0, index),
+        lambda g: g[index],
+    )
+
+
+@op
+def write(x, value, /, view):
+    """x with the part that view shows replaced.    ∂x = g with zeros there,    ∂value = view(g)"""
+    return backend_of(x).write(x, value, view), (
+        lambda g: backend_of(g).write(g, 0, view),
+        lambda g: view(g),
+    )
+
+
+def plain_index(index, x):
+    """An index with its tensors and lists as arrays. Raises IndexError for a wrong dtype or size."""
+    parts = index if isinstance(index, tuple) else (index,)
+    backend = backend_of(x._data)
+    plain = []
+    dim = 0
+    used = sum(_width(p) for p in parts)
+    for part in parts:
+        if isinstance(part, Variable):
+            part = part._data
+        elif isinstance(part, (list, range)):
+            part = backend.asarray(list(part), *(() if part else (int64,)))
+        elif hasattr(part, "__array__") and getattr(part, "ndim", 0) and type(part) is not type(x._data):
+            part = backend.asarray(part)
+        if part is Ellipsis:
+            dim += x.ndim - used
+        elif isinstance(part, (int, slice)) or part is None:
+            _in_range(part, x, dim)
+            if isinstance(part, bool):
+                part = backend.asarray(part)
+            elif part is not None:
+                dim += 1
+        elif hasattr(part, "dtype"):
+            rank = backend.dtype(part).rank
+            if rank not in (BOOL, INT):
+                raise IndexError(
+                    f"getitem: an index is made of integers or booleans, got {part.dtype}"
+                )
+            if rank == BOOL:
+                dim += part.ndim
+            else:
+                if part.ndim == 0:
+                    part = int(part)
+                _in_range(part, x, dim)
+                dim += 1
+        plain.append(part)
+    if dim > x.ndim:
+        raise IndexError(f"getitem: {dim} indices for a tensor of {x.ndim} dimensions")
+    return tuple(plain) if isinstance(index, tuple) else plain[0]
+
+
+def _width(part):
+    """How many dimensions a part of an index uses up."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    is_mask = hasattr(part, "dtype") and "bool" in str(part.dtype)
+    return part.ndim if is_mask else 1
+
+
+def _in_range(part, x, dim):
+    """Raise IndexError if an integer or an array of them points outside dimension dim of x."""
+    if part is None or isinstance(part, (slice, bool)) or dim >= x.ndim:
+        return
+    n = x.shape[dim]
+    if isinstance(part, int):
+        low = high = part
+    elif 0 in part.shape:
+        return
+    else:
+        low, high = int(xp(part).min(part)), int(xp(part).max(part))
+    if low < -n or high >= n:
+        wrong = low if low < -n else high
+        raise IndexError(f"index {wrong} is out of range for dimension {dim} of size {n}")
+
+
+def select(x, dim, index):
+    """x[index] along dimension `dim`, which is dropped."""
+    return x[(slice(None),) * _positive(dim, x.ndim) + (index,)]
+
+
+def narrow(x, dim, start, length):
+    """`length` elements of x from `start` along dimension `dim`."""
+    dim = _positive(dim, x.ndim)
+    n = x.shape[dim]
+    start = start + n if start < 0 else start
+    if not 0 <= start <= start + length <= n:
+        raise RuntimeError(f"narrow: {length} elements from {start} are not within a size of {n}")
+    return x[(slice(None),) * dim + (slice(start, start + length),)]
+
+
+def index_select(x, dim, index):
+    """The slices of x at the positions `index` (1-d) along dimension `dim`."""
+    return x[(slice(None),) * _positive(dim, x.ndim) + (index,)]
+
+
+def masked_select(x, mask):
+    """The elements of x where mask is true, as one row."""
+    shape = _broadcast(x, mask)
+    return expand(x, shape)[expand(mask, shape)]
+
+
+def _broadcast(*tensors):
+    return broadcast_shapes(*(t.shape for t in tensors))
+
+
+def diagonal(x, offset=0, dim1=0, dim2=1):
+    """The diagonals of the matrices in dimensions dim1 and dim2, as a new last dimension."""
+    x = movedim(x, (dim1, dim2), (-2, -1))
+    rows, columns = x.shape[-2:]
+    n = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+    up, down = max(offset, 0), max(-offset, 0)
+    line = list(range(n))
+    return x[..., [i + down for i in line], [i + up for i in line]]
+
+
+# ---- along one dimension ------------------------------------------------------------------------------
+
+
+@op
+def gather_(x, index, /, dim):
+    """x at an index along dim.    ∂x = zeros with g added there"""
+    axis = _positive(dim, len(x.shape))
+    part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
+    flat = not x.shape
+    value = x if flat else xp(x).take_along_axis(x[part], index, axis=axis)
+    return value, (lambda g: backend_of(g).put_along_axis(g, tuple(x.shape), index, axis), None)
+
+
+def gather(x, dim, index):
+    """out[i][j] = x[index[i][j]][j] for dim = 0: x picked along `dim` by an index of its rank."""
+    if x.ndim != index.ndim and x.ndim and index.ndim:
+        raise RuntimeError(
+            f"gather: x and index need as many dimensions, got {tuple(x.shape)} and {tuple(index.shape)}"
+        )
+    if x.ndim:
+        _check_positions("gather", index, x.shape[_positive(dim, x.ndim)])
+    return gather_(x, index, dim)
+
+
+def _check_positions(name, index, n):
+    if index.dtype.rank != INT:
+        raise RuntimeError(f"{name}: an index is made of integers, got {index.dtype}")
+    data = index._data
+    if index.numel() and (int(xp(data).min(data)) < 0 or int(xp(data).max(data)) >= n):
+        raise IndexError(f"{name}: the index goes outside 0 … {n - 1}")
+
+
+def take_along_dim(x, indices, dim=None):
+    """`gather` with broadcasting; without dim, of all elements in a row."""
+    if dim is None:
+        return gather(reshape(x, (-1,)), 0, reshape(indices, (-1,)))
+    dim = _positive(dim, x.ndim)
+    shape = list(_broadcast(x[(slice(None),) * dim + (slice(0, 1),)],
+                            indices[(slice(None),) * dim + (slice(0, 1),)]))  # fmt: skip
+    shape[dim] = x.shape[dim]
+    x = expand(x, tuple(shape))
+    shape[dim] = indices.shape[dim]
+    return gather(x, dim, expand(indices, tuple(shape)))
+
+
+@op
+def scatter_(x, index, source, /, dim):
+    """x with source put at an index along dim.    ∂x = g with zeros there,    ∂source = g there"""
+    axis = _positive(dim, len(x.shape))
+    backend = backend_of(x)
+    source = source if hasattr(source, "dtype") else xp(x).full(index.shape, source, dtype=x.dtype)
+    part = tuple(slice(0, n) for n in index.shape)
+
+    def to_x(g):
+        zeros = xp(g).zeros_like(g[part] if index.shape[axis] <= g.shape[axis] else source)
+        return backend_of(g).set_along_axis(g, xp(g).broadcast_to(zeros[(slice(0, 1),) * len(part)], index.shape), index, axis)
+
+    def to_source(g):
+        rows = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
+        return xp(g).take_along_axis(g[rows], index, axis=axis)
+
+    return backend.set_along_axis(x, source, index, axis), (to_x, None, to_source)
+
+
+def scatter(x, dim, index, src):
+    """x with out[index[i][j]][j] = src[i][j] for dim = 0; src may be a number."""
+    _check_positions("scatter", index, x.shape[_positive(dim, x.ndim)] if x.ndim else 1)
+    return scatter_(x, index, _as_large(src, index), dim)
+
+
+def _as_large(src, index):
+    """The part of src that an index of smaller sizes uses."""
+    if isinstance(src, Variable) and src.shape != index.shape:
+        return src[tuple(slice(0, n) for n in index.shape)]
+    return src
+
+
+@op
+def scatter_add_(x, index, source, /, dim):
+    """x with source added at an index along dim.    ∂x = g,    ∂source = g there"""
+    axis = _positive(dim, len(x.shape))
+
+    def to_source(g):
+        rows = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
+        return xp(g).take_along_axis(g[rows], index, axis=axis)
+
+    y = x + backend_of(x).put_along_axis(source, tuple(x.shape), index, axis)
+    return y, (lambda g: g, None, to_source)
+
+
+def scatter_add(x, dim, index, src):
+    """x with out[index[i][j]][j] += src[i][j] for dim = 0."""
+    _check_positions("scatter_add", index, x.shape[_positive(dim, x.ndim)] if x.ndim else 1)
+    return scatter_add_(x, index, _as_large(src, index), dim)
+
+
+# ---- by a condition -----------------------------------------------------------------------------------
+
+
+@op(promote="same")
+def where_(a, b, /, condition):
+    """a where the condition holds, else b.    ∂a = g where it holds,    ∂b = g where it does not"""
+    return xp(a if hasattr(a, "dtype") else b).where(condition, a, b), (
+        lambda g: xp(g).where(condition, g, 0.0),
+        lambda g: xp(g).where(condition, 0.0, g),
+    )
+
+
+def where(condition, a=None, b=None):
+    """a where the boolean condition holds, else b; the positions where it holds if only it is given."""
+    if a is None and b is None:
+        return tuple(unbind_columns(nonzero(condition)))
+    if isinstance(condition, Variable):
+        if not isinstance(a, Variable) and not isinstance(b, Variable):
+            a = condition._full_like(a)
+        if condition.dtype.rank != BOOL:
+            raise RuntimeError(f"where: the condition is made of booleans, got {condition.dtype}")
+        condition = condition._data
+    return where_(a, b, condition)
+
+
+@op
+def masked_fill_(x, value, /, mask):
+    """x with value where the mask holds.    ∂x = g elsewhere,    ∂value = Σ g where it holds"""
+    y = xp(x).where(mask, xp(x).asarray(value, dtype=x.dtype), x)
+    return y, (lambda g: xp(g).where(mask, 0.0, g), lambda g: xp(g).where(mask, g, 0.0))
+
+
+def masked_fill(x, mask, value):
+    """x with `value` (a number or a 0-d tensor) where the boolean mask holds."""
+    if mask.dtype.rank != BOOL:
+        raise RuntimeError(f"masked_fill: the mask is made of booleans, got {mask.dtype}")
+    return masked_fill_(x, value, mask._data)
+
+
+@op
+def nonzero_(x):
+    """The positions (n, d) of the elements that are not zero.    No derivative: positions."""
+    return xp(x).stack(list(xp(x).nonzero(x)), axis=1), None
+
+
+def nonzero(x, as_tuple=False):
+    """The positions (n, d) of the elements that are not zero, or a tuple of d columns."""
+    positions = nonzero_(x if x.ndim else reshape(x, (1,)))
+    positions = positions if x.ndim else positions[:, :0]
+    return unbind_columns(positions) if as_tuple else positions
+
+
+def unbind_columns(positions):
+    return tuple(positions[:, i] for i in range(positions.shape[1]))

@@ -1,0 +1,137 @@
+"""Products of vectors, matrices and anything."""
+
+from ..autograd import op
+from ..backends import backend_of, xp
+from .indexing import diagonal
+from .shapes import reshape
+
+
+@op(promote="same")
+def matmul(a, b):
+    """Matrix product over the last two dimensions.    ∂a = g bᵀ,    ∂b = aᵀ g"""
+    if not a.shape or not b.shape:
+        raise RuntimeError("both need at least one dimension")
+    if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
+        raise RuntimeError(
+            f"the last size of a, {a.shape[-1]}, and the one of b that it is multiplied with, "
+            f"{b.shape[-2 if len(b.shape) > 1 else 0]}, must be equal"
+        )
+    row = a if len(a.shape) > 1 else a[None, :]  # a vector is a row on the left,
+    column = b if len(b.shape) > 1 else b[:, None]  # a column on the right
+
+    def matrix(g):
+        g = g if len(b.shape) > 1 else g[..., None]
+        return g if len(a.shape) > 1 else g[..., None, :]
+
+    def to_a(g):
+        return matrix(g) @ xp(b).matrix_transpose(column)
+
+    def to_b(g):
+        if len(a.shape) > 2 and len(b.shape) == 2:  # one tall product, not many that are summed
+            return backend_of(a).linear_backward_weight(a, g)
+        out = xp(a).matrix_transpose(row) @ matrix(g)
+        return out if len(b.shape) > 1 else out[..., 0]
+
+    return a @ b, (to_a, to_b)
+
+
+@op(promote="same")
+def einsum_(*tensors, equation):
+    """Σ of products, by Einstein's notation.    ∂xᵢ = the product of g and the others, in xᵢ's letters"""
+    terms, result = equation.split("->")
+    terms = terms.split(",")
+
+    def pull(g):
+        grads = []
+        for i, (term, x) in enumerate(zip(terms, tensors)):
+            others = [t for j, t in enumerate(terms) if j != i]
+            arrays = [t for j, t in enumerate(tensors) if j != i]
+            found = "".join(c for c in term if any(c in other for other in (result, *others)))
+            part = backend_of(g).einsum(",".join([result, *others]) + "->" + found, g, *arrays)
+            shape = tuple(n if c in found else 1 for c, n in zip(term, x.shape))
+            sizes = iter(part.shape)
+            part = xp(g).reshape(part, tuple(next(sizes) if c in found else 1 for c in term))
+            # a letter that only xᵢ has was summed away: its gradient is the same all along
+            wide = tuple(max(n, k) for n, k in zip(part.shape, shape))
+            wide = tuple(n if c in found else m for c, n, m in zip(term, wide, x.shape))
+            grads.append(xp(g).broadcast_to(part, wide))
+        return grads
+
+    return backend_of(tensors[0]).einsum(equation, *tensors), pull
+
+
+def einsum(equation, *operands):
+    """Σ of products of tensors, by Einstein's notation: einsum("bij,bjk->bik", a, b)."""
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = operands[0]
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    terms, operands = left.split(","), list(operands)
+    if len(terms) != len(operands):
+        raise RuntimeError(f"einsum: {equation!r} has {len(terms)} terms, got {len(operands)} tensors")
+    spare = iter(c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation)
+    dots = max((x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands) if "..." in t), default=0)
+    dots = "".join(next(spare) for _ in range(dots))
+    for i, (term, x) in enumerate(zip(terms, operands)):
+        extra = x.ndim - len(term.replace("...", ""))
+        term = term.replace("...", dots[len(dots) - extra :] if extra else "")
+        if len(term) != x.ndim:
+            raise RuntimeError(
+                f"einsum: the term {terms[i]!r} of {equation!r} does not fit shape {tuple(x.shape)}"
+            )
+        for letter in sorted(set(term)):
+            while term.count(letter) > 1:  # a letter twice in one term means the diagonal
+                first, second = term.index(letter), term.rindex(letter)
+                x = diagonal(x, 0, first, second)
+                term = "".join(c for k, c in enumerate(term) if k not in (first, second)) + letter
+        terms[i], operands[i] = term, x
+    if not arrow:
+        once = sorted(c for c in set(left) - set(",.") if left.count(c) == 1)
+        result = "..." + "".join(once) if dots or "..." in left else "".join(once)
+    result = result.replace("...", dots)
+    unknown = set(result) - set("".join(terms))
+    if unknown:
+        raise RuntimeError(f"einsum: {equation!r} asks for {sorted(unknown)}, which no term has")
+    return einsum_(*operands, equation=",".join(terms) + "->" + result)
+
+
+# ---- the special cases by name --------------------------------------------------------------------------
+
+
+def _product(name, a, b, *dims):
+    if (a.ndim, b.ndim) != dims:
+        raise RuntimeError(
+            f"{name}: tensors of {dims[0]} and {dims[1]} dimensions are needed, got shapes "
+            f"{tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    return matmul(a, b)
+
+
+def dot(a, b):
+    """Σ a b of two vectors."""
+    return _product("dot", a, b, 1, 1)
+
+
+def mv(a, b):
+    """A matrix times a vector."""
+    return _product("mv", a, b, 2, 1)
+
+
+def mm(a, b):
+    """A matrix times a matrix."""
+    return _product("mm", a, b, 2, 2)
+
+
+def bmm(a, b):
+    """Each matrix of a batch times its own: (n, i, j) and (n, j, k) give (n, i, k)."""
+    if a.ndim == b.ndim == 3 and a.shape[0] != b.shape[0]:
+        raise RuntimeError(f"bmm: the batches differ, {a.shape[0]} and {b.shape[0]}")
+    return _product("bmm", a, b, 3, 3)
+
+
+def outer(a, b):
+    """The products of each element of a vector with each of another: (n), (m) give (n, m)."""
+    if a.ndim != 1 or b.ndim != 1:
+        raise RuntimeError(
+            f"outer: two vectors are needed, got shapes {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    return reshape(a, (-1, 1)) * b

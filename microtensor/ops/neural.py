@@ -1,0 +1,98 @@
+"""The fused operations of neural networks; their kernels are in `backends/`."""
+
+from ..autograd import op
+from ..backends import backend_of, xp
+
+
+@op
+def linear(x, weight, bias):
+    """x weightᵀ + bias.    ∂x = g weight,    ∂weight = gᵀ x,    ∂bias = Σ g"""
+    if x.shape[-1:] != weight.shape[1:]:
+        raise RuntimeError(
+            f"the last size of the input must be the weight's {weight.shape[1]} input features"
+        )
+    backend = backend_of(x)
+    return backend.linear(x, weight, bias), (
+        lambda g: backend_of(g).linear(g, weight.T, None),
+        lambda g: backend_of(g).linear_backward_weight(g, x),
+        lambda g: backend_of(g).sum_rows(g),
+    )
+
+
+@op
+def embedding(weight, index, /, padding_idx=None):
+    """The rows of weight at an index.    ∂weight = the rows of g summed by index, without padding_idx"""
+    n, backend = weight.shape[0], backend_of(weight)
+    _in_range(index, n)
+
+    def pull(g):
+        if padding_idx is not None:
+            g = xp(g).where((index == padding_idx)[..., None], 0.0, g)
+        return backend_of(g).embedding_backward(g, index, n)
+
+    return backend.embedding(weight, index), (pull, None)
+
+
+def _in_range(index, n):
+    """Raise IndexError if an array of positions goes outside 0 … n − 1."""
+    if 0 in index.shape:
+        return
+    low, high = int(xp(index).min(index)), int(xp(index).max(index))
+    if low < 0 or high >= n:
+        raise IndexError(f"index {low if low < 0 else high} is out of range: there are 0 to {n - 1}")
+
+
+@op
+def softmax(x, /, dim):
+    """y = eˣ / Σ eˣ.    ∂x = y (g − Σ g y)"""
+    y = backend_of(x).softmax(x, dim)
+    return y, lambda g: backend_of(g).softmax_backward(g, y, dim)
+
+
+@op
+def log_softmax(x, /, dim):
+    """y = x − ln Σ eˣ.    ∂x = g − eʸ Σ g"""
+    y = backend_of(x).log_softmax(x, dim)
+    return y, lambda g: backend_of(g).log_softmax_backward(g, y, dim)
+
+
+@op
+def layer_norm(x, weight, bias, /, eps):
+    """x̂ weight + bias, x̂ = (x − mean) / σ.    ∂x = (h − mean h − x̂ mean(h x̂)) / σ, h = g weight,    ∂weight = Σ g x̂,    ∂bias = Σ g"""
+    y, x_hat, r = backend_of(x).layer_norm(x, weight, bias, eps)
+    return y, lambda g: backend_of(g).layer_norm_backward(g, x_hat, r, weight)
+
+
+@op
+def rms_norm(x, weight, /, eps):
+    """x̂ weight, x̂ = x / rms.    ∂x = (h − x̂ mean(h x̂)) / rms, h = g weight,    ∂weight = Σ g x̂"""
+    y, x_hat, r = backend_of(x).rms_norm(x, weight, eps)
+    return y, lambda g: backend_of(g).rms_norm_backward(g, x_hat, r, weight)
+
+
+@op
+def attention(q, k, v, mask, /, causal, scale, p, seed):
+    """y = w v, w = softmax(s), s = q kᵀ scale + mask.    ∂v = wᵀ g,    ∂s = w (h − Σ h w), h = g vᵀ,    ∂q = ∂s k scale,    ∂k = ∂sᵀ q scale,    ∂mask = ∂s"""
+    y, weights, keep = backend_of(q).attention(q, k, v, mask, causal, scale, p, seed)
+
+    def pull(g):
+        return backend_of(g).attention_backward(g, q, k, v, weights, keep, scale, p)
+
+    return y, pull
+
+
+@op
+def dropout(x, /, p, seed):
+    """x with a random share p of its elements zero, the rest divided by 1 − p.    ∂x = g, likewise"""
+    y, mask = backend_of(x).dropout(x, p, seed)
+    return y, lambda g: backend_of(g).dropout_backward(g, mask, p)
+
+
+@op
+def cross_entropy(x, target, weight, /, ignore_index, smoothing):
+    """−ln softmax(x)[target] for each row.    ∂x = g (softmax(x) − one_hot(target))"""
+    counted = xp(target).where(target == ignore_index, xp(target).zeros_like(target), target)
+    _in_range(counted, x.shape[-1])
+    kernels = backend_of(x)
+    losses, p, q = kernels.cross_entropy(x, target, weight, ignore_index, smoothing)
+    return losses, (lambda g: backend_of(g).cross_entropy_backward(g, p, q), None, None)

@@ -1,0 +1,281 @@
+"""Operations that make one number of many: sums, extremes, norms, running totals.
+
+`dim` is a dimension, several, or None for all; `keepdim` keeps the reduced ones with size 1.
+"""
+
+import math
+from collections import namedtuple
+
+from ..autograd import op
+from ..backends import backend_of, xp
+from ..backends.dtypes import BOOL, FLOAT, dtype_of, int64
+from .elementwise import cast
+
+
+def _kept(x, dim):
+    """The shape that a reduction of x leaves with keepdim."""
+    if dim is None:
+        return (1,) * len(x.shape)
+    dims = {d % len(x.shape) if x.shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
+    return tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+
+
+def _count(x, dim):
+    """How many elements of x go into each one of the result."""
+    return math.prod(n for n, k in zip(x.shape, _kept(x, dim)) if k == 1)
+
+
+def _spread(g, x, dim):
+    """What was reduced over `dim` again in a shape that broadcasts against x."""
+    return xp(g).reshape(g, _kept(x, dim))
+
+
+def _dim(dim):
+    return tuple(dim) if isinstance(dim, list) else dim
+
+
+# ---- sums and means ---------------------------------------------------------------------------------
+
+
+@op
+def sum(x, /, dim=None, keepdim=False):
+    """Σ x.    ∂x = g, the same for every element that was added"""
+    dim = _dim(dim)
+    y = xp(x).sum(x, axis=dim, keepdims=keepdim, dtype=_sum_dtype(x))
+    return y, lambda g: xp(g).broadcast_to(_spread(g, x, dim), x.shape)
+
+
+def _sum_dtype(x):
+    """Sums and products of integers and booleans are int64, as in PyTorch."""
+    backend = backend_of(x)
+    return None if backend.dtype(x).rank == FLOAT else backend.native(int64)
+
+
+@op
+def mean(x, /, dim=None, keepdim=False):
+    """Σ x / n.    ∂x = g / n"""
+    _floating(x)
+    dim = _dim(dim)
+    n = _count(x, dim)
+
+    def pull(g):
+        return xp(g).broadcast_to(_spread(g / n, x, dim), x.shape)
+
+    return xp(x).mean(x, axis=dim, keepdims=keepdim), pull
+
+
+def _floating(x):
+    if backend_of(x).dtype(x).rank != FLOAT:
+        raise RuntimeError("a floating-point tensor is needed; convert with .float()")
+
+
+@op
+def var(x, /, dim=None, correction=1, keepdim=False):
+    """Σ (x − mean)² / (n − correction).    ∂x = 2 g (x − mean) / (n − correction)"""
+    _floating(x)
+    d, n = _centred(x, _dim(dim), correction)
+    y = xp(x).sum(d * d, axis=_dim(dim), keepdims=keepdim) / n
+    return y, lambda g: _spread(g, x, dim) * d * (2 / n)
+
+
+@op
+def std(x, /, dim=None, correction=1, keepdim=False):
+    """√var.    ∂x = g (x − mean) / ((n − correction) std), 0 where std = 0"""
+    _floating(x)
+    d, n = _centred(x, _dim(dim), correction)
+    y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(dim), keepdims=keepdim) / n)
+
+    def pull(g):
+        slope = xp(g).where(y == 0, 0.0, g / (n * xp(g).where(y == 0, 1.0, y)))
+        return _spread(slope, x, dim) * d
+
+    return y, pull
+
+
+def _centred(x, dim, correction):
+    """x − mean, and n − correction, which is a NaN where it leaves nothing to divide by."""
+    n = max(_count(x, dim) - correction, 0)
+    return x - xp(x).mean(x, axis=dim, keepdims=True), n or math.nan
+
+
+@op
+def prod(x, /, dim=None, keepdim=False):
+    """Π x.    ∂xᵢ = g Π of the other x, zeros among them or not"""
+    n, y = len(x.shape), xp(x).prod(x, axis=dim, keepdims=keepdim, dtype=_sum_dtype(x))
+
+    def pull(g):
+        line = xp(x).reshape(x, (-1,)) if dim is None else x
+        axis = 0 if dim is None else dim % max(n, 1)
+        others = xp(x).reshape(_product_of_others(line, axis), x.shape) if n else xp(x).ones_like(x)
+        return _spread(g, x, dim) * others
+
+    return y, pull
+
+
+def _product_of_others(x, axis):
+    """For each element the product of all others along an axis: from the left times from the right."""
+    one = xp(x).ones_like(_part(x, axis, 0, 1))
+
+    def before(x):
+        return xp(x).concat([one, _part(xp(x).cumulative_prod(x, axis=axis), axis, 0, -1)], axis=axis)
+
+    return before(x) * xp(x).flip(before(xp(x).flip(x, axis=axis)), axis=axis)
+
+
+def _part(x, axis, start, stop):
+    return x[(slice(None),) * axis + (slice(start, stop),)]
+
+
+# ---- extremes ---------------------------------------------------------------------------------------
+
+
+@op
+def amax(x, /, dim=None, keepdim=False):
+    """The largest x.    ∂x = g shared evenly by the elements that are the largest"""
+    dim = _dim(dim)
+    y = xp(x).max(x, axis=dim, keepdims=keepdim)
+    return y, _to_equals(x, y, dim)
+
+
+@op
+def amin(x, /, dim=None, keepdim=False):
+    """The smallest x.    ∂x = g shared evenly by the elements that are the smallest"""
+    dim = _dim(dim)
+    y = xp(x).min(x, axis=dim, keepdims=keepdim)
+    return y, _to_equals(x, y, dim)
+
+
+def _to_equals(x, y, dim):
+    """The pullback that shares g among the elements of x that are equal to the result."""
+
+    def pull(g):
+        equal = xp(g).astype(x == _spread(y, x, dim), g.dtype)
+        return _spread(g, x, dim) * equal / xp(g).sum(equal, axis=dim, keepdims=True)
+
+    return pull
+
+
+@op
+def argmax(x, /, dim=None, keepdim=False):
+    """Where the largest x stands, the first of equals.    No derivative: positions."""
+    return xp(x).argmax(x, axis=dim, keepdims=keepdim), None
+
+
+@op
+def argmin(x, /, dim=None, keepdim=False):
+    """Where the smallest x stands, the first of equals.    No derivative: positions."""
+    return xp(x).argmin(x, axis=dim, keepdims=keepdim), None
+
+
+# ---- norms and exponentials -------------------------------------------------------------------------
+
+
+@op
+def vector_norm(x, /, ord=2, dim=None, keepdim=False):
+    """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
+    _floating(x)
+    dim = _dim(dim)
+    size = xp(x).abs(x)
+    if ord == 0:
+        counted = xp(x).astype(x != 0, x.dtype)
+        return xp(x).sum(counted, axis=dim, keepdims=keepdim), lambda g: x * 0
+    if ord in (math.inf, -math.inf):
+        pick = xp(x).max if ord > 0 else xp(x).min
+        y = pick(size, axis=dim, keepdims=keepdim)
+        to_equals = _to_equals(size, y, dim)
+        return y, lambda g: to_equals(g) * xp(x).sign(x)
+    if ord == 1:
+        y = xp(x).sum(size, axis=dim, keepdims=keepdim)
+        return y, lambda g: _spread(g, x, dim) * xp(x).sign(x)
+    if ord == 2:
+        y = xp(x).sqrt(xp(x).sum(x * x, axis=dim, keepdims=keepdim))
+    else:
+        y = xp(x).sum(size**ord, axis=dim, keepdims=keepdim) ** (1 / ord)
+
+    def pull(g):
+        norm = _spread(y, x, dim)
+        ratio = x / xp(x).where(norm == 0, 1.0, norm)
+        if ord != 2:
+            small = xp(x).abs(ratio)
+            small = xp(x).where(small == 0, 0.0, xp(x).where(small == 0, 1.0, small) ** (ord - 1))
+            ratio = xp(x).sign(x) * small
+        return _spread(g, x, dim) * xp(x).where(norm == 0, 0.0, ratio)
+
+    return y, pull
+
+
+def norm(x, p="fro", dim=None, keepdim=False):
+    """The p-norm of all elements, or along `dim`; "fro" means p = 2."""
+    return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim)
+
+
+@op(promote="float")
+def logsumexp(x, /, dim=None, keepdim=False):
+    """ln Σ eˣ, shifted by the largest x so that nothing overflows.    ∂x = g eˣ⁻ʸ, the softmax"""
+    dim = _dim(dim)
+    top = xp(x).max(x, axis=dim, keepdims=True)
+    top = xp(x).where(xp(x).isfinite(top), top, 0.0)
+    y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
+    result = y if keepdim else xp(x).reshape(y, _dropped(x, dim))
+    return result, lambda g: _spread(g, x, dim) * xp(x).exp(x - y)
+
+
+def _dropped(x, dim):
+    """The shape that a reduction of x leaves without keepdim."""
+    if dim is None:
+        return ()
+    dims = {d % len(x.shape) if x.shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
+    return tuple(n for d, n in enumerate(x.shape) if d not in dims)
+
+
+# ---- running totals ---------------------------------------------------------------------------------
+
+
+@op
+def cumsum(x, /, dim):
+    """Σ of the elements up to each one.    ∂x = Σ of g from each one on"""
+
+    def backwards(g):
+        return xp(g).flip(xp(g).cumulative_sum(xp(g).flip(g, axis=dim), axis=dim), axis=dim)
+
+    return xp(x).cumulative_sum(x, axis=dim, dtype=_sum_dtype(x)), backwards
+
+
+@op
+def cumprod(x, /, dim):
+    """Π of the elements up to each one.    ∂xᵢ = Σⱼ gⱼ Π of the xₖ, k ≤ j and k ≠ i"""
+    dim = dim % max(len(x.shape), 1)
+    n = x.shape[dim] if x.shape else 1
+
+    def pull(g):
+        parts = []
+        for i in range(n):
+            # with x[i] = 1 the running product is what each gⱼ, j ≥ i, is multiplied by
+            one = xp(x).ones_like(_part(x, dim, i, i + 1))
+            line = xp(x).concat([_part(x, dim, 0, i), one, _part(x, dim, i + 1, n)], axis=dim)
+            run = _part(xp(x).cumulative_prod(line, axis=dim) * g, dim, i, n)
+            parts.append(xp(x).sum(run, axis=dim, keepdims=True))
+        return xp(x).concat(parts, axis=dim) if parts else g * 1
+
+    return xp(x).cumulative_prod(x, axis=dim, dtype=_sum_dtype(x)), pull
+
+
+# ---- logic ------------------------------------------------------------------------------------------
+
+
+@op
+def any(x, /, dim=None, keepdim=False):
+    """Whether some element is not zero.    No derivative: booleans."""
+    return xp(x).any(x != 0, axis=_dim(dim), keepdims=keepdim), None
+
+
+@op
+def all(x, /, dim=None, keepdim=False):
+    """Whether no element is zero.    No derivative: booleans."""
+    return xp(x).all(x != 0, axis=_dim(dim), keepdims=keepdim), None
+
+
+@op
+def count_nonzero(x, /, dim=None):
+    """How many elements are not zero.    No derivative: a count."""
+    return xp(x).sum(xp(x).astype(x != 0, backend_of(x).native(int64)), axis=_dim(dim)), None

@@ -1,0 +1,251 @@
+"""Random tensors. One stream of numbers on every device: the generator is NumPy's PCG64."""
+
+import json
+
+import numpy as np
+
+from .autograd import Variable, in_place, no_grad
+from .backends import backend_for
+from .backends.device import get_default_device
+from .backends.dtypes import dtype_of, get_default_dtype, int64
+from .creation import size_of
+from .ops.shapes import sizes
+from .tensor import Tensor
+
+
+class Generator:
+    """A stream of random numbers with its own state."""
+
+    def __init__(self, device="cpu"):
+        self.device = device
+        self.manual_seed(int(np.random.SeedSequence().entropy % 2**63))
+
+    def manual_seed(self, seed):
+        """Start the stream again at `seed`. Returns the generator."""
+        self._seed = int(seed)
+        self.numbers = np.random.Generator(np.random.PCG64(self._seed % 2**64))
+        return self
+
+    def seed(self):
+        """Start the stream at a seed that nobody knows, and return it."""
+        return self.manual_seed(int(np.random.SeedSequence().entropy % 2**63)).initial_seed()
+
+    def initial_seed(self):
+        """The seed that the stream started with."""
+        return self._seed
+
+    def get_state(self):
+        """Where the stream stands, as a tensor of bytes."""
+        state = json.dumps([self._seed, self.numbers.bit_generator.state]).encode()
+        return Tensor._wrap(np.frombuffer(state, np.uint8).copy())
+
+    def set_state(self, state):
+        """Continue a stream where `get_state` found it. Returns the generator."""
+        try:
+            seed, numbers = json.loads(bytes(state.cpu().numpy()))
+            self.numbers.bit_generator.state = numbers
+        except (ValueError, TypeError, KeyError) as error:
+            raise RuntimeError(f"set_state: this is not the state of a generator: {error}") from None
+        self._seed = seed
+        return self
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed):
+    """Start the default stream of random numbers at `seed`. Returns its generator."""
+    return default_generator.manual_seed(seed)
+
+
+def seed():
+    """Start the default stream at a seed that nobody knows, and return it."""
+    return default_generator.seed()
+
+
+def initial_seed():
+    """The seed that the default stream started with."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state():
+    """Where the default stream stands, as a tensor of bytes."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state):
+    """Continue the default stream where `get_rng_state` found it."""
+    default_generator.set_state(state)
+
+
+def draw_seed(generator=None):
+    """A seed for one kernel (a dropout mask), drawn from a stream."""
+    return int((generator or default_generator).numbers.integers(1 << 63))
+
+
+def _draw(generator, draw, dtype, device, requires_grad=False):
+    """A tensor of what `draw` takes from the stream."""
+    numbers = (generator or default_generator).numbers
+    out = Tensor._wrap(backend_for(device or get_default_device()).asarray(draw(numbers), dtype=dtype_of(dtype)))
+    return out.requires_grad_() if requires_grad else out
+
+
+def _real(dtype):
+    """The dtype that NumPy draws, for a dtype that is asked for."""
+    return np.float64 if dtype_of(dtype).name == "float64" else np.float32
+
+
+def rand(*size, generator=None, dtype=None, device=None, requires_grad=False):
+    """Numbers from [0, 1), all alike."""
+    size, dtype = size_of(size), dtype or get_default_dtype()
+    return _draw(generator, lambda r: r.random(size, _real(dtype)), dtype, device, requires_grad)
+
+
+def randn(*size, generator=None, dtype=None, device=None, requires_grad=False):
+    """Numbers from the normal distribution with mean 0 and variance 1."""
+    size, dtype = size_of(size), dtype or get_default_dtype()
+    return _draw(
+        generator, lambda r: r.standard_normal(size, _real(dtype)), dtype, device, requires_grad
+    )
+
+
+def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None):
+    """Integers from low (0 if only one bound is given) up to but without high."""
+    if size is None:
+        low, high, size = 0, low, high
+    if low >= high:
+        raise RuntimeError(f"randint: there is no integer from {low} up to but without {high}")
+    return _draw(generator, lambda r: r.integers(low, high, sizes((size,))), dtype or int64, device)
+
+
+def randperm(n, *, generator=None, dtype=None, device=None):
+    """The integers 0 … n − 1 in random order."""
+    return _draw(generator, lambda r: r.permutation(n), dtype or int64, device)
+
+
+def rand_like(input, **options):
+    """`rand` like another tensor."""
+    return rand(*input.shape, **{"dtype": input.dtype, "device": input.device, **options})
+
+
+def randn_like(input, **options):
+    """`randn` like another tensor."""
+    return randn(*input.shape, **{"dtype": input.dtype, "device": input.device, **options})
+
+
+def randint_like(input, low, high=None, **options):
+    """`randint` like another tensor."""
+    if high is None:
+        low, high = 0, low
+    return randint(low, high, tuple(input.shape), **{"device": input.device, **options})
+
+
+def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+    """Numbers from normal distributions; mean and std may be tensors."""
+    if size is None:
+        like = mean if isinstance(mean, Tensor) else std
+        size = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
+        dtype, device = dtype or like.dtype, device or like.device
+    return mean + std * randn(*sizes((size,)), generator=generator, dtype=dtype, device=device)
+
+
+def bernoulli(input, p=None, *, generator=None):
+    """1 with the probability that `input` states for each element (or p), else 0."""
+    p = input if p is None else p
+    if isinstance(p, Tensor) and bool(((p < 0) | (p > 1)).any()):
+        raise RuntimeError("bernoulli: probabilities lie within 0 … 1")
+    with no_grad():
+        return (rand_like(input, dtype=_drawn(input), generator=generator) < p).to(input.dtype)
+
+
+def _drawn(input):
+    return input.dtype if input.is_floating_point() else get_default_dtype()
+
+
+def multinomial(input, num_samples, replacement=False, *, generator=None):
+    """Positions (…, num_samples) drawn with the weights in each row of `input` (…, n).
+
+    Raises RuntimeError for weights that are negative, not finite or all 0, or for more samples
+    than there are positive weights without replacement.
+    """
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"multinomial: one row or a matrix is needed, got {tuple(input.shape)}")
+    weights = np.atleast_2d(input.detach().cpu().numpy()).astype(np.float64)
+    if not np.isfinite(weights).all() or (weights < 0).any() or (weights.sum(-1) <= 0).any():
+        raise RuntimeError("multinomial: weights are finite, at least 0, and not all 0")
+    if not replacement and num_samples > (weights > 0).sum(-1).min(initial=num_samples):
+        raise RuntimeError(
+            f"multinomial: {num_samples} samples without replacement, but fewer positive weights"
+        )
+
+    def choose(r):
+        if replacement or num_samples == 1:
+            total = np.cumsum(weights, -1)
+            spots = r.random((len(weights), num_samples)) * total[:, -1:]
+            return np.stack([np.searchsorted(t, s, side="right") for t, s in zip(total, spots)])
+        # the largest of w-weighted exponential races are a draw without replacement
+        with np.errstate(divide="ignore"):
+            race = r.exponential(size=weights.shape) / weights
+        return np.argsort(race, -1)[:, :num_samples]
+
+    out = _draw(generator, choose, int64, input.device)
+    return out if input.ndim == 2 else out[0]
+
+
+# ---- in place -------------------------------------------------------------------------------------------
+
+
+def _filled(name, draw):
+    """A method that fills a tensor with what `draw(numbers, shape, *args)` takes from the stream."""
+
+    def method(self, *args, generator=None, **params):
+        def drawn(x):
+            numbers = draw((generator or default_generator).numbers, tuple(x.shape), *args, **params)
+            backend = backend_for(self.device)
+            return Tensor._wrap(backend.asarray(numbers, dtype=self.dtype))
+
+        return in_place(self, name, drawn)
+
+    method.__name__ = name
+    method.__doc__ = draw.__doc__
+    setattr(Tensor, name, method)
+
+
+def _normal(numbers, shape, mean=0.0, std=1.0):
+    """Fill with numbers from the normal distribution. Returns the tensor."""
+    return mean + std * numbers.standard_normal(shape)
+
+
+def _uniform(numbers, shape, from_=0.0, to=1.0, **bounds):
+    """Fill with numbers from [from, to), all alike. Returns the tensor."""
+    from_, to = bounds.get("from", from_), bounds.get("to", to)
+    return from_ + (to - from_) * numbers.random(shape)
+
+
+def _bernoulli(numbers, shape, p=0.5):
+    """Fill with 1 with probability p, else 0. Returns the tensor."""
+    return numbers.random(shape) < (p.cpu().numpy() if isinstance(p, Variable) else p)
+
+
+def _random(numbers, shape, low=0, high=None):
+    """Fill with integers from low up to but without high. Returns the tensor."""
+    return numbers.integers(low, 2**24 if high is None else high, shape)
+
+
+def _exponential(numbers, shape, lambd=1.0):
+    """Fill with numbers from the exponential distribution of rate lambd. Returns the tensor."""
+    return numbers.exponential(1 / lambd, shape)
+
+
+for _name, _draw_function in [("normal_", _normal), ("uniform_", _uniform), ("bernoulli_", _bernoulli),
+                              ("random_", _random), ("exponential_", _exponential)]:  # fmt: skip
+    _filled(_name, _draw_function)
+
+Tensor.multinomial = multinomial
+Tensor.bernoulli = bernoulli
+
+__all__ = [
+    "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
+    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "seed", "set_rng_state",
+]  # fmt: skip

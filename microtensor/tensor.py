@@ -1,0 +1,701 @@
+"""Class Tensor. Its body reads as a table of contents: the operations themselves are in `ops/`."""
+
+import math
+
+import numpy as np
+
+from . import array_api, ops
+from .autograd import Variable, _follow, backward, changed, in_place, is_grad_enabled, op, write_array
+from .backends import Backend, backend_for, backend_of, device, register
+from .backends.dtypes import FLOAT, dtype_of, get_default_dtype
+from .ops.shapes import _positive, sizes
+
+
+class Size(tuple):
+    """The shape of a tensor: a tuple that can count its elements."""
+
+    def numel(self):
+        return math.prod(self)
+
+    def __repr__(self):
+        return f"microtensor.Size({list(self)})"
+
+
+def _in_place(name, function):
+    """The form of an operation that changes its first input."""
+
+    def method(self, *args, **params):
+        return in_place(self, name, function, *args, **params)
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}` in place."
+    return method
+
+
+def _reflected(function):
+    """An operation with its two inputs exchanged: 1 - x is x.__rsub__(1)."""
+    return lambda self, other: function(other, self)
+
+
+def _with_sizes(function):
+    """A method that takes sizes or dimensions one by one or as one sequence."""
+
+    def method(self, *args):
+        return function(self, sizes(args))
+
+    method.__name__, method.__doc__ = function.__name__, function.__doc__
+    return method
+
+
+class Tensor(Variable):
+    """An array that remembers how it was computed, so that it can be differentiated.
+
+    Make one with `mt.tensor`, `mt.zeros`, `mt.randn` …
+    """
+
+    __array_priority__ = 1000  # array + tensor is a Tensor
+
+    def __init__(self, *data, dtype=None):
+        """`Tensor(2, 3)` holds zeros of that shape, `Tensor([1, 2])` these numbers, as floats."""
+        if len(data) == 1 and not isinstance(data[0], int):
+            array = np.asarray(data[0]._data if isinstance(data[0], Tensor) else data[0])
+        else:
+            array = np.zeros(data if data else (0,))
+        self._data = backend_for("cpu").asarray(array, dtype=dtype_of(dtype or get_default_dtype()))
+
+    @staticmethod
+    def _wrap(array):
+        self = _new(Tensor)
+        self._data = np.asarray(array) if isinstance(array, np.generic) else array
+        return self
+
+    def _alias(self, edge):
+        alias = Tensor._wrap(self._data)
+        if edge is not None:
+            source, alias._index = edge
+            alias._node = None if isinstance(source, Variable) else source
+            alias._needs_grad = True
+            if alias._node is None:  # a leaf: gradients must reach the leaf itself
+                alias = source if source is self else ops.clone(source)
+        return alias
+
+    # ---- what it is ---------------------------------------------------------------------------------
+
+    shape = property(lambda self: Size(self._data.shape))
+    ndim = property(lambda self: len(self._data.shape))
+    dtype = property(lambda self: backend_of(self._data).dtype(self._data))
+    device = property(lambda self: device(backend_of(self._data).device(self._data)))
+    is_cuda = property(lambda self: self.device.type == "cuda")
+    itemsize = property(lambda self: self.dtype.itemsize)
+    nbytes = property(lambda self: self.numel() * self.itemsize)
+
+    def size(self, dim=None):
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.shape[_positive(dim, self.ndim)]
+
+    def dim(self):
+        """The number of dimensions."""
+        return self.ndim
+
+    def numel(self):
+        """The number of elements."""
+        return math.prod(self._data.shape)
+
+    nelement = numel
+    ndimension = dim
+
+    def element_size(self):
+        """Bytes of one element."""
+        return self.itemsize
+
+    def stride(self, dim=None):
+        """Elements to step over in memory for each dimension."""
+        strides = backend_of(self._data).strides(self._data)
+        return strides if dim is None else strides[dim]
+
+    def is_floating_point(self):
+        """Whether the elements are floating-point numbers."""
+        return self.dtype.rank == FLOAT
+
+    def is_contiguous(self):
+        """Whether the elements lie in memory in row-major order, without gaps."""
+        return backend_of(self._data).contiguous(self._data) is self._data
+
+    # ---- its place in the graph -----------------------------------------------------------------------
+
+    @property
+    def requires_grad(self):
+        """Whether gradients flow to this tensor."""
+        if self._base is not None and self._seen != self._base._rewrites:
+            _follow(self)
+        return self._needs_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value):
+        if value and self.dtype.rank != FLOAT:
+            raise RuntimeError(
+                f"requires_grad: only floating-point tensors have gradients, this one is {self.dtype}"
+            )
+        if not value and self.grad_fn is not None:
+            raise RuntimeError(
+                "requires_grad: this tensor was computed from others; use detach() for one "
+                "without history"
+            )
+        self._needs_grad = bool(value)
+
+    def requires_grad_(self, requires_grad=True):
+        """Let gradients flow to this leaf, or not. Returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def grad_fn(self):
+        """The node of the operation that made this tensor; None for a leaf."""
+        self.requires_grad  # a view follows its base
+        return self._node
+
+    is_leaf = property(lambda self: self.grad_fn is None)
+    output_nr = property(lambda self: self._index)
+
+    @property
+    def data(self):
+        """The same memory as a tensor without history."""
+        return Tensor._wrap(self._data)
+
+    @data.setter
+    def data(self, value):
+        self._data = value._data
+
+    def detach(self):
+        """The same memory as a tensor without history."""
+        return Tensor._wrap(self._data)
+
+    def detach_(self):
+        """Forget the history. Returns the tensor."""
+        self._node, self._index, self._needs_grad, self._base = None, 0, False, None
+        return self
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Add the derivative of this tensor to `.grad` of every leaf that it was computed from.
+
+        `gradient`, of this tensor's shape, weighs its elements and may be left out for one element.
+        """
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def retain_grad(self):
+        """Keep the gradient of this tensor in `.grad` although it is not a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        if self._node is not None and not self.retains_grad:
+            self.retains_grad = True
+            self.register_hook(self._keep)
+
+    retains_grad = False
+
+    def _keep(self, grad):
+        self.grad = grad if self.grad is None else self.grad + grad
+
+    def register_hook(self, hook):
+        """Call hook(grad) when the gradient of this tensor is known; what it returns replaces it.
+
+        Returns a handle whose `remove()` takes the hook away.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        place = self._node or self
+        if place._hooks is None:
+            place._hooks = {}
+        return Handle(place._hooks, (self._index, hook, Tensor._wrap))
+
+    # ---- out of microtensor --------------------------------------------------------------------------
+
+    def numpy(self):
+        """The elements as a NumPy array that shares memory. Raises for a GPU or a recorded tensor."""
+        if self.requires_grad:
+            raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
+        if self.device.type == "cuda":
+            raise TypeError(f"numpy: this tensor is on {self.device}; use cpu().numpy()")
+        return backend_of(self._data).to_numpy(self._data)
+
+    def _as_numpy(self):
+        return backend_of(self._data).to_numpy(self._data)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def tolist(self):
+        """The elements as nested lists of Python numbers."""
+        return self._as_numpy().tolist()
+
+    def item(self):
+        """The one element as a Python number. Raises RuntimeError if there are more."""
+        if self.numel() != 1:
+            raise RuntimeError(
+                f"item: only a tensor of one element is a number, this one has shape {tuple(self.shape)}"
+            )
+        return self._as_numpy().item()
+
+    def __bool__(self):
+        if self.numel() != 1:
+            raise RuntimeError(
+                f"the truth of a tensor of {self.numel()} elements is ambiguous; use any() or all()"
+            )
+        return bool(self.item())
+
+    def __index__(self):
+        if self.dtype.rank == FLOAT:
+            raise TypeError(f"only integer tensors can be an index, this one is {self.dtype}")
+        return int(self.item())
+
+    def __len__(self):
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(ops.unbind(self))
+
+    def __contains__(self, value):
+        return bool((self == value).any())
+
+    def __deepcopy__(self, memo):
+        if self.grad_fn is not None:
+            raise RuntimeError("only leaves can be deep-copied; use clone() or detach()")
+        copy = _new(type(self))
+        memo[id(self)] = copy
+        copy.__dict__.update(self.__dict__)
+        copy._data = backend_of(self._data).asarray(self._data, copy=True)
+        copy._base, copy._steps, copy._hooks = None, (), None
+        copy.grad = None if self.grad is None else self.grad.clone()
+        return copy
+
+    def __reduce_ex__(self, protocol):
+        return (_rebuild, (type(self), self._as_numpy(), str(self.device), self._needs_grad))
+
+    def __repr__(self):
+        return _show(self)
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec else str(self)
+
+    __float__ = lambda self: float(self.item())  # noqa: E731
+    __int__ = lambda self: int(self.item())  # noqa: E731
+    __hash__ = object.__hash__
+
+    # ---- to another dtype or device --------------------------------------------------------------------
+
+    def to(self, *args, dtype=None, device=None, copy=False, non_blocking=False):
+        """The tensor with another dtype, on another device, or like another tensor."""
+        for a in args:
+            if isinstance(a, Tensor):
+                dtype, device = a.dtype, a.device
+            elif isinstance(a, _device_type) or isinstance(a, str) and not _is_dtype_name(a):
+                device = a
+            elif not isinstance(a, bool):
+                dtype = a
+        out = self
+        if device is not None and backend_for(device) is not backend_of(self._data):
+            out = transfer(out, str(_device_type(device)))
+        if dtype is not None and dtype_of(dtype) is not out.dtype:
+            out = ops.cast(out, dtype_of(dtype))
+        return out.clone() if copy and out is self else out
+
+    def type(self, dtype=None):
+        """The tensor in another dtype; without one, the name of its own."""
+        return f"microtensor.{self.dtype.name}" if dtype is None else self.to(dtype_of(dtype))
+
+    def cpu(self):
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device=None):
+        """The tensor on the GPU."""
+        return self.to("cuda" if device is None else _device_type(device))
+
+    def contiguous(self):
+        """The tensor in one block of memory, in row-major order."""
+        return self if self.is_contiguous() else ops.reshape(ops.clone(self), tuple(self.shape))
+
+    def type_as(self, other):
+        """The tensor in the dtype of another."""
+        return self.to(other.dtype)
+
+    def bool(self):
+        return self.to("bool")
+
+    def int(self):
+        return self.to("int32")
+
+    def long(self):
+        return self.to("int64")
+
+    def half(self):
+        return self.to("float16")
+
+    def float(self):
+        return self.to("float32")
+
+    def double(self):
+        return self.to("float64")
+
+    def _full_like(self, value):
+        from .creation import full_like
+
+        return value if isinstance(value, Tensor) else full_like(self, value, dtype=dtype_of(type(value)))
+
+    def new_zeros(self, *size, **options):
+        """Zeros of shape `size`, with this tensor's dtype and device unless others are given."""
+        return self.new_full(sizes(size), 0, **options)
+
+    def new_ones(self, *size, **options):
+        """Ones of shape `size`, with this tensor's dtype and device unless others are given."""
+        return self.new_full(sizes(size), 1, **options)
+
+    def new_empty(self, *size, **options):
+        """`new_zeros`."""
+        return self.new_full(sizes(size), 0, **options)
+
+    def new_full(self, size, fill_value, **options):
+        """`fill_value` in shape `size`, with this tensor's dtype and device unless others are given."""
+        from .creation import full
+
+        return full(size, fill_value, **{"dtype": self.dtype, "device": self.device, **options})
+
+    def new_tensor(self, data, **options):
+        """`data` with this tensor's dtype and device unless others are given."""
+        from .creation import tensor
+
+        return tensor(data, **{"dtype": self.dtype, "device": self.device, **options})
+
+    # ---- indexing ---------------------------------------------------------------------------------------
+
+    def __getitem__(self, index):
+        return ops.getitem(self, ops.plain_index(index, self))
+
+    def __setitem__(self, index, value):
+        index = ops.plain_index(index, self)
+        value = value.to(self.dtype) if isinstance(value, Tensor) else value
+        recorded = self.requires_grad or isinstance(value, Tensor) and value.requires_grad
+        if is_grad_enabled() and recorded:
+            in_place(self, "setitem", lambda x: ops.setitem(x, value, index))
+        else:
+            if isinstance(value, Tensor) and value.device != self.device:
+                raise RuntimeError(f"setitem: the value is on {value.device}, the tensor on {self.device}")
+            write_array(self._data, value._data if isinstance(value, Tensor) else value, "setitem", index)
+
+    # ---- operators --------------------------------------------------------------------------------------
+
+    __add__ = __radd__ = ops.add
+    __sub__, __rsub__ = ops.sub, _reflected(ops.sub)
+    __mul__ = __rmul__ = ops.mul
+    __truediv__, __rtruediv__ = ops.div, _reflected(ops.div)
+    __floordiv__, __rfloordiv__ = ops.floor_divide, _reflected(ops.floor_divide)
+    __mod__, __rmod__ = ops.remainder, _reflected(ops.remainder)
+    __pow__, __rpow__ = ops.pow, _reflected(ops.pow)
+    __matmul__, __rmatmul__ = ops.matmul, _reflected(ops.matmul)
+    __neg__, __abs__ = ops.neg, ops.abs
+    __and__ = __rand__ = ops.bitwise_and
+    __or__ = __ror__ = ops.bitwise_or
+    __xor__ = __rxor__ = ops.bitwise_xor
+    __invert__ = ops.bitwise_not
+    __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
+
+    def __pos__(self):
+        return self
+
+    def __eq__(self, other):
+        return ops.eq(self, other) if _comparable(other) else NotImplemented
+
+    def __ne__(self, other):
+        return ops.ne(self, other) if _comparable(other) else NotImplemented
+
+    # ---- elementwise --------------------------------------------------------------------------------------
+
+    add, sub, mul, div, neg, pow = ops.add, ops.sub, ops.mul, ops.div, ops.neg, ops.pow
+    abs, sign, square, sqrt, rsqrt, reciprocal = (
+        ops.abs, ops.sign, ops.square, ops.sqrt, ops.rsqrt, ops.reciprocal
+    )  # fmt: skip
+    maximum, minimum, clamp, lerp = ops.maximum, ops.minimum, ops.clamp, ops.lerp
+    remainder, fmod, floor_divide = ops.remainder, ops.fmod, ops.floor_divide
+    floor, ceil, round, trunc, frac = ops.floor, ops.ceil, ops.round, ops.trunc, ops.frac
+    exp, exp2, expm1, log, log2, log10, log1p, logaddexp = (
+        ops.exp, ops.exp2, ops.expm1, ops.log, ops.log2, ops.log10, ops.log1p, ops.logaddexp
+    )  # fmt: skip
+    sin, cos, tan, asin, acos, atan, atan2 = (
+        ops.sin, ops.cos, ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2
+    )  # fmt: skip
+    sinh, cosh, tanh, asinh, acosh, atanh = (
+        ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh
+    )  # fmt: skip
+    relu, sigmoid, erf = ops.relu, ops.sigmoid, ops.erf
+    eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
+    isnan, isinf, isfinite = ops.isnan, ops.isinf, ops.isfinite
+    logical_not, logical_and, logical_or, logical_xor = (
+        ops.logical_not, ops.logical_and, ops.logical_or, ops.logical_xor
+    )  # fmt: skip
+    bitwise_not, bitwise_and, bitwise_or, bitwise_xor = (
+        ops.bitwise_not, ops.bitwise_and, ops.bitwise_or, ops.bitwise_xor
+    )  # fmt: skip
+    clone = ops.clone
+
+    # ---- reductions -----------------------------------------------------------------------------------------
+
+    sum, mean, var, std, prod = ops.sum, ops.mean, ops.var, ops.std, ops.prod
+    amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
+    max, min, sort, argsort, topk = ops.max, ops.min, ops.sort, ops.argsort, ops.topk
+    norm, logsumexp, cumsum, cumprod = ops.norm, ops.logsumexp, ops.cumsum, ops.cumprod
+    any, all, count_nonzero = ops.any, ops.all, ops.count_nonzero
+    softmax, log_softmax = ops.softmax, ops.log_softmax
+
+    # ---- shapes ---------------------------------------------------------------------------------------------
+
+    reshape, permute = _with_sizes(ops.reshape), _with_sizes(ops.permute)
+    expand, flip = _with_sizes(ops.expand), _with_sizes(ops.flip)
+    repeat, tile = _with_sizes(ops.repeat), _with_sizes(ops.tile)
+    transpose, swapaxes, movedim = ops.transpose, ops.transpose, ops.movedim
+    squeeze, unsqueeze, flatten, unflatten = ops.squeeze, ops.unsqueeze, ops.flatten, ops.unflatten
+    split, chunk, unbind = ops.split, ops.chunk, ops.unbind
+    roll, tril, triu, diagonal = ops.roll, ops.tril, ops.triu, ops.diagonal
+
+    def view(self, *shape):
+        """The same memory under another shape. Raises RuntimeError where that needs a copy."""
+        out = ops.reshape(self, sizes(shape))
+        if out._base is None and out.numel():
+            raise RuntimeError(
+                f"view: shape {tuple(out.shape)} does not fit the strides {self.stride()}; use reshape()"
+            )
+        return out
+
+    def view_as(self, other):
+        """The same memory under the shape of another tensor."""
+        return self.view(*other.shape)
+
+    def reshape_as(self, other):
+        """The elements in the shape of another tensor."""
+        return ops.reshape(self, tuple(other.shape))
+
+    def expand_as(self, other):
+        """The tensor expanded to the shape of another."""
+        return ops.expand(self, tuple(other.shape))
+
+    def t(self):
+        """A matrix transposed."""
+        if self.ndim > 2:
+            raise RuntimeError(f"t: at most two dimensions can be transposed, got {tuple(self.shape)}")
+        return ops.transpose(self, 0, 1) if self.ndim == 2 else self
+
+    T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
+    mT = property(lambda self: ops.transpose(self, -2, -1))
+
+    # ---- picking and putting ----------------------------------------------------------------------------------
+
+    gather, scatter, scatter_add = ops.gather, ops.scatter, ops.scatter_add
+    select, narrow, index_select, take_along_dim = (
+        ops.select, ops.narrow, ops.index_select, ops.take_along_dim
+    )  # fmt: skip
+    masked_fill, masked_select, nonzero = ops.masked_fill, ops.masked_select, ops.nonzero
+
+    def where(self, condition, other):
+        """This tensor where the condition holds, else `other`."""
+        return ops.where(condition, self, other)
+
+    # ---- linear algebra -----------------------------------------------------------------------------------------
+
+    matmul, mm, bmm, mv, dot, outer = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer
+
+    # ---- questions ----------------------------------------------------------------------------------------------
+
+    def equal(self, other):
+        """Whether another tensor has the same shape and the same elements."""
+        return self.shape == other.shape and bool((self == other).all())
+
+    def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+        """Whether |self − other| ≤ atol + rtol·|other| everywhere."""
+        from .creation import allclose
+
+        return allclose(self, other, rtol, atol, equal_nan)
+
+    # ---- in place -------------------------------------------------------------------------------------------------
+
+    def copy_(self, source, non_blocking=False):
+        """Take the elements of `source`, converted and broadcast. Returns the tensor."""
+        source = source.to(self.dtype).to(self.device)
+        return in_place(self, "copy_", lambda x, s: ops.expand(s, tuple(x.shape)), source)
+
+    def fill_(self, value):
+        """Make every element `value`. Returns the tensor."""
+        return in_place(self, "fill_", lambda x: ops.masked_fill_(x, value, self._data == self._data))
+
+    def zero_(self):
+        """Make every element 0. Returns the tensor."""
+        return in_place(self, "zero_", lambda x: ops.cast(x.new_zeros(x.shape), self.dtype))
+
+    def swap_data_(self, array):
+        """Replace the elements by those of an array, in the same memory."""
+        self._data[...] = array
+        changed(self._data, "swap_data_")
+        return self
+
+
+for _name in (
+    "add sub mul div neg pow abs sign square sqrt rsqrt reciprocal clamp lerp remainder fmod "
+    "floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan asin "
+    "acos atan sinh cosh tanh asinh acosh atanh relu sigmoid erf tril triu scatter scatter_add "
+    "masked_fill cumsum cumprod eq ne lt le gt ge logical_not logical_and logical_or logical_xor "
+    "bitwise_not bitwise_and bitwise_or bitwise_xor"
+).split():
+    setattr(Tensor, _name + "_", _in_place(_name + "_", getattr(ops, _name)))
+for _name, _op in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow",
+                   "ifloordiv": "floor_divide", "imod": "remainder", "iand": "bitwise_and",
+                   "ior": "bitwise_or", "ixor": "bitwise_xor"}.items():  # fmt: skip
+    setattr(Tensor, f"__{_name}__", getattr(Tensor, _op + "_"))
+
+# other names for the same operation, here and in the package
+ALIASES = {
+    "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+    "clip": "clamp", "concat": "cat", "concatenate": "cat", "divide": "div", "true_divide": "div",
+    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
+    "multiply": "mul", "negative": "neg", "subtract": "sub", "swapaxes": "transpose",
+    "swapdims": "transpose", "moveaxis": "movedim", "fix": "trunc",
+}  # fmt: skip
+for _alias, _name in ALIASES.items():
+    for _end in ("", "_"):
+        if hasattr(Tensor, _name + _end):
+            setattr(Tensor, _alias + _end, getattr(Tensor, _name + _end))
+
+_new = object.__new__
+_device_type = device
+
+
+def _is_dtype_name(name):
+    return name.removeprefix("microtensor.").removeprefix("torch.") in array_api.DTYPES
+
+
+def _comparable(value):
+    return isinstance(value, (Variable, int, float, np.ndarray, np.generic))
+
+
+class Handle:
+    """What takes a hook away again."""
+
+    def __init__(self, hooks, value):
+        self.hooks = hooks
+        hooks[self] = value
+
+    def remove(self):
+        self.hooks.pop(self, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+@op
+def transfer(x, /, where):
+    """x on another device.    ∂x = g, on x's device"""
+    here = "cpu" if isinstance(x, Variable) else backend_of(x).device(x)
+    if isinstance(x, Variable):
+        return transfer(x, where), lambda g: transfer(g, str(x.device))
+    return _moved(x, where), lambda g: _moved(g, here)
+
+
+def _moved(array, where):
+    return backend_for(where).asarray(backend_of(array).to_numpy(array), copy=True)
+
+
+def _rebuild(kind, array, where, requires_grad):
+    """A tensor again from what pickle and copy keep."""
+    self = _new(kind)
+    self._data = backend_for(where).asarray(array)
+    self._needs_grad = requires_grad
+    return self
+
+
+_print = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
+
+
+def set_printoptions(**options):
+    """Digits after the point (precision), elements before "…" (threshold, edgeitems), linewidth."""
+    unknown = set(options) - set(_print)
+    if unknown:
+        raise TypeError(f"set_printoptions: {sorted(unknown)} are not among {sorted(_print)}")
+    _print.update(options)
+
+
+def _show(x):
+    """tensor([[1., 2.]], shape=(1, 2), dtype=float32, grad_fn=<add>)"""
+    name = "tensor" if type(x) is Tensor else type(x).__name__
+    kind = x.dtype
+    values = np.array2string(x._as_numpy(), separator=", ", prefix=name + "(",
+                             floatmode="maxprec_equal" if x.ndim else "maxprec",
+                             threshold=_print["threshold"], edgeitems=_print["edgeitems"],
+                             max_line_width=_print["linewidth"], precision=_print["precision"])  # fmt: skip
+    about = [f"shape={tuple(x.shape)}"] if x.ndim else []
+    about.append(f"dtype={kind.name}")
+    if x.device.type != "cpu":
+        about.append(f"device={x.device}")
+    if x.grad_fn is not None:
+        about.append(f"grad_fn={x.grad_fn!r}")
+    elif x.requires_grad:
+        about.append("requires_grad=True")
+    about = ", ".join(about)
+    last = values.rsplit("\n", 1)[-1]
+    end = ",\n" + " " * (len(name) + 1) if len(last) + len(about) > _print["linewidth"] else ", "
+    return f"{name}({values}{end}{about})"
+
+
+class TensorBackend(Backend):
+    """Tensors as a kind of array: the portable kernels, made of operations that can be differentiated."""
+
+    xp = array_api
+
+    def dtype(self, array):
+        return array.dtype
+
+    def native(self, dtype):
+        return dtype
+
+    def device(self, array):
+        return str(array.device)
+
+    def to_numpy(self, array):
+        return array._as_numpy()
+
+    def cast(self, array, dtype):
+        return array.to(dtype)
+
+    def asarray(self, data, dtype=None, copy=None):
+        return array_api.asarray(data, dtype=dtype, copy=copy)
+
+    def keep_mask(self, x, p, seed):
+        return Tensor._wrap(backend_of(x._data).keep_mask(x._data, p, seed))
+
+    erf, sigmoid = staticmethod(ops.erf), staticmethod(ops.sigmoid)
+    put = staticmethod(ops.put)
+    embedding = staticmethod(ops.embedding)
+
+    def set_at(self, array, value, index):
+        return ops.setitem(array, value, index)
+
+    def write(self, array, value, view):
+        return ops.write(array, value, view)
+
+    def set_along_axis(self, array, values, index, axis):
+        return ops.scatter_(array, index, values, axis)
+
+    def put_along_axis(self, values, shape, index, axis):
+        return ops.scatter_add_(values.new_zeros(shape), index, values, axis)
+
+    def embedding_backward(self, g, index, rows):
+        return ops.put(g, (rows, g.shape[-1]), index._data if isinstance(index, Tensor) else index)
+
+    def einsum(self, equation, *tensors):
+        return ops.einsum_(*tensors, equation=equation)
+
+
+register(TensorBackend(), None, Tensor)
