@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from .base import Backend
+from .base import NORMAL, Backend
 
-BLOCK = 1 << 14  # elements that stay in a core's cache while several passes go over them
+BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
 
 
 class NumPyBackend(Backend):
@@ -71,10 +71,9 @@ class NumPyBackend(Backend):
         return _in_blocks(super().erf, x)
 
     def gelu(self, x, tanh=False):
-        return _in_blocks(lambda x: Backend.gelu(self, x, tanh), x)
-
-    def gelu_backward(self, g, x, tanh=False):
-        return _in_blocks(lambda g, x: Backend.gelu_backward(self, g, x, tanh), g, x)
+        if tanh or x.dtype != np.float32:
+            return _in_blocks(lambda x: Backend.gelu(self, x, tanh), x)
+        return _in_blocks(_gelu_float32, x)
 
     def dropout_backward(self, g, mask, p):
         out = g * mask
@@ -270,12 +269,46 @@ def _dot_rows(a, b):
     return np.vecdot(a, b)[..., None]
 
 
-def _in_blocks(function, *arrays):
-    """An elementwise function, one cache-sized block after the other."""
-    if arrays[0].size <= BLOCK:
-        return np.asarray(function(*arrays))
-    flat = [a.reshape(-1) for a in arrays]
-    out = np.empty_like(flat[0])
-    for i in range(0, len(out), BLOCK):
-        out[i : i + BLOCK] = function(*(a[i : i + BLOCK] for a in flat))
-    return out.reshape(arrays[0].shape)
+def _in_blocks(function, x):
+    """An elementwise function of one or more results, one cache-sized block after the other."""
+    if x.size <= BLOCK:
+        return function(x)
+    flat = x.reshape(-1)
+    parts = [function(flat[i : i + BLOCK]) for i in range(0, len(flat), BLOCK)]
+    if isinstance(parts[0], tuple):
+        return tuple(np.concatenate(p).reshape(x.shape) for p in zip(*parts))
+    return np.concatenate(parts).reshape(x.shape)
+
+
+def _gelu_float32(x):
+    """GELU and its slope. Φ(−x) = e^(−x²/2) t (c₁ + c₂ t + …), t = 1 / (1 + a x), for x ≥ 0.
+
+    The form is that of Hastings (Approximations for Digital Computers, 1955); the coefficients are
+    a minimax fit of ours, off by at most 5e-9, where float32 resolves 6e-8.
+    """
+    t = np.abs(x)
+    t *= TAIL_A
+    t += 1
+    np.reciprocal(t, out=t)
+    phi = t * TAIL[0]
+    for c in TAIL[1:]:
+        phi += c
+        phi *= t
+    e = np.multiply(x, x, out=t)
+    e *= -0.5
+    np.exp(e, out=e)
+    phi *= e  # Φ(−|x|)
+    np.subtract(0.5, phi, out=phi)
+    np.copysign(phi, x, out=phi)
+    phi += 0.5
+    e *= x
+    e *= NORMAL
+    e += phi
+    return np.multiply(x, phi, out=phi), e
+
+
+TAIL_A = 0.275
+TAIL = (
+    -0.11485978919508785, 0.4520047596840659, -0.33100336548790077, 0.333940443941416,
+    0.042108167597624147, 0.11780978821927036,
+)  # fmt: skip

@@ -424,8 +424,8 @@ def gelu(x, /, approximate="none"):
     """x Φ(x), Φ the normal distribution (arXiv:1606.08415).    ∂x = g (Φ(x) + x Φ'(x))"""
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f'approximate must be "none" or "tanh", got {approximate!r}')
-    tanh = approximate == "tanh"
-    return backend_of(x).gelu(x, tanh), lambda g: backend_of(x).gelu_backward(g, x, tanh)
+    y, slope = backend_of(x).gelu(x, approximate == "tanh")
+    return y, lambda g: g * slope
 
 
 # ---- comparisons, logic and bits: nothing to differentiate ------------------------------------------
