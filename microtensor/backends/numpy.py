@@ -73,7 +73,7 @@ class NumPyBackend(Backend):
     def gelu(self, x, tanh=False):
         if tanh or x.dtype != np.float32:
             return _in_blocks(lambda x: Backend.gelu(self, x, tanh), x)
-        return _in_blocks(_gelu_float32, x)
+        return _gelu_float32(x)
 
     def dropout_backward(self, g, mask, p):
         out = g * mask
@@ -274,10 +274,15 @@ def _in_blocks(function, x):
     if x.size <= BLOCK:
         return function(x)
     flat = x.reshape(-1)
-    parts = [function(flat[i : i + BLOCK]) for i in range(0, len(flat), BLOCK)]
-    if isinstance(parts[0], tuple):
-        return tuple(np.concatenate(p).reshape(x.shape) for p in zip(*parts))
-    return np.concatenate(parts).reshape(x.shape)
+    outs = None
+    for i in range(0, len(flat), BLOCK):
+        part = function(flat[i : i + BLOCK])
+        parts = part if isinstance(part, tuple) else (part,)
+        outs = outs or [np.empty_like(flat) for _ in parts]
+        for out, p in zip(outs, parts):
+            out[i : i + BLOCK] = p
+    outs = tuple(out.reshape(x.shape) for out in outs)
+    return outs if isinstance(part, tuple) else outs[0]
 
 
 def _gelu_float32(x):
@@ -286,25 +291,31 @@ def _gelu_float32(x):
     The form is that of Hastings (Approximations for Digital Computers, 1955); the coefficients are
     a minimax fit of ours, off by at most 5e-9, where float32 resolves 6e-8.
     """
-    t = np.abs(x)
-    t *= TAIL_A
-    t += 1
-    np.reciprocal(t, out=t)
-    phi = t * TAIL[0]
-    for c in TAIL[1:]:
-        phi += c
-        phi *= t
-    e = np.multiply(x, x, out=t)
-    e *= -0.5
-    np.exp(e, out=e)
-    phi *= e  # Φ(−|x|)
-    np.subtract(0.5, phi, out=phi)
-    np.copysign(phi, x, out=phi)
-    phi += 0.5
-    e *= x
-    e *= NORMAL
-    e += phi
-    return np.multiply(x, phi, out=phi), e
+    flat = x.reshape(-1)
+    y, slope = np.empty_like(flat), np.empty_like(flat)
+    scratch = np.empty(min(BLOCK, len(flat)), x.dtype)
+    for i in range(0, len(flat), BLOCK):
+        x_, phi, e = flat[i : i + BLOCK], y[i : i + BLOCK], slope[i : i + BLOCK]
+        t = np.abs(x_, out=scratch[: len(x_)])
+        t *= TAIL_A
+        t += 1
+        np.reciprocal(t, out=t)
+        np.multiply(t, TAIL[0], out=phi)
+        for c in TAIL[1:]:
+            phi += c
+            phi *= t
+        np.multiply(x_, x_, out=e)
+        e *= -0.5
+        np.exp(e, out=e)
+        phi *= e  # Φ(−|x|)
+        np.subtract(0.5, phi, out=phi)
+        np.copysign(phi, x_, out=phi)
+        phi += 0.5
+        e *= x_
+        e *= NORMAL
+        e += phi
+        phi *= x_
+    return y.reshape(x.shape), slope.reshape(x.shape)
 
 
 TAIL_A = 0.275
