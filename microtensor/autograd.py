@@ -36,7 +36,9 @@ __all__ = [
 
 registry = {}  # every operation by name
 
-births = itertools.count(1)  # nodes and changes in place, numbered in the order in which they happen
+births = itertools.count(
+    1
+)  # nodes and changes in place, numbered in the order in which they happen
 
 
 class Variable:
@@ -74,7 +76,7 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-# ---- operations -------------------------------------------------------------------------------------
+# ---- operations ----------------------------------------------------------------------
 
 
 def op(function=None, /, *, promote=None, view=False):
@@ -248,7 +250,7 @@ def unbroadcast(g, like):
     return g
 
 
-# ---- the graph --------------------------------------------------------------------------------------
+# ---- the graph -----------------------------------------------------------------------
 
 
 class Node:
@@ -281,7 +283,8 @@ class Node:
             return ()
         return tuple(
             a
-            if not isinstance(a, Variable) or (edge[0] is (a._node or a) if edge else not a._needs_grad)
+            if not isinstance(a, Variable)
+            or (edge[0] is (a._node or a) if edge else not a._needs_grad)
             else a._alias(edge)
             for a, edge in zip(self.args, self.edges)
         )
@@ -303,7 +306,9 @@ class Node:
         if not create_graph:
             return self.pullback
         with enable_grad():
-            _, pullback = self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)
+            _, pullback = self.op.function(
+                *self.inputs, *self.args[len(self.edges) :], **self.params
+            )
         if _changes and _changes.newest > self.number and _saved(pullback):
             _check_saved(self, [a._data for a in self.args if isinstance(a, Variable)])
         return pullback
@@ -473,7 +478,9 @@ def _accumulate(leaf, slots, create_graph):
             leaf.grad = slots[0]
         else:
             owned = _owned(slots, 0)
-            leaf.grad = leaf._wrap(slots[0] if owned else backend_of(slots[0]).asarray(slots[0], copy=True))
+            leaf.grad = leaf._wrap(
+                slots[0] if owned else backend_of(slots[0]).asarray(slots[0], copy=True)
+            )
     elif create_graph:
         leaf.grad = leaf.grad + slots[0]
     else:
@@ -501,7 +508,9 @@ def grad(
     targets = _list(inputs)
     for i, t in enumerate(targets):
         if not t._needs_grad:
-            raise RuntimeError(f"grad: input {i} does not require a gradient; call requires_grad_()")
+            raise RuntimeError(
+                f"grad: input {i} does not require a gradient; call requires_grad_()"
+            )
     retain_graph = create_graph if retain_graph is None else retain_graph
     with set_grad_enabled(create_graph):
         found = _walk(roots, seeds, targets, retain_graph, create_graph)
@@ -552,7 +561,7 @@ def _seeds(name, tensors, grad_tensors, create_graph):
     return roots, seeds
 
 
-# ---- changes in place -------------------------------------------------------------------------------
+# ---- changes in place ----------------------------------------------------------------
 
 
 class _Changes(dict):
@@ -621,7 +630,11 @@ def _mark_view(base, result, step):
 def _show(steps, base):
     """The view of `base`, an array or a tensor, that the steps lead to."""
     for call, args, params, i in steps:
-        base = call(base, *args, **params) if isinstance(base, Variable) else call.function(base, *args, **params)[0]
+        base = (
+            call(base, *args, **params)
+            if isinstance(base, Variable)
+            else call.function(base, *args, **params)[0]
+        )
         base = base if i is None else base[i]
     return base
 
@@ -648,7 +661,8 @@ def in_place(tensor, by, function, *args, **params):
             "do it under no_grad(), or change a copy"
         )
     recorded = _mode.grad and (
-        tensor._needs_grad or any(isinstance(a, Variable) and a._needs_grad for a in (*args, *params.values()))
+        tensor._needs_grad
+        or any(isinstance(a, Variable) and a._needs_grad for a in (*args, *params.values()))
     )
     old = tensor
     if recorded:  # the operation saves the old values, so they must not be overwritten
@@ -694,7 +708,7 @@ def write_array(array, values, by, index=...):
     changed(array, by)
 
 
-# ---- finding the first NaN --------------------------------------------------------------------------
+# ---- finding the first NaN -----------------------------------------------------------
 
 
 def _caller():
@@ -739,7 +753,7 @@ def _check_gradient(node, slots, part):
         raise RuntimeError(f"the gradient of {node.name()} is {what}{node.where or ''}")
 
 
-# ---- modes ------------------------------------------------------------------------------------------
+# ---- modes ---------------------------------------------------------------------------
 
 
 class _Switch:
@@ -843,7 +857,7 @@ def is_inference_mode_enabled():
     return _mode.inference
 
 
-# ---- checking ---------------------------------------------------------------------------------------
+# ---- checking ------------------------------------------------------------------------
 
 
 def gradcheck(function, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):

@@ -74,7 +74,7 @@ def _holds_arrays(data):
     return hasattr(data, "dtype")
 
 
-# ---- filled -------------------------------------------------------------------------------------------
+# ---- filled --------------------------------------------------------------------------
 
 
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
@@ -90,12 +90,24 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
 
 def zeros(*size, dtype=None, device=None, requires_grad=False):
     """Zeros of shape `size`."""
-    return full(size_of(size), 0, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+    return full(
+        size_of(size),
+        0,
+        dtype=dtype or get_default_dtype(),
+        device=device,
+        requires_grad=requires_grad,
+    )
 
 
 def ones(*size, dtype=None, device=None, requires_grad=False):
     """Ones of shape `size`."""
-    return full(size_of(size), 1, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+    return full(
+        size_of(size),
+        1,
+        dtype=dtype or get_default_dtype(),
+        device=device,
+        requires_grad=requires_grad,
+    )
 
 
 def empty(*size, dtype=None, device=None, requires_grad=False):
@@ -135,7 +147,7 @@ def ones_like(input, **options):
 empty_like = zeros_like
 
 
-# ---- ranges -------------------------------------------------------------------------------------------
+# ---- ranges --------------------------------------------------------------------------
 
 
 def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
@@ -146,8 +158,13 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     if step == 0 or (end - start) / step < 0:
         raise RuntimeError(f"arange: steps of {step} do not lead from {start} to {end}")
     if dtype is None:
-        dtype = get_default_dtype() if any(isinstance(n, float) for n in (start, end, step)) else int64
-    steps = np.arange(math.ceil((end - start) / step), dtype=np.float64 if dtype_of(dtype).rank == FLOAT else np.int64)
+        dtype = (
+            get_default_dtype() if any(isinstance(n, float) for n in (start, end, step)) else int64
+        )
+    steps = np.arange(
+        math.ceil((end - start) / step),
+        dtype=np.float64 if dtype_of(dtype).rank == FLOAT else np.int64,
+    )
     return _tensor(start + steps * step, dtype, device, requires_grad, None)
 
 
@@ -162,7 +179,7 @@ def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
     return _tensor(np.eye(n, m), dtype or get_default_dtype(), device, requires_grad, None)
 
 
-# ---- questions about tensors and dtypes ----------------------------------------------------------------
+# ---- questions about tensors and dtypes ----------------------------------------------
 
 
 def is_tensor(value):

@@ -45,7 +45,9 @@ class Generator:
             seed, numbers = json.loads(bytes(state.cpu().numpy()))
             self.numbers.bit_generator.state = numbers
         except (ValueError, TypeError, KeyError) as error:
-            raise RuntimeError(f"set_state: this is not the state of a generator: {error}") from None
+            raise RuntimeError(
+                f"set_state: this is not the state of a generator: {error}"
+            ) from None
         self._seed = seed
         return self
 
@@ -86,7 +88,9 @@ def draw_seed(generator=None):
 def _draw(generator, draw, dtype, device, requires_grad=False):
     """A tensor of what `draw` takes from the stream."""
     numbers = (generator or default_generator).numbers
-    out = Tensor._wrap(backend_for(device or get_default_device()).asarray(draw(numbers), dtype=dtype_of(dtype)))
+    out = Tensor._wrap(
+        backend_for(device or get_default_device()).asarray(draw(numbers), dtype=dtype_of(dtype))
+    )
     return out.requires_grad_() if requires_grad else out
 
 
@@ -192,7 +196,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     return out if input.ndim == 2 else out[0]
 
 
-# ---- in place -------------------------------------------------------------------------------------------
+# ---- in place ------------------------------------------------------------------------
 
 
 def _filled(name, draw):
@@ -200,7 +204,9 @@ def _filled(name, draw):
 
     def method(self, *args, generator=None, **params):
         def drawn(x):
-            numbers = draw((generator or default_generator).numbers, tuple(x.shape), *args, **params)
+            numbers = draw(
+                (generator or default_generator).numbers, tuple(x.shape), *args, **params
+            )
             backend = backend_for(self.device)
             return Tensor._wrap(backend.asarray(numbers, dtype=self.dtype))
 

@@ -5,7 +5,16 @@ import math
 import numpy as np
 
 from . import array_api, ops
-from .autograd import Variable, _follow, backward, changed, in_place, is_grad_enabled, op, write_array
+from .autograd import (
+    Variable,
+    _follow,
+    backward,
+    changed,
+    in_place,
+    is_grad_enabled,
+    op,
+    write_array,
+)
 from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import FLOAT, dtype_of, get_default_dtype
 from .ops.shapes import _positive, sizes
@@ -79,7 +88,7 @@ class Tensor(Variable):
                 alias = source if source is self else ops.clone(source)
         return alias
 
-    # ---- what it is ---------------------------------------------------------------------------------
+    # ---- what it is ------------------------------------------------------------------
 
     shape = property(lambda self: Size(self._data.shape))
     ndim = property(lambda self: len(self._data.shape))
@@ -121,7 +130,7 @@ class Tensor(Variable):
         """Whether the elements lie in memory in row-major order, without gaps."""
         return backend_of(self._data).contiguous(self._data) is self._data
 
-    # ---- its place in the graph -----------------------------------------------------------------------
+    # ---- its place in the graph ------------------------------------------------------
 
     @property
     def requires_grad(self):
@@ -207,7 +216,7 @@ class Tensor(Variable):
             place._hooks = {}
         return Handle(place._hooks, (self._index, hook, Tensor._wrap))
 
-    # ---- out of microtensor --------------------------------------------------------------------------
+    # ---- out of microtensor ----------------------------------------------------------
 
     def numpy(self):
         """The elements as a NumPy array that shares memory. Raises for a GPU or a recorded tensor."""
@@ -284,7 +293,7 @@ class Tensor(Variable):
     __int__ = lambda self: int(self.item())  # noqa: E731
     __hash__ = object.__hash__
 
-    # ---- to another dtype or device --------------------------------------------------------------------
+    # ---- to another dtype or device --------------------------------------------------
 
     def to(self, *args, dtype=None, device=None, copy=False, non_blocking=False):
         """The tensor with another dtype, on another device, or like another tensor."""
@@ -343,7 +352,11 @@ class Tensor(Variable):
     def _full_like(self, value):
         from .creation import full_like
 
-        return value if isinstance(value, Tensor) else full_like(self, value, dtype=dtype_of(type(value)))
+        return (
+            value
+            if isinstance(value, Tensor)
+            else full_like(self, value, dtype=dtype_of(type(value)))
+        )
 
     def new_zeros(self, *size, **options):
         """Zeros of shape `size`, with this tensor's dtype and device unless others are given."""
@@ -369,7 +382,7 @@ class Tensor(Variable):
 
         return tensor(data, **{"dtype": self.dtype, "device": self.device, **options})
 
-    # ---- indexing ---------------------------------------------------------------------------------------
+    # ---- indexing --------------------------------------------------------------------
 
     def __getitem__(self, index):
         return ops.getitem(self, ops.plain_index(index, self))
@@ -382,10 +395,14 @@ class Tensor(Variable):
             in_place(self, "setitem", lambda x: ops.setitem(x, value, index))
         else:
             if isinstance(value, Tensor) and value.device != self.device:
-                raise RuntimeError(f"setitem: the value is on {value.device}, the tensor on {self.device}")
-            write_array(self._data, value._data if isinstance(value, Tensor) else value, "setitem", index)
+                raise RuntimeError(
+                    f"setitem: the value is on {value.device}, the tensor on {self.device}"
+                )
+            write_array(
+                self._data, value._data if isinstance(value, Tensor) else value, "setitem", index
+            )
 
-    # ---- operators --------------------------------------------------------------------------------------
+    # ---- operators -------------------------------------------------------------------
 
     __add__ = __radd__ = ops.add
     __sub__, __rsub__ = ops.sub, _reflected(ops.sub)
@@ -411,7 +428,7 @@ class Tensor(Variable):
     def __ne__(self, other):
         return ops.ne(self, other) if _comparable(other) else NotImplemented
 
-    # ---- elementwise --------------------------------------------------------------------------------------
+    # ---- elementwise -----------------------------------------------------------------
 
     add, sub, mul, div, neg, pow = ops.add, ops.sub, ops.mul, ops.div, ops.neg, ops.pow
     abs, sign, square, sqrt, rsqrt, reciprocal = (
@@ -440,7 +457,7 @@ class Tensor(Variable):
     )  # fmt: skip
     clone = ops.clone
 
-    # ---- reductions -----------------------------------------------------------------------------------------
+    # ---- reductions ------------------------------------------------------------------
 
     sum, mean, var, std, prod = ops.sum, ops.mean, ops.var, ops.std, ops.prod
     amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
@@ -449,7 +466,7 @@ class Tensor(Variable):
     any, all, count_nonzero = ops.any, ops.all, ops.count_nonzero
     softmax, log_softmax = ops.softmax, ops.log_softmax
 
-    # ---- shapes ---------------------------------------------------------------------------------------------
+    # ---- shapes ----------------------------------------------------------------------
 
     reshape, permute = _with_sizes(ops.reshape), _with_sizes(ops.permute)
     expand, flip = _with_sizes(ops.expand), _with_sizes(ops.flip)
@@ -483,13 +500,15 @@ class Tensor(Variable):
     def t(self):
         """A matrix transposed."""
         if self.ndim > 2:
-            raise RuntimeError(f"t: at most two dimensions can be transposed, got {tuple(self.shape)}")
+            raise RuntimeError(
+                f"t: at most two dimensions can be transposed, got {tuple(self.shape)}"
+            )
         return ops.transpose(self, 0, 1) if self.ndim == 2 else self
 
     T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
     mT = property(lambda self: ops.transpose(self, -2, -1))
 
-    # ---- picking and putting ----------------------------------------------------------------------------------
+    # ---- picking and putting ---------------------------------------------------------
 
     gather, scatter, scatter_add = ops.gather, ops.scatter, ops.scatter_add
     select, narrow, index_select, take_along_dim = (
@@ -501,11 +520,11 @@ class Tensor(Variable):
         """This tensor where the condition holds, else `other`."""
         return ops.where(condition, self, other)
 
-    # ---- linear algebra -----------------------------------------------------------------------------------------
+    # ---- linear algebra --------------------------------------------------------------
 
     matmul, mm, bmm, mv, dot, outer = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer
 
-    # ---- questions ----------------------------------------------------------------------------------------------
+    # ---- questions -------------------------------------------------------------------
 
     def equal(self, other):
         """Whether another tensor has the same shape and the same elements."""
@@ -517,7 +536,7 @@ class Tensor(Variable):
 
         return allclose(self, other, rtol, atol, equal_nan)
 
-    # ---- in place -------------------------------------------------------------------------------------------------
+    # ---- in place --------------------------------------------------------------------
 
     def copy_(self, source, non_blocking=False):
         """Take the elements of `source`, converted and broadcast. Returns the tensor."""
@@ -526,7 +545,9 @@ class Tensor(Variable):
 
     def fill_(self, value):
         """Make every element `value`. Returns the tensor."""
-        return in_place(self, "fill_", lambda x: ops.masked_fill_(x, value, self._data == self._data))
+        return in_place(
+            self, "fill_", lambda x: ops.masked_fill_(x, value, self._data == self._data)
+        )
 
     def zero_(self):
         """Make every element 0. Returns the tensor."""

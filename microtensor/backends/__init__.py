@@ -53,4 +53,13 @@ def xp(array):
 
 register(NumPyBackend(), "cpu", *NumPyBackend.array_types)
 
-__all__ = ["Backend", "NumPyBackend", "backend_for", "backend_of", "device", "dtype", "register", "xp"]
+__all__ = [
+    "Backend",
+    "NumPyBackend",
+    "backend_for",
+    "backend_of",
+    "device",
+    "dtype",
+    "register",
+    "xp",
+]

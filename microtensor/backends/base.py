@@ -26,7 +26,7 @@ class Backend:
         self._native = {DTYPES[name]: self._as_key(native) for name, native in natives.items()}
         self._ours = {native: ours for ours, native in self._native.items()}
 
-    # ---- arrays --------------------------------------------------------------------------------
+    # ---- arrays ----------------------------------------------------------------------
 
     @staticmethod
     def _as_key(native):
@@ -73,7 +73,7 @@ class Backend:
     def synchronize(self):
         """Wait until everything that was asked of the device is done."""
 
-    # ---- what the array API lacks -----------------------------------------------------------------
+    # ---- what the array API lacks ----------------------------------------------------
 
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""
@@ -110,7 +110,9 @@ class Backend:
         """Zeros of `shape` with `values` added at `index`: the transpose of `x[index]`."""
         size = math.prod(shape)
         position = self.xp.reshape(self.xp.arange(size), shape)[index]
-        flat = self._add_at(self.xp.reshape(values, (-1, 1)), self.xp.reshape(position, (-1,)), size)
+        flat = self._add_at(
+            self.xp.reshape(values, (-1, 1)), self.xp.reshape(position, (-1,)), size
+        )
         return self.xp.reshape(flat, shape)
 
     def put_along_axis(self, values, shape, index, axis):
@@ -136,7 +138,7 @@ class Backend:
         random = np.random.Generator(np.random.SFC64(seed))
         return self.asarray(random.random(tuple(x.shape), dtype=np.float32) >= p)
 
-    # ---- elementwise ------------------------------------------------------------------------------
+    # ---- elementwise -----------------------------------------------------------------
 
     def gelu(self, x, tanh=False):
         """x Φ(x), with Φ the normal distribution, or its tanh approximation (arXiv:1606.08415).
@@ -158,7 +160,7 @@ class Backend:
     def dropout_backward(self, g, mask, p):
         return g * (self.xp.astype(mask, g.dtype) * (1 / (1 - p)))
 
-    # ---- rows: softmax and normalisation -----------------------------------------------------------
+    # ---- rows: softmax and normalisation ---------------------------------------------
 
     def softmax(self, x, axis):
         """eˣ / Σ eˣ, shifted by the largest x so that nothing overflows. Rows of −∞ give NaN."""
@@ -210,7 +212,7 @@ class Backend:
         slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
         return r * (h - x_hat * slope), self.xp.sum(g * x_hat, axis=tuple(range(len(g.shape) - 1)))
 
-    # ---- products ---------------------------------------------------------------------------------
+    # ---- products --------------------------------------------------------------------
 
     def einsum(self, equation, *arrays):
         """Σ of products over the letters that the result lacks; no letter twice in one term."""
@@ -223,7 +225,9 @@ class Backend:
             sizes = iter(array.shape)
             array = self.xp.reshape(array, tuple(next(sizes) if c in term else 1 for c in letters))
             product = array if product is None else product * array
-        return self.xp.sum(product, axis=tuple(range(len(result), len(letters))), dtype=product.dtype)
+        return self.xp.sum(
+            product, axis=tuple(range(len(result), len(letters))), dtype=product.dtype
+        )
 
     def linear(self, x, weight, bias):
         """x weightᵀ + bias, for x (…, n), weight (m, n), bias (m)."""
@@ -276,7 +280,7 @@ class Backend:
             g_scores,
         )
 
-    # ---- losses and tables ------------------------------------------------------------------------
+    # ---- losses and tables -----------------------------------------------------------
 
     def cross_entropy(self, x, target, weight, ignore_index, smoothing):
         """−log softmax(x)[target] of each row of x (n, c), 0 where target is `ignore_index`.
@@ -308,7 +312,7 @@ class Backend:
         flat = self.xp.reshape(g, (-1, g.shape[-1]))
         return self._add_at(flat, self.xp.reshape(index, (-1,)), rows)
 
-    # ---- optimizers: one update of one parameter, in place ------------------------------------------
+    # ---- optimizers: one update of one parameter, in place ---------------------------
 
     def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
         """p ← p − lr·v with v ← momentum·v + (1 − dampening)·g. Returns the velocity or None.

@@ -52,7 +52,11 @@ def dtype_of(kind):
         return kind
     if kind in PYTHON:
         return (bool_, int64, _default[0])[PYTHON[kind]]
-    name = kind if isinstance(kind, str) else getattr(kind, "name", None) or getattr(kind, "__name__", "")
+    name = (
+        kind
+        if isinstance(kind, str)
+        else getattr(kind, "name", None) or getattr(kind, "__name__", "")
+    )
     try:
         return DTYPES[name.removesuffix("_")]
     except KeyError:
@@ -80,8 +84,6 @@ def result_type(arrays=(), scalars=(), numbers=()):
         lower = None
         for d in tier:
             lower = d if lower is None else promote_types(lower, d)
-        if result is None:
-            result = lower
-        elif lower is not None and lower.rank > result.rank:
+        if result is None or lower is not None and lower.rank > result.rank:
             result = lower
     return result

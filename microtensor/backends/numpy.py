@@ -15,7 +15,7 @@ class NumPyBackend(Backend):
     xp = np
     array_types = (np.ndarray, np.generic)
 
-    # ---- arrays --------------------------------------------------------------------------------
+    # ---- arrays ----------------------------------------------------------------------
 
     _as_key = staticmethod(np.dtype)
 
@@ -34,7 +34,7 @@ class NumPyBackend(Backend):
     def strides(self, array):
         return tuple(n // array.itemsize for n in array.strides)
 
-    # ---- what the array API lacks -----------------------------------------------------------------
+    # ---- what the array API lacks ----------------------------------------------------
 
     def write(self, array, value, view):
         copy = array.copy()
@@ -65,7 +65,7 @@ class NumPyBackend(Backend):
         np.add.at(out, _along(index, axis), values)
         return out
 
-    # ---- elementwise ------------------------------------------------------------------------------
+    # ---- elementwise -----------------------------------------------------------------
 
     def erf(self, x):
         return _in_blocks(super().erf, x)
@@ -80,7 +80,7 @@ class NumPyBackend(Backend):
         out *= 1 / (1 - p)
         return out
 
-    # ---- rows: softmax and normalisation -----------------------------------------------------------
+    # ---- rows: softmax and normalisation ---------------------------------------------
 
     def softmax(self, x, axis):
         y = x - x.max(axis, keepdims=True)
@@ -130,7 +130,7 @@ class NumPyBackend(Backend):
         np.multiply(g, x_hat, out=scratch)
         return g_x, self.sum_rows(scratch), self.sum_rows(g)
 
-    # ---- products ---------------------------------------------------------------------------------
+    # ---- products --------------------------------------------------------------------
 
     def einsum(self, equation, *arrays):
         return np.einsum(equation, *arrays, optimize=len(arrays) > 1)
@@ -156,7 +156,9 @@ class NumPyBackend(Backend):
         if mask is not None:
             if mask.dtype == bool:
                 shape = np.broadcast_shapes(weights.shape, mask.shape)
-                weights = weights if weights.shape == shape else np.broadcast_to(weights, shape).copy()
+                weights = (
+                    weights if weights.shape == shape else np.broadcast_to(weights, shape).copy()
+                )
                 np.copyto(weights, -np.inf, where=~mask)
             else:
                 weights = weights + mask
@@ -185,7 +187,7 @@ class NumPyBackend(Backend):
         g_k *= scale
         return g_q, g_k, g_v, g_scores
 
-    # ---- losses and tables ------------------------------------------------------------------------
+    # ---- losses and tables -----------------------------------------------------------
 
     def cross_entropy(self, x, target, weight, ignore_index, smoothing):
         if smoothing:
@@ -226,7 +228,7 @@ class NumPyBackend(Backend):
             out[index[starts]] = np.add.reduceat(g[order], starts)
         return out
 
-    # ---- optimizers ---------------------------------------------------------------------------------
+    # ---- optimizers ------------------------------------------------------------------
 
     def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
         if maximize or weight_decay and not decoupled:

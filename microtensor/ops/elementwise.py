@@ -8,7 +8,7 @@ import math
 from ..autograd import op
 from ..backends import backend_of, xp
 
-# ---- arithmetic -------------------------------------------------------------------------------------
+# ---- arithmetic ----------------------------------------------------------------------
 
 
 @op(promote="same")
@@ -218,7 +218,7 @@ def frac(x):
     return x - xp(x).trunc(x), lambda g: g
 
 
-# ---- exponentials and logarithms --------------------------------------------------------------------
+# ---- exponentials and logarithms -----------------------------------------------------
 
 
 @op(promote="float")
@@ -273,7 +273,7 @@ def logaddexp(a, b):
     return y, (lambda g: g * xp(g).exp(a - y), lambda g: g * xp(g).exp(b - y))
 
 
-# ---- trigonometry -----------------------------------------------------------------------------------
+# ---- trigonometry --------------------------------------------------------------------
 
 
 @op(promote="float")
@@ -316,7 +316,10 @@ def atan(x):
 @op(promote="float")
 def atan2(a, b):
     """The angle of the point (b, a).    ∂a = g b / (a² + b²),    ∂b = −g a / (a² + b²)"""
-    return xp(a).atan2(a, b), (lambda g: g * b / (a * a + b * b), lambda g: -g * a / (a * a + b * b))
+    return xp(a).atan2(a, b), (
+        lambda g: g * b / (a * a + b * b),
+        lambda g: -g * a / (a * a + b * b),
+    )
 
 
 @op(promote="float")
@@ -356,7 +359,7 @@ def atanh(x):
     return xp(x).atanh(x), lambda g: g / (1 - x * x)
 
 
-# ---- activations ------------------------------------------------------------------------------------
+# ---- activations ---------------------------------------------------------------------
 
 
 @op
@@ -428,7 +431,7 @@ def gelu(x, /, approximate="none"):
     return y, lambda g: g * slope
 
 
-# ---- comparisons, logic and bits: nothing to differentiate ------------------------------------------
+# ---- comparisons, logic and bits: nothing to differentiate ---------------------------
 
 
 @op(promote="same")
@@ -533,7 +536,7 @@ def bitwise_xor(a, b):
     return a ^ b, None
 
 
-# ---- conversion -------------------------------------------------------------------------------------
+# ---- conversion ----------------------------------------------------------------------
 
 
 @op

@@ -8,7 +8,7 @@ from ..backends import backend_of, xp
 from ..backends.dtypes import BOOL, INT, int64
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
-# ---- x[index] -----------------------------------------------------------------------------------------
+# ---- x[index] ------------------------------------------------------------------------
 
 
 @op(view=True)
@@ -53,7 +53,11 @@ def plain_index(index, x):
             part = part._data
         elif isinstance(part, (list, range)):
             part = backend.asarray(list(part), *(() if part else (int64,)))
-        elif hasattr(part, "__array__") and getattr(part, "ndim", 0) and type(part) is not type(x._data):
+        elif (
+            hasattr(part, "__array__")
+            and getattr(part, "ndim", 0)
+            and type(part) is not type(x._data)
+        ):
             part = backend.asarray(part)
         if part is Ellipsis:
             dim += x.ndim - used
@@ -146,7 +150,7 @@ def diagonal(x, offset=0, dim1=0, dim2=1):
     return x[..., [i + down for i in line], [i + up for i in line]]
 
 
-# ---- along one dimension ------------------------------------------------------------------------------
+# ---- along one dimension -------------------------------------------------------------
 
 
 @op
@@ -201,7 +205,9 @@ def scatter_(x, index, source, /, dim):
 
     def to_x(g):
         zeros = xp(g).zeros_like(g[part] if index.shape[axis] <= g.shape[axis] else source)
-        return backend_of(g).set_along_axis(g, xp(g).broadcast_to(zeros[(slice(0, 1),) * len(part)], index.shape), index, axis)
+        return backend_of(g).set_along_axis(
+            g, xp(g).broadcast_to(zeros[(slice(0, 1),) * len(part)], index.shape), index, axis
+        )
 
     def to_source(g):
         rows = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
@@ -242,7 +248,7 @@ def scatter_add(x, dim, index, src):
     return scatter_add_(x, index, _as_large(src, index), dim)
 
 
-# ---- by a condition -----------------------------------------------------------------------------------
+# ---- by a condition ------------------------------------------------------------------
 
 
 @op(promote="same")

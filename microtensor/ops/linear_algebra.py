@@ -67,9 +67,14 @@ def einsum(equation, *operands):
     left, arrow, result = equation.replace(" ", "").partition("->")
     terms, operands = left.split(","), list(operands)
     if len(terms) != len(operands):
-        raise RuntimeError(f"einsum: {equation!r} has {len(terms)} terms, got {len(operands)} tensors")
+        raise RuntimeError(
+            f"einsum: {equation!r} has {len(terms)} terms, got {len(operands)} tensors"
+        )
     spare = iter(c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in equation)
-    dots = max((x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands) if "..." in t), default=0)
+    dots = max(
+        (x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands) if "..." in t),
+        default=0,
+    )
     dots = "".join(next(spare) for _ in range(dots))
     for i, (term, x) in enumerate(zip(terms, operands)):
         extra = x.ndim - len(term.replace("...", ""))
@@ -94,7 +99,7 @@ def einsum(equation, *operands):
     return einsum_(*operands, equation=",".join(terms) + "->" + result)
 
 
-# ---- the special cases by name --------------------------------------------------------------------------
+# ---- the special cases by name -------------------------------------------------------
 
 
 def _product(name, a, b, *dims):

@@ -39,7 +39,9 @@ def _in_range(index, n):
         return
     low, high = int(xp(index).min(index)), int(xp(index).max(index))
     if low < 0 or high >= n:
-        raise IndexError(f"index {low if low < 0 else high} is out of range: there are 0 to {n - 1}")
+        raise IndexError(
+            f"index {low if low < 0 else high} is out of range: there are 0 to {n - 1}"
+        )
 
 
 @op

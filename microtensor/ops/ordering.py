@@ -9,7 +9,7 @@ from .indexing import gather, narrow
 from .reductions import amax, amin, argmax, argmin
 from .shapes import _positive, reshape
 
-# ---- order ----------------------------------------------------------------------------------------------
+# ---- order ---------------------------------------------------------------------------
 
 
 @op

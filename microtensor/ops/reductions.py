@@ -4,12 +4,10 @@
 """
 
 import math
-from collections import namedtuple
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.dtypes import BOOL, FLOAT, dtype_of, int64
-from .elementwise import cast
+from ..backends.dtypes import FLOAT, int64
 
 
 def _kept(x, dim):
@@ -34,7 +32,7 @@ def _dim(dim):
     return tuple(dim) if isinstance(dim, list) else dim
 
 
-# ---- sums and means ---------------------------------------------------------------------------------
+# ---- sums and means ------------------------------------------------------------------
 
 
 @op
@@ -117,7 +115,9 @@ def _product_of_others(x, axis):
     one = xp(x).ones_like(_part(x, axis, 0, 1))
 
     def before(x):
-        return xp(x).concat([one, _part(xp(x).cumulative_prod(x, axis=axis), axis, 0, -1)], axis=axis)
+        return xp(x).concat(
+            [one, _part(xp(x).cumulative_prod(x, axis=axis), axis, 0, -1)], axis=axis
+        )
 
     return before(x) * xp(x).flip(before(xp(x).flip(x, axis=axis)), axis=axis)
 
@@ -126,7 +126,7 @@ def _part(x, axis, start, stop):
     return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
-# ---- extremes ---------------------------------------------------------------------------------------
+# ---- extremes ------------------------------------------------------------------------
 
 
 @op
@@ -167,7 +167,7 @@ def argmin(x, /, dim=None, keepdim=False):
     return xp(x).argmin(x, axis=dim, keepdims=keepdim), None
 
 
-# ---- norms and exponentials -------------------------------------------------------------------------
+# ---- norms and exponentials ----------------------------------------------------------
 
 
 @op
@@ -228,7 +228,7 @@ def _dropped(x, dim):
     return tuple(n for d, n in enumerate(x.shape) if d not in dims)
 
 
-# ---- running totals ---------------------------------------------------------------------------------
+# ---- running totals ------------------------------------------------------------------
 
 
 @op
@@ -260,7 +260,7 @@ def cumprod(x, /, dim):
     return xp(x).cumulative_prod(x, axis=dim, dtype=_sum_dtype(x)), pull
 
 
-# ---- logic ------------------------------------------------------------------------------------------
+# ---- logic ---------------------------------------------------------------------------
 
 
 @op

@@ -9,7 +9,7 @@ import operator
 from ..autograd import op
 from ..backends import xp
 
-# ---- the same elements under another shape ------------------------------------------------------------
+# ---- the same elements under another shape -------------------------------------------
 
 
 @op(view=True)
@@ -115,13 +115,15 @@ def broadcast_shapes(*shapes):
     return tuple(next((k for k in c if k != 1), 1) for c in columns)
 
 
-# ---- joining and taking apart -------------------------------------------------------------------------
+# ---- joining and taking apart --------------------------------------------------------
 
 
 @op(promote="same")
 def cat_(*tensors, dim=0):
     """The tensors one after the other along dim.    ∂xᵢ = the part of g that came from xᵢ"""
-    tensors = [t for t in tensors if tuple(t.shape) != (0,)] or tensors  # as PyTorch: () joins anything
+    tensors = [
+        t for t in tensors if tuple(t.shape) != (0,)
+    ] or tensors  # as PyTorch: () joins anything
     first = tensors[0]
     axis = _positive(dim, len(first.shape))
 
@@ -206,7 +208,7 @@ def unbind(x, dim=0):
     return unbind_(x, dim) if x.shape[_positive(dim, x.ndim)] else ()
 
 
-# ---- repeating, turning, cutting ----------------------------------------------------------------------
+# ---- repeating, turning, cutting -----------------------------------------------------
 
 
 def repeat(x, *repeats):

@@ -48,13 +48,16 @@ def report(name, ours, theirs=None):
     print(line, flush=True)
 
 
-# ---- the work to be timed ---------------------------------------------------------------------------------
+# ---- the work to be timed ------------------------------------------------------------
 
 
-def training_step(lib, model, batch, vocab, length):
-    """A function that does one AdamW step with clipped gradients."""
+def training_step(lib, batch, options):
+    """A function that does one AdamW step of MiniGPT with clipped gradients."""
+    model = minigpt(lib, **options)
+    config = model.config
     optimizer = lib.optim.AdamW(model.parameters(), lr=1e-3)
-    idx, targets = (lib.randint(0, vocab, (batch, length)) for _ in range(2))
+    shape = (batch, config.context_length)
+    idx, targets = (lib.randint(0, config.vocab_size, shape) for _ in range(2))
 
     def step():
         _, loss = model(idx, targets)
@@ -88,13 +91,7 @@ def bench_training(seconds):
         ("default MiniGPT, no dropout", 32, {"dropout": 0.0}),
         ("larger MiniGPT (256, 384, 6 heads, 6 layers)", 4, larger),
     ]:
-        config = MiniGPTConfig(**options)
-        steps = both(
-            lambda lib: training_step(
-                lib, minigpt(lib, **options), batch, config.vocab_size, config.context_length
-            )
-        )
-        side_by_side(name, *steps, seconds * 3)
+        side_by_side(name, *both(training_step, batch, options), seconds * 3)
 
 
 def bench_generation(seconds):
@@ -154,7 +151,8 @@ def bench_operations(seconds):
     sizes = {
         "gelu (2048, 512)": (lambda lib, x: lib.nn.functional.gelu(x), (2048, 512)),
         "softmax (8192, 64)": (lambda lib, x: lib.nn.functional.softmax(x, -1), (8192, 64)),
-        "layer_norm (2048, 128)": (lambda lib, x: lib.nn.functional.layer_norm(x, (128,)), (2048, 128)),
+        "layer_norm (2048, 128)": (
+            lambda lib, x: lib.nn.functional.layer_norm(x, (128,)), (2048, 128)),
         "matmul (512, 512)": (lambda lib, x: x @ x, (512, 512)),
         "exp (1000, 1000)": (lambda lib, x: lib.exp(x), (1000, 1000)),
         "sum over rows (1000, 1000)": (lambda lib, x: x.sum(0), (1000, 1000)),
