@@ -148,44 +148,48 @@ class NumPyBackend(Backend):
         rows = _rows(g)
         return np.ones(len(rows), g.dtype) @ rows  # a product is faster than np.sum over axis 0
 
+    # NumPy reduces over the last but one axis far faster than over short rows, so the scores are
+    # kept transposed, (…, keys, queries), and shown as (…, queries, keys)
+
     def attention(self, q, k, v, mask, causal, scale, p, seed):
-        weights = (q * scale) @ k.mT
+        scores = k @ (q * scale).mT
         if causal:
-            n, m = weights.shape[-2:]
-            weights += np.triu(np.full((n, m), -np.inf, weights.dtype), 1)
+            m, n = scores.shape[-2:]
+            scores += np.tril(np.full((m, n), -np.inf, scores.dtype), -1)
         if mask is not None:
             if mask.dtype == bool:
-                shape = np.broadcast_shapes(weights.shape, mask.shape)
-                weights = (
-                    weights if weights.shape == shape else np.broadcast_to(weights, shape).copy()
-                )
-                np.copyto(weights, -np.inf, where=~mask)
-            else:
-                weights = weights + mask
-        top = weights.max(-1, keepdims=True)
+                mask = np.where(mask, scores.dtype.type(0), -np.inf)
+            scores = _plus(
+                scores,
+                np.broadcast_to(mask, (*mask.shape[:-2], *q.shape[-2:-1], *k.shape[-2:-1])).mT,
+            )
+        top = scores.max(-2, keepdims=True, initial=-np.inf)
         top[top == -np.inf] = 0
-        weights -= top
-        np.exp(weights, out=weights)
-        total = weights.sum(-1, keepdims=True)
+        scores -= top
+        weights = np.exp(scores, out=scores)
+        total = weights.sum(-2, keepdims=True)
         total[total == 0] = 1
         weights /= total
         if not p:
-            return weights @ v, weights, None
+            return weights.mT @ v, weights.mT, None
         kept, keep = self.dropout(weights, p, seed)
-        return kept @ v, weights, keep
+        return kept.mT @ v, weights.mT, keep.mT
 
     def attention_backward(self, g, q, k, v, weights, keep, scale, p):
+        weights, keep = weights.mT, keep if keep is None else keep.mT
         used = weights if keep is None else self.dropout_backward(weights, keep, p)
-        g_v = used.mT @ g
-        g_scores = g @ v.mT
+        g_v = used @ g
+        g_scores = v @ g.mT
         if keep is not None:
             g_scores *= keep
             g_scores *= 1 / (1 - p)
-        g_scores = self.softmax_backward(g_scores, weights, -1)
-        g_q, g_k = g_scores @ k, g_scores.mT @ q
+        g_scores *= weights
+        total = g_scores.sum(-2, keepdims=True)
+        g_scores -= np.multiply(weights, total, out=used if keep is not None else None)
+        g_q, g_k = g_scores.mT @ k, g_scores @ q
         g_q *= scale
         g_k *= scale
-        return g_q, g_k, g_v, g_scores
+        return g_q, g_k, g_v, g_scores.mT
 
     # ---- losses and tables -----------------------------------------------------------
 
@@ -257,6 +261,11 @@ class NumPyBackend(Backend):
 def _rows(x):
     """x as a matrix of rows along its last axis."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _plus(a, b):
+    """a + b, in place where a has the result's shape."""
+    return np.add(a, b, out=a if a.shape == np.broadcast_shapes(a.shape, b.shape) else None)
 
 
 def _along(index, axis):
