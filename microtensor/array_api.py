@@ -31,7 +31,7 @@ permute_dims, reshape, where = ops.permute, ops.reshape, ops.where
 
 
 def sum(x, axis=None, keepdims=False, dtype=None):
-    return ops.sum(x, axis, keepdims)
+    return ops.sum(x, axis, keepdims) if axis != () else x  # where PyTorch's () means all
 
 
 def prod(x, axis=None, keepdims=False, dtype=None):

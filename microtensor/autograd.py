@@ -919,11 +919,11 @@ def _differences(function, array, eps):
     for index in itertools.product(*map(range, array.shape)):
         before = float(array[index])
         array[index] = before + eps
-        above = function()
+        above = xp(array).asarray(function(), copy=True)  # it may show the array that is changed
         array[index] = before - eps
         below = function()
-        array[index] = before
         out[index] = xp(above).reshape((above - below) / (2 * eps), (-1,))
+        array[index] = before
     return out
 
 

@@ -132,21 +132,27 @@ def _larger(a, b):
 
 
 @op(promote="same")
-def clamp(x, min=None, max=None, /):
+def clamp_(x, min, max):
     """x, but at least min and at most max.    ∂x = g where min ≤ x ≤ max; the bounds get the rest"""
-    low = x < min if min is not None else None
-    high = x > max if max is not None else None
-    y = x if min is None else xp(x).maximum(x, _like(min, x))
-    y = y if max is None else xp(x).minimum(y, _like(max, x))
+    raised = x if min is None else xp(x).maximum(x, _like(min, x))
+    y = raised if max is None else xp(x).minimum(raised, _like(max, x))
 
-    def inside(g):
-        g = g if low is None else xp(g).where(low, 0.0, g)
-        return g if high is None else xp(g).where(high, 0.0, g)
+    def to_x(g):
+        g = g if min is None else xp(g).where(x < min, 0.0, g)
+        return g if max is None else xp(g).where(raised > max, 0.0, g)
 
-    def below(g):
-        return xp(g).where(low if high is None else low & ~high, g, 0.0)
+    def to_min(g):
+        g = xp(g).where(x < min, g, 0.0)
+        return g if max is None else xp(g).where(raised > max, 0.0, g)
 
-    return y, (inside, below, lambda g: xp(g).where(high, g, 0.0))
+    return y, (to_x, to_min, lambda g: xp(g).where(raised > max, g, 0.0))
+
+
+def clamp(x, min=None, max=None):
+    """x, but at least `min` and at most `max`: numbers or tensors. Where min > max it is max."""
+    if min is None and max is None:
+        raise RuntimeError("clamp: at least one of min and max is needed")
+    return clamp_(x, min, max)
 
 
 def _like(value, x):

@@ -29,7 +29,8 @@ def _spread(g, x, dim):
 
 
 def _dim(dim):
-    return tuple(dim) if isinstance(dim, list) else dim
+    """Several dimensions as a tuple; none of them means all, as in PyTorch."""
+    return (tuple(dim) or None) if isinstance(dim, (tuple, list)) else dim
 
 
 # ---- sums and means ------------------------------------------------------------------

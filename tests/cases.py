@@ -1,0 +1,616 @@
+"""The table of operations: a line for each, with what it must compute. It drives every check.
+
+    each("exp", np.exp)                                  an operation on every element
+    case("sum", lambda x: x.sum(1), (3, 4), dim=1)       any other: reference, inputs, parameters
+
+An input is a shape, filled with numbers of `domain`, an array of indices or a mask, which becomes a
+tensor too, or anything else, which is passed on. The function is `mt.<name>`, unless `call` says
+how to call it with the package (ours or torch) and the inputs. The reference takes the inputs as
+NumPy arrays. `torch` is how PyTorch says it, where its signature is another; None: it does not.
+"""
+
+import inspect
+import itertools
+import math
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import microtensor as mt
+from microtensor.autograd import registry
+
+
+@dataclass
+class Case:
+    name: str
+    reference: object
+    inputs: tuple
+    params: dict
+    domain: tuple = (-2.0, 2.0)
+    call: object = None
+    torch: object = True
+    each: bool = False  # on every element: any shape will do, and several shapes broadcast
+    shares: bool = False  # the result may show the memory of an input
+    id: str = field(default="")
+
+    def __call__(self, m, *inputs):
+        """The result, from microtensor or from torch, as a tuple."""
+        if m is mt or self.torch is True:
+            call = self.call or (lambda m, *xs: find(m, self.name)(*xs, **self.params))
+        else:
+            call = self.torch
+        out = call(m, *inputs)
+        return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+
+    def expected(self, arrays):
+        """The result by the reference, as a tuple."""
+        out = self.reference(*arrays)
+        return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+
+    def arrays(self, dtype="float64", shapes=None):
+        """The inputs as NumPy arrays, the same at every call."""
+        random = np.random.default_rng(zlib.crc32(self.id.encode()))
+        shapes = iter(shapes or [i for i in self.inputs if isinstance(i, tuple)])
+        return [
+            np.asarray(random.uniform(*self.domain, next(shapes))).astype(dtype)
+            if isinstance(i, tuple)
+            else i
+            for i in self.inputs
+        ]
+
+    def tensors(self, device="cpu", dtype="float64", requires_grad=False, arrays=None):
+        """The inputs as tensors; those filled with numbers may require gradients."""
+        return [
+            mt.tensor(a, device=device, requires_grad=requires_grad and isinstance(i, tuple))
+            if isinstance(a, np.ndarray)
+            else a
+            for a, i in zip(self.arrays(dtype) if arrays is None else arrays, self.inputs)
+        ]
+
+    @property
+    def differentiable(self):
+        doc = registry[self.name].__doc__ if self.name in registry else ""
+        return "No derivative" not in doc
+
+
+def find(m, name):
+    """The function of microtensor or torch with this name."""
+    if m is mt:
+        return getattr(mt, name, None) or getattr(mt.ops, name, None) or registry[name]
+    for place in (m, m.nn.functional, m.linalg, m.Tensor):
+        if hasattr(place, name):
+            return getattr(place, name)
+    raise AttributeError(f"torch has no {name}")
+
+
+CASES = []
+
+
+def case(name, reference, *inputs, domain=(-2.0, 2.0), call=None, torch=True, **params):
+    if call and torch is True:
+        torch = call
+    number = sum(c.name == name for c in CASES)
+    names = f"{name}-{number}" if number else name
+    made = Case(name, reference, inputs, params, domain, call, torch, id=names)
+    CASES.append(made)
+    return made
+
+
+def each(name, reference, **options):
+    made = case(name, reference, **options)
+    made.each = True
+    made.inputs = ((3, 4),) * len(registry[name].input_names)
+    return made
+
+
+def elementwise(function):
+    """A reference on every element, from a function of Python floats."""
+    n = len(inspect.signature(function).parameters)
+    made = np.frompyfunc(function, n, 1)
+    return lambda *xs: np.asarray(made(*xs)).astype(np.result_type(*xs, np.float16))
+
+
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def norm(x, p, **how):
+    x = np.abs(x)
+    if p == 0:
+        return (x != 0).sum(**how).astype(x.dtype)
+    if math.isinf(p):
+        return x.max(**how) if p > 0 else x.min(**how)
+    return (x**p).sum(**how) ** (1 / p)
+
+
+def _numpy_index(index):
+    """An empty list as integers, and lists in a tuple as arrays, as PyTorch takes them."""
+    if isinstance(index, tuple):
+        return tuple(map(_numpy_index, index))
+    return np.array(index, np.int64) if isinstance(index, list) else index
+
+
+def _put(values, shape, index):
+    out = np.zeros(shape, values.dtype)
+    np.add.at(out, index, values)
+    return out
+
+
+MASK = np.array([[True, False, True, False], [False, False, True, True], [True] * 4])
+INDEX = np.array(
+    [[0, 2, 1, 1], [3, 3, 0, 1]]
+)  # fits (3, 4) along dim 1, smaller than it along dim 0
+POSITIVE, UNIT = (0.3, 3.0), (-0.9, 0.9)
+
+# ---- arithmetic ----------------------------------------------------------------------
+
+each("add", np.add)
+case("add", lambda a, b: a + 3 * b, (3, 4), (4,), alpha=3)
+case("add", lambda a, b: a + b, (3, 4), 2)
+each("sub", np.subtract)
+case("sub", lambda a, b: a - 3 * b, (3, 4), (4,), alpha=3)
+each("mul", np.multiply)
+each("div", np.divide, domain=POSITIVE)
+case("div", lambda a, b: a / b, (3, 4), 4)
+each("neg", np.negative)
+each("pow", np.power, domain=POSITIVE)
+for b in (-2, -1, -0.5, 0, 0.5, 1, 2, 3, 2.5):
+    case("pow", np.power, (3, 4), float(b), domain=POSITIVE)
+case("pow", lambda a: a**3, (3, 4), exponent=3, call=lambda m, a: a**3)
+case("pow", lambda b: 2.0**b, (3, 4), call=lambda m, b: 2.0**b)
+each("reciprocal", lambda x: 1 / x, domain=POSITIVE)
+each("square", np.square)
+each("sqrt", np.sqrt, domain=POSITIVE)
+each("rsqrt", lambda x: 1 / np.sqrt(x), domain=POSITIVE)
+each("abs", np.abs)
+each("sign", np.sign)
+each("maximum", np.maximum)
+each("minimum", np.minimum)
+case("clamp", np.clip, (3, 4), -1.0, 0.5)
+case("clamp", lambda x: np.clip(x, -1, None), (3, 4), min=-1)
+case("clamp", lambda x: np.clip(x, None, 1), (3, 4), max=1)
+case("clamp", lambda x, a, b: np.minimum(np.maximum(x, a), b), (3, 4), (4,), (3, 1))
+each("lerp", lambda a, b, w: a + w * (b - a))
+case("lerp", lambda a, b, w: a + w * (b - a), (3, 4), (3, 4), 0.3)
+each("remainder", lambda a, b: a - b * np.floor(a / b))
+each("fmod", np.fmod)
+each("floor_divide", np.floor_divide)
+each("floor", np.floor)
+each("ceil", np.ceil)
+each("round", np.round)
+case("round", lambda x: np.round(x, 2), (3, 4), decimals=2)
+each("trunc", np.trunc)
+each("frac", lambda x: x - np.trunc(x))
+
+# ---- exponentials, logarithms, trigonometry ------------------------------------------
+
+each("exp", np.exp)
+each("exp2", np.exp2)
+each("expm1", np.expm1)
+each("log", np.log, domain=POSITIVE)
+each("log2", np.log2, domain=POSITIVE)
+each("log10", np.log10, domain=POSITIVE)
+each("log1p", np.log1p, domain=UNIT)
+each("logaddexp", np.logaddexp)
+each("sin", np.sin)
+each("cos", np.cos)
+each("tan", np.tan, domain=UNIT)
+each("asin", np.arcsin, domain=UNIT)
+each("acos", np.arccos, domain=UNIT)
+each("atan", np.arctan)
+each("atan2", np.arctan2)
+each("sinh", np.sinh)
+each("cosh", np.cosh)
+each("tanh", np.tanh)
+each("asinh", np.arcsinh)
+each("acosh", np.arccosh, domain=(1.2, 3.0))
+each("atanh", np.arctanh, domain=UNIT)
+
+# ---- activations ---------------------------------------------------------------------
+
+each("relu", lambda x: np.maximum(x, 0))
+each("leaky_relu", lambda x: np.where(x > 0, x, 0.01 * x))
+case("leaky_relu", lambda x: np.where(x > 0, x, 0.2 * x), (3, 4), negative_slope=0.2)
+each("elu", lambda x: np.where(x > 0, x, np.expm1(x)))
+case("elu", lambda x: np.where(x > 0, x, 0.7 * np.expm1(x)), (3, 4), alpha=0.7)
+each("sigmoid", sigmoid)
+each("logsigmoid", lambda x: np.log(sigmoid(x)))
+each("silu", lambda x: x * sigmoid(x))
+each("softplus", lambda x: np.log1p(np.exp(x)))
+case(
+    "softplus",
+    lambda x: np.where(3 * x > 2, x, np.log1p(np.exp(3 * x)) / 3),
+    (3, 4),
+    beta=3,
+    threshold=2,
+)
+each("erf", elementwise(math.erf))
+case("erf", elementwise(math.erf), (40,), domain=(-7.0, 7.0))
+each("gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))))
+case(
+    "gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))), (40,), domain=(-7.0, 7.0)
+)
+case("gelu", lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), (40,),
+     domain=(-5.0, 5.0), approximate="tanh")  # fmt: skip
+
+# ---- comparisons, logic, bits --------------------------------------------------------
+
+each("eq", np.equal)
+each("ne", np.not_equal)
+each("lt", np.less)
+each("le", np.less_equal)
+each("gt", np.greater)
+each("ge", np.greater_equal)
+each("isnan", np.isnan)
+each("isinf", np.isinf)
+each("isfinite", np.isfinite)
+each("logical_not", np.logical_not)
+each("logical_and", np.logical_and)
+each("logical_or", np.logical_or)
+each("logical_xor", np.logical_xor)
+case("bitwise_not", np.invert, INDEX)
+case("bitwise_not", np.invert, MASK)
+case("bitwise_and", np.bitwise_and, INDEX, INDEX[0])
+case("bitwise_or", np.bitwise_or, INDEX, INDEX[0])
+case("bitwise_xor", np.bitwise_xor, INDEX, 5)
+
+# ---- conversion ----------------------------------------------------------------------
+
+case("cast", lambda x: x.astype(np.int32), (3, 4), call=lambda m, x: x.to(m.int32))
+case(
+    "cast", np.copy, (3, 4), call=lambda m, x: registry["cast"](x, x.dtype), torch=None
+).shares = True
+each("clone", np.copy)
+each("detach", lambda x: x).shares = True
+case("transfer", lambda x: x, (3, 4), call=lambda m, x: registry["transfer"](x, "cpu"), torch=None)
+
+# ---- sums, means, extremes -----------------------------------------------------------
+
+for dim in (None, 0, -1, (0, 2), (2, 0, 1)):
+    for keepdim in (False, True):
+        how = {"dim": dim, "keepdim": keepdim}
+        numpy = {"axis": dim, "keepdims": keepdim}
+        case("sum", lambda x, n=numpy: x.sum(**n), (2, 3, 4), **how)
+        case("mean", lambda x, n=numpy: x.mean(**n), (2, 3, 4), **how)
+        case("var", lambda x, n=numpy: x.var(ddof=1, **n), (2, 3, 4), **how)
+        case("std", lambda x, n=numpy: x.std(ddof=1, **n), (2, 3, 4), **how)
+        some = how if dim is not None else {**how, "dim": ()}
+        case("amax", lambda x, n=numpy: x.max(**n), (2, 3, 4), **some)
+        case("amin", lambda x, n=numpy: x.min(**n), (2, 3, 4), **some)
+        case("any", lambda x, n=numpy: (x > 1).any(**n), (2, 3, 4),
+             call=lambda m, x, h=how: m.any(x > 1, **h))  # fmt: skip
+        case("all", lambda x, n=numpy: (x > 1).all(**n), (2, 3, 4),
+             call=lambda m, x, h=how: m.all(x > 1, **h))  # fmt: skip
+        some = how if dim is not None else {**how, "dim": (0, 1, 2)}
+        case("logsumexp", lambda x, n=numpy: np.log(np.exp(x).sum(**n)), (2, 3, 4), **some)
+        for p in (0, 0.5, 1, 2, 3, math.inf, -math.inf):
+            case("vector_norm", lambda x, n=numpy, p=p: norm(x, p, **n), (2, 3, 4), ord=p, **how)
+        if not isinstance(dim, tuple):
+            case("prod", lambda x, n=numpy: x.prod(**n), (2, 3, 4), **how,
+                 torch=lambda m, x, h=how, d=dim: x.prod(**h) if d is not None
+                 else x.prod().reshape((1,) * (3 * h["keepdim"])))  # fmt: skip
+            case("argmax", lambda x, n=numpy: x.argmax(**n), (2, 3, 4), **how)
+            case("argmin", lambda x, n=numpy: x.argmin(**n), (2, 3, 4), **how)
+
+
+case("sum", lambda x: x.sum(0), (0, 3), dim=0)
+case("sum", lambda x: x.sum(1), (0, 3), dim=1)
+case("sum", lambda x: x.sum(), ())
+case("sum", lambda x: x.sum(), MASK)
+case("prod", lambda x: x.prod(0), (0, 3), dim=0)
+case("prod", lambda x: x.prod(), ())
+case("mean", lambda x: x.mean(1), (0, 3), dim=1)
+case("var", lambda x: x.var(1), (3, 4), dim=1, correction=0)
+case("std", lambda x: x.std(1), (3, 4), dim=1, correction=0)
+case("norm", lambda x: norm(x, 2), (3, 4))
+case("norm", lambda x: norm(x, 1, axis=1), (3, 4), p=1, dim=1)
+case("max", lambda x: x.max(), (3, 4))
+case("min", lambda x: x.min(), (3, 4))
+case("max", lambda x: (x.max(1), x.argmax(1)), (3, 4), dim=1)
+case(
+    "min",
+    lambda x: (x.min(0, keepdims=True), x.argmin(0, keepdims=True)),
+    (3, 4),
+    dim=0,
+    keepdim=True,
+)
+case("max", np.maximum, (3, 4), (4,))
+case("min", np.minimum, (3, 4), (4,))
+case("count_nonzero", lambda x: np.count_nonzero(x > 0), (3, 4),
+     call=lambda m, x: m.count_nonzero(x > 0))  # fmt: skip
+case("count_nonzero", lambda x: np.count_nonzero(x > 0, axis=1), (3, 4),
+     call=lambda m, x: m.count_nonzero(x > 0, dim=1))  # fmt: skip
+for dim in (0, -1):
+    case("cumsum", lambda x, d=dim: x.cumsum(d), (3, 4), dim=dim)
+    case("cumprod", lambda x, d=dim: x.cumprod(d), (3, 4), dim=dim)
+    case("argsort", lambda x, d=dim: x.argsort(d), (3, 4), dim=dim)
+    case("argsort", lambda x, d=dim: (-x).argsort(d), (3, 4), dim=dim, descending=True)
+case("sort", lambda x: (np.sort(x), x.argsort()), (3, 4))
+case("sort", lambda x: (-np.sort(-x, 0), (-x).argsort(0)), (3, 4), dim=0, descending=True)
+case("topk", lambda x: (-np.sort(-x)[:, :2], (-x).argsort()[:, :2]), (3, 4), k=2)
+case("topk", lambda x: (np.sort(x, 0)[:2], x.argsort(0)[:2]), (3, 4), k=2, dim=0, largest=False)
+
+# ---- shapes --------------------------------------------------------------------------
+
+case("reshape", lambda x: x.reshape(4, 6), (2, 3, 4), shape=(4, -1))
+case("reshape", lambda x: x.reshape(()), (1, 1), shape=())
+case("reshape", lambda x: x.reshape(3, 0), (0, 3), shape=(3, 0))
+case("permute", lambda x: x.transpose(2, 0, 1), (2, 3, 4), dims=(2, 0, -2))
+case("permute", lambda x: x, (), dims=())
+case("transpose", lambda x: x.swapaxes(0, 2), (2, 3, 4), dim0=0, dim1=-1)
+case(
+    "movedim",
+    lambda x: np.moveaxis(x, (0, 1), (2, 0)),
+    (2, 3, 4),
+    source=(0, 1),
+    destination=(2, 0),
+)
+case(
+    "expand", lambda x: np.broadcast_to(x, (2, 3, 4)), (3, 1), call=lambda m, x: x.expand(2, -1, 4)
+)
+case("expand", lambda x: np.broadcast_to(x, (0, 3)), (1, 3), call=lambda m, x: x.expand(0, 3))
+case("squeeze", lambda x: x.squeeze(), (1, 3, 1))
+case("squeeze", lambda x: x.squeeze(0), (1, 3, 1), dim=0)
+case("squeeze", lambda x: x.squeeze(0), (1, 3, 1), dim=(0, 1))
+case("unsqueeze", lambda x: x[:, None], (3, 4), dim=1)
+case("unsqueeze", lambda x: x[..., None], (3, 4), dim=-1)
+case("flatten", lambda x: x.reshape(2, 12, 5), (2, 3, 4, 5), start_dim=1, end_dim=2)
+case("flatten", lambda x: x.reshape(1), ())
+case("unflatten", lambda x: x.reshape(3, 2, 2), (3, 4), dim=1, sizes=(2, -1))
+case(
+    "cat",
+    lambda a, b: np.concatenate([a, b], 1),
+    (3, 4),
+    (3, 2),
+    call=lambda m, *x: m.cat(x, dim=1),
+)
+case("cat", lambda a, b: a, (3, 4), (0,), call=lambda m, *x: m.cat(x, dim=1) * 1)
+case(
+    "stack",
+    lambda a, b: np.stack([a, b], -1),
+    (3, 4),
+    (3, 4),
+    call=lambda m, *x: m.stack(x, dim=-1),
+)
+case("split", lambda x: (x[:, :3], x[:, 3:6], x[:, 6:]), (2, 7), split_size_or_sections=3, dim=1)
+case("split", lambda x: (x[:1], x[1:1], x[1:]), (4, 2), split_size_or_sections=[1, 0, 3])
+case("chunk", lambda x: (x[:, :3], x[:, 3:6], x[:, 6:]), (2, 7), chunks=3, dim=1)
+case("unbind", lambda x: tuple(x), (3, 4))
+case("unbind", lambda x: tuple(x.T), (3, 4), dim=-1)
+case("repeat", lambda x: np.tile(x, (2, 1, 3)), (3, 2), call=lambda m, x: x.repeat(2, 1, 3))
+case("tile", lambda x: np.tile(x, 2), (3, 4), dims=(2,), call=lambda m, x: x.tile(2))
+case("roll", lambda x: np.roll(x, 5), (3, 4), shifts=5)
+case("roll", lambda x: np.roll(x, (1, -2), (0, 1)), (3, 4), shifts=(1, -2), dims=(0, 1))
+case("flip", lambda x: x[::-1, :, ::-1], (2, 3, 4), call=lambda m, x: m.flip(x, (0, 2)))
+for diagonal in (-1, 0, 2):
+    case("tril", lambda x, k=diagonal: np.tril(x, k), (2, 3, 4), diagonal=diagonal)
+    case("triu", lambda x, k=diagonal: np.triu(x, k), (2, 3, 4), diagonal=diagonal)
+case("broadcast_tensors", np.broadcast_arrays, (3, 1), (4,))
+case("diagonal", np.diagonal, (3, 4))
+case("diagonal", lambda x: np.diagonal(x, 1, 2, 0), (3, 2, 4), offset=1, dim1=2, dim2=0)
+case("diagonal", lambda x: np.diagonal(x, -3), (3, 4), offset=-3)
+
+# ---- indexing ------------------------------------------------------------------------
+
+for index in [
+    1, -1, slice(1, None), slice(None, None, 2), slice(-9, 9), slice(2, 1), None, ..., (), True,
+    (..., 1), (0, ..., None), (1, 2, 3), (slice(None), slice(None, 0, -1)), (slice(None), None, 2),
+    (slice(2, None, -1), ..., slice(None, None, -2)), [0, 1, 1], (slice(None), [2, 0, 2]),
+    ([0, 1], [2, 2]), ([0, 1], slice(None), [3, 0]), ([[0], [1]], [0, 2, 1]), (..., [1, 1]),
+    (0, slice(1, 3), [3, 0]), (slice(None), [0, 0], slice(1, 4, 2)), ([],), (None, [1], ..., -1),
+]:  # fmt: skip
+    # torch has no negative steps
+    steps = [
+        i.step for i in np.atleast_1d(np.array(index, dtype=object)).flat if isinstance(i, slice)
+    ]
+    case("getitem", lambda x, i=index: x[_numpy_index(i)], (2, 3, 4), call=lambda m, x, i=index: x[i],
+         torch=None if any((s or 1) < 0 for s in steps) else True)  # fmt: skip
+    case("put", lambda v, i=index: _put(v, (2, 3, 4), _numpy_index(i)),
+         np.empty((2, 3, 4))[_numpy_index(index)].shape, torch=None,
+         call=lambda m, v, i=index: mt.ops.put(v, (2, 3, 4), mt.ops.plain_index(i, v.new_zeros(2, 3, 4))))  # fmt: skip
+
+case("getitem", lambda x, i: x[i], (4, 3), INDEX, call=lambda m, x, i: x[i])
+case("getitem", lambda x, m: x[m], (3, 4), MASK, call=lambda m, x, i: x[i])
+case("getitem", lambda x, m: x[m], (3, 4, 2), MASK, call=lambda m, x, i: x[i])
+case("getitem", lambda x, m: x[:, m], (2, 3, 4), MASK, call=lambda m, x, i: x[:, i])
+case(
+    "getitem",
+    lambda x, m: x[:, m, [0, 1]],
+    (2, 3, 4),
+    MASK[:, 0],
+    call=lambda m, x, i: x[:, i, [0, 1]],
+)
+case("getitem", lambda x, i: x[i], (3, 4), np.array(1), call=lambda m, x, i: x[i])
+case("getitem", lambda x, i: x[:, i], (3, 4), np.array(-1), call=lambda m, x, i: x[:, i])
+case("getitem", lambda x, i: x[i, 1:], (3, 4), np.array([-1, 0]), call=lambda m, x, i: x[i, 1:])
+
+
+def with_set(x, value, index):
+    x = x + 0
+    x[index] = value
+    return x
+
+
+def set_to(index):
+    return lambda m, x, value: with_set(x, value, index)
+
+
+for index, shape in [
+    (1, (4,)), ((slice(None), 2), ()), (slice(1, None), (1, 4)), ((0, -1), ()), (..., (4,)),
+    ((..., slice(None, None, 2)), (3, 2)), ([2, 0], (2, 4)), (([0, 1], [1, 1]), (2,)),
+    ((slice(1, 3), [3, 0]), (2, 1)), ((None, 1), (4,)),
+]:  # fmt: skip
+    case("setitem", lambda x, v, i=index: with_set(x, v, i), (3, 4), shape, call=set_to(index))
+case(
+    "setitem", lambda x, i: with_set(x, 5, i), (3, 4), MASK, call=lambda m, x, i: with_set(x, 5, i)
+)
+case("setitem", with_set, (3, 4), (8,), MASK, call=lambda m, *xs: with_set(*xs))
+case("write", lambda x, v: np.concatenate([x[:1], v]), (3, 4), (2, 4), torch=None,
+     call=lambda m, x, v: registry["write"](x, v, lambda a: a[1:, ...]))  # fmt: skip
+case("select", lambda x: x[:, 2], (3, 4), dim=1, index=2)
+case("narrow", lambda x: x[:, 1:3], (3, 4), dim=1, start=1, length=2)
+case(
+    "index_select",
+    lambda x, i: x[:, i],
+    (3, 4),
+    INDEX[0],
+    call=lambda m, x, i: m.index_select(x, 1, i),
+)
+case("masked_select", lambda x, m: x[m], (3, 4), MASK)
+case("masked_fill", lambda x, m: np.where(m, 7, x), (3, 4), MASK, value=7)
+case("masked_fill", lambda x, m, v: np.where(m, v, x), (3, 4), MASK, ())
+case("masked_fill", lambda x, m: np.where(m, 7, x), (2, 3, 1), MASK, value=7)
+case("where", np.where, MASK, (3, 4), (4,))
+case("where", np.where, MASK, (3, 4), 2.0)
+case("where", np.nonzero, MASK)
+case("nonzero", lambda m: np.argwhere(m), MASK)
+case("nonzero", np.nonzero, MASK, as_tuple=True)
+case("take_along_dim", lambda x, i: x[:, i[0]], (3, 4), INDEX[:1],
+     call=lambda m, x, i: m.take_along_dim(x, i, dim=1))  # fmt: skip
+case("take_along_dim", lambda x, i: x.ravel()[i.ravel()], (3, 4), INDEX)
+
+
+def gather(x, index, dim):
+    out = np.empty(index.shape, x.dtype)
+    for at in np.ndindex(index.shape):
+        out[at] = x[(*at[:dim], index[at], *at[dim + 1 :])]
+    return out
+
+
+def scatter(x, index, source, dim, add=False):
+    out = x.copy()
+    for at in np.ndindex(index.shape):
+        to = (*at[:dim], index[at], *at[dim + 1 :])
+        out[to] = source[at] + out[to] * add
+    return out
+
+
+ONCE = np.array(
+    [[0, 2, 1], [3, 1, 0]]
+)  # no position twice in a row, which scatter leaves undefined
+for dim, index, twice in ((1, ONCE, INDEX), (0, ONCE.T[:, :1] % 3, INDEX % 3)):
+    case("gather", lambda x, i, d=dim: gather(x, i, d), (3, 4), twice,
+         call=lambda m, x, i, d=dim: m.gather(x, d, i))  # fmt: skip
+    case("scatter", lambda x, i, s, d=dim: scatter(x, i, s, d), (3, 4), index, (3, 4),
+         call=lambda m, x, i, s, d=dim: m.scatter(x, d, i, s))  # fmt: skip
+    case("scatter", lambda x, i, d=dim: scatter(x, i, np.full((3, 4), 0.5), d), (3, 4), index,
+         call=lambda m, x, i, d=dim: m.scatter(x, d, i, 0.5))  # fmt: skip
+    case("scatter_add", lambda x, i, s, d=dim: scatter(x, i, s, d, True), (3, 4), twice, (3, 4),
+         call=lambda m, x, i, s, d=dim: m.scatter_add(x, d, i, s))  # fmt: skip
+
+# ---- products ------------------------------------------------------------------------
+
+for a, b in [
+    ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
+    ((5, 2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2)), ((5, 1, 2, 3), (4, 3, 2)),
+    ((1, 2, 3), (4, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((0,), (0,)), ((3, 2, 0), (3, 0, 2)),
+]:  # fmt: skip
+    case("matmul", np.matmul, a, b)
+case("dot", np.dot, (3,), (3,))
+case("mv", np.matmul, (2, 3), (3,))
+case("mm", np.matmul, (2, 3), (3, 4))
+case("bmm", np.matmul, (5, 2, 3), (5, 3, 4))
+case("outer", np.outer, (3,), (4,))
+for equation, *shapes in [
+    ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("ij->i", (2, 3)), ("ii->i", (3, 3)), ("ii", (3, 3)),
+    ("iji->j", (2, 3, 2)), ("...ii->...i", (2, 3, 3)), ("ij,jk->ik", (2, 3), (3, 4)),
+    ("ij,jk", (2, 3), (3, 4)), ("ba,cb", (2, 3), (4, 2)), ("i,j->ij", (2,), (3,)),
+    ("i,i", (3,), (3,)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 2)), ("ijk,jk->", (2, 3, 4), (3, 4)),
+    ("...ij,...jk->...ik", (2, 2, 3), (3, 4)), ("i...,i...", (2, 3), (2, 1)), ("ij,k->i", (2, 3), (4,)),
+    ("bhid,bhjd->bhij", (2, 2, 3, 4), (2, 2, 5, 4)), ("i,ij,j->", (2,), (2, 3), (3,)),
+    ("ij,ij->ij", (2, 3), (2, 3)), (" i j -> j i ", (2, 3)), ("ij,jk->ik", (2, 0), (0, 4)),
+]:  # fmt: skip
+    case("einsum", lambda *x, e=equation: np.einsum(e, *x), *shapes,
+         call=lambda m, *x, e=equation: m.einsum(e, *x))  # fmt: skip
+case("einsum", lambda a, b: np.broadcast_to(a, (2, 3)) @ b, (2, 1), (3, 4),
+     call=lambda m, *x: m.einsum("ij,jk->ik", *x))  # fmt: skip
+
+# ---- neural networks -----------------------------------------------------------------
+
+
+def layer_norm(x, weight=1, bias=0, eps=1e-5):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * weight + bias
+
+
+def attention(q, k, v, mask=None, causal=False):
+    scores = q @ k.mT * 0.5
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    return softmax(scores) @ v
+
+
+def cross_entropy(x, target, weight, ignore_index, smoothing):
+    logs = np.log(softmax(x))
+    weight = np.ones(x.shape[-1]) if weight is None else weight
+    one_hot = np.eye(x.shape[-1])[np.where(target == ignore_index, 0, target)]
+    share = ((1 - smoothing) * one_hot + smoothing / x.shape[-1]) * weight
+    return -(share * logs).sum(-1) * (target != ignore_index)
+
+
+case("linear", lambda x, w, b: x @ w.T + b, (5, 3), (4, 3), (4,))
+case("linear", lambda x, w, b: x @ w.T, (2, 5, 3), (4, 3), None)
+case("linear", lambda x, w, b: x @ w.T + b, (3,), (4, 3), (4,))
+case("linear", lambda x, w, b: x @ w.T + b, (0, 3), (4, 3), (4,))
+case(
+    "embedding",
+    lambda w, i: w[i],
+    (5, 3),
+    INDEX,
+    torch=lambda m, w, i: m.nn.functional.embedding(i, w),
+)
+case("embedding", lambda w, i: w[i], (5, 3), np.array(2),
+     torch=lambda m, w, i: m.nn.functional.embedding(i, w))  # fmt: skip
+for axis in (-1, 0, 1):
+    case("softmax", lambda x, d=axis: softmax(x, d), (2, 3, 4), dim=axis)
+    case("log_softmax", lambda x, d=axis: np.log(softmax(x, d)), (2, 3, 4), dim=axis)
+case("softmax", lambda x: x, (0, 3), dim=1)
+case("layer_norm", layer_norm, (2, 3, 4), (4,), (4,), eps=1e-5,
+     torch=lambda m, x, w, b: m.nn.functional.layer_norm(x, (4,), w, b))  # fmt: skip
+case("layer_norm", lambda x, w, b: layer_norm(x), (3, 4), None, None, eps=1e-5,
+     torch=lambda m, x, w, b: m.nn.functional.layer_norm(x, (4,)))  # fmt: skip
+case("layer_norm", lambda x, w, b: layer_norm(x), (0, 4), None, None, eps=1e-5,
+     torch=lambda m, x, w, b: m.nn.functional.layer_norm(x, (4,)))  # fmt: skip
+case("rms_norm", lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * w, (2, 3, 4), (4,),
+     eps=1e-5, torch=lambda m, x, w: m.nn.functional.rms_norm(x, (4,), w, 1e-5))  # fmt: skip
+case("rms_norm", lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5), (3, 4), None,
+     eps=1e-5, torch=lambda m, x, w: m.nn.functional.rms_norm(x, (4,), w, 1e-5))  # fmt: skip
+
+SEEN = np.array([[True, False, True, True, False], [True] * 5, [False, True, False, False, False]])
+for mask, causal in (
+    (None, False),
+    (None, True),
+    (SEEN, False),
+    ((3, 5), False),
+    ((1, 2, 1, 5), False),
+):
+    case("attention", lambda q, k, v, mask, c=causal: attention(q, k, v, mask, c),
+         (2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 6), mask, causal=causal, scale=0.5, p=0.0, seed=0,
+         torch=lambda m, q, k, v, mask, c=causal: m.nn.functional.scaled_dot_product_attention(
+             q, k, v, mask, is_causal=c, scale=0.5))  # fmt: skip
+
+
+def dropped(x):
+    """What dropout leaves: its mask comes from a seed, the same on every device but the GPU."""
+    keep = np.random.Generator(np.random.SFC64(5)).random(x.shape, dtype=np.float32) >= 0.25
+    return x * keep / 0.75
+
+
+case("dropout", dropped, (3, 4), p=0.25, seed=5, torch=None)
+
+TARGET = np.array([0, 2, 3, 2, 1])
+for weight, smoothing, ignored in itertools.product(
+    (None, np.array([0.5, 2.0, 0.0, 1.0])), (0.0, 0.1), (-100, 2)
+):
+    how = {"ignore_index": ignored, "smoothing": smoothing}
+    case("cross_entropy", lambda x, t, w, h=how: cross_entropy(x, t, w, **h), (5, 4), TARGET, weight, **how,
+         torch=lambda m, x, t, w, h=how: m.nn.functional.cross_entropy(
+             x, t, w, ignore_index=h["ignore_index"], label_smoothing=h["smoothing"], reduction="none"))  # fmt: skip

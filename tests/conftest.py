@@ -1,0 +1,17 @@
+"""The devices that the tests run on."""
+
+import pytest
+from strict_backend import StrictBackend
+
+import microtensor as mt
+from microtensor.backends import register
+
+register(StrictBackend(), "strict", *StrictBackend.array_types)
+
+DEVICES = ["cpu", "strict"] + ["cuda"] * mt.cuda.is_available()
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    """Every device: the CPU, one that refuses what is not portable, and the GPU if there is one."""
+    return request.param
