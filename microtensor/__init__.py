@@ -20,6 +20,8 @@ from .ops import *  # noqa: F403
 from .random import *  # noqa: F403
 from .tensor import ALIASES, Size, Tensor, set_printoptions
 
+from . import nn  # isort: skip  (the floor above)
+
 bool, uint8, int8, int16, int32, int64 = (
     DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
 )

@@ -1,0 +1,260 @@
+"""Multi-head attention and the Transformer's encoder layer (arXiv:1706.03762)."""
+
+import copy
+import math
+
+from .. import ops
+from ..creation import empty, zeros
+from . import functional as F
+from . import init
+from .containers import ModuleList
+from .layers import Dropout, LayerNorm, Linear
+from .module import Module, Parameter
+
+
+class MultiheadAttention(Module):
+    """Queries look at keys and take from values, in several heads of embed_dim / num_heads.
+
+    Tensors are (T, N, E), or (N, T, E) with `batch_first`, or (T, E). Key and value may have other
+    widths, `kdim` and `vdim`. `dropout` is the share of attention weights dropped in training.
+    """
+
+    def __init__(
+        self,
+        embed_dim,
+        num_heads,
+        dropout=0.0,
+        bias=True,
+        add_bias_kv=False,
+        add_zero_attn=False,
+        kdim=None,
+        vdim=None,
+        batch_first=False,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
+            raise ValueError(
+                f"MultiheadAttention: num_heads must divide embed_dim, and both be above 0; "
+                f"got {num_heads} heads for {embed_dim}"
+            )
+        if add_bias_kv or add_zero_attn:
+            raise NotImplementedError(
+                "MultiheadAttention: add_bias_kv and add_zero_attn are not there"
+            )
+        self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
+        self.kdim = embed_dim if kdim is None else kdim
+        self.vdim = embed_dim if vdim is None else vdim
+        self.dropout, self.batch_first = dropout, batch_first
+
+        def weight(*shape):
+            return Parameter(empty(*shape, device=device, dtype=dtype))
+
+        one = self.kdim == self.vdim == embed_dim  # the three input weights fit in one matrix
+        self.register_parameter("in_proj_weight", weight(3 * embed_dim, embed_dim) if one else None)
+        for name, width in ("q", embed_dim), ("k", self.kdim), ("v", self.vdim):
+            self.register_parameter(
+                f"{name}_proj_weight", None if one else weight(embed_dim, width)
+            )
+        self.register_parameter("in_proj_bias", weight(3 * embed_dim) if bias else None)
+        self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype)
+        self._reset_parameters()
+
+    def _reset_parameters(self):
+        for p in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if p is not None:
+                init.xavier_uniform_(p)
+        if self.in_proj_bias is not None:
+            init.zeros_(self.in_proj_bias)
+            init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query,
+        key,
+        value,
+        key_padding_mask=None,
+        need_weights=True,
+        attn_mask=None,
+        average_attn_weights=True,
+        is_causal=False,
+    ):
+        """The result, like `query`, and the weights (N, L, S), or None unless `need_weights`.
+
+        Masks are true where a key may NOT be seen, or floating and added to the scores:
+        `key_padding_mask` (N, S), `attn_mask` (L, S) or (N·heads, L, S). `is_causal` promises that
+        `attn_mask` is the causal mask, which is then not read. The weights are averaged over the
+        heads, or (N, heads, L, S) without `average_attn_weights`.
+        """
+        if is_causal and attn_mask is None:
+            raise RuntimeError("MultiheadAttention: is_causal needs attn_mask, the causal mask")
+        alike = query is key and key is value
+        batched = query.ndim == 3
+        if query.ndim not in (2, 3) or not query.ndim == key.ndim == value.ndim:
+            raise RuntimeError(
+                "MultiheadAttention: query, key and value all need 3 dimensions, or 2 without a "
+                f"batch; got {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
+            )
+        query, key, value = (self._batch(x, batched) for x in (query, key, value))
+        if not batched and key_padding_mask is not None:
+            key_padding_mask = key_padding_mask[None]
+        shape = query.shape[0], self.num_heads, query.shape[1], key.shape[1]
+        causal = is_causal and key_padding_mask is None and not need_weights
+        mask = None if causal else _merged(attn_mask, key_padding_mask, shape, query.dtype)
+        q, k, v = self._heads(query, key, value, alike)  # (N, H, T, D)
+        p = self.dropout if self.training else 0.0
+        weights = None
+        if need_weights:
+            scores = (q * (1 / math.sqrt(self.head_dim))) @ ops.transpose(k, -2, -1)
+            if mask is not None:
+                scores = scores + _added(mask, scores.dtype)
+            weights = F.dropout(F.softmax(scores, -1), p)
+            out = weights @ v
+        else:
+            out = F.scaled_dot_product_attention(q, k, v, mask, p, causal)
+        # (N, H, L, D) -> (N, L, E)
+        out = ops.reshape(ops.transpose(out, 1, 2), (*query.shape[:2], self.embed_dim))
+        out = self._unbatch(self.out_proj(out), batched)
+        if weights is not None and average_attn_weights:
+            weights = weights.mean(1)
+        return out, weights if batched or weights is None else weights[0]
+
+    def _batch(self, x, batched):
+        """x as (N, T, E)."""
+        if not batched:
+            return x[None]
+        return x if self.batch_first else ops.transpose(x, 0, 1)
+
+    def _unbatch(self, x, batched):
+        """The layout of the input again."""
+        if not batched:
+            return x[0]
+        return x if self.batch_first else ops.transpose(x, 0, 1)
+
+    def _heads(self, query, key, value, alike):
+        """Queries, keys and values of each head: (N, H, T, D)."""
+        if alike and self.in_proj_weight is not None:
+            n, t, _ = query.shape
+            x = ops.linear(query, self.in_proj_weight, self.in_proj_bias)  # (N, T, 3 E)
+            x = ops.reshape(x, (n, t, 3, self.num_heads, self.head_dim))
+            return ops.unbind(ops.permute(x, (2, 0, 3, 1, 4)))
+        if self.in_proj_weight is not None:
+            weights = ops.chunk(self.in_proj_weight, 3)
+        else:
+            weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+        biases = [None] * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
+        out = []
+        for x, weight, bias in zip((query, key, value), weights, biases):
+            n, t, _ = x.shape
+            x = ops.reshape(ops.linear(x, weight, bias), (n, t, self.num_heads, self.head_dim))
+            out.append(ops.transpose(x, 1, 2))
+        return out
+
+
+def _merged(attn_mask, key_padding_mask, shape, dtype):
+    """Both masks as one for scores (N, H, L, S): true where a key may be seen, or added."""
+    n, heads, length, keys = shape
+    masks = []
+    if attn_mask is not None:
+        allowed = {(length, keys): (length, keys), (n * heads, length, keys): shape}
+        masks.append(_shaped("attn_mask", attn_mask, allowed))
+    if key_padding_mask is not None:
+        masks.append(_shaped("key_padding_mask", key_padding_mask, {(n, keys): (n, 1, 1, keys)}))
+    if not masks:
+        return None
+    if all(m.dtype.name == "bool" for m in masks):
+        return ~(masks[0] | masks[1]) if len(masks) == 2 else ~masks[0]
+    masks = [_added(~m if m.dtype.name == "bool" else m, dtype) for m in masks]
+    return masks[0] + masks[1] if len(masks) == 2 else masks[0]
+
+
+def _shaped(name, mask, shapes):
+    """A mask under the shape that goes with the scores. Raises RuntimeError for others."""
+    if tuple(mask.shape) not in shapes:
+        raise RuntimeError(
+            f"MultiheadAttention: {name} must have the shape {' or '.join(map(str, shapes))}, "
+            f"got {tuple(mask.shape)}"
+        )
+    if mask.dtype.name != "bool" and not mask.is_floating_point():
+        raise RuntimeError(
+            f"MultiheadAttention: {name} must be boolean or floating, got {mask.dtype}"
+        )
+    return ops.reshape(mask, shapes[tuple(mask.shape)])
+
+
+def _added(mask, dtype):
+    """A mask that is added to scores: for a boolean one, 0 where it is true and else −∞."""
+    if mask.is_floating_point():
+        return mask.to(dtype)
+    return zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -math.inf)
+
+
+class TransformerEncoderLayer(Module):
+    """Self-attention, then two linear maps, each added to its input and normalized.
+
+    `norm_first` normalizes what goes in, not what comes out. `activation` is "relu", "gelu" or a
+    function. Tensors as in MultiheadAttention.
+    """
+
+    def __init__(
+        self,
+        d_model,
+        nhead,
+        dim_feedforward=2048,
+        dropout=0.1,
+        activation=F.relu,
+        layer_norm_eps=1e-5,
+        batch_first=False,
+        norm_first=False,
+        bias=True,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        if isinstance(activation, str) and activation not in ("relu", "gelu"):
+            raise RuntimeError(f'activation is "relu", "gelu" or a function, got {activation!r}')
+        where = {"device": device, "dtype": dtype}
+        self.self_attn = MultiheadAttention(
+            d_model, nhead, dropout, bias, batch_first=batch_first, **where
+        )
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **where)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, **where)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = getattr(F, activation) if isinstance(activation, str) else activation
+
+    def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+        """Like `src`; the masks as in MultiheadAttention."""
+        x, masks = src, (src_mask, src_key_padding_mask, is_causal)
+        if self.norm_first:
+            x = x + self._sa_block(self.norm1(x), *masks)
+            return x + self._ff_block(self.norm2(x))
+        x = self.norm1(x + self._sa_block(x, *masks))
+        return self.norm2(x + self._ff_block(x))
+
+    def _sa_block(self, x, attn_mask, key_padding_mask, is_causal):
+        x, _ = self.self_attn(x, x, x, key_padding_mask, False, attn_mask, is_causal=is_causal)
+        return self.dropout1(x)
+
+    def _ff_block(self, x):
+        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+
+class TransformerEncoder(Module):
+    """Copies of one encoder layer, one after the other, and a last normalization."""
+
+    def __init__(self, encoder_layer, num_layers, norm=None):
+        super().__init__()
+        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.num_layers, self.norm = num_layers, norm
+
+    def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=False):
+        """Like `src`; the masks as in MultiheadAttention."""
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask, is_causal)
+        return src if self.norm is None else self.norm(src)

@@ -1,0 +1,237 @@
+"""Modules that hold modules or parameters."""
+
+import operator
+
+from .module import Module, Parameter, _tree
+
+
+class _List(Module):
+    """What the containers share that count what they hold: names "0", "1", …"""
+
+    _kind = "_modules"
+
+    @property
+    def _held(self):
+        return getattr(self, self._kind)
+
+    def _place(self, index):
+        try:
+            index = operator.index(index)
+        except TypeError:
+            raise TypeError(f"{type(self).__name__}: {index!r} is not an index") from None
+        if not -len(self) <= index < len(self):
+            raise IndexError(
+                f"{type(self).__name__}: index {index} is out of range, there are {len(self)}"
+            )
+        return str(index % len(self))
+
+    def __len__(self):
+        return len(self._held)
+
+    def __iter__(self):
+        return iter(self._held.values())
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self._like(list(self)[index])
+        return self._held[self._place(index)]
+
+    def __setitem__(self, index, value):
+        setattr(self, self._place(index), value)
+
+    def __delitem__(self, index):
+        rest = list(self)
+        del rest[index]
+        self._refill(rest)
+
+    def __contains__(self, value):
+        return any(value is held for held in self)
+
+    def __dir__(self):
+        return [name for name in super().__dir__() if not name.isdigit()]
+
+    def _refill(self, values):
+        self._held.clear()
+        for i, value in enumerate(values):
+            setattr(self, str(i), value)
+
+    def append(self, value):
+        """Add one at the end. Returns the container."""
+        setattr(self, str(len(self)), value)
+        return self
+
+    def extend(self, values):
+        """Add several at the end. Returns the container."""
+        for value in list(values):
+            self.append(value)
+        return self
+
+    def insert(self, index, value):
+        """Add one before the place `index`."""
+        values = list(self)
+        values.insert(index, value)
+        self._refill(values)
+
+    def pop(self, index=-1):
+        """Take one out and return it."""
+        value = self[index]
+        del self[index]
+        return value
+
+    def __iadd__(self, values):
+        return self.extend(values)
+
+    def __add__(self, values):
+        return self._like([*self, *values])
+
+    def _like(self, values):
+        return type(self)(values)
+
+
+class Sequential(_List):
+    """Modules one after the other: the result of each is the input of the next.
+
+    Takes the modules, or one dictionary of them by name.
+    """
+
+    def __init__(self, *args):
+        super().__init__()
+        named = args[0].items() if len(args) == 1 and isinstance(args[0], dict) else None
+        for name, module in named if named is not None else enumerate(args):
+            self.add_module(str(name), module)
+
+    def forward(self, input):
+        for module in self:
+            input = module(input)
+        return input
+
+    def _place(self, index):
+        return list(self._modules)[int(super()._place(index))]
+
+    def _like(self, modules):
+        kept = {id(m): name for name, m in self._modules.items()}
+        names = [kept.get(id(m)) for m in modules]
+        if None in names or len(set(names)) < len(names):
+            return type(self)(*modules)
+        return type(self)(dict(zip(names, modules)))
+
+    def _refill(self, modules):
+        named = all(name.isdigit() for name in self._modules)
+        kept = {id(m): name for name, m in self._modules.items()}
+        self._modules.clear()
+        for i, module in enumerate(modules):
+            self.add_module(str(i) if named else kept.get(id(module), str(i)), module)
+
+
+class ModuleList(_List):
+    """A list of modules."""
+
+    def __init__(self, modules=None):
+        super().__init__()
+        self.extend(modules or ())
+
+    def append(self, module):
+        """Add a module at the end. Returns the list."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def __repr__(self):
+        """Equal neighbours are shown once: (0-3): 4 x Block(…)"""
+        groups = []  # [first, last, repr]
+        for i, module in enumerate(self):
+            if groups and groups[-1][2] == repr(module):
+                groups[-1][1] = i
+            else:
+                groups.append([i, i, repr(module)])
+        lines = [
+            (i if i == j else f"{i}-{j}", _Shown(text if i == j else f"{j - i + 1} x {text}"))
+            for i, j, text in groups
+        ]
+        return _tree(self._get_name(), "", lines)
+
+
+class _Shown:
+    """Something whose repr is ready."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
+class ParameterList(_List):
+    """A list of parameters. Tensors that are put in become parameters."""
+
+    _kind = "_parameters"
+
+    def __init__(self, values=None):
+        super().__init__()
+        self.extend(values or ())
+
+    def append(self, value):
+        """Add a parameter at the end. Returns the list."""
+        setattr(self, str(len(self)), _as_parameter(value))
+        return self
+
+    def __setitem__(self, index, value):
+        setattr(self, self._place(index), _as_parameter(value))
+
+    def __repr__(self):
+        return _tree(self._get_name(), "", [(n, _shape(p)) for n, p in self._parameters.items()])
+
+
+def _as_parameter(value):
+    return value if isinstance(value, Parameter) else Parameter(value)
+
+
+def _shape(p):
+    return _Shown(f"Parameter of shape {tuple(p.shape)}, {p.dtype.name}")
+
+
+class ModuleDict(Module):
+    """A dictionary of modules by name, in the order in which they were added."""
+
+    def __init__(self, modules=None):
+        super().__init__()
+        self.update(modules or {})
+
+    def __len__(self):
+        return len(self._modules)
+
+    def __iter__(self):
+        return iter(self._modules)
+
+    def __contains__(self, name):
+        return name in self._modules
+
+    def __getitem__(self, name):
+        return self._modules[name]
+
+    def __setitem__(self, name, module):
+        self.add_module(name, module)
+
+    def __delitem__(self, name):
+        del self._modules[name]
+
+    def keys(self):
+        return self._modules.keys()
+
+    def values(self):
+        return self._modules.values()
+
+    def items(self):
+        return self._modules.items()
+
+    def update(self, modules):
+        """Add the modules of a dictionary, or of (name, module) pairs."""
+        for name, module in dict(modules).items():
+            self.add_module(name, module)
+
+    def pop(self, name):
+        """Take a module out and return it."""
+        return self._modules.pop(name)
+
+    def clear(self):
+        """Take all modules out."""
+        self._modules.clear()

@@ -1,0 +1,140 @@
+"""First values of parameters. Each function fills a tensor in place and returns it."""
+
+import math
+
+from .. import ops
+from ..autograd import no_grad
+from ..creation import eye
+from ..random import rand, randn
+
+no_grad_ = no_grad()
+
+
+def calculate_gain(nonlinearity, param=None):
+    """By how much to scale weights that a nonlinearity follows, so that the variance is kept."""
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+    gains = {"relu": math.sqrt(2), "tanh": 5 / 3, "selu": 3 / 4, "linear": 1.0, "sigmoid": 1.0}
+    gains |= dict.fromkeys(("conv1d", "conv2d", "conv3d"), 1.0)
+    if nonlinearity not in gains:
+        raise ValueError(f"calculate_gain: {nonlinearity!r} is not among {[*gains, 'leaky_relu']}")
+    return gains[nonlinearity]
+
+
+@no_grad_
+def uniform_(tensor, a=0.0, b=1.0, generator=None):
+    """Fill from the uniform distribution over [a, b)."""
+    return tensor.uniform_(a, b, generator=generator)
+
+
+@no_grad_
+def normal_(tensor, mean=0.0, std=1.0, generator=None):
+    """Fill from the normal distribution."""
+    return tensor.normal_(mean, std, generator=generator)
+
+
+@no_grad_
+def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
+    """Fill from the normal distribution, cut off outside [a, b]."""
+    # the inverse of the distribution function, by bisection: each step gives one more bit
+    low, high = (tensor.double() * 0 + bound for bound in (a, b))
+    below, above = (0.5 * math.erfc((mean - bound) / std * math.sqrt(0.5)) for bound in (a, b))
+    share = below + (above - below) * rand(
+        *tensor.shape, dtype=low.dtype, device=tensor.device, generator=generator
+    )
+    for _ in range(54):
+        middle = (low + high) / 2
+        small = 0.5 * (1 + ops.erf((middle - mean) * (math.sqrt(0.5) / std))) < share
+        low, high = ops.where(small, middle, low), ops.where(small, high, middle)
+    return tensor.copy_((low + high) / 2)
+
+
+@no_grad_
+def constant_(tensor, val):
+    """Fill with one number."""
+    return tensor.fill_(val)
+
+
+def ones_(tensor):
+    """Fill with 1."""
+    return constant_(tensor, 1.0)
+
+
+def zeros_(tensor):
+    """Fill with 0."""
+    return constant_(tensor, 0.0)
+
+
+@no_grad_
+def eye_(tensor):
+    """Fill a matrix with ones on the diagonal and zeros elsewhere."""
+    if tensor.ndim != 2:
+        raise ValueError(f"eye_: a matrix is needed, got shape {tuple(tensor.shape)}")
+    return tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+
+
+def _calculate_fan_in_and_fan_out(tensor):
+    """How many numbers each output is computed from, and each input goes into."""
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"fan in and fan out need two dimensions or more, got shape {tuple(tensor.shape)}"
+        )
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def xavier_uniform_(tensor, gain=1.0, generator=None):
+    """Uniform in ±gain √(6 / (fan in + fan out)) (Glorot and Bengio 2010)."""
+    bound = gain * math.sqrt(6 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor, gain=1.0, generator=None):
+    """Normal with deviation gain √(2 / (fan in + fan out)) (Glorot and Bengio 2010)."""
+    std = gain * math.sqrt(2 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def _kaiming_std(tensor, a, mode, nonlinearity):
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'the mode must be "fan_in" or "fan_out", got {mode!r}')
+    fan = _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+
+
+def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    """Uniform in ±gain √(3 / fan) (arXiv:1502.01852); `a` is the slope of the leaky ReLU."""
+    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    """Normal with deviation gain / √fan (arXiv:1502.01852); `a` is the slope of the leaky ReLU."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+@no_grad_
+def orthogonal_(tensor, gain=1.0, generator=None):
+    """Fill with gain times a random matrix of orthonormal rows or columns (arXiv:1312.6120).
+
+    Dimensions beyond the first count as columns.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"orthogonal_: a matrix is needed, got shape {tuple(tensor.shape)}")
+    if not tensor.numel():
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    tall = randn(max(rows, columns), min(rows, columns), dtype="float64", generator=generator)
+    q = _orthonormal(tall)
+    q = q if rows >= columns else q.T
+    return tensor.copy_(gain * q.reshape(*tensor.shape))
+
+
+def _orthonormal(a):
+    """The columns of a made orthonormal, evenly distributed if those of a are normal (QR)."""
+    import numpy as np
+
+    from ..creation import from_numpy
+
+    q, r = np.linalg.qr(a.numpy())
+    return from_numpy(q * np.sign(np.diag(r)))

@@ -1,0 +1,420 @@
+"""Module: a function with parameters, made of other modules."""
+
+from collections import OrderedDict, namedtuple
+
+from ..autograd import no_grad, write_array
+from ..backends.device import device as device_of
+from ..backends.dtypes import FLOAT, dtype, float16, float32, float64
+from ..creation import as_tensor, empty
+from ..tensor import Handle, Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that is trained: a Module that it is assigned to counts it among its parameters.
+
+    Shares the memory of `data`. Results of operations with it are plain tensors.
+    """
+
+    def __init__(self, data=None, requires_grad=True):
+        self._data = (empty(0) if data is None else as_tensor(data))._data
+        self.requires_grad = requires_grad
+
+
+Loaded = namedtuple("Loaded", "missing_keys unexpected_keys")
+
+
+class Module:
+    """The base of all neural networks. Define `forward`, call the module.
+
+    Parameters, tensors registered as buffers, and modules that are assigned to attributes belong
+    to the module: they are trained, saved, and moved with it.
+    """
+
+    training = True
+
+    def __init__(self):
+        for registry in ("_parameters", "_buffers", "_modules"):
+            object.__setattr__(self, registry, {})
+        self._transient = set()  # names of the buffers that are not saved
+        self._pre_hooks, self._hooks = {}, {}
+
+    def forward(self, *args, **kwargs):
+        """What the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+
+    def __call__(self, *args, **kwargs):
+        if not (self._pre_hooks or self._hooks):
+            return self.forward(*args, **kwargs)
+        for hook, with_kwargs in list(self._pre_hooks.values()):
+            told = hook(self, args, kwargs) if with_kwargs else hook(self, args)
+            if told is not None and with_kwargs:
+                args, kwargs = told
+            elif told is not None:
+                args = told if isinstance(told, tuple) else (told,)
+        result = self.forward(*args, **kwargs)
+        for hook, with_kwargs in list(self._hooks.values()):
+            told = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
+            result = result if told is None else told
+        return result
+
+    # ---- attributes ------------------------------------------------------------------
+
+    def __getattr__(self, name):  # asked only for what is not an ordinary attribute
+        if "_modules" not in self.__dict__:
+            raise AttributeError(f"{self._forgot()}, before the attribute {name!r} is used")
+        for registry in (self._parameters, self._buffers, self._modules):
+            if name in registry:
+                return registry[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name, value):
+        if "_modules" not in self.__dict__:
+            if isinstance(value, (Parameter, Module)):
+                raise AttributeError(f"{self._forgot()}, before {name!r} is assigned")
+            return object.__setattr__(self, name, value)
+        registries = {Parameter: self._parameters, Module: self._modules, Tensor: self._buffers}
+        kind = next((k for k, registry in registries.items() if name in registry), None)
+        new = next((k for k in (Parameter, Module) if isinstance(value, k)), kind)
+        if new is None:
+            return object.__setattr__(self, name, value)
+        if value is not None and not isinstance(value, new):
+            raise TypeError(
+                f"cannot assign a {type(value).__name__} to {name!r} of {type(self).__name__}: "
+                f"it needs a {new.__name__} or None"
+            )
+        if new is not kind:
+            self.__dict__.pop(name, None)
+            if kind is not None:
+                delattr(self, name)
+        self._checked(name, value, new)
+        registries[new][name] = value
+        return None
+
+    def __delattr__(self, name):
+        for registry in (self._parameters, self._buffers, self._modules):
+            if name in registry:
+                del registry[name]
+                self._transient.discard(name)
+                return
+        object.__delattr__(self, name)
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _forgot(self):
+        kind = type(self).__name__
+        return f"{kind}.__init__() must call super().__init__()"
+
+    def _checked(self, name, value, kind, new=False):
+        """Raise TypeError or KeyError for a name or a value that a module cannot hold."""
+        if not isinstance(name, str):
+            raise TypeError(f"a name is a str, got {type(name).__name__}")
+        if not name or "." in name:
+            raise KeyError(f'a name is not empty and has no ".", got {name!r}')
+        if (
+            new
+            and hasattr(self, name)
+            and not any(
+                name in registry for registry in (self._parameters, self._buffers, self._modules)
+            )
+        ):
+            raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{name!r} of {type(self).__name__} needs a {kind.__name__} or None, "
+                f"got {type(value).__name__}"
+            )
+
+    def register_parameter(self, name, param):
+        """Add a parameter (or None, to keep its place) under a name."""
+        self._checked(name, param, Parameter, new=True)
+        self._parameters[name] = param
+
+    def register_buffer(self, name, tensor, persistent=True):
+        """Add a tensor that is part of the state but not trained; saved only if `persistent`."""
+        self._checked(name, tensor, Tensor, new=True)
+        self._buffers[name] = tensor
+        (self._transient.discard if persistent else self._transient.add)(name)
+
+    def add_module(self, name, module):
+        """Add a module (or None) under a name."""
+        self._checked(name, module, Module, new=True)
+        self._modules[name] = module
+
+    register_module = add_module
+
+    # ---- what belongs to it ----------------------------------------------------------
+
+    def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+        """(path, module) for this module and all below it, each once unless told otherwise."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
+
+    def _named(self, kind, prefix, recurse, remove_duplicate):
+        """(path, tensor) of a kind, for this module and, if recurse, all below it."""
+        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        seen = set()
+        for path, module in modules if recurse else [(prefix, self)]:
+            for name, value in getattr(module, kind).items():
+                if value is not None and value not in seen:
+                    if remove_duplicate:
+                        seen.add(value)
+                    yield _join(path, name), value
+
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        """(path, parameter) for all parameters; a shared one under its first path only."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
+
+    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+        """(path, buffer) for all buffers; a shared one under its first path only."""
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
+
+    def named_children(self):
+        """(name, module) for the modules directly below, each once."""
+        seen = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def modules(self):
+        """This module and all below it."""
+        return (module for _, module in self.named_modules())
+
+    def parameters(self, recurse=True):
+        """All parameters, a shared one once."""
+        return (p for _, p in self.named_parameters(recurse=recurse))
+
+    def buffers(self, recurse=True):
+        """All buffers, a shared one once."""
+        return (b for _, b in self.named_buffers(recurse=recurse))
+
+    def children(self):
+        """The modules directly below."""
+        return (module for _, module in self.named_children())
+
+    def get_submodule(self, target):
+        """The module at a path such as "blocks.0.attn". Raises AttributeError if there is none."""
+        module = self
+        for name in target.split(".") if target else ():
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"{name!r} of {target!r} is not a Module")
+        return module
+
+    def get_parameter(self, target):
+        """The parameter at a path. Raises AttributeError if there is none."""
+        return self._get("_parameters", target, "parameter")
+
+    def get_buffer(self, target):
+        """The buffer at a path. Raises AttributeError if there is none."""
+        return self._get("_buffers", target, "buffer")
+
+    def _get(self, kind, target, what):
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if name not in getattr(module, kind):
+            raise AttributeError(f"{type(module).__name__!r} object has no {what} {name!r}")
+        return getattr(module, kind)[name]
+
+    # ---- saving and loading ----------------------------------------------------------
+
+    def state_dict(self, *, destination=None, prefix="", keep_vars=False):
+        """{path: tensor} of all parameters and persistent buffers, sharing their memory."""
+        state = OrderedDict() if destination is None else destination
+        for path, tensor in self._state(prefix):
+            state[path] = tensor if keep_vars else tensor.detach()
+        return state
+
+    def _state(self, prefix=""):
+        for path, module in self.named_modules(
+            prefix=prefix.removesuffix("."), remove_duplicate=False
+        ):
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None and name not in module._transient:
+                    yield _join(path, name), tensor
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Copy tensors by their path; with `assign`, take them themselves.
+
+        Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
+        shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
+        """
+        own = dict(self._state())
+        state = {k: as_tensor(v) for k, v in state_dict.items()}
+        missing = [k for k in own if k not in state]
+        unexpected = [k for k in state if k not in own]
+        wrong = [
+            f"{k} is {tuple(state[k].shape)}, the module needs {tuple(own[k].shape)}"
+            for k in own
+            if k in state and state[k].shape != own[k].shape
+        ]
+        lines = [("shape differs", wrong)]
+        if strict:
+            lines = [("missing", missing), ("unexpected", unexpected), *lines]
+        if any(found for _, found in lines):
+            told = "".join(f"\n  {what}: {', '.join(found)}" for what, found in lines if found)
+            raise RuntimeError(
+                f"load_state_dict: the state does not fit {type(self).__name__}:{told}"
+            )
+        for key, tensor in own.items():
+            if key in state and assign:
+                self._assign(key, state[key])
+            elif key in state:
+                value = state[key].detach().to(tensor.device, tensor.dtype)
+                write_array(tensor._data, value._data, "load_state_dict")
+        return Loaded(missing, unexpected)
+
+    def _assign(self, path, value):
+        path, _, name = path.rpartition(".")
+        module = self.get_submodule(path)
+        old = module._parameters.get(name)
+        if old is not None and not isinstance(value, Parameter):
+            value = Parameter(value, requires_grad=old.requires_grad)
+        setattr(module, name, value)
+
+    # ---- changing it as a whole ------------------------------------------------------
+
+    def apply(self, fn):
+        """Call fn on every module below and on this one, the deepest first. Returns the module."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def train(self, mode=True):
+        """Let dropout and the like behave as in training, or not. Returns the module."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: the mode is True or False, got {mode!r}")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """`train(False)`."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad=True):
+        """Let gradients flow to the parameters, or not. Returns the module."""
+        for p in self.parameters():
+            p.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients of the parameters, or fill them with zeros."""
+        for p in self.parameters():
+            if set_to_none:
+                p.grad = None
+            elif p.grad is not None:
+                p.grad = p.grad.detach()
+                p.grad.zero_()
+
+    def to(self, *args, device=None, dtype=None, non_blocking=False):
+        """Move parameters and buffers to a device, or give the floating ones another dtype.
+
+        The module itself changes, its Parameter objects stay the same. Returns the module.
+        """
+        for a in args:
+            if isinstance(a, Tensor):
+                dtype, device = a.dtype, a.device
+            elif isinstance(a, _dtype):
+                dtype = a
+            elif not isinstance(a, bool):
+                device = device_of(a)
+        if dtype is not None and dtype.rank != FLOAT:
+            raise TypeError(f"Module.to: a floating-point dtype is needed, got {dtype}")
+        return self._convert(
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+        )
+
+    def _convert(self, fn):
+        with no_grad():
+            for module in self.modules():
+                for p in module._parameters.values():
+                    if p is not None:
+                        p.data = fn(p.data)
+                        p.grad = p.grad if p.grad is None else fn(p.grad)
+                for name, b in module._buffers.items():
+                    if b is not None:
+                        module._buffers[name] = fn(b)
+        return self
+
+    def type(self, dst_type):
+        """Parameters and buffers in a floating-point dtype."""
+        return self.to(dst_type)
+
+    def half(self):
+        return self.to(float16)
+
+    def float(self):
+        return self.to(float32)
+
+    def double(self):
+        return self.to(float64)
+
+    def cpu(self):
+        return self.to("cpu")
+
+    def cuda(self, device=None):
+        return self.to("cuda" if device is None else device_of(device))
+
+    # ---- hooks -----------------------------------------------------------------------
+
+    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """Call hook(module, args) before forward; what it returns replaces the arguments.
+
+        With `with_kwargs`, hook(module, args, kwargs), which returns both or None.
+        """
+        return _added(self._pre_hooks, (hook, with_kwargs), prepend)
+
+    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """Call hook(module, args, result) after forward; what it returns replaces the result.
+
+        With `with_kwargs`, hook(module, args, kwargs, result).
+        """
+        return _added(self._hooks, (hook, with_kwargs), prepend)
+
+    # ---- showing it ------------------------------------------------------------------
+
+    def extra_repr(self):
+        """What repr() says of this module besides its name and its modules."""
+        return ""
+
+    def _get_name(self):
+        return type(self).__name__
+
+    def __repr__(self):
+        return _tree(self._get_name(), self.extra_repr(), self._modules.items())
+
+
+_dtype = dtype
+
+
+def _join(path, name):
+    return f"{path}.{name}" if path else name
+
+
+def _added(hooks, value, prepend):
+    handle = Handle(hooks, value)
+    if prepend:
+        rest = {h: v for h, v in hooks.items() if h is not handle}
+        hooks.clear()
+        hooks.update({handle: value, **rest})
+    return handle
+
+
+def _tree(name, extra, children):
+    """Name(extra), with one indented line or more for each child."""
+    lines = extra.split("\n") if extra else []
+    if not children:
+        body = extra if len(lines) < 2 else "\n  " + "\n  ".join(lines) + "\n"
+        return f"{name}({body})"
+    lines += [f"({key}): " + repr(child).replace("\n", "\n  ") for key, child in children]
+    return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
