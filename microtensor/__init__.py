@@ -30,3 +30,11 @@ short, int, long, half, float, double = int16, int32, int64, float16, float32, f
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    if name == "graph":  # imported when it is used: drawing needs graphviz, computing does not
+        from importlib import import_module
+
+        return import_module(".graph", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

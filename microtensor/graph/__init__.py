@@ -1,0 +1,16 @@
+"""Drawings of what was computed, and of how the gradients flow back through it.
+
+loss = model(x)
+mt.graph.draw(loss, params=model)                    # shows itself in a notebook
+mt.graph.render(mt.graph.draw(loss), "loss.svg")
+"""
+
+from .draw import Drawing, draw
+from .fold import fold
+from .render import render
+from .trace import Call, Edge, Graph, Value, Vertex, describe, watch
+
+__all__ = [
+    "Call", "Drawing", "Edge", "Graph", "Value", "Vertex", "describe", "draw", "fold", "render",
+    "watch",
+]  # fmt: skip

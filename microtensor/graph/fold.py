@@ -1,0 +1,128 @@
+"""Smaller graphs: modules folded into one vertex each, identical neighbours into one of them."""
+
+from dataclasses import replace
+
+from .trace import Graph, _numel
+
+__all__ = ["fold"]
+
+
+def fold(graph, depth):
+    """The graph with module calls `depth` levels down as one vertex each; 0 is the whole model.
+
+    Modules that call no others are one vertex wherever they are. Modules that follow one another and are identical, up to the values of their parameters, become
+    one that counts them.
+    """
+    for level in range(1, depth + 1):
+        graph = _fold_repeats(graph, level)
+    return _fold_modules(graph, depth)
+
+
+def _fold_modules(graph, depth):
+    """Vertices in a call at `depth`, or in one that calls no others, become that call's vertex."""
+    callers = {call.parent for v in graph.vertices for call in v.calls}
+    into, boxes, vertices = {}, {}, []
+    for v in graph.vertices:
+        level = min(depth, len(v.calls) - 1)
+        if level < depth and (level < 1 or v.calls[level] in callers):
+            into[v.key] = v
+            vertices.append(v)
+            continue
+        call = v.calls[level]
+        box = boxes.get(call)
+        if box is None:
+            box = boxes[call] = replace(
+                v, key=f"call{call.start}", role="module", name=call.path, kind=call.kind,
+                outputs=[], constants={}, arguments={}, signature="", formula="", derivative="",
+                calls=v.calls[: level + 1], needs_grad=True, count=graph.repeats.get(call, 1),
+            )  # fmt: skip
+            vertices.append(box)
+        into[v.key] = box
+        if v.role == "operation":
+            box.operations += 1
+        if v.role == "parameter":
+            box.parameters += _numel(v.outputs[0].shape)
+    return _quotient(graph, vertices, into)
+
+
+def _quotient(graph, vertices, into, dropped=()):
+    """The graph of `vertices`, where `into` says which of them each old vertex became."""
+    old = {v.key: v for v in graph.vertices}
+    edges = {}
+    for e in graph.edges:
+        source, target = into[e.source], into[e.target]
+        if source is target or e in dropped:
+            continue
+        output = e.output
+        if source.role == "module":  # a module's outputs are those that leave it
+            value = old[e.source].outputs[e.output]
+            if not any(value is o for o in source.outputs):
+                source.outputs.append(value)
+            output = next(i for i, o in enumerate(source.outputs) if value is o)
+        name = "" if target.role == "module" else e.input
+        edges[replace(e, source=source.key, target=target.key, output=output, input=name)] = None
+    return Graph(vertices, list(edges), graph.unused, graph.repeats)
+
+
+def _fold_repeats(graph, level):
+    """Runs of identical calls at `level` shown once: vertex i of each stands for vertex i of all."""
+    members = {}  # call: its vertices
+    between = {}  # parent: birth numbers of its operations that are in no call at this level
+    for v in graph.vertices:
+        if len(v.calls) > level:
+            members.setdefault(v.calls[level], []).append(v)
+        elif len(v.calls) == level and v.number:
+            between.setdefault(v.calls[-1], []).append(v.number)
+    inputs = {}
+    for e in graph.edges:
+        inputs.setdefault(e.target, []).append(e)
+    looks = {call: _look(call, vertices, inputs) for call, vertices in members.items()}
+
+    runs, last = [], None
+    for call in sorted(members, key=lambda call: call.start):
+        follows = (
+            last is not None
+            and call.parent is last.parent
+            and looks[call] == looks[last]
+            and not any(last.end < n < call.start for n in between.get(call.parent, ()))
+        )
+        if follows:
+            runs[-1].append(call)
+        else:
+            runs.append([call])
+        last = call
+
+    into = {v.key: v for v in graph.vertices}
+    inside, repeats = {}, dict(graph.repeats)
+    for first, *others in (run for run in runs if len(run) > 1):
+        repeats[first] = 1 + len(others)
+        for call in (first, *others):
+            for v, stands in zip(members[call], members[first]):
+                into[v.key] = stands
+                inside[v.key] = first, call
+    crossing = {
+        e
+        for e in graph.edges
+        if e.source in inside
+        and e.target in inside
+        and inside[e.source][0] is inside[e.target][0]
+        and inside[e.source][1] is not inside[e.target][1]
+    }  # from one member of a run to the next
+    vertices = [v for v in graph.vertices if into[v.key] is v]
+    return _quotient(
+        Graph(graph.vertices, graph.edges, graph.unused, repeats), vertices, into, crossing
+    )
+
+
+def _look(call, vertices, inputs):
+    """What has to be equal for two calls to be drawn as one."""
+    at = {v.key: i for i, v in enumerate(vertices)}
+    looks = [call.kind]
+    for v in vertices:
+        path = v.calls[-1].path.removeprefix(call.path)
+        name = v.name.removeprefix(call.path)
+        shapes = [(o.shape, o.dtype) for o in v.outputs]
+        wires = [(at.get(e.source), e.output, e.input, e.needs_grad) for e in inputs.get(v.key, ())]
+        constants, arguments = sorted(v.constants.items()), sorted(v.arguments.items())
+        looks.append((path, v.role, name, shapes, constants, arguments, wires))
+    return looks

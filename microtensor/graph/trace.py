@@ -1,0 +1,388 @@
+"""From a tensor to a plain description of how it was computed.
+
+`describe(loss)` walks the graph behind a tensor and returns a `Graph` of vertices and edges, which
+knows nothing of pictures. `watch(model)` notes which module was at work when, so that the vertices
+can be folded by module.
+"""
+
+import functools
+import inspect
+import numbers
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from ..autograd import Variable, _reachable, births, grad
+from ..backends import backend_of
+
+__all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
+
+SMALL = 16  # elements: larger tensors are drawn without their values
+
+
+@dataclass
+class Value:
+    """A tensor that flows along an edge; `data` and `grad` are NumPy arrays or None."""
+
+    shape: tuple
+    dtype: str
+    name: str = ""
+    data: object = None
+    grad: object = None
+
+
+@dataclass
+class Vertex:
+    """A parameter, an input, an operation, a result, or a module that was folded."""
+
+    key: str
+    role: str
+    name: str  # of the tensor, the operation or the module path
+    outputs: list = field(default_factory=list)  # Values
+    constants: dict = field(default_factory=dict)  # numbers among an operation's inputs, by name
+    arguments: dict = field(default_factory=dict)  # its parameters that are not the default
+    signature: str = ""
+    formula: str = ""
+    derivative: str = ""
+    needs_grad: bool = True
+    number: int = 0  # operations in the order in which they ran; 0 for leaves
+    calls: tuple = ()  # the module calls that it belongs to, the outermost first
+    kind: str = ""  # a module's class
+    parameters: int = 0  # elements of the parameters inside a module,
+    operations: int = 0  # and operations
+    count: int = 1  # identical modules that this one stands for
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`target` takes result `output` of `source` as its input called `input`."""
+
+    source: str
+    target: str
+    output: int = 0
+    input: str = ""
+    needs_grad: bool = True
+
+
+@dataclass
+class Graph:
+    vertices: list
+    edges: list
+    unused: list = field(default_factory=list)  # names of parameters that no gradient reaches
+    repeats: dict = field(default_factory=dict)  # {Call: how many identical ones it stands for}
+
+
+# ---- which module was at work -----------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a module: the operations born between `start` and `end` are its own."""
+
+    path: str
+    kind: str
+    parent: "Call | None"
+    start: int
+    end: float = float("inf")
+    arguments: list = field(default_factory=list, repr=False)  # tensors that came from outside
+
+    @functools.cached_property
+    def chain(self):
+        """This call and those around it, the outermost first."""
+        return (*(self.parent.chain if self.parent else ()), self)
+
+    def owns(self, name):
+        """Whether a parameter of this name belongs to the module."""
+        return not self.path or name.startswith(self.path + ".")
+
+
+class watch:
+    """A context manager that notes the calls of a model's modules, for `describe` and `draw`."""
+
+    def __init__(self, model):
+        self.model = model
+        self.calls, self._open, self._handles = [], [], []
+        self._root = Call("", type(model).__name__, None, 0)
+
+    def __enter__(self):
+        for path, module in self.model.named_modules():
+            self._handles += [
+                module.register_forward_pre_hook(
+                    functools.partial(self._enter, path), with_kwargs=True
+                ),
+                module.register_forward_hook(functools.partial(self._leave, path)),
+            ]
+        return self
+
+    def __exit__(self, *exception):
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, path, module, args, kwargs):
+        # a part of the model that is called by itself still counts as inside the model
+        parent = self._open[-1] if self._open else self._root if path else None
+        call = Call(path, type(module).__name__, parent, next(births))
+        call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, Variable)]
+        self.calls.append(call)
+        self._open.append(call)
+
+    def _leave(self, path, module, args, output):
+        while self._open:
+            call = self._open.pop()
+            call.end = next(births)
+            if call.path == path:
+                break
+
+    def chain(self, number):
+        """The calls that an operation of this birth number belongs to, the outermost first."""
+        i = bisect_right(self.calls, number, key=lambda call: call.start)
+        call = self.calls[i - 1] if i else None
+        while call is not None and call.end < number:
+            call = call.parent
+        return call.chain if call is not None else ()
+
+
+# ---- the description --------------------------------------------------------------------------------
+
+
+def describe(
+    output,
+    params=None,
+    names=None,
+    values=False,
+    grads=False,
+    gradient=None,
+    calls=None,
+    scope=None,
+):
+    """The graph behind a tensor, a list or a {name: tensor} of them, as a `Graph`.
+
+    `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and
+    what they are called; without it every leaf that requires a gradient is one. `names` maps names
+    to any tensors, or tensors to names. `values` and `grads` keep the numbers of tensors of at most
+    16 elements, or of as many as given. The gradients are computed here, from `gradient` if the
+    output has more than one element; `.grad` stays as it is. `calls` is what `watch` noted; `scope`
+    are variables that lend their names to tensors that have no other.
+    Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
+    """
+    if isinstance(output, dict):
+        names = {**_named(output), **_named(names)}
+        output = output.values()
+    outputs = [output] if isinstance(output, Variable) else list(output)
+    for t in outputs:
+        if not isinstance(t, Variable):
+            raise TypeError(f"draw: a Tensor is needed, got {type(t).__name__}")
+        if t.grad_fn is None:
+            raise RuntimeError(
+                "draw: this tensor has no graph; compute it from tensors with requires_grad=True, "
+                "outside no_grad"
+            )
+    trace = _Trace(params, names, calls, scope)
+    for node in _nodes(outputs):
+        trace.operation(node)
+    for i, t in enumerate(outputs):
+        trace.result(i, t)
+    if grads:
+        trace.differentiate(outputs, gradient, _limit(grads))
+    trace.values(_limit(values))
+    trace.settle()
+    return Graph(list(trace.vertices.values()), trace.edges, trace.unused())
+
+
+def _limit(wanted):
+    return SMALL if wanted is True else int(wanted)
+
+
+def _nodes(outputs):
+    """Every node behind the outputs, the oldest first."""
+    nodes, _ = _reachable(outputs, None)
+    for node in nodes:
+        if node.args is None:
+            raise RuntimeError(
+                f"draw: the graph of {node.name()} was freed by backward(); draw before it, or "
+                "call backward(retain_graph=True)"
+            )
+    return nodes
+
+
+def _named(names):
+    """{tensor: name} of a mapping from names to tensors, or from tensors to names."""
+    pairs = ((n, t) if isinstance(t, Variable) else (t, n) for n, t in dict(names or {}).items())
+    return {
+        t: n for n, t in reversed(list(pairs)) if isinstance(t, Variable) and isinstance(n, str)
+    }
+
+
+class _Trace:
+    """A graph while it is being walked. A place is (a Node or a leaf, which of its results)."""
+
+    def __init__(self, params, names, calls, scope):
+        self.known = params is not None
+        buffers = {}
+        if hasattr(params, "named_parameters"):
+            buffers = _named(params.named_buffers())
+            params = params.named_parameters()
+        self.params = _named(params)
+        self.owned = {**buffers, **self.params}  # what modules own, by path
+        named = {**_named(scope), **self.owned, **_named(names)}
+        self.names = {(t.grad_fn or t, t._index): n for t, n in named.items()}
+        self.calls = calls
+        self.vertices, self.edges = {}, []
+        self.places = {}  # place: the tensor that was seen there
+        self.sources = {}  # Node or leaf: its vertex
+        self.users = {}  # leaf: [(operation's vertex, input name)]
+
+    def operation(self, node):
+        call = node.op
+        formula, _, derivative = _first_line(call).partition("    ")
+        v = Vertex(f"op{node.number}", "operation", node.name(), number=node.number)
+        v.formula, v.derivative = formula.strip(), derivative.strip()
+        v.calls = self.calls.chain(node.number) if self.calls else ()
+        inputs, parameters = _parameters(call)
+        v.signature = f"{v.name}({', '.join(inputs + [name for name, _ in parameters])})"
+        for i, (a, edge) in enumerate(zip(node.args, node.edges)):
+            name = f"{inputs[0]}[{i}]" if call.variadic else inputs[i]
+            if edge is not None:
+                self.places.setdefault(edge, a)
+                self.edge(edge, v, name)
+            elif isinstance(a, Variable) or hasattr(a, "dtype"):
+                place = (a if isinstance(a, Variable) else id(a), 0)
+                self.places.setdefault(place, a)
+                self.edge(place, v, name, needs_grad=False)
+            elif a is not None:
+                v.constants[name] = a
+        given = dict(zip((name for name, _ in parameters), node.args[len(node.edges) :]))
+        given.update(node.params)
+        defaults = dict(parameters)
+        v.arguments = {
+            name: _brief(value)
+            for name, value in given.items()
+            if name != "seed" and not _is_default(value, defaults.get(name))
+        }
+        shapes = node.shapes if node._width > 1 else [None]
+        v.outputs = [
+            Value(shape, "", self.names.get((node, i), "")) for i, shape in enumerate(shapes)
+        ]
+        self.sources[node] = self.vertices[v.key] = v
+
+    def edge(self, place, target, name, needs_grad=True):
+        source, index = place
+        v = self.sources.get(source)
+        if v is None:
+            v = self.sources[source] = self.leaf(source)
+        if v.number == 0:
+            self.users.setdefault(source, []).append((target, name))
+        self.edges.append(Edge(v.key, target.key, index, name, needs_grad))
+
+    def leaf(self, source):
+        needs_grad = isinstance(source, Variable) and source._needs_grad and source.grad_fn is None
+        is_parameter = source in self.params if self.known else needs_grad
+        name = self.names.get((source, 0), "")
+        v = Vertex(f"leaf{len(self.sources)}", "parameter" if is_parameter else "input", name)
+        v.needs_grad = needs_grad
+        v.outputs = [Value(None, "", name)]
+        self.vertices[v.key] = v
+        return v
+
+    def result(self, i, tensor):
+        place = (tensor.grad_fn, tensor._index)
+        self.places.setdefault(place, tensor)
+        name = self.names.get(place) or "result"
+        v = Vertex(f"result{i}", "result", name, [self.sources[place[0]].outputs[place[1]]])
+        self.vertices[v.key] = v
+        self.edges.append(Edge(self.sources[place[0]].key, v.key, place[1]))
+
+    def differentiate(self, outputs, gradient, limit):
+        """Note the gradient of every small tensor, without a trace in any `.grad`."""
+        small = {
+            place: place[0] if isinstance(place[0], Variable) else tensor._alias(place)
+            for place, tensor in self.places.items()
+            if self.sources[place[0]].needs_grad and _numel(tensor._data.shape) <= limit
+        }
+        keepers = [
+            hook.__self__
+            for source in self.sources
+            for _, hook, _ in (getattr(source, "_hooks", None) or {}).values()
+            if isinstance(getattr(hook, "__self__", None), Variable)
+        ]  # tensors with retain_grad(): their hook writes .grad
+        before = [t.grad for t in keepers]
+        found = grad(outputs, small.values(), gradient, retain_graph=True, allow_unused=True)
+        for t, g in zip(keepers, before):
+            t.grad = g
+        for (source, index), g in zip(small, found):
+            if g is not None:
+                value = self.sources[source].outputs[index]
+                value.grad = backend_of(g._data).to_numpy(g._data).copy()
+
+    def values(self, limit):
+        """Fill in shapes and dtypes, and the numbers of small tensors."""
+        for (source, index), tensor in self.places.items():
+            array = tensor._data if isinstance(tensor, Variable) else tensor
+            value, backend = self.sources[source].outputs[index], backend_of(array)
+            value.shape, value.dtype = tuple(array.shape), backend.dtype(array).name
+            if limit and _numel(array.shape) <= limit:
+                value.data = backend.to_numpy(array).copy()
+
+    def settle(self):
+        """Find the module call that each leaf belongs to: the innermost with all of its users."""
+        for leaf, users in self.users.items():
+            v = self.sources[leaf]
+            v.kind = users[0][1]
+            chains = [user.calls for user, _ in users]
+            home = []
+            for calls in zip(*chains):
+                outside = any(call is not calls[0] for call in calls) or (
+                    not calls[0].owns(self.owned[leaf])
+                    if leaf in self.owned
+                    else v.name or any(a is leaf for a in calls[0].arguments)
+                )
+                if outside:
+                    break
+                home.append(calls[0])
+            v.calls = tuple(home)
+
+    def unused(self):
+        return [n for t, n in self.params.items() if t._needs_grad and t not in self.sources]
+
+
+def _numel(shape):
+    n = 1
+    for size in shape:
+        n *= size
+    return n
+
+
+def _first_line(call):
+    return (call.__doc__ or "").strip().split("\n")[0]
+
+
+@functools.cache
+def _parameters(call):
+    """The names of an operation's inputs, and [(name, default)] of its parameters."""
+    parameters = inspect.signature(call.function).parameters.values()
+    return call.input_names, [
+        (p.name, p.default) for p in parameters if p.name not in call.input_names
+    ]
+
+
+def _is_default(value, default):
+    return value is default or (isinstance(value, numbers.Number | str) and value == default)
+
+
+def _brief(value):
+    """A parameter of an operation in a few characters."""
+    if isinstance(value, Variable) or hasattr(value, "shape"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    if isinstance(value, slice):
+        parts = ["" if p is None else str(p) for p in (value.start, value.stop, value.step)]
+        return ":".join(parts if parts[2] else parts[:2])
+    if value is Ellipsis:
+        return "…"
+    if isinstance(value, tuple | list):
+        text = ", ".join(_brief(v) for v in value)
+        return f"({text},)" if len(value) == 1 else f"({text})"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if callable(value):
+        return getattr(value, "__name__", "…")
+    text = str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
