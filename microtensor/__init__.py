@@ -20,7 +20,8 @@ from .ops import *  # noqa: F403
 from .random import *  # noqa: F403
 from .tensor import ALIASES, Size, Tensor, set_printoptions
 
-from . import nn  # isort: skip  (the floor above)
+from . import nn, optim, utils  # isort: skip  (the floor above)
+from .serialization import load, save  # isort: skip
 
 bool, uint8, int8, int16, int32, int64 = (
     DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")

@@ -1,0 +1,5 @@
+"""Language models on microtensor, with what they need: tokenizers, text, sampling, training."""
+
+from .corpus import load_corpus
+from .minigpt import MiniGPT, MiniGPTConfig
+from .tokenizers import ByteTokenizer, CharTokenizer

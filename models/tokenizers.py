@@ -8,11 +8,11 @@ Both directions are then one table lookup on an array, and both tokenizers are t
 import codecs
 import json
 import operator
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
+
+from microtensor.serialization import write_whole
 
 DTYPES = np.uint8, np.uint16, np.int32
 
@@ -64,7 +64,7 @@ class Tokenizer:
 
     def save(self, path):
         """Write the tokenizer as JSON, whole or not at all."""
-        write_whole(path, json.dumps({"type": self.type} | self._settings()).encode())
+        write_whole(path, json.dumps(self.settings()).encode())
 
     @classmethod
     def load(cls, path):
@@ -96,8 +96,9 @@ class CharTokenizer(Tokenizer):
             raise ValueError("cannot take a vocabulary of characters from an empty text")
         return cls(sorted(set(text)))
 
-    def _settings(self):
-        return {"characters": self.characters}
+    def settings(self):
+        """What `tokenizer_from` needs to make this tokenizer again: plain JSON values."""
+        return {"type": self.type, "characters": self.characters}
 
 
 class ByteTokenizer(Tokenizer):
@@ -111,8 +112,9 @@ class ByteTokenizer(Tokenizer):
     def __init__(self):
         super().__init__(np.arange(256, dtype=np.uint8))
 
-    def _settings(self):
-        return {}
+    def settings(self):
+        """What `tokenizer_from` needs to make this tokenizer again: plain JSON values."""
+        return {"type": self.type}
 
 
 class Stream:
@@ -138,21 +140,15 @@ TYPES = {cls.type: cls for cls in (CharTokenizer, ByteTokenizer)}
 def load_tokenizer(path):
     """The tokenizer saved at `path`, of the class its "type" names. ValueError if damaged."""
     try:
-        settings = json.loads(Path(path).read_bytes())
-        return TYPES[settings.pop("type")](**settings)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a saved tokenizer: {error!r}") from error
+        return tokenizer_from(json.loads(Path(path).read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a saved tokenizer: {error}") from error
 
 
-def write_whole(path, data):
-    """Write bytes to a file whole or not at all: beside it first, then moved over it."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def tokenizer_from(settings):
+    """The tokenizer that gave these `settings()`. ValueError if they are not those of one."""
     try:
-        with open(part, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        settings = dict(settings)
+        return TYPES[settings.pop("type")](**settings)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{settings!r:.80} are not the settings of a tokenizer: {error!r}") from error

@@ -212,7 +212,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, web, monkeypatch):
     monkeypatch.setattr(os, "replace", refuse)
     found = load_corpus(cache_dir=tmp_path / "cache")
     assert found.text == TEXT and re.search(
-        "not kept in the cache: Permission denied", found.source
+        "not kept in the cache: cannot be written: Permission denied", found.source
     )
     assert os.listdir(tmp_path / "cache") == []
 

@@ -1,0 +1,316 @@
+"""Train MiniGPT on Shakespeare, watch it go from noise to verse, and let it write.
+
+    python demos/train_shakespeare.py                       train from the start
+    python demos/train_shakespeare.py --resume              go on after Ctrl-C
+    python demos/train_shakespeare.py --prompt "ROMEO:"     let the trained model write
+"""
+
+import argparse
+import hashlib
+import math
+import os
+import signal
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import microtensor as mt
+from models import data, reporting, sampling, training
+from models.corpus import load_corpus
+from models.minigpt import MiniGPT, MiniGPTConfig
+from models.tokenizers import ByteTokenizer, CharTokenizer
+from models.training import NonFiniteLoss, Trainer, TrainingConfig
+
+MODEL = {
+    "context_length": "tokens that the model sees at once",
+    "d_model": "channels: how many numbers stand for a token",
+    "n_heads": "attention heads; must divide the channels",
+    "n_layers": "blocks, one on top of the other",
+    "dropout": "share of attention weights left out while training",
+}
+TRAINING = {
+    "steps": "steps of training",
+    "batch_size": "windows of text in a step",
+    "lr": "learning rate at its peak",
+    "warmup": "steps until the learning rate is at its peak",
+    "final_lr": "learning rate at the end, as a share of its peak",
+    "weight_decay": "weight decay of AdamW",
+    "clip": "largest norm of the gradients; inf for no clipping",
+    "eval_every": "steps from one evaluation to the next",
+    "eval_batches": "batches of held-out text in an evaluation",
+    "eval_batch_size": "windows in such a batch",
+}
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    try:
+        if args.length is not None and args.length < 1:
+            raise ValueError(f"length must be at least 1, got {args.length}")
+        if args.prompt is not None:
+            return write(args)
+        trainer = prepare(args)
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        return complain(error, 2)
+    except KeyboardInterrupt:
+        return 130
+    try:
+        return train(trainer, args)
+    except (NonFiniteLoss, OSError, MemoryError) as error:
+        return complain(error, 1)
+    except KeyboardInterrupt:  # a second Ctrl-C
+        return 130
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def prepare(args):
+    """The trainer that the arguments ask for, a new one or that of a checkpoint."""
+    mt.zeros(1, device=args.device)  # raises if there is no such device
+    path = checkpoint_path(args)
+    state = None
+    if args.resume:
+        state = load(path)
+        refuse_changes(args, state)
+        about = state["about"]
+        model_config = MiniGPTConfig(**state["config"])
+        config = TrainingConfig(**{**state["training"], **given(args, ["steps"])})
+    elif path.exists() and not args.overwrite:
+        raise ValueError(
+            f"{path.parent} holds a trained model: go on with --resume, start over with "
+            "--overwrite, or choose another folder with --out"
+        )
+    else:
+        about = {"data": args.data, "tokenizer": args.tokenizer or "byte",
+                 "held_out": 0.1 if args.held_out is None else args.held_out}  # fmt: skip
+        model_config = MiniGPTConfig(**given(args, MODEL))
+        config = TrainingConfig(**given(args, [*TRAINING, "seed"]))
+
+    corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
+    print(f"text: {corpus.source}")
+    about |= {"text": corpus.name, "sha256": same_text(corpus, about)}
+    tokenizer = (
+        CharTokenizer.from_text(corpus.text) if about["tokenizer"] == "char" else ByteTokenizer()
+    )
+    model_config = replace(model_config, vocab_size=tokenizer.vocab_size)
+    sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
+    parts = data.split(
+        tokenizer.encode_array(corpus.text), model_config.context_length, about["held_out"],
+        args.device,
+    )  # fmt: skip
+    mt.manual_seed(config.seed)
+    model = MiniGPT(model_config).to(args.device)
+    trainer = Trainer(model, tokenizer, *parts, config, path, about)
+    if state:
+        trainer.load_state_dict(state)
+    print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters; folder: {path.parent}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return trainer
+
+
+def train(trainer, args):
+    """Train to the end, or to Ctrl-C."""
+    config = trainer.config
+    tokens = config.batch_size * trainer.model.config.context_length
+    progress = reporting.Progress(config.steps, tokens, start=trainer.step)
+    if trainer.step:
+        progress.write(f"going on after step {trainer.step:,} of {config.steps:,}")
+    try:
+        with CtrlC() as stop:
+            for record in trainer.run():
+                progress(record)
+                if record.validation is not None:
+                    progress.write(specimen(trainer, args))
+                if stop.pressed:
+                    break
+            if trainer.saved_step != trainer.step:
+                trainer.save()
+    finally:
+        progress.close()
+        if trainer.validation:
+            draw(trainer)
+    folder = "" if args.out == OUT else f" --out {args.out}"
+    command = f"python {sys.argv[0]}{folder}"
+    print(f"saved after step {trainer.step:,}: {trainer.checkpoint}")
+    if trainer.step < config.steps:
+        print(f"to go on:   {command} --resume")
+        return 130
+    print(f'to let it write:   {command} --prompt "ROMEO:"')
+    return 0
+
+
+def specimen(trainer, args, width=80):
+    """What the model writes now, between two lines."""
+    text = sampling.generate_text(
+        trainer.model, trainer.tokenizer, first_character(trainer), args.length or 200,
+        **sampling_options(args, trainer.config.seed),
+    )  # fmt: skip
+    title = f"── what it writes after step {trainer.step:,} "
+    return f"{title:─<{width}}\n{reporting.printable(''.join(text)).strip()}\n{'─' * width}"
+
+
+def first_character(trainer):
+    """A line break, after which anything may begin; else whatever the text has."""
+    try:
+        trainer.tokenizer.encode("\n")
+    except ValueError:
+        return trainer.tokenizer.decode([0])
+    return "\n"
+
+
+def draw(trainer):
+    path = trainer.checkpoint.with_name("loss.png")
+    try:
+        reporting.draw_losses(trainer.losses, trainer.validation, path, trainer.about["text"])
+    except ImportError:
+        print("no picture of the losses: matplotlib is missing (pip install matplotlib)")
+    except OSError as error:
+        print(f"no picture of the losses: {reason(error)}")
+    else:
+        print(f"picture of the losses: {path}")
+
+
+class CtrlC:
+    """Makes Ctrl-C wait for the end of a step, where saving is exact. A second one does not wait."""
+
+    def __enter__(self):
+        self.pressed = False
+        self.before = signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def __exit__(self, *exception):
+        signal.signal(signal.SIGINT, self.before)
+
+    def press(self, *_):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        os.write(2, b"\nfinishing this step, then saving (Ctrl-C again: leave at once)\n")
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def write(args):
+    """Let a trained model continue the prompt."""
+    mt.zeros(1, device=args.device)
+    model, tokenizer = training.model_from(load(checkpoint_path(args)), args.device)
+    pieces = sampling.generate_text(
+        model, tokenizer, args.prompt, args.length or 500, **sampling_options(args, args.seed)
+    )
+    print(args.prompt, end="", flush=True)
+    for piece in pieces:
+        print(reporting.printable(piece), end="", flush=True)
+    print()
+    return 0
+
+
+def sampling_options(args, seed):
+    generator = mt.Generator() if seed is None else mt.Generator().manual_seed(seed)
+    return {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p,
+            "generator": generator}  # fmt: skip
+
+
+# ---- arguments and checkpoints -----------------------------------------------------------------
+
+OUT = "runs/shakespeare"
+
+
+def checkpoint_path(args):
+    return Path(args.out, "checkpoint.safetensors")
+
+
+def load(path):
+    try:
+        return training.load_checkpoint(path)
+    except FileNotFoundError:
+        raise ValueError(f"there is no checkpoint at {path}; train first, without --resume") from None
+
+
+def given(args, names):
+    """The arguments among `names` that were given."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def refuse_changes(args, state):
+    """ValueError if an argument asks for something else than what the checkpoint was made with."""
+    was = {**state["config"], **state["training"], **state["about"]}
+    wanted = given(args, [*MODEL, *TRAINING, "seed", "tokenizer", "held_out"])
+    wanted.pop("steps", None)  # more of them may be asked for
+    changes = training.differences({name: was[name] for name in wanted}, wanted)
+    if changes:
+        raise ValueError(f"the checkpoint is of another configuration: {changes}")
+
+
+def same_text(corpus, about):
+    """The text's SHA-256. ValueError if the checkpoint was made with another text."""
+    sha256 = hashlib.sha256(corpus.text.encode()).hexdigest()
+    if about.get("sha256", sha256) != sha256:
+        raise ValueError(f"the checkpoint was trained on another text than {corpus.name}")
+    return sha256
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):  # one line, without the usage
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def parser():
+    p = Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [options]", allow_abbrev=False,
+    )  # fmt: skip
+    p.add_argument("--out", metavar="FOLDER", default=OUT,
+                   help=f"where checkpoint and picture are ({OUT})")  # fmt: skip
+    p.add_argument("--resume", action="store_true", help="go on with the training in the folder")
+    p.add_argument("--overwrite", action="store_true", help="start over in a folder in use")
+    p.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+    p.add_argument("--seed", type=int, help="seed of all random numbers (0; --prompt: any)")
+
+    group = p.add_argument_group("the text")
+    group.add_argument("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
+    group.add_argument("--offline", action="store_true", help="do not look for it on the web")
+    group.add_argument("--tokenizer", choices=["byte", "char"],
+                       help="a token is a byte, or a character of the text (byte)")  # fmt: skip
+    group.add_argument("--held-out", type=float, metavar="X",
+                       help="share of the text, its end, to test with (0.1)")  # fmt: skip
+
+    for title, config, helps in [("the model", MiniGPTConfig, MODEL),
+                                 ("training", TrainingConfig, TRAINING)]:  # fmt: skip
+        group = p.add_argument_group(title)
+        for field in fields(config):
+            if field.name in helps:
+                flag = "--" + field.name.replace("_", "-")
+                group.add_argument(flag, type=field.type, metavar="N" if field.type is int else "X",
+                                   help=f"{helps[field.name]} ({field.default:g})")  # fmt: skip
+
+    group = p.add_argument_group("writing")
+    group.add_argument("--prompt", metavar="TEXT", help="do not train: continue this text")
+    group.add_argument("--length", type=int, metavar="N",
+                       help="tokens to write (500; samples during training 200)")  # fmt: skip
+    group.add_argument("--temperature", type=float, default=0.8, metavar="X",
+                       help="0 takes the likeliest token, more is bolder (0.8)")  # fmt: skip
+    group.add_argument("--top-k", type=int, metavar="N", help="choose among the N likeliest tokens")
+    group.add_argument("--top-p", type=float, metavar="X",
+                       help="choose among the likeliest tokens that make up X of all")  # fmt: skip
+    return p
+
+
+def complain(error, code):
+    """Say in one line what was wrong. Returns the exit code."""
+    print(f"{Path(__file__).name}: {reason(error)}", file=sys.stderr)
+    return code
+
+
+def reason(error):
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}"
+    return str(error) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""MiniGPT: a small GPT, to be read from top to bottom.
+
+A token looks up a vector, and so does its place in the text. The sum goes through a stack of
+blocks. In each, attention lets every token gather from those before it, and a small network
+(MLP) then works on each token alone; both add to what came in. What comes out is compared with
+every token of the vocabulary: the logits of the token that comes next.
+
+Shapes: B texts, T tokens each, C = d_model channels, H heads of D = C / H channels, V tokens in the
+vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import microtensor as mt
+import microtensor.nn.functional as F
+from microtensor import nn
+
+from . import sampling
+
+
+@dataclass(frozen=True)
+class MiniGPTConfig:
+    """The sizes of a MiniGPT. ValueError for sizes that make no model."""
+
+    vocab_size: int = 256
+    context_length: int = 64
+    d_model: int = 128
+    n_heads: int = 4
+    n_layers: int = 4
+    dropout: float = 0.1  # of attention weights
+
+    def __post_init__(self):
+        for name in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads must divide d_model, so that every head gets as many channels: "
+                f"{self.d_model} channels do not go into {self.n_heads} heads"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+
+
+class MiniGPT(nn.Module):
+    """A decoder-only transformer, pre-norm, with learned positions (GPT-2 in small)."""
+
+    def __init__(self, config=None):
+        super().__init__()
+        self.config = config = config or MiniGPTConfig()
+        T = config.context_length
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.position_embedding = nn.Embedding(T, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(config.d_model)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        # True above the diagonal: a token must not see those after it.
+        self.register_buffer("causal_mask", mt.ones(T, T, dtype=mt.bool).triu(1), persistent=False)
+
+    def forward(self, idx, targets=None, cache=None):
+        """Logits (B, T, V) for tokens idx (B, T); with targets (B, T), also the mean cross-entropy.
+
+        With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
+        more tokens than the context holds, IndexError for a token outside the vocabulary.
+        """
+        if idx.ndim != 2:
+            raise ValueError(f"MiniGPT: tokens (B, T) are needed, got shape {tuple(idx.shape)}")
+        start = cache.length if cache else 0
+        end = start + idx.shape[1]
+        if end > self.config.context_length:
+            raise ValueError(
+                f"MiniGPT: {end} tokens do not fit a context of {self.config.context_length}"
+            )
+        positions = mt.arange(start, end, device=idx.device)
+        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
+        mask = self.causal_mask[start:end, :end]  # (T, start + T): new tokens, all tokens
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask, cache and cache.blocks[i])  # (B, T, C) -> (B, T, C)
+        logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)
+        if targets is None:
+            return logits
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # (B T, V), (B T)
+        return logits, loss
+
+    def new_cache(self, batch_size):
+        """An empty cache for `batch_size` texts, to be given to `forward`."""
+        return Cache(self, batch_size)
+
+    def generate(self, idx, max_new_tokens, temperature=1.0, top_k=None, top_p=None, generator=None):
+        """Continue the prompts idx (B, T), token by token: see `sampling.generate`."""
+        return sampling.generate(self, idx, max_new_tokens, temperature, top_k, top_p, generator)
+
+
+class Block(nn.Module):
+    """Tokens look at one another, then each thinks for itself; both add to what came in."""
+
+    def __init__(self, config):
+        super().__init__()
+        C = config.d_model
+        self.norm_1 = nn.LayerNorm(C)
+        self.attention = nn.MultiheadAttention(
+            C, config.n_heads, dropout=config.dropout, batch_first=True
+        )
+        self.norm_2 = nn.LayerNorm(C)
+        self.mlp = nn.Sequential(nn.Linear(C, 4 * C), nn.GELU(), nn.Linear(4 * C, C))
+
+    def forward(self, x, mask, cache=None):
+        h = self.norm_1(x)
+        if cache is None:
+            h, _ = self.attention(h, h, h, attn_mask=mask, need_weights=False)
+        else:
+            h = attend_with_cache(self.attention, h, mask, cache)
+        x = x + h  # (B, T, C)
+        return x + self.mlp(self.norm_2(x))  # (B, T, C) -> (B, T, 4 C) -> (B, T, C)
+
+
+# ---- generating without computing everything again ---------------------------------------------
+
+
+class Cache:
+    """The keys and values of the tokens so far, in every block.
+
+    What a token offers to later ones, its key and its value, does not change when they come: the
+    mask keeps it from seeing them. So it is computed once and kept.
+    """
+
+    def __init__(self, model, batch_size):
+        config = model.config
+        D = config.d_model // config.n_heads
+        shape = (batch_size, config.n_heads, config.context_length, D)
+        self.blocks = [BlockCache(model.head.weight, shape) for _ in model.blocks]
+
+    @property
+    def length(self):
+        """How many tokens it has seen."""
+        return self.blocks[0].length
+
+
+class BlockCache:
+    """Room for the keys and values (B, H, context_length, D) of one block."""
+
+    def __init__(self, like, shape):
+        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.length = 0
+
+    def extend(self, k, v):
+        """Add keys and values (B, H, T, D); all so far, (B, H, length, D)."""
+        new = slice(self.length, self.length + k.shape[2])
+        self.keys[:, :, new], self.values[:, :, new] = k, v
+        self.length = new.stop
+        return self.keys[:, :, : new.stop], self.values[:, :, : new.stop]
+
+
+def attend_with_cache(attention, x, mask, cache):
+    """What an nn.MultiheadAttention computes, with earlier keys and values from a cache."""
+    B, T, C = x.shape
+    H = attention.num_heads
+    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, T, 3 C)
+    qkv = qkv.reshape(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4)  # -> (3, B, H, T, D)
+    q, (k, v) = qkv[0], cache.extend(qkv[1], qkv[2])  # (B, H, T, D), (B, H, start + T, D)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=~mask)  # -> (B, H, T, D)
+    return attention.out_proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
