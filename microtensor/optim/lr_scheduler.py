@@ -1,0 +1,426 @@
+"""Schedules of the learning rate, each a formula of the number of steps.
+
+    scheduler = CosineAnnealingLR(optimizer, T_max=1000)
+    for batch in batches:
+        ...
+        optimizer.step()
+        scheduler.step()
+
+`base` is a group's learning rate when its first schedule was made. Schedules on one optimizer
+multiply, as in PyTorch; `SequentialLR` puts one after the other.
+"""
+
+import math
+import types
+from bisect import bisect_right
+
+from .optimizer import Optimizer
+
+
+class LRScheduler:
+    """Sets the learning rate of each group of an optimizer: when it is made, and at every step.
+
+    A subclass states `lr_at(epoch)`, the rates after that many steps; or, as in PyTorch,
+    `get_lr()`, the rates to set now. `last_epoch` counts the steps; to continue, load a
+    `state_dict()`.
+    """
+
+    def __init__(self, optimizer, last_epoch=-1):
+        self._attach(optimizer)
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch != -1 and "initial_lr" not in group:
+                raise KeyError(
+                    f"{self._name}: group {i} has no 'initial_lr'; to go on from epoch "
+                    f"{last_epoch}, load the optimizer's state first"
+                )
+        self.base_lrs, self.last_epoch, self._last_lr = [], last_epoch, None
+        self.step()
+
+    _name = property(lambda self: type(self).__name__)
+
+    def _attach(self, optimizer):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{self._name}: an optimizer is needed, got {type(optimizer).__name__}")
+        self.optimizer = optimizer
+
+    def lr_at(self, epoch):
+        """The learning rate of each group after `epoch` steps."""
+        raise NotImplementedError(f"{self._name} defines neither lr_at nor get_lr")
+
+    def get_lr(self):
+        """The learning rates to set now. A rate that someone else has changed keeps that change."""
+        now = self.lr_at(self.last_epoch)
+        if self._last_lr is None and self.last_epoch:  # goes on from a checkpoint
+            return now
+        before = self.lr_at(self.last_epoch - 1) if self.last_epoch else self.base_lrs
+        return [
+            new if group["lr"] == old or not old else group["lr"] * new / old
+            for group, old, new in zip(self.optimizer.param_groups, before, now, strict=True)
+        ]
+
+    def get_last_lr(self):
+        """The learning rate of each group, as this schedule last set it."""
+        return list(self._last_lr)
+
+    def step(self):
+        """Go one step further. Call it after the optimizer's step."""
+        groups = self.optimizer.param_groups
+        for group in groups[len(self.base_lrs) :]:  # at first all of them, later those added since
+            self.base_lrs.append(group.setdefault("initial_lr", float(group["lr"])))
+        self.last_epoch += 1
+        for group, lr in zip(groups, self.get_lr(), strict=True):
+            group["lr"] = lr
+        self._last_lr = [group["lr"] for group in groups]
+
+    def _restart(self):
+        """Begin again at step 0."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self.last_epoch = -1
+        self.step()
+
+    def state_dict(self):
+        """What `load_state_dict` needs to continue: everything but the optimizer."""
+        return {name: value for name, value in vars(self).items() if name != "optimizer"}
+
+    def load_state_dict(self, state_dict):
+        """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
+
+        Raises ValueError for the state of another kind of schedule.
+        """
+        if state_dict.keys() != self.state_dict().keys():
+            raise ValueError(
+                f"{self._name}: the state of this schedule has {sorted(self.state_dict())}, "
+                f"got {sorted(state_dict)}"
+            )
+        vars(self).update(state_dict)
+
+    def _require(self, holds, message):
+        if not holds:
+            raise ValueError(f"{self._name}: {message}")
+
+    def _for_each_group(self, name, value):
+        """One value for each group, from one for all or a list."""
+        count = len(self.optimizer.param_groups)
+        if not isinstance(value, (list, tuple)):
+            return [value] * count
+        self._require(len(value) == count, f"{len(value)} of {name} for {count} groups")
+        return list(value)
+
+
+# ---- base · factor(epoch) ---------------------------------------------------------
+
+
+class FactorLR(LRScheduler):
+    """lr = base · factor(epoch)"""
+
+    def factor_at(self, epoch):
+        """What the base is multiplied with after `epoch` steps."""
+        raise NotImplementedError
+
+    def lr_at(self, epoch):
+        factor = self.factor_at(epoch)
+        return [base * factor for base in self.base_lrs]
+
+
+class ExponentialLR(FactorLR):
+    """lr = base · gamma^epoch"""
+
+    def __init__(self, optimizer, gamma, last_epoch=-1):
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.gamma**epoch
+
+
+class StepLR(FactorLR):
+    """lr = base · gamma^⌊epoch / step_size⌋"""
+
+    def __init__(self, optimizer, step_size, gamma=0.1, last_epoch=-1):
+        self._require(step_size > 0, f"step_size must be above 0, got {step_size}")
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.gamma ** (epoch // self.step_size)
+
+
+class MultiStepLR(FactorLR):
+    """lr = base · gamma^(how many milestones have been reached)"""
+
+    def __init__(self, optimizer, milestones, gamma=0.1, last_epoch=-1):
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.gamma ** bisect_right(self.milestones, epoch)
+
+
+class ConstantLR(FactorLR):
+    """lr = base · factor before step `total_iters`, then base."""
+
+    def __init__(self, optimizer, factor=1 / 3, total_iters=5, last_epoch=-1):
+        self._require(0 <= factor <= 1, f"factor must be within 0 … 1, got {factor}")
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.factor if epoch < self.total_iters else 1.0
+
+
+class LinearLR(FactorLR):
+    """lr = base · a line from start_factor at step 0 to end_factor at step `total_iters`."""
+
+    def __init__(self, optimizer, start_factor=1 / 3, end_factor=1.0, total_iters=5, last_epoch=-1):
+        self._require(
+            0 < start_factor <= 1, f"start_factor must be within 0 … 1, got {start_factor}"
+        )
+        self._require(0 <= end_factor <= 1, f"end_factor must be within 0 … 1, got {end_factor}")
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        if epoch >= self.total_iters:
+            return self.end_factor
+        return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
+
+
+class LambdaLR(LRScheduler):
+    """lr = base · f(epoch), with one function for all groups or one for each.
+
+    Its state keeps the attributes of callable objects; plain functions are not part of it.
+    """
+
+    def __init__(self, optimizer, lr_lambda, last_epoch=-1):
+        self._attach(optimizer)
+        self.lr_lambdas = self._for_each_group("lr_lambda", lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch):
+        return [base * f(epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
+
+    def get_lr(self):
+        return self.lr_at(self.last_epoch)  # a user's function has the last word, as in PyTorch
+
+    def state_dict(self):
+        plain = types.FunctionType, types.BuiltinFunctionType
+        kept = [None if isinstance(f, plain) else dict(vars(f)) for f in self.lr_lambdas]
+        return {**super().state_dict(), "lr_lambdas": kept}
+
+    def load_state_dict(self, state_dict):
+        functions = self.lr_lambdas
+        super().load_state_dict(state_dict)
+        for f, kept in zip(functions, self.lr_lambdas, strict=True):
+            if kept is not None:
+                vars(f).update(kept)
+        self.lr_lambdas = functions
+
+
+# ---- curves -----------------------------------------------------------------------
+
+
+def _cosine(start, end, share):
+    """From `start` to `end` along half a cosine wave, `share` from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _line(start, end, share):
+    return start + (end - start) * share
+
+
+class CosineAnnealingLR(LRScheduler):
+    """lr = eta_min + (base − eta_min) (1 + cos(π epoch / T_max)) / 2  (arXiv:1608.03983)"""
+
+    def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
+        self._require(T_max > 0, f"T_max must be above 0, got {T_max}")
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch):
+        return [_cosine(base, self.eta_min, epoch / self.T_max) for base in self.base_lrs]
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / div_factor to max_lr, then down to that first rate / final_div_factor.
+
+    The way up takes `pct_start` of `total_steps` (or of epochs · steps_per_epoch); with
+    `three_phase` the way back to the first rate takes as long, and the rest goes on down. Momentum
+    (or β₁) moves the other way. Raises ValueError after the last step. arXiv:1708.07120
+    """
+
+    def __init__(
+        self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
+        anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95,
+        div_factor=25.0, final_div_factor=1e4, three_phase=False, last_epoch=-1,
+    ):  # fmt: skip
+        self._attach(optimizer)
+        if total_steps is None:
+            known = epochs is not None and steps_per_epoch is not None
+            self._require(known, "total_steps is needed, or both epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        self._require(total_steps > 0, f"total_steps must be above 0, got {total_steps}")
+        self._require(0 <= pct_start <= 1, f"pct_start must be within 0 … 1, got {pct_start}")
+        self._require(
+            anneal_strategy in ("cos", "linear"),
+            f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}",
+        )
+        self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
+        self.max_lrs = self._for_each_group("max_lr", max_lr)
+        first = [lr / div_factor for lr in self.max_lrs]
+        last = [lr / final_div_factor for lr in first]
+        high = self._for_each_group("max_momentum", max_momentum)
+        low = self._for_each_group("base_momentum", base_momentum)
+        up = pct_start * total_steps - 1
+        # where each phase ends, with which rates and which momenta
+        self.phases = [[up, self.max_lrs, low], [total_steps - 1, last, high]]
+        if three_phase:
+            self.phases.insert(1, [2 * up, first, high])
+        self.start = [0, first, high]
+        self.cycle_momentum = cycle_momentum
+        self._require(
+            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
+            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
+        )
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, first):
+                group["initial_lr"] = lr
+        super().__init__(optimizer, last_epoch)
+
+    def _at(self, epoch, which):
+        """The rates (1) or momenta (2) of each group, on the way through the phase of `epoch`."""
+        start = self.start
+        for end in self.phases[:-1]:
+            if epoch <= end[0]:
+                break
+            start = end
+        else:
+            end = self.phases[-1]
+        length = end[0] - start[0]
+        share = (epoch - start[0]) / length if length else 1.0
+        curve = _cosine if self.anneal_strategy == "cos" else _line
+        return [curve(a, b, share) for a, b in zip(start[which], end[which])]
+
+    def lr_at(self, epoch):
+        return self._at(epoch, 1)
+
+    def get_lr(self):
+        if self.last_epoch > self.total_steps:
+            raise ValueError(
+                f"OneCycleLR: step {self.last_epoch} of a schedule of {self.total_steps} steps"
+            )
+        if self.cycle_momentum:
+            for group, momentum in zip(self.optimizer.param_groups, self._at(self.last_epoch, 2)):
+                if "betas" in group:
+                    group["betas"] = (momentum, *group["betas"][1:])
+                else:
+                    group["momentum"] = momentum
+        return self.lr_at(self.last_epoch)
+
+
+# ---- schedules of schedules, and of the loss --------------------------------------
+
+
+class SequentialLR(LRScheduler):
+    """Schedules one after the other: number i + 1 begins, with its step 0, at step milestones[i]."""
+
+    def __init__(self, optimizer, schedulers, milestones):
+        self._attach(optimizer)
+        self._require(len(schedulers) > 0, "at least one schedule is needed")
+        for i, s in enumerate(schedulers):
+            self._require(s.optimizer is optimizer, f"schedule {i} belongs to another optimizer")
+            self._require(
+                not isinstance(s, ReduceLROnPlateau), f"schedule {i} needs a loss at every step"
+            )
+        self._require(
+            len(milestones) == len(schedulers) - 1,
+            f"{len(schedulers)} schedules need {len(schedulers) - 1} milestones, "
+            f"got {len(milestones)}",
+        )
+        self._require(
+            list(milestones) == sorted(milestones),
+            f"milestones must ascend, got {list(milestones)}",
+        )
+        self._schedulers, self._milestones = list(schedulers), list(milestones)
+        self._restart()
+
+    def _restart(self):
+        self.last_epoch = 0
+        active = self._schedulers[bisect_right(self._milestones, 0)]
+        active._restart()
+        self._last_lr = active.get_last_lr()
+
+    def step(self):
+        self.last_epoch += 1
+        active = self._schedulers[bisect_right(self._milestones, self.last_epoch)]
+        if self.last_epoch in self._milestones:
+            active._restart()
+        else:
+            active.step()
+        self._last_lr = active.get_last_lr()
+
+    def state_dict(self):
+        return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
+
+    def load_state_dict(self, state_dict):
+        schedulers = self._schedulers
+        super().load_state_dict(state_dict)
+        self._schedulers = schedulers
+        for scheduler, state in zip(schedulers, state_dict["_schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """lr ← max(lr · factor, min_lr) after more than `patience` steps that were no better.
+
+    Better is below best · (1 − threshold) for mode "min", above best · (1 + threshold) for "max";
+    with threshold_mode "abs", best ∓ threshold. After a reduction it waits for `cooldown` steps. A
+    reduction by eps or less is not made.
+    """
+
+    def __init__(
+        self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel",
+        cooldown=0, min_lr=0, eps=1e-8,
+    ):  # fmt: skip
+        self._attach(optimizer)
+        self._require(factor < 1, f"factor must be below 1, got {factor}")
+        self._require(mode in ("min", "max"), f"mode must be 'min' or 'max', got {mode!r}")
+        self._require(
+            threshold_mode in ("rel", "abs"),
+            f"threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}",
+        )
+        self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
+        self.threshold, self.threshold_mode, self.eps = threshold, threshold_mode, eps
+        self.min_lrs = self._for_each_group("min_lr", min_lr)
+        self.best = math.inf if mode == "min" else -math.inf
+        self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
+        self._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+    def _is_better(self, metrics):
+        margin = -self.threshold if self.mode == "min" else self.threshold
+        bound = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
+        return metrics < bound if self.mode == "min" else metrics > bound
+
+    def step(self, metrics):
+        """Go one step further, with the loss (or score) that the schedule watches."""
+        metrics = float(metrics)
+        self.last_epoch += 1
+        if self._is_better(metrics):
+            self.best, self.num_bad_epochs = metrics, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown_counter - 1, 0
+        if self.num_bad_epochs > self.patience:
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+            for group, lowest in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+                lr = max(group["lr"] * self.factor, lowest)
+                if group["lr"] - lr > self.eps:
+                    group["lr"] = lr
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+__all__ = [
+    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
+    "MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+]  # fmt: skip

@@ -1,0 +1,234 @@
+"""Saving and loading: tensors and plain values in a safetensors file. Never pickle.
+
+Every tensor stands in the file under the path that leads to it ("model.wte.weight"), so a dict of
+tensors is an ordinary safetensors file that any program reads by name. What else there is (the
+nesting, numbers, strings) is JSON in the file's metadata, under "microtensor":
+
+    {"sha256": …, "structure": {"step": 3, "betas": {"$tuple": [0.9, 0.99]}, "w": {"$tensor": "w"}}}
+
+The checksum is that of the whole file with zeros in the checksum's own place, so that damage is
+noticed.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save as serialize
+
+from .backends import backend_for, backend_of
+from .tensor import Tensor
+
+
+class LoadError(ValueError):
+    """A file that cannot be loaded: damaged, cut short, or something else altogether."""
+
+
+def save(obj, path):
+    """Write `obj` to a file, whole or not at all.
+
+    `obj` is a tensor, None, a bool, a number, a string, or a dict, list or tuple of such things, of
+    any depth: state dicts of modules and optimizers among them. Keys are plain values, too. Raises
+    TypeError naming the place of what cannot be saved, OSError if the file cannot be written.
+    """
+    write_whole(path, _serialized(obj))
+
+
+def load(path, map_location=None, *, weights_only=True):
+    """What `save` wrote, its tensors on the CPU or on the device `map_location`.
+
+    Dicts, lists and tuples come back as such; tensors, and parameters, as tensors that require no
+    gradient; a tensor that occurred twice is one tensor again. A safetensors file of another
+    program gives a dict of tensors by name, bfloat16 widened to float32. A file holds data and
+    never code, so `weights_only` changes nothing. Raises LoadError for anything else.
+    """
+    data = Path(path).read_bytes()
+    backend = backend_for("cpu" if map_location is None else map_location)
+    try:
+        return _deserialized(data, lambda array: Tensor._wrap(backend.asarray(array)))
+    except (ValueError, safetensors.SafetensorError) as error:
+        reason = (
+            error if isinstance(error, LoadError) else f"it is not a safetensors file ({error})"
+        )
+        if data[:2] in (b"PK", b"\x80\x02"):
+            reason = "it looks like a pickle of PyTorch's; save it there with safetensors.torch"
+        raise LoadError(f"{path} cannot be loaded: {reason}") from error
+
+
+def write_whole(path, data):
+    """Write bytes to a file whole or not at all: beside it first, then moved over it.
+
+    Raises OSError naming the file; what was there before is then untouched.
+    """
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        if target.exists() and not target.is_file():
+            raise OSError(errno.EINVAL, "not an ordinary file")
+        try:
+            with open(part, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+    with contextlib.suppress(
+        OSError
+    ):  # some systems cannot: the file is there, but not yet for ever
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+# ---- bytes ------------------------------------------------------------------------
+
+KINDS = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "F16": "float16", "F32": "float32", "F64": "float64",
+}  # fmt: skip
+BLANK = "0" * 64
+HEADER_LIMIT = 100_000_000  # readers refuse a longer one
+
+
+def _serialized(obj):
+    """The bytes of the file."""
+    arrays, names = {}, {}
+    try:
+        structure = _encoded(obj, (), arrays, names)
+        text = json.dumps({"sha256": BLANK, "structure": structure}, allow_nan=False)
+    except RecursionError:
+        raise TypeError("save: the object contains itself, or is nested too deeply") from None
+    data = serialize(arrays, {"microtensor": text})
+    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
+        raise TypeError(
+            "save: more than 100 MB of values that are not tensors; make tensors of them"
+        )
+    return data.replace(BLANK.encode(), _digest(data, BLANK).encode(), 1)
+
+
+def _digest(data, seal):
+    """SHA-256 of a file with zeros in place of its seal."""
+    start = data.find(seal.encode())
+    view = memoryview(data)
+    whole = hashlib.sha256(view[:start])
+    whole.update(BLANK.encode())
+    whole.update(view[start + len(seal) :])
+    return whole.hexdigest()
+
+
+def _deserialized(data, as_tensor):
+    """The object in the bytes of a file."""
+    entries = safetensors.deserialize(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata = header.get("__metadata__", {})
+    # either of the two marks makes the file one of ours, so that damage to one is still noticed
+    ours = [t for k, t in metadata.items() if k == "microtensor" or t.startswith('{"sha256":')]
+    if not ours:
+        return {name: as_tensor(_array(name, entry)) for name, entry in entries}
+    try:
+        sealed = json.loads(ours[0])
+        if _digest(data, sealed["sha256"]) != sealed["sha256"]:
+            raise LoadError("it is damaged: its checksum does not match")
+        tensors = {name: as_tensor(_array(name, entry)) for name, entry in entries}
+        return _decoded(sealed["structure"], tensors)
+    except (AttributeError, LookupError, TypeError, RecursionError, json.JSONDecodeError) as error:
+        raise LoadError(f"it is damaged: its structure makes no sense ({error!r})") from error
+
+
+def _array(name, entry):
+    """A tensor of a file as a NumPy array."""
+    kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
+    if kind == "BF16":  # the upper half of a float32
+        halves = np.frombuffer(data, np.uint16).astype(np.uint32)
+        return (halves << 16).view(np.float32).reshape(shape)
+    if kind not in KINDS:
+        raise LoadError(f"tensor {name!r} has dtype {kind}; microtensor has {', '.join(KINDS)}")
+    array = np.frombuffer(data, KINDS[kind]).reshape(shape)
+    if kind == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
+        raise LoadError(f"tensor {name!r} has booleans that are neither 0 nor 1")
+    return array
+
+
+# ---- structure --------------------------------------------------------------------
+
+
+def _encoded(value, path, arrays, names):
+    """A value as JSON: plain values as they are, anything else as {"$kind": …}.
+
+    Collects the tensors in `arrays`, by the name under which each stands in the file.
+    """
+    if isinstance(value, Tensor):
+        array = value._data
+        name = _new_name(path, arrays)
+        arrays[name] = backend_of(array).to_numpy(backend_of(array).contiguous(array))
+        return {"$tensor": names.setdefault(id(array), name)}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
+    if isinstance(value, (list, tuple)):
+        items = [_encoded(v, (*path, i), arrays, names) for i, v in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, dict):
+        items = [(k, _encoded(v, (*path, k), arrays, names)) for k, v in value.items()]
+        if all(isinstance(k, str) and not k.startswith("$") for k, _ in items):
+            return dict(items)
+        return {"$dict": [[_plain(k, path), v] for k, v in items]}
+    hint = "tensors, None, bools, numbers, strings, and dicts, lists and tuples of them can be"
+    if hasattr(value, "state_dict"):
+        hint = "save its state_dict()"
+    elif isinstance(value, (np.ndarray, np.generic)):
+        hint = "make it a tensor with mt.tensor()"
+    raise _refusal("a value", value, path, hint)
+
+
+def _plain(key, path):
+    """A key of a dict as JSON."""
+    if key is None or isinstance(key, (bool, int, float, str)):
+        return _encoded(key, path, None, None)
+    raise _refusal("a key", key, path, "keys are strings, numbers, bools or None")
+
+
+def _refusal(role, value, path, hint):
+    place = repr(".".join(map(str, path))) if path else "the top"
+    return TypeError(f"save: {role} at {place} is a {type(value).__name__}; {hint}")
+
+
+def _new_name(path, taken):
+    """The name in the file of the tensor that a path leads to; none is used twice."""
+    name = ".".join(map(str, path)).encode(errors="backslashreplace").decode() or "tensor"
+    start, count = name, 1
+    while name in taken or name == "__metadata__":
+        count += 1
+        name = f"{start}_{count}"
+    return name
+
+
+def _decoded(value, tensors):
+    """The value that `_encoded` made JSON of."""
+    if isinstance(value, list):
+        return [_decoded(v, tensors) for v in value]
+    if not isinstance(value, dict):
+        return value
+    kind, content = next(iter(value.items()), ("", None))
+    if kind == "$tensor":
+        return tensors[content]
+    if kind == "$float":
+        return float(content)
+    if kind == "$tuple":
+        return tuple(_decoded(content, tensors))
+    if kind == "$dict":
+        return {_decoded(k, tensors): _decoded(v, tensors) for k, v in content}
+    return {k: _decoded(v, tensors) for k, v in value.items()}
