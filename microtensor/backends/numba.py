@@ -1,0 +1,240 @@
+"""The CPU with numba installed: NumPy's kernels, with the hot loops compiled.
+
+Each method prepares memory for the loop of the same name in `numba_kernels.py`, for float32; other
+dtypes, and arrays too small to matter, take NumPy's way. Products stay with BLAS. numba is
+imported, and the loops compiled or read from the disk cache, when the first large array comes.
+"""
+
+import functools
+import math
+import pathlib
+import sys
+
+import numpy as np
+
+from .base import NORMAL
+from .numpy import TAIL, TAIL_A, NumPyBackend, _rows
+
+SMALL = 1 << 12  # elements below which NumPy is as fast
+f32 = np.float32
+
+
+@functools.cache
+def kernels():
+    """The compiled loops. Says so where they must be compiled first."""
+    from . import numba_kernels
+
+    folder = pathlib.Path(numba_kernels.gelu._cache.cache_path)
+    if not any(folder.glob("numba_kernels.*.nbi")):
+        print("microtensor: compiling its loops for this machine, once …", file=sys.stderr)
+    return numba_kernels
+
+
+def _large(*arrays):
+    """Whether the compiled loops are worth calling, and can be."""
+    return arrays[0].size >= SMALL and all(a is None or a.dtype == f32 for a in arrays)
+
+
+def _flat(x):
+    return np.ascontiguousarray(x).reshape(-1)
+
+
+def _lines(x):
+    """x as contiguous rows along its last axis."""
+    return _rows(np.ascontiguousarray(x))
+
+
+def _ones(weight, n):
+    return np.ones(n, f32) if weight is None else np.ascontiguousarray(weight)
+
+
+class NumbaBackend(NumPyBackend):
+    """Every kernel for NumPy arrays, the hot ones compiled."""
+
+    # ---- elementwise -----------------------------------------------------------------
+
+    def gelu(self, x, tanh=False):
+        if tanh or not _large(x):
+            return super().gelu(x, tanh)
+        y, slope = np.empty(x.shape, f32), np.empty(x.shape, f32)
+        tail = np.array(TAIL, f32)
+        kernels().gelu(_flat(x), y.reshape(-1), slope.reshape(-1), f32(TAIL_A), tail, f32(NORMAL))
+        return y, slope
+
+    def dropout(self, x, p, seed):
+        if not _large(x) or not 0 < p < 1:
+            return super().dropout(x, p, seed)
+        y, keep = np.empty(x.shape, f32), np.empty(x.shape, bool)
+        kernels().dropout(
+            _flat(x), y.reshape(-1), keep.reshape(-1), _threshold(p), f32(1 / (1 - p)), _bits(seed)
+        )
+        return y, keep
+
+    def dropout_backward(self, g, mask, p):
+        if not _large(g) or not p < 1:
+            return super().dropout_backward(g, mask, p)
+        out = np.empty(g.shape, f32)
+        kernels().dropout_backward(_flat(g), _flat(mask), out.reshape(-1), f32(1 / (1 - p)))
+        return out
+
+    # ---- rows: softmax and normalisation ---------------------------------------------
+
+    def softmax(self, x, axis):
+        if not _large(x) or axis % x.ndim != x.ndim - 1:
+            return super().softmax(x, axis)
+        y = np.empty(x.shape, f32)
+        kernels().softmax(_lines(x), _rows(y))
+        return y
+
+    def softmax_backward(self, g, y, axis):
+        if not _large(g, y) or axis % g.ndim != g.ndim - 1:
+            return super().softmax_backward(g, y, axis)
+        out = np.empty(g.shape, f32)
+        kernels().softmax_backward(_lines(g), _lines(y), _rows(out))
+        return out
+
+    def layer_norm(self, x, weight, bias, eps):
+        n = x.shape[-1]
+        if not _large(x, weight, bias):
+            return super().layer_norm(x, weight, bias, eps)
+        y, x_hat = np.empty(x.shape, f32), np.empty(x.shape, f32)
+        r = np.empty((*x.shape[:-1], 1), f32)
+        bias = np.zeros(n, f32) if bias is None else np.ascontiguousarray(bias)
+        kernels().layer_norm(
+            _lines(x), _ones(weight, n), bias, f32(eps), _rows(y), _rows(x_hat), r.reshape(-1)
+        )
+        return y, x_hat, r
+
+    def layer_norm_backward(self, g, x_hat, r, weight):
+        n = g.shape[-1]
+        if not _large(g, x_hat, r, weight):
+            return super().layer_norm_backward(g, x_hat, r, weight)
+        g_x, g_weight, g_bias = np.empty(g.shape, f32), np.zeros(n, f32), np.zeros(n, f32)
+        kernels().layer_norm_backward(
+            _lines(g), _lines(x_hat), _flat(r), _ones(weight, n), _rows(g_x), g_weight, g_bias
+        )
+        return g_x, g_weight, g_bias
+
+    def rms_norm(self, x, weight, eps):
+        if not _large(x, weight):
+            return super().rms_norm(x, weight, eps)
+        y, x_hat = np.empty(x.shape, f32), np.empty(x.shape, f32)
+        r = np.empty((*x.shape[:-1], 1), f32)
+        kernels().rms_norm(
+            _lines(x), _ones(weight, x.shape[-1]), f32(eps), _rows(y), _rows(x_hat), r.reshape(-1)
+        )
+        return y, x_hat, r
+
+    def rms_norm_backward(self, g, x_hat, r, weight):
+        n = g.shape[-1]
+        if not _large(g, x_hat, r, weight):
+            return super().rms_norm_backward(g, x_hat, r, weight)
+        g_x, g_weight = np.empty(g.shape, f32), np.zeros(n, f32)
+        kernels().rms_norm_backward(
+            _lines(g), _lines(x_hat), _flat(r), _ones(weight, n), _rows(g_x), g_weight
+        )
+        return g_x, g_weight
+
+    # ---- products --------------------------------------------------------------------
+
+    def attention(self, q, k, v, mask, causal, scale, p, seed):
+        heads = q.shape[:-2]
+        plain = k.shape[:-2] == heads == v.shape[:-2] and (mask is None or mask.ndim == 2)
+        if not plain or not _large(q, k, v) or not 0 <= p < 1:
+            return super().attention(q, k, v, mask, causal, scale, p, seed)
+        n, m = q.shape[-2], k.shape[-2]
+        scores = (q @ k.mT).reshape(math.prod(heads), n, m)
+        if mask is None:
+            extra = np.zeros((1, 1, m), f32)
+        else:
+            extra = np.where(mask, f32(0), f32(-np.inf)) if mask.dtype == bool else mask.astype(f32)
+            extra = np.ascontiguousarray(np.broadcast_to(extra, (*extra.shape[:-1], m)))[None]
+        weights = scores  # each row is read before it is written
+        kept = np.empty_like(scores) if p else scores
+        keep = np.empty(scores.shape if p else (0, 0, 0), bool)
+        kernels().attention_weights(
+            scores, extra, causal, f32(scale), p, _bits(seed), weights, kept, keep
+        )
+        weights, kept = weights.reshape(*heads, n, m), kept.reshape(*heads, n, m)
+        return kept @ v, weights, keep.reshape(*heads, n, m) if p else None
+
+    def attention_backward(self, g, q, k, v, weights, keep, scale, p):
+        if not _large(q, k, v, g, weights) or g.shape[:-2] != weights.shape[:-2]:
+            return super().attention_backward(g, q, k, v, weights, keep, scale, p)
+        used = weights if keep is None else self.dropout_backward(weights, keep, p)
+        g_v = used.mT @ g
+        g_scores = g @ v.mT
+        lines = (-1, *g_scores.shape[-2:])
+        kept = np.empty((0, 0, 0), bool)
+        if keep is not None:
+            kept = np.ascontiguousarray(keep).reshape(lines)
+        kernels().attention_scores_backward(
+            g_scores.reshape(lines),
+            np.ascontiguousarray(weights).reshape(lines),
+            kept,
+            0.0 if keep is None else p,
+            g_scores.reshape(lines),
+        )
+        g_q, g_k = g_scores @ k, g_scores.mT @ q
+        g_q *= scale
+        g_k *= scale
+        return g_q, g_k, g_v, g_scores
+
+    # ---- losses and tables -----------------------------------------------------------
+
+    def cross_entropy(self, x, target, weight, ignore_index, smoothing):
+        if smoothing or not _large(x, weight):
+            return super().cross_entropy(x, target, weight, ignore_index, smoothing)
+        counted = target != ignore_index
+        safe = np.where(counted, target, 0)
+        share = counted.astype(f32) if weight is None else np.where(counted, weight[safe], f32(0))
+        losses, p = np.empty(len(x), f32), np.empty(x.shape, f32)
+        kernels().cross_entropy(_lines(x), safe, share, losses, p)
+        return losses, p, (share, safe)
+
+    def cross_entropy_backward(self, g, probabilities, q):
+        if not isinstance(q, tuple) or not _large(probabilities):
+            return super().cross_entropy_backward(g, probabilities, q)
+        out = np.empty(probabilities.shape, f32)
+        kernels().cross_entropy_backward(np.ascontiguousarray(g), probabilities, q[1], q[0], out)
+        return out
+
+    def embedding_backward(self, g, index, rows):
+        if not _large(g):
+            return super().embedding_backward(g, index, rows)
+        out = np.zeros((rows, g.shape[-1]), f32)
+        kernels().embedding_backward(_lines(g), _flat(index), out)
+        return out
+
+    # ---- optimizers ------------------------------------------------------------------
+
+    def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
+        in_place = all(a.flags.c_contiguous for a in (p, m, v))
+        if top is not None or not in_place or not _large(p, g, m, v):
+            args = (top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+            super().adam(p, g, m, v, *args)
+            return
+        kernels().adam(
+            p.reshape(-1),
+            _flat(g),
+            m.reshape(-1),
+            v.reshape(-1),
+            f32(-1 if maximize else 1),
+            f32(1 - lr * weight_decay if decoupled else 1),
+            f32(0 if decoupled else weight_decay),
+            f32(beta1),
+            f32(beta2),
+            f32(lr / (1 - beta1**step)),
+            f32(1 / math.sqrt(1 - beta2**step)),
+            f32(eps),
+        )
+
+
+def _threshold(p):
+    """Of 32 random bits, the number below which a share p of them lies."""
+    return np.uint32(int(p * 2**32))
+
+
+def _bits(seed):
+    """32 bits of a seed."""
+    return np.uint32((seed ^ seed >> 32) & 0xFFFFFFFF)

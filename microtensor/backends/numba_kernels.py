@@ -1,0 +1,292 @@
+"""The compiled loops of `numba.py`: each computes what `base.py` says under the same name.
+
+The loops are written so that the compiler can vectorise them: one row at a time, an exponential
+made of a polynomial and the bits of the exponent, and random numbers that depend on the position
+alone. They release the interpreter lock and start no threads of their own, so that they are safe
+in a user's threads and never compete with BLAS for the cores: one core already moves these arrays
+as fast as memory can.
+"""
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+f32, i32, u32 = np.float32, np.int32, np.uint32
+REORDER = {"contract", "arcp", "nsz", "reassoc"}  # sums in any order; NaN and ∞ keep their meaning
+
+kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath=REORDER)
+inlined = njit(nogil=True, cache=True, error_model="numpy", fastmath=REORDER, inline="always")
+
+
+@intrinsic
+def _float_of_bits(context, bits):
+    """The float32 with these 32 bits."""
+
+    def build(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), build
+
+
+@inlined
+def _exp(x):
+    """eˣ = 2ⁿ eʳ, n = ⌊x log₂e⌉, |r| ≤ ½ ln 2, eʳ a polynomial (as in Cephes' expf).
+
+    0 below −87.3, where float32 has no normal numbers left.
+    """
+    n = np.floor(x * f32(1.4426950408889634) + f32(0.5))
+    n = min(max(n, f32(-127)), f32(128))
+    r = x - n * f32(0.693359375) + n * f32(2.12194440e-4)
+    p = f32(1.9875691500e-4) * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * r * r + r + f32(1)
+    power = _float_of_bits((i32(n) + i32(127)) << i32(23))
+    return p * power if x >= f32(-87.3) else (f32(0) if x < f32(-87.3) else x)
+
+
+@inlined
+def _random(i, seed):
+    """32 random bits for position i: a counter mixed twice (after C. Wellons' lowbias32)."""
+    x = u32(u32(i) * u32(0x9E3779B9)) ^ u32(seed)
+    x = u32((x ^ (x >> u32(16))) * u32(0x21F0AAAD))
+    x = u32((x ^ (x >> u32(15))) * u32(0xD35A2D97))
+    return x ^ (x >> u32(15))
+
+
+# ---- elementwise ---------------------------------------------------------------------
+
+
+@kernel
+def gelu(x, y, slope, a, tail, normal):
+    c1, c2, c3, c4, c5, c6 = tail[5], tail[4], tail[3], tail[2], tail[1], tail[0]
+    for i in range(x.size):
+        v = x[i]
+        t = f32(1) / (f32(1) + a * abs(v))
+        e = _exp(f32(-0.5) * v * v)
+        q = ((((((c6 * t + c5) * t + c4) * t + c3) * t + c2) * t) + c1) * t * e
+        phi = f32(1) - q if v > 0 else q
+        y[i] = v * phi
+        slope[i] = phi + v * e * normal
+
+
+@kernel
+def dropout(x, y, keep, threshold, scale, seed):
+    for i in range(x.size):
+        kept = _random(i, seed) >= threshold
+        keep[i] = kept
+        y[i] = x[i] * scale if kept else f32(0)
+
+
+@kernel
+def dropout_backward(g, keep, out, scale):
+    for i in range(g.size):
+        out[i] = g[i] * scale if keep[i] else f32(0)
+
+
+# ---- rows: softmax and normalisation -------------------------------------------------
+
+
+@njit(nogil=True, cache=True, fastmath=REORDER | {"nnan"})
+def _top(x):
+    """The largest of a row; a NaN may be overlooked, and is met again in the sum."""
+    top = f32(-np.inf)
+    for j in range(x.size):
+        top = x[j] if x[j] > top else top
+    return top
+
+
+@inlined
+def _softmax_row(x, y):
+    """y = eˣ⁻ᵗᵒᵖ of one row, its largest element and the sum of y; zeros where every x is −∞."""
+    top = _top(x)
+    shift = top if top > f32(-np.inf) else f32(0)
+    total = f32(0)
+    for j in range(x.size):
+        e = _exp(x[j] - shift)
+        y[j] = e
+        total += e
+    return top, total
+
+
+@kernel
+def softmax(x, y):
+    for i in range(x.shape[0]):
+        _, total = _softmax_row(x[i], y[i])
+        scale = f32(1) / total
+        for j in range(x.shape[1]):
+            y[i, j] *= scale
+
+
+@kernel
+def softmax_backward(g, y, out):
+    for i in range(g.shape[0]):
+        total = f32(0)
+        for j in range(g.shape[1]):
+            total += g[i, j] * y[i, j]
+        for j in range(g.shape[1]):
+            out[i, j] = y[i, j] * (g[i, j] - total)
+
+
+@kernel
+def layer_norm(x, weight, bias, eps, y, x_hat, r):
+    n = f32(x.shape[1])
+    for i in range(x.shape[0]):
+        total = f32(0)
+        for j in range(x.shape[1]):
+            total += x[i, j]
+        mean = total / n
+        square = f32(0)
+        for j in range(x.shape[1]):
+            d = x[i, j] - mean
+            square += d * d
+        ri = f32(1) / np.sqrt(square / n + eps)
+        r[i] = ri
+        for j in range(x.shape[1]):
+            h = (x[i, j] - mean) * ri
+            x_hat[i, j] = h
+            y[i, j] = h * weight[j] + bias[j]
+
+
+@kernel
+def layer_norm_backward(g, x_hat, r, weight, g_x, g_weight, g_bias):
+    n = f32(g.shape[1])
+    for i in range(g.shape[0]):
+        mean, slope = f32(0), f32(0)
+        for j in range(g.shape[1]):
+            h = g[i, j] * weight[j]
+            mean += h
+            slope += h * x_hat[i, j]
+        mean, slope = mean / n, slope / n
+        for j in range(g.shape[1]):
+            h = x_hat[i, j]
+            g_x[i, j] = r[i] * (g[i, j] * weight[j] - mean - h * slope)
+            g_weight[j] += g[i, j] * h
+            g_bias[j] += g[i, j]
+
+
+@kernel
+def rms_norm(x, weight, eps, y, x_hat, r):
+    n = f32(x.shape[1])
+    for i in range(x.shape[0]):
+        square = f32(0)
+        for j in range(x.shape[1]):
+            square += x[i, j] * x[i, j]
+        ri = f32(1) / np.sqrt(square / n + eps)
+        r[i] = ri
+        for j in range(x.shape[1]):
+            h = x[i, j] * ri
+            x_hat[i, j] = h
+            y[i, j] = h * weight[j]
+
+
+@kernel
+def rms_norm_backward(g, x_hat, r, weight, g_x, g_weight):
+    n = f32(g.shape[1])
+    for i in range(g.shape[0]):
+        slope = f32(0)
+        for j in range(g.shape[1]):
+            slope += g[i, j] * weight[j] * x_hat[i, j]
+        slope = slope / n
+        for j in range(g.shape[1]):
+            h = x_hat[i, j]
+            g_x[i, j] = r[i] * (g[i, j] * weight[j] - h * slope)
+            g_weight[j] += g[i, j] * h
+
+
+# ---- attention: what happens between the products ------------------------------------
+
+
+@kernel
+def attention_weights(scores, mask, causal, scale, p, seed, weights, kept, keep):
+    """Rows (heads, queries, keys) of scores to weights, and to weights with dropout."""
+    heads, n, m = scores.shape
+    threshold, over = u32(p * 4294967296.0), f32(1 / (1 - p))
+    for h in range(heads):
+        for i in range(n):
+            row, out = scores[h, i], weights[h, i]
+            seen = min(m, i + 1) if causal else m
+            extra = mask[h % mask.shape[0], i % mask.shape[1]]
+            for j in range(seen):
+                out[j] = row[j] * scale + extra[j]
+            _, total = _softmax_row(out[:seen], out[:seen])
+            share = f32(1) / total if total > 0 else f32(0)
+            for j in range(seen):
+                out[j] *= share
+            for j in range(seen, m):
+                out[j] = f32(0)
+            if p > 0:
+                start = (h * n + i) * m
+                for j in range(m):
+                    on = _random(start + j, seed) >= threshold
+                    keep[h, i, j] = on
+                    kept[h, i, j] = out[j] * over if on else f32(0)
+
+
+@kernel
+def attention_scores_backward(g_kept, weights, keep, p, out):
+    """The gradient of the scores from that of the weights with dropout, in place."""
+    heads, n, m = weights.shape
+    over = f32(1 / (1 - p))
+    for h in range(heads):
+        for i in range(n):
+            g, w, o = g_kept[h, i], weights[h, i], out[h, i]
+            if p > 0:
+                for j in range(m):
+                    o[j] = g[j] * over if keep[h, i, j] else f32(0)
+            else:
+                for j in range(m):
+                    o[j] = g[j]
+            total = f32(0)
+            for j in range(m):
+                total += o[j] * w[j]
+            for j in range(m):
+                o[j] = w[j] * (o[j] - total)
+
+
+# ---- losses and tables ---------------------------------------------------------------
+
+
+@kernel
+def cross_entropy(x, target, share, losses, p):
+    for i in range(x.shape[0]):
+        top, total = _softmax_row(x[i], p[i])
+        scale = f32(1) / total
+        for j in range(x.shape[1]):
+            p[i, j] *= scale
+        losses[i] = f32(0)
+        if share[i] != 0:
+            losses[i] = share[i] * (np.log(total) - (x[i, target[i]] - top))
+
+
+@kernel
+def cross_entropy_backward(g, p, target, share, out):
+    for i in range(p.shape[0]):
+        gi = g[i] * share[i]
+        for j in range(p.shape[1]):
+            out[i, j] = p[i, j] * gi
+        out[i, target[i]] -= gi
+
+
+@kernel
+def embedding_backward(g, index, out):
+    for i in range(index.size):
+        row, add = out[index[i]], g[i]
+        for j in range(add.size):
+            row[j] += add[j]
+
+
+# ---- optimizers ----------------------------------------------------------------------
+
+
+@kernel
+def adam(p, g, m, v, sign, decay, mixed_decay, beta1, beta2, rate, root, eps):
+    for i in range(p.size):
+        w = p[i] * decay
+        gi = sign * g[i] + mixed_decay * p[i]
+        mi = m[i] + (f32(1) - beta1) * (gi - m[i])
+        vi = v[i] * beta2 + (f32(1) - beta2) * gi * gi
+        m[i], v[i] = mi, vi
+        p[i] = w - rate * mi / (np.sqrt(vi) * root + eps)

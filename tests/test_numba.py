@@ -1,0 +1,142 @@
+"""The compiled kernels against their portable definitions, in float64."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from microtensor.backends import Backend
+from microtensor.backends.numba import SMALL, NumbaBackend
+
+
+class Portable(Backend):
+    """The definitions of base.py on NumPy arrays."""
+
+    xp = np
+    _as_key = staticmethod(np.dtype)
+
+
+compiled, portable = NumbaBackend(), Portable()
+random = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return random.standard_normal(shape, dtype=np.float32)
+
+
+ROWS, G = normal(80, 128), normal(80, 128)  # more than SMALL elements
+Q, K, V = (normal(2, 3, 40, 40).transpose(0, 1, 3, 2) for _ in range(3))  # not contiguous
+MASK = np.tril(np.ones((40, 40), bool))
+MASK[7] = False  # a query that may see nothing
+CLASSES = random.integers(0, 128, 80)
+CLASSES[::9] = -100
+x_hat, r = compiled.layer_norm(ROWS, None, None, 1e-5)[1:]
+probabilities, share = compiled.cross_entropy(ROWS, CLASSES, None, -100, 0.0)[1:]
+weights = compiled.attention(Q, K, V, MASK, False, 0.3, 0, 1)[1]
+
+CASES = {
+    "gelu": [(3 * ROWS,), (np.concatenate([ROWS, np.full((1, 128), np.inf, np.float32)]),)],
+    "dropout": [(ROWS, 0.0, 1)],
+    "dropout_backward": [(ROWS, ROWS > 0, 0.1), (ROWS, ROWS > 0, 0.0)],
+    "softmax": [(30 * ROWS, -1), (ROWS, 0), (np.where(ROWS > 1, -np.inf, ROWS), 1)],
+    "softmax_backward": [(ROWS, portable.softmax(ROWS, -1), -1), (ROWS, ROWS, 0)],
+    "layer_norm": [(ROWS + 5, normal(128), normal(128), 1e-5), (ROWS, None, None, 1e-5)],
+    "layer_norm_backward": [(G, x_hat, r, normal(128)), (G[::-1], x_hat, r, None)],
+    "rms_norm": [(ROWS, normal(128), 1e-5), (ROWS, None, 1e-5)],
+    "rms_norm_backward": [(G, x_hat, r, normal(128)), (G[::-1], x_hat, r, None)],
+    "attention": [
+        (Q, K, V, None, False, 0.3, 0, 1),
+        (Q, K, V, None, True, 0.3, 0, 1),
+        (Q, K, V, MASK, False, 0.3, 0, 1),
+        (Q, K, V, normal(40, 40), True, 0.3, 0, 1),
+        (Q, K, V, np.stack([MASK] * 3), False, 0.3, 0, 1),
+    ],
+    "attention_backward": [
+        (Q, Q, K, V, weights, None, 0.3, 0),
+        (Q, Q, K, V, weights, weights > 0.02, 0.3, 0.1),
+    ],
+    "cross_entropy": [
+        (ROWS, CLASSES, None, -100, 0.0),
+        (ROWS, CLASSES, abs(normal(128)), -100, 0.0),
+    ],
+    "cross_entropy_backward": [(normal(80), probabilities, share)],
+    "embedding_backward": [(ROWS, random.integers(0, 9, 80), 9)],
+}
+
+
+def test_every_kernel_has_a_case():
+    assert {n for n in vars(NumbaBackend) if not n.startswith("_")} == {*CASES, "adam"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_is_its_definition(name):
+    for args in CASES[name]:
+        assert max(a.size for a in args if hasattr(a, "size")) >= SMALL
+        got = getattr(compiled, name)(*args)
+        with np.errstate(all="ignore"):
+            exact = getattr(portable, name)(*map(_float64, args))
+        for g, e in zip(_parts(name, got), _parts(name, exact), strict=True):
+            assert g.dtype == np.float32
+            scale = np.abs(e[np.isfinite(e)]).max(initial=1e-30)
+            np.testing.assert_allclose(g, e, rtol=3e-6, atol=2e-6 * scale)
+
+
+def _float64(a):
+    if isinstance(a, tuple):  # what cross_entropy keeps: the definition keeps whole rows
+        share, target = a
+        rows = np.zeros(probabilities.shape)
+        rows[np.arange(len(target)), target] = share
+        return rows
+    return a.astype(np.float64) if getattr(a, "dtype", None) == np.float32 else a
+
+
+def _parts(name, result):
+    """The floating results; the last one of cross_entropy is kept in another form."""
+    parts = result if isinstance(result, tuple) else (result,)
+    parts = parts[:2] if name in ("cross_entropy", "dropout") else parts
+    return [p for p in parts if p is not None and p.dtype != bool]
+
+
+def test_adam_is_its_definition():
+    for decoupled, maximize in [(True, False), (False, True)]:
+        start = [normal(5000), normal(5000), normal(5000), abs(normal(5000))]
+        args = (None, 3, 1e-2, 0.9, 0.999, 1e-8, 0.1, decoupled, maximize)
+        ours, exact = [a.copy() for a in start], [a.astype(np.float64) for a in start]
+        compiled.adam(*ours, *args)
+        portable.adam(*exact, *args)
+        for a, b in zip(ours, exact):
+            np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
+
+
+def test_float64_takes_the_exact_way():
+    x = ROWS.astype(np.float64)
+    for got, exact in zip(compiled.gelu(x), portable.gelu(x)):
+        assert got.dtype == np.float64
+        np.testing.assert_allclose(got, exact, rtol=1e-14, atol=1e-15)
+
+
+def test_dropout_keeps_the_right_share_and_repeats_with_its_seed():
+    x = np.ones((1000, 1000), np.float32)
+    y, keep = compiled.dropout(x, 0.3, 12345)
+    assert abs(keep.mean() - 0.7) < 5 * (0.3 * 0.7 / x.size) ** 0.5
+    np.testing.assert_array_equal(y, keep * np.float32(1 / 0.7))
+    np.testing.assert_array_equal(keep, compiled.dropout(x, 0.3, 12345)[1])
+    other = compiled.dropout(x, 0.3, 12346)[1]
+    assert abs((keep & other).mean() - 0.49) < 0.005
+    for lag in (1, 2, 64, 1000):  # neighbours are independent
+        assert abs((keep.ravel()[lag:] & keep.ravel()[:-lag]).mean() - 0.49) < 0.005
+
+
+def test_attention_dropout_matches_its_mask():
+    seen, w, keep = compiled.attention(Q, K, V, MASK, False, 0.3, 0.25, 7)
+    np.testing.assert_allclose(seen, (w * keep / np.float32(0.75)) @ V, rtol=1e-4, atol=1e-5)
+    assert abs(keep.mean() - 0.75) < 0.03
+
+
+def test_importing_microtensor_does_not_import_numba():
+    code = "import microtensor, sys; assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
