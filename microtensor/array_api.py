@@ -109,6 +109,10 @@ def full(shape, value, dtype=None):
     return full(shape, value, dtype=dtype)
 
 
+def full_like(x, value):
+    return x.new_full(x.shape, value)
+
+
 def zeros_like(x):
     return x.new_zeros(x.shape)
 

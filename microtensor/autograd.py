@@ -20,6 +20,7 @@ second set of rules.
 import functools
 import inspect
 import itertools
+import math
 import os
 import sys
 import threading
@@ -48,7 +49,8 @@ class Variable:
     _node = None  # the Node that made it; None for a leaf
     _index = 0  # which of the node's results it is
     _needs_grad = False
-    _hooks = None
+    _hooks = None  # {handle: (index, hook, how to wrap an array)}
+    _keepers = None  # weak references to the tensors whose retain_grad() was called
     _width = 1  # a leaf has one slot for gradients, a node one for each result
     _base = None  # the tensor whose memory this one shows,
     _steps = ()  # the view operations that lead there,
@@ -96,10 +98,10 @@ def op(function=None, /, *, promote=None, view=False):
     name = function.__name__.rstrip("_")
     if name in registry and registry[name].__module__.split(".")[0] == __package__:
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
-    parameters = inspect.signature(function).parameters.values()
-    inputs = [p for p in parameters if p.kind is p.POSITIONAL_ONLY] or [
+    parameters = inspect.signature(function).parameters
+    inputs = [p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY] or [
         p
-        for p in parameters
+        for p in parameters.values()
         if p.kind is p.VAR_POSITIONAL or p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
     ]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in inputs)
@@ -108,9 +110,10 @@ def op(function=None, /, *, promote=None, view=False):
     @functools.wraps(function)
     def call(*args, **params):
         if params:
-            _pytorch_names(params)
+            args, params = _by_name(call, args, params)
         arrays, edges, owner, needs = list(args), [], None, False
-        for i, a in enumerate(args[:arity] if len(args) > arity else args):
+        recording = _mode.grad and not _mode.inference
+        for i, a in enumerate(args if len(args) <= arity else args[:arity]):
             edge = None
             if isinstance(a, Variable):
                 arrays[i] = data = a._data
@@ -118,11 +121,12 @@ def op(function=None, /, *, promote=None, view=False):
                     owner, kind = a, type(data)
                 elif type(data) is not kind:
                     raise _device_error(call, args)
-                if a._base is not None and a._seen != a._base._rewrites:
-                    _follow(a)
-                if a._needs_grad:
-                    edge = (a._node or a, a._index)
-                    needs = True
+                if recording:
+                    if a._base is not None and a._seen != a._base._rewrites:
+                        _follow(a)
+                    if a._needs_grad:
+                        edge = (a._node or a, a._index)
+                        needs = True
             elif a is not None and type(a) not in PYTHON:
                 arrays[i] = _plain(call, a)
             edges.append(edge)
@@ -131,9 +135,12 @@ def op(function=None, /, *, promote=None, view=False):
         if promote:
             arrays[: len(edges)] = _promoted(arrays[: len(edges)], promote)
         try:
-            value, pullback = function(*arrays, **params)
+            returned = function(*arrays, **params)
         except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
             raise _op_error(call, args, error) from error
+        if type(returned) is not tuple or len(returned) != 2:
+            raise TypeError(f"{name}: an operation returns its value and its pullbacks, as a pair")
+        value, pullback = returned
         if type(value) is tuple:
             result = results = tuple([owner._wrap(v) for v in value])
         else:
@@ -144,23 +151,47 @@ def op(function=None, /, *, promote=None, view=False):
         if view:
             for i, r in enumerate(results):
                 _mark_view(owner, r, (call, args[1:], params, i if type(value) is tuple else None))
-        if needs and _mode.grad and pullback is not None:
-            node = Node(call, args, params, edges, pullback, results)
+        if needs and pullback is not None:
+            if not callable(pullback) and len(pullback) != (len(edges) if variadic else arity):
+                raise TypeError(
+                    f"{name}: {len(pullback)} pullbacks for the inputs {', '.join(call.input_names)}; "
+                    "one is needed for each (None: no derivative), or one function for all"
+                )
+            node = Node(call, args, params, edges, pullback, result)
             for i, r in enumerate(results):
-                r._node, r._index, r._needs_grad = node, i, True
+                if _is_float(r._data):
+                    r._node, r._index, r._needs_grad = node, i, True
         return result
 
     call.op_name, call.function, call.variadic = name, function, variadic
     call.input_names = [p.name for p in inputs]
+    call.defaults = {p.name: p.default for p in parameters.values()}
     registry[name] = call
     return call
 
 
-def _pytorch_names(params):
-    """NumPy's names of parameters are accepted beside PyTorch's."""
-    for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
-        if theirs in params:
-            params[ours] = params.pop(theirs)
+def _by_name(call, args, params):
+    """Inputs given by name in their places, and NumPy's and PyTorch's names beside our own."""
+    names = call.input_names
+    known = {"axis": "dim", "keepdims": "keepdim", "input": names[0], "other": names[-1]}
+    params = {k if k in call.defaults else known.get(k, k): v for k, v in params.items()}
+    args = list(args)
+    while len(args) < len(names) and not call.variadic and not params.keys().isdisjoint(names):
+        name = names[len(args)]
+        if name not in params and call.defaults[name] is inspect.Parameter.empty:
+            raise TypeError(f"{call.op_name}: the input {name!r} is missing")
+        args.append(params.pop(name, call.defaults[name]))
+    return tuple(args), params
+
+
+_floats = {}  # {an array library's dtype: whether it is a floating one}
+
+
+def _is_float(array):
+    kind = _floats.get(array.dtype)
+    if kind is None:
+        kind = _floats[array.dtype] = backend_of(array).dtype(array).rank == FLOAT
+    return kind
 
 
 def _plain(call, value):
@@ -179,9 +210,9 @@ def _plain(call, value):
 def _promoted(values, mode):
     """The inputs of an operation with one dtype, by PyTorch's rules."""
     first = values[0]
-    if hasattr(first, "dtype") and backend_of(first).dtype(first).rank == FLOAT:
+    if hasattr(first, "dtype") and _is_float(first):
         for v in values[1:]:
-            if type(v) not in PYTHON and v is not None and (v.dtype != first.dtype):
+            if type(v) not in PYTHON and v is not None and v.dtype != first.dtype:
                 break
         else:
             return values
@@ -240,11 +271,13 @@ def unbroadcast(g, like):
     """The gradient `g` in the shape and dtype of `like`: summed where `like` was broadcast."""
     if g.shape != like.shape:
         extra = len(g.shape) - len(like.shape)
-        axes = tuple(range(extra)) + tuple(
-            extra + i for i, n in enumerate(like.shape) if n == 1 and g.shape[extra + i] != 1
-        )
-        g = xp(g).sum(g, axis=axes, keepdims=True)
-        g = xp(g).reshape(g, tuple(like.shape))
+        sizes = (1,) * extra + tuple(like.shape)
+        axes = tuple(i for i, (n, m) in enumerate(zip(g.shape, sizes)) if n != m or i < extra)
+        if extra < 0 or any(sizes[i] != 1 for i in axes):
+            raise RuntimeError(
+                f"a gradient of shape {tuple(g.shape)} came for an input of shape {tuple(like.shape)}"
+            )
+        g = xp(g).reshape(xp(g).sum(g, axis=axes, keepdims=True), tuple(like.shape))
     if g.dtype != like.dtype:
         g = xp(g).astype(g, like.dtype)
     return g
@@ -261,16 +294,19 @@ class Node:
     """
 
     __slots__ = (
-        "op", "args", "params", "edges", "pullback", "number", "shapes", "_width", "_hooks", "where"
+        "op", "args", "params", "edges", "pullback", "number", "shapes", "where",
+        "_width", "_hooks", "_keepers",
     )  # fmt: skip
 
-    def __init__(self, op, args, params, edges, pullback, results):
+    def __init__(self, op, args, params, edges, pullback, result):
         self.op, self.args, self.params, self.edges = op, args, params, edges
-        self.pullback, self.number, self._hooks = pullback, next(births), None
-        self._width = len(results)
-        if self._width > 1:
-            self.shapes = [tuple(r._data.shape) for r in results]
-        self.where = _caller() if _mode.anomaly else None
+        self.pullback, self.number = pullback, next(births)
+        self._hooks = self._keepers = None
+        if type(result) is tuple:
+            self._width, self.shapes = len(result), [tuple(r._data.shape) for r in result]
+        else:
+            self._width, self.shapes = 1, None
+        self.where = _caller() if _mode.anomaly else ""
 
     def name(self):
         """The name of the operation."""
@@ -278,15 +314,12 @@ class Node:
 
     @property
     def inputs(self):
-        """The input tensors, with the history that they had when the operation ran."""
-        if self.args is None:
-            return ()
+        """The inputs, the tensors among them with the history that they had when it ran."""
         return tuple(
             a
-            if not isinstance(a, Variable)
-            or (edge[0] is (a._node or a) if edge else not a._needs_grad)
+            if not isinstance(a, Variable) or edge == _edge(a)
             else a._alias(edge)
-            for a, edge in zip(self.args, self.edges)
+            for a, edge in zip(self.args or (), self.edges)
         )
 
     @property
@@ -294,47 +327,48 @@ class Node:
         """PyTorch's name for the edges: (node or leaf, index) of each input, (None, 0) for none."""
         return tuple(edge or (None, 0) for edge in self.edges)
 
-    def pullbacks(self, create_graph):
+    def pullbacks(self, live, create_graph):
         """The pullbacks, or, for create_graph, the pullbacks of the body run on tensors."""
         if self.pullback is None:
             raise RuntimeError(
                 f"backward: the graph of {self.name()} was freed by an earlier backward; "
                 "pass retain_graph=True to that one to go through the graph twice"
             )
-        if _changes and _changes.newest > self.number:
-            _check_saved(self, self.pullback)
+        if _changes.newest > self.number:
+            used = self.pullback
+            if not callable(used):
+                used = [pull for pull, is_live in zip(used, live) if is_live]
+            _check_saved(self, used)
+            if create_graph and _saved(used):  # the body reads its inputs again
+                _check_saved(self, self.args)
         if not create_graph:
             return self.pullback
         with enable_grad():
-            _, pullback = self.op.function(
-                *self.inputs, *self.args[len(self.edges) :], **self.params
-            )
-        if _changes and _changes.newest > self.number and _saved(pullback):
-            _check_saved(self, [a._data for a in self.args if isinstance(a, Variable)])
-        return pullback
+            return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
 
-    def pull(self, slots, wanted, create_graph):
-        """Yield (edge, gradient) for every wanted input, from the gradients of the results."""
-        pullback = self.pullbacks(create_graph)
-        if self._width == 1:
-            g = slots[0]
-        else:  # a result that nothing used has a gradient of zero
-            g = tuple(slots)
-        if callable(pullback):
-            parts = pullback(g)
-            if len(self.edges) == 1 and not self.op.variadic:
-                parts = (parts,)
+    def pull(self, slots, live, create_graph):
+        """Yield (edge, gradient) for every live input, from the gradients of the results."""
+        pullback = self.pullbacks(live, create_graph)
+        g = slots[0] if self.shapes is None else tuple(slots)
+        if not callable(pullback):
+            parts = (pull(g) if pull and is_live else None for pull, is_live in zip(pullback, live))
+        elif len(self.edges) == 1 and not self.op.variadic:
+            parts = (pullback(g),)
         else:
-            parts = (
-                pull(g) if pull and edge and edge[0] in wanted else None
-                for pull, edge in zip(pullback, self.edges)
-            )
-        for edge, part, a in zip(self.edges, parts, self.args):
-            if edge is not None and part is not None and edge[0] in wanted:
-                like = a._data
-                if part.shape != like.shape or part.dtype != like.dtype:
-                    part = unbroadcast(part, a if create_graph else like)
-                yield edge, part
+            parts = pullback(g)
+            if len(parts) < len(self.edges):
+                raise RuntimeError(
+                    f"{self.name()}: the pullback gave {len(parts)} gradients for {len(self.edges)} inputs"
+                )
+        for i, part in enumerate(parts):
+            if i < len(live) and live[i] and part is not None:
+                like = self.args[i]._data
+                try:
+                    if part.shape != like.shape or part.dtype != like.dtype:
+                        part = unbroadcast(part, self.args[i] if create_graph else like)
+                except (AttributeError, RuntimeError) as error:
+                    raise RuntimeError(f"the pullback of {self.name()}, input {i}: {error}") from error
+                yield self.edges[i], part
 
     def free(self):
         """Drop what the node holds, so that its activations can go."""
@@ -344,12 +378,19 @@ class Node:
         return f"<{self.name()}>"
 
 
-def _reachable(roots, targets):
-    """The nodes behind `roots` that lead to a target (None: to any leaf), the oldest first.
+def _edge(tensor):
+    """Where a gradient of `tensor` goes: (node or leaf, index), None if it needs none."""
+    if tensor._base is not None and tensor._seen != tensor._base._rewrites:
+        _follow(tensor)
+    return (tensor._node or tensor, tensor._index) if tensor._needs_grad else None
 
-    Also the set of everything that is wanted: those nodes, and the leaves.
+
+def _reachable(roots, targets):
+    """The nodes behind `roots`, the oldest first, and which of the sources lead to a target.
+
+    Without targets every source is wanted, and the second result is None.
     """
-    seen, stack = set(), [v._node for v in roots if v._node is not None]
+    seen, stack = set(), [node for node, _ in roots if type(node) is Node]
     while stack:
         node = stack.pop()
         if node not in seen:
@@ -357,13 +398,10 @@ def _reachable(roots, targets):
             stack += [e[0] for e in node.edges if e is not None and type(e[0]) is Node]
     order = sorted(seen, key=lambda node: node.number)
     if targets is None:
-        leaves = {e[0] for node in order for e in node.edges if e is not None}
-        return order, leaves | seen | set(roots)
-    wanted = {t._node or t for t in targets}
-    useful = set()
+        return order, None
+    wanted = {source for source, _ in targets}
     for node in order:
         if any(e is not None and e[0] in wanted for e in node.edges):
-            useful.add(node)
             wanted.add(node)
     return [node for node in order if node in wanted], wanted
 
@@ -371,26 +409,32 @@ def _reachable(roots, targets):
 def _walk(roots, seeds, targets, retain_graph, create_graph):
     """Send the seeds back through the graph; the gradients that reached leaves and targets.
 
-    Returns {source: [gradient of each result]}. Gradients are arrays, or Tensors if create_graph.
+    Everything is an edge: (node or leaf, index). Returns {source: [gradient of each result]}.
+    Gradients are arrays, or Tensors if create_graph.
     """
     order, wanted = _reachable(roots, targets)
-    kept = {t._node for t in targets or () if t._node is not None}
+    kept = {source for source, _ in targets or ()}
     pending, caught = {}, {}
     for root, seed in zip(roots, seeds):
-        _send(pending, (root._node or root, root._index), seed)
-    del seeds
+        if wanted is None or root[0] in wanted:
+            _send(pending, root, seed)
+    seeds.clear()
+    del seed
     while order:
         node = order.pop()
         slots = pending.pop(node, None)
         if slots is None:
             continue
-        if node._hooks:
-            _run_hooks(node, slots)
+        if node._hooks or node._keepers:
+            _show_gradients(node, slots)
         if node in kept:
             caught[node] = list(slots)
+        live = [e is not None and (wanted is None or e[0] in wanted) for e in node.edges]
+        if True not in live:
+            continue
         if node._width > 1:
             _fill(node, slots)
-        for edge, part in node.pull(slots, wanted, create_graph):
+        for edge, part in node.pull(slots, live, create_graph):
             if _mode.anomaly:
                 _check_gradient(node, slots, part)
             _send(pending, edge, part)
@@ -399,7 +443,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             node.free()
     for leaf, slots in pending.items():
         if leaf._hooks:
-            _run_hooks(leaf, slots)
+            _show_gradients(leaf, slots)
     return {**pending, **caught}
 
 
@@ -429,6 +473,17 @@ def _owned(slots, index):
 _ALONE = (lambda slots: sys.getrefcount(slots[0]))([object()])
 
 
+def _own(tensor, slots, index):
+    """The gradient of `tensor` in a slot, as a tensor that shares memory with nothing else."""
+    g = slots[index]
+    if isinstance(g, Variable):
+        return registry["clone"](g)
+    del g
+    if not _owned(slots, index):
+        slots[index] = backend_of(slots[index]).asarray(slots[index], copy=True)
+    return tensor._wrap(slots[index])
+
+
 def _fill(node, slots):
     """Zeros for the results of a node that no gradient reached."""
     some = next(s for s in slots if s is not None)
@@ -436,57 +491,68 @@ def _fill(node, slots):
     for i, s in enumerate(slots):
         if s is None:
             zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
-            slots[i] = some._wrap(zeros) if isinstance(some, Variable) else zeros
+            slots[i] = some._wrap(zeros) if array is not some else zeros
 
 
-def _run_hooks(place, slots):
-    """Show the gradients to the hooks, each of which may return another in its place."""
-    for index, hook, wrap in list(place._hooks.values()):
-        if slots[index] is not None:
-            g = slots[index]
+def _show_gradients(place, slots):
+    """Run the hooks, each of which may return another gradient; then retain_grad's turn comes."""
+    for index, hook, wrap in list((place._hooks or {}).values()):
+        g = slots[index]
+        if g is not None:
             told = hook(g if isinstance(g, Variable) else wrap(g))
-            if told is not None:
-                slots[index] = told if isinstance(g, Variable) else told._data
+            if told is None:
+                continue
+            if not isinstance(told, Variable):
+                raise TypeError(f"hook: a Tensor or None is to be returned, got {type(told).__name__}")
+            if told._data.shape != g.shape:
+                raise RuntimeError(
+                    f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
+                    f"{tuple(told._data.shape)}"
+                )
+            slots[index] = told if isinstance(g, Variable) else told._data
+    for tensor in [ref() for ref in place._keepers or ()]:
+        if tensor is not None and slots[tensor._index] is not None:
+            _accumulate(tensor, slots, tensor._index)
 
 
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
     """Add to `.grad` of every leaf the derivative of the sum of `tensors`.
 
     `grad_tensors` weighs the elements of each tensor and may be left out for a single element.
-    `inputs` limits the leaves. The graph is freed unless `retain_graph`.
+    `inputs` limits what gets a gradient. The graph is freed unless `retain_graph`.
     Raises RuntimeError if a tensor has no graph, or its graph was freed.
     """
     roots, seeds = _seeds("backward", tensors, grad_tensors, create_graph)
-    targets = None if inputs is None else _list(inputs)
+    targets = None
+    if inputs is not None:
+        inputs = list({id(t): t for t in _list(inputs)}.values())
+        targets = _targets("backward", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
     with set_grad_enabled(create_graph):
         found = _walk(roots, seeds, targets, retain_graph, create_graph)
-        del seeds
-        for leaf in [s for s in found if type(s) is not Node]:
-            slots = found.pop(leaf)
-            if targets is None or any(leaf is t for t in targets):
-                _accumulate(leaf, slots, create_graph)
-        for t in targets or ():
-            if t._node in found:
-                _accumulate(t, [found[t._node][t._index]], create_graph)
+        if targets is None:
+            inputs = list(found)
+            targets = [(leaf, 0) for leaf in inputs]
+        for t, (source, index) in zip(inputs, targets):
+            slots = found.get(source)
+            if slots is not None and slots[index] is not None:
+                _accumulate(t, slots, index)
 
 
-def _accumulate(leaf, slots, create_graph):
-    """leaf.grad += gradient"""
-    if leaf.grad is None:
-        if create_graph:
-            leaf.grad = slots[0]
+def _accumulate(tensor, slots, index):
+    """tensor.grad += gradient"""
+    with _accumulating:  # two threads may meet at one leaf
+        if tensor.grad is None:
+            tensor.grad = _own(tensor, slots, index)
+        elif isinstance(slots[index], Variable):
+            tensor.grad = tensor.grad + slots[index]
         else:
-            owned = _owned(slots, 0)
-            leaf.grad = leaf._wrap(
-                slots[0] if owned else backend_of(slots[0]).asarray(slots[0], copy=True)
-            )
-    elif create_graph:
-        leaf.grad = leaf.grad + slots[0]
-    else:
-        array = leaf.grad._data
-        array += slots[0]
-        changed(array, "backward")
+            array = tensor.grad._data
+            array += slots[index]
+            changed(array, "backward")
+
+
+_accumulating = threading.RLock()
 
 
 def grad(
@@ -504,27 +570,28 @@ def grad(
     not depend on is an error unless `allow_unused` (its derivative is None) or
     `materialize_grads` (zeros).
     """
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: materialize_grads answers for unused inputs; leave allow_unused out")
     roots, seeds = _seeds("grad", outputs, grad_outputs, create_graph)
-    targets = _list(inputs)
-    for i, t in enumerate(targets):
-        if not t._needs_grad:
-            raise RuntimeError(
-                f"grad: input {i} does not require a gradient; call requires_grad_()"
-            )
+    inputs = _list(inputs)
+    targets = _targets("grad", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
     with set_grad_enabled(create_graph):
         found = _walk(roots, seeds, targets, retain_graph, create_graph)
         grads = []
-        for i, t in enumerate(targets):
-            g = found.get(t._node or t, [None] * (t._index + 1))[t._index]
-            if g is None and materialize_grads:
-                g = xp(t._data).zeros_like(t._data)
-            elif g is None and not allow_unused:
+        for i, (t, (source, index)) in enumerate(zip(inputs, targets)):
+            slots = found.get(source)
+            if slots is not None and slots[index] is not None:
+                grads.append(slots[index] if create_graph else _own(t, slots, index))
+            elif materialize_grads:
+                grads.append(t._wrap(xp(t._data).zeros_like(t._data)))
+            elif allow_unused:
+                grads.append(None)
+            else:
                 raise RuntimeError(
                     f"grad: the outputs do not depend on input {i}; pass allow_unused=True "
                     "to get None for it"
                 )
-            grads.append(g if g is None or isinstance(g, Variable) else t._wrap(g))
     return tuple(grads)
 
 
@@ -532,32 +599,48 @@ def _list(tensors):
     return [tensors] if isinstance(tensors, Variable) else list(tensors)
 
 
+def _targets(name, inputs):
+    """The edges of the tensors whose derivatives are asked for."""
+    if not inputs:
+        raise RuntimeError(f"{name}: inputs is empty; name at least one tensor")
+    targets = [_edge(t) for t in inputs]
+    if None in targets:
+        raise RuntimeError(
+            f"{name}: input {targets.index(None)} does not require a gradient; "
+            "call requires_grad_() on it before it is used"
+        )
+    return targets
+
+
 def _seeds(name, tensors, grad_tensors, create_graph):
-    """The tensors to start from, and the gradient that each starts with."""
-    roots = _list(tensors)
-    given = [None] * len(roots) if grad_tensors is None else _list(grad_tensors)
-    if len(given) != len(roots):
-        raise RuntimeError(f"{name}: {len(roots)} tensors, but {len(given)} gradients for them")
-    seeds = []
-    for t, g in zip(roots, given):
-        if not t._needs_grad:
+    """The edges to start from, and the gradient that each starts with."""
+    tensors = _list(tensors)
+    given = [None] * len(tensors) if grad_tensors is None else _list(grad_tensors)
+    if len(given) != len(tensors):
+        raise RuntimeError(f"{name}: {len(tensors)} tensors, but {len(given)} gradients for them")
+    roots, seeds = [], []
+    for t, g in zip(tensors, given):
+        root, shape = _edge(t), tuple(t._data.shape)
+        if root is None:
             raise RuntimeError(
                 f"{name}: this tensor does not require a gradient and has no grad_fn; "
                 "compute it from tensors with requires_grad=True, outside no_grad"
             )
-        shape = tuple(t._data.shape)
         if g is None:
-            if any(n != 1 for n in shape):
+            if math.prod(shape) != 1:
                 raise RuntimeError(
                     f"{name}: only a tensor of one element has an implicit gradient, this one has "
                     f"shape {shape}; reduce it with sum() or mean(), or pass a gradient of that shape"
                 )
             g = t._wrap(xp(t._data).ones_like(t._data))
+        elif not isinstance(g, Variable) or type(g._data) is not type(t._data):
+            raise TypeError(f"{name}: the gradient must be a Tensor on {t.device}, got {_describe([g])}")
         elif tuple(g._data.shape) != shape:
             raise RuntimeError(
                 f"{name}: the gradient has shape {tuple(g._data.shape)}, the tensor {shape}"
             )
-        seeds.append(g if create_graph else g._data)
+        roots.append(root)
+        seeds.append(unbroadcast(g, t) if create_graph else unbroadcast(g._data, t._data))
     return roots, seeds
 
 
@@ -573,55 +656,63 @@ class _Changes(dict):
 _changes = _Changes()
 
 
-def _root(array):
+def _memory(array):
     """The array that owns the memory that `array` shows."""
-    while type(getattr(array, "base", None)) is type(array):
-        array = array.base
-    return array
+    return backend_of(array).memory(array)
 
 
 def changed(array, by):
     """Tell the engine that the operation `by` changed `array` in place."""
-    root = _root(array)
-    key = id(root)
+    owner = _memory(array)
+    key = id(owner)
     _changes.newest = number = next(births)
-    _changes[key] = (weakref.ref(root, lambda _: _changes.pop(key, None)), number, by)
+    _changes[key] = (weakref.ref(owner, lambda _: _changes.pop(key, None)), number, by)
 
 
-def _saved(pullback, depth=4):
-    """The arrays and tensors that a pullback's closure holds."""
-    if hasattr(pullback, "dtype") and hasattr(pullback, "__setitem__"):
-        return [pullback]
-    if isinstance(pullback, (tuple, list)):
-        parts = pullback
-    elif isinstance(pullback, functools.partial):
-        parts = (pullback.func, *pullback.args, *pullback.keywords.values())
+def _saved(value, depth=5):
+    """The arrays that a pullback holds: in its closure, in its defaults, in what they contain."""
+    if isinstance(value, Variable):
+        return [value._data]
+    if hasattr(value, "dtype"):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        parts = value
+    elif isinstance(value, dict):
+        parts = value.values()
+    elif isinstance(value, functools.partial):
+        parts = (value.func, value.args, value.keywords)
+    elif inspect.ismethod(value):
+        parts = (value.__func__, vars(value.__self__))
+    elif inspect.isfunction(value):
+        cells = [c.cell_contents for c in value.__closure__ or ()]
+        parts = (*cells, value.__defaults__, value.__kwdefaults__)
     else:
-        parts = [c.cell_contents for c in getattr(pullback, "__closure__", None) or ()]
-    return [found for p in parts if depth for found in _saved(p, depth - 1)]
+        return []
+    return [found for part in parts if depth for found in _saved(part, depth - 1)]
 
 
 def _check_saved(node, pullback):
     """Refuse to differentiate with arrays that were changed after the operation had saved them."""
     for array in _saved(pullback):
-        _, number, by = _changes.get(id(_root(array)), (None, 0, ""))
+        owner = _memory(array)
+        _, number, by = _changes.get(id(owner), (None, 0, ""))
         if number > node.number:
             names = [
                 f"its input {name!r}"
                 for name, a in zip(node.op.input_names, node.args)
-                if isinstance(a, Variable) and _root(a._data) is _root(array)
+                if isinstance(a, Variable) and _memory(a._data) is owner
             ]
             raise RuntimeError(
                 f"backward: {node.name()} needs {names[0] if names else 'its result'}, a tensor of "
                 f"shape {tuple(array.shape)} and dtype {array.dtype}, which {by} has since changed "
-                f"in place{node.where or ''}; change a copy instead (clone(), or the operation "
-                "without the underscore)"
+                f"in place{node.where}; change a copy instead (clone(), or the operation without "
+                "the underscore)"
             )
 
 
 def _mark_view(base, result, step):
     """Remember that `result` shows part of the memory of `base`, and how to find it there."""
-    if _root(result._data) is _root(base._data):
+    if _memory(result._data) is _memory(base._data):
         result._base = base if base._base is None else base._base
         result._steps = (*base._steps, step)
         result._seen = result._base._rewrites
@@ -630,11 +721,10 @@ def _mark_view(base, result, step):
 def _show(steps, base):
     """The view of `base`, an array or a tensor, that the steps lead to."""
     for call, args, params, i in steps:
-        base = (
-            call(base, *args, **params)
-            if isinstance(base, Variable)
-            else call.function(base, *args, **params)[0]
-        )
+        if isinstance(base, Variable):
+            base = call(base, *args, **params)
+        else:
+            base = call.function(base, *args, **params)[0]
         base = base if i is None else base[i]
     return base
 
@@ -642,8 +732,37 @@ def _show(steps, base):
 def _follow(view):
     """Give a view the history of its base again, which was rewritten by a change in place."""
     view._seen = view._base._rewrites
-    again = _show(view._steps, view._base)
-    view._node, view._index, view._needs_grad = again._node, again._index, again._needs_grad
+    with enable_grad():
+        _continue(view, _show(view._steps, view._base))
+
+
+def _continue(tensor, new):
+    """Give a tensor the history of another, and its retain_grad() to the new place."""
+    if tensor._node is not None and tensor._node._keepers:
+        for ref in [r for r in tensor._node._keepers if r() is tensor]:
+            tensor._node._keepers.remove(ref)
+            new._node._keepers = [*(new._node._keepers or ()), ref]
+    tensor._node, tensor._index, tensor._needs_grad = new._node, new._index, new._needs_grad
+
+
+def recorded_in_place(tensor, by, *values):
+    """Whether changing `tensor` in place is to be recorded. Raises RuntimeError where it cannot be."""
+    if not _mode.grad or _mode.inference:
+        return False
+    needed = _edge(tensor) is not None
+    base = tensor if tensor._base is None else tensor._base
+    for t, what in ((tensor, "a leaf"), (base, "a view of a leaf")):
+        if t._needs_grad and t._node is None:
+            raise RuntimeError(
+                f"{by}: {what} that requires a gradient cannot be changed in place; "
+                "do it under no_grad(), or change a copy"
+            )
+    if base._needs_grad and not needed:
+        raise RuntimeError(
+            f"{by}: this view was made under no_grad(), so that changing it in place cannot be "
+            "recorded; change it under no_grad(), or make the view outside"
+        )
+    return needed or any(isinstance(v, Variable) and _edge(v) is not None for v in values)
 
 
 def in_place(tensor, by, function, *args, **params):
@@ -652,24 +771,13 @@ def in_place(tensor, by, function, *args, **params):
     The history follows: of the tensor, of the tensor that it is a view of, and of other views.
     Raises RuntimeError for a leaf that requires a gradient, and where the result does not fit.
     """
-    base = tensor if tensor._base is None else tensor._base
-    if tensor._base is not None and tensor._seen != base._rewrites:
-        _follow(tensor)
-    if _mode.grad and base._needs_grad and base._node is None:
-        raise RuntimeError(
-            f"{by}: a leaf that requires a gradient cannot be changed in place; "
-            "do it under no_grad(), or change a copy"
-        )
-    recorded = _mode.grad and (
-        tensor._needs_grad
-        or any(isinstance(a, Variable) and a._needs_grad for a in (*args, *params.values()))
-    )
+    recorded = recorded_in_place(tensor, by, *args, *params.values())
+    array = tensor._data
     old = tensor
     if recorded:  # the operation saves the old values, so they must not be overwritten
-        old = tensor._alias((tensor._node or tensor, tensor._index) if tensor._needs_grad else None)
-        old._data = backend_of(tensor._data).asarray(tensor._data, copy=True)
+        old = tensor._alias(_edge(tensor))
+        old._data = backend_of(array).asarray(array, copy=True)
     new = function(old, *args, **params)
-    array = tensor._data
     if tuple(new._data.shape) != tuple(array.shape):
         raise RuntimeError(
             f"{by}: the result has shape {tuple(new._data.shape)}, which a tensor of shape "
@@ -679,25 +787,23 @@ def in_place(tensor, by, function, *args, **params):
     if kinds[0].rank > kinds[1].rank:
         raise RuntimeError(f"{by}: the result is {kinds[0]}, which a {kinds[1]} tensor cannot hold")
     write_array(array, new._data, by)
-    if not new._needs_grad:
+    if not recorded:
         return tensor
     if kinds[0] is not kinds[1]:
         new = registry["cast"](new, kinds[1])
-    if tensor is not base:
-        view = functools.partial(_show, tensor._steps)
-        history = (base._node, base._index) if base._needs_grad else None
-        new = registry["write"](base._alias(history), new, view)
-    base._node, base._index, base._needs_grad = new._node, new._index, True
+    base = tensor if tensor._base is None else tensor._base
+    if tensor is not base or not new._needs_grad:  # what was there before gets no gradient
+        view = functools.partial(_show, tensor._steps if tensor is not base else ())
+        new = registry["write"](base._alias(_edge(base)), new, view)
+    _continue(base, new)
     base._rewrites += 1
-    if tensor is not base:
-        _follow(tensor)
     return tensor
 
 
 def write_array(array, values, by, index=...):
     """array[index] = values, told to the engine."""
     try:
-        array[index] = values
+        backend_of(array).assign(array, index, values)
     except ValueError as error:
         if "read-only" not in str(error):
             raise
@@ -750,30 +856,32 @@ def _check_finite(call, arrays, results):
 def _check_gradient(node, slots, part):
     what = _first_bad(slots, [part])
     if what:
-        raise RuntimeError(f"the gradient of {node.name()} is {what}{node.where or ''}")
+        raise RuntimeError(f"the gradient of {node.name()} is {what}{node.where}")
 
 
 # ---- modes ---------------------------------------------------------------------------
 
 
 class _Switch:
-    """Sets modes of this thread; a context manager, and a decorator of functions and generators."""
+    """Sets modes of this thread: a context manager, and a decorator of functions and generators."""
 
-    def __new__(cls, *args):
-        if cls._bare and len(args) == 1 and callable(args[0]):
-            return cls()(args[0])  # @no_grad without parentheses
-        return super().__new__(cls)
-
-    _bare = True
     modes = {}
+    _before = ()
+
+    def __new__(cls, *args, **kwargs):
+        if cls is not set_grad_enabled and len(args) == 1 and inspect.isroutine(args[0]):
+            return cls()(args[0])  # @no_grad without parentheses
+        self = super().__new__(cls)
+        self._again = functools.partial(cls, *args, **kwargs)
+        return self
 
     def __enter__(self):
-        self._before = (getattr(self, "_before", None), {k: getattr(_mode, k) for k in self.modes})
+        self._before = (*self._before, {k: getattr(_mode, k) for k in self.modes})
         vars(_mode).update(self.modes)
 
     def __exit__(self, *exception):
-        self._before, modes = self._before
-        vars(_mode).update(modes)
+        *self._before, before = self._before
+        vars(_mode).update(before)
 
     def __call__(self, function):
         if inspect.isgeneratorfunction(function):
@@ -781,19 +889,22 @@ class _Switch:
             @functools.wraps(function)
             def wrapped(*args, **kwargs):
                 generator = function(*args, **kwargs)
-                send = None
-                while True:
-                    with self:
+                step = functools.partial(next, generator)
+                while True:  # the modes hold inside the generator, not where it is used
+                    with self._again():
                         try:
-                            value = generator.send(send)
+                            value = step()
                         except StopIteration as stop:
                             return stop.value
-                    send = yield value
+                    try:
+                        step = functools.partial(generator.send, (yield value))
+                    except BaseException as error:
+                        step = functools.partial(generator.throw, error)
         else:
 
             @functools.wraps(function)
             def wrapped(*args, **kwargs):
-                with self:
+                with self._again():
                     return function(*args, **kwargs)
 
         return wrapped
@@ -815,36 +926,39 @@ class inference_mode(_Switch):
     """`no_grad` for code that will never be differentiated. `inference_mode(False)` records."""
 
     def __init__(self, mode=True):
-        self.modes = {"grad": False, "inference": True} if mode else {}
+        self.modes = {"grad": not mode, "inference": bool(mode)}
+
+
+class detect_anomaly(_Switch):
+    """Name the first operation that produces a NaN or an infinity, and the line that called it."""
+
+    modes = {"anomaly": True}
 
 
 class set_grad_enabled(_Switch):
     """Record or not, from now on; as a context manager, until its end."""
 
-    _bare = False
+    mode = "grad"
 
     def __init__(self, mode):
-        self.modes = {"grad": bool(mode)}
-        self._before = (None, {"grad": _mode.grad})
-        vars(_mode).update(self.modes)
+        self.modes = {self.mode: bool(mode)}
+        super().__enter__()
 
     def __enter__(self):
         vars(_mode).update(self.modes)
 
+    def __exit__(self, *exception):
+        vars(_mode).update(self._before[0])
+
+    def __call__(self, function):
+        self.__exit__()
+        return super().__call__(function)
+
 
 class set_detect_anomaly(set_grad_enabled):
-    """Name the first operation that produces a NaN or an infinity, and the line that called it."""
+    """`detect_anomaly` from now on, or until the end of a `with`; False ends it."""
 
-    def __init__(self, mode):
-        self.modes = {"anomaly": bool(mode)}
-        self._before = (None, {"anomaly": _mode.anomaly})
-        vars(_mode).update(self.modes)
-
-
-class detect_anomaly(_Switch):
-    """`set_detect_anomaly(True)` as a context manager."""
-
-    modes = {"anomaly": True}
+    mode = "anomaly"
 
 
 def is_grad_enabled():

@@ -1,20 +1,14 @@
 """Class Tensor. Its body reads as a table of contents: the operations themselves are in `ops/`."""
 
 import math
+import weakref
 
 import numpy as np
 
 from . import array_api, ops
 from .autograd import (
-    Variable,
-    _follow,
-    backward,
-    changed,
-    in_place,
-    is_grad_enabled,
-    op,
-    write_array,
-)
+    Variable, _edge, backward, changed, in_place, op, recorded_in_place, write_array,
+)  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import FLOAT, dtype_of, get_default_dtype
 from .ops.shapes import _positive, sizes
@@ -81,11 +75,9 @@ class Tensor(Variable):
     def _alias(self, edge):
         alias = Tensor._wrap(self._data)
         if edge is not None:
-            source, alias._index = edge
-            alias._node = None if isinstance(source, Variable) else source
-            alias._needs_grad = True
-            if alias._node is None:  # a leaf: gradients must reach the leaf itself
-                alias = source if source is self else ops.clone(source)
+            if isinstance(edge[0], Variable):  # a leaf: gradients must reach the leaf itself
+                return edge[0]
+            alias._node, alias._index, alias._needs_grad = *edge, True
         return alias
 
     # ---- what it is ------------------------------------------------------------------
@@ -135,9 +127,7 @@ class Tensor(Variable):
     @property
     def requires_grad(self):
         """Whether gradients flow to this tensor."""
-        if self._base is not None and self._seen != self._base._rewrites:
-            _follow(self)
-        return self._needs_grad
+        return _edge(self) is not None
 
     @requires_grad.setter
     def requires_grad(self, value):
@@ -181,7 +171,9 @@ class Tensor(Variable):
 
     def detach_(self):
         """Forget the history. Returns the tensor."""
-        self._node, self._index, self._needs_grad, self._base = None, 0, False, None
+        if self._base is not None:
+            raise RuntimeError("detach_: a view cannot forget the history of its base; use detach()")
+        self._node, self._index, self._needs_grad = None, 0, False
         return self
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
@@ -196,13 +188,12 @@ class Tensor(Variable):
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
         if self._node is not None and not self.retains_grad:
-            self.retains_grad = True
-            self.register_hook(self._keep)
+            self._node._keepers = [*(self._node._keepers or ()), weakref.ref(self)]
 
-    retains_grad = False
-
-    def _keep(self, grad):
-        self.grad = grad if self.grad is None else self.grad + grad
+    @property
+    def retains_grad(self):
+        """Whether `retain_grad` was called on this tensor, which is not a leaf."""
+        return self.grad_fn is not None and any(ref() is self for ref in self._node._keepers or ())
 
     def register_hook(self, hook):
         """Call hook(grad) when the gradient of this tensor is known; what it returns replaces it.
@@ -390,9 +381,8 @@ class Tensor(Variable):
     def __setitem__(self, index, value):
         index = ops.plain_index(index, self)
         value = value.to(self.dtype) if isinstance(value, Tensor) else value
-        recorded = self.requires_grad or isinstance(value, Tensor) and value.requires_grad
-        if is_grad_enabled() and recorded:
-            in_place(self, "setitem", lambda x: ops.setitem(x, value, index))
+        if recorded_in_place(self, "setitem", value):
+            in_place(self, "setitem", ops.setitem, value, index)
         else:
             if isinstance(value, Tensor) and value.device != self.device:
                 raise RuntimeError(
@@ -545,9 +535,9 @@ class Tensor(Variable):
 
     def fill_(self, value):
         """Make every element `value`. Returns the tensor."""
-        return in_place(
-            self, "fill_", lambda x: ops.masked_fill_(x, value, self._data == self._data)
-        )
+        if isinstance(value, Tensor):
+            return self.copy_(value)
+        return in_place(self, "fill_", lambda x: x.new_full(x.shape, value))
 
     def zero_(self):
         """Make every element 0. Returns the tensor."""
@@ -697,8 +687,11 @@ class TensorBackend(Backend):
         return Tensor._wrap(backend_of(x._data).keep_mask(x._data, p, seed))
 
     erf, sigmoid = staticmethod(ops.erf), staticmethod(ops.sigmoid)
-    put = staticmethod(ops.put)
-    embedding = staticmethod(ops.embedding)
+    put, get_at = staticmethod(ops.put), staticmethod(ops.getitem)
+    embedding, diagonal = staticmethod(ops.embedding), staticmethod(ops.diagonal_)
+
+    def count_along(self, x, axis=-1):
+        return Tensor._wrap(backend_of(x._data).count_along(x._data, axis))
 
     def set_at(self, array, value, index):
         return ops.setitem(array, value, index)

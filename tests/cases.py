@@ -31,6 +31,7 @@ class Case:
     call: object = None
     torch: object = True
     each: bool = False  # on every element: any shape will do, and several shapes broadcast
+    whole: bool = False  # the result is made of whole numbers, so nothing can be differentiated
     shares: bool = False  # the result may show the memory of an input
     id: str = field(default="")
 
@@ -70,8 +71,10 @@ class Case:
 
     @property
     def differentiable(self):
+        """Whether floats go in and derivatives come out: what the docstring says, of an operation."""
         doc = registry[self.name].__doc__ if self.name in registry else ""
-        return "No derivative" not in doc
+        floats = any(isinstance(i, tuple) for i in self.inputs)
+        return floats and not self.whole and "No derivative" not in doc
 
 
 def find(m, name):
@@ -262,7 +265,7 @@ case("bitwise_xor", np.bitwise_xor, INDEX, 5)
 
 # ---- conversion ----------------------------------------------------------------------
 
-case("cast", lambda x: x.astype(np.int32), (3, 4), call=lambda m, x: x.to(m.int32))
+case("cast", lambda x: x.astype(np.int32), (3, 4), call=lambda m, x: x.to(m.int32)).whole = True
 case(
     "cast", np.copy, (3, 4), call=lambda m, x: registry["cast"](x, x.dtype), torch=None
 ).shares = True
@@ -614,3 +617,12 @@ for weight, smoothing, ignored in itertools.product(
     case("cross_entropy", lambda x, t, w, h=how: cross_entropy(x, t, w, **h), (5, 4), TARGET, weight, **how,
          torch=lambda m, x, t, w, h=how: m.nn.functional.cross_entropy(
              x, t, w, ignore_index=h["ignore_index"], label_smoothing=h["smoothing"], reduction="none"))  # fmt: skip
+
+case(
+    "binary_cross_entropy",
+    lambda x, t: -t * np.log(x) - (1 - t) * np.log(1 - x),
+    (5, 3),
+    (5, 3),
+    domain=(0.05, 0.95),
+    torch=lambda m, x, t: m.nn.functional.binary_cross_entropy(x, t, reduction="none"),
+)

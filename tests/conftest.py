@@ -15,3 +15,8 @@ DEVICES = ["cpu", "strict"] + ["cuda"] * mt.cuda.is_available()
 def device(request):
     """Every device: the CPU, one that refuses what is not portable, and the GPU if there is one."""
     return request.param
+
+
+def pytest_configure(config):
+    # dictionaries keyed by dtypes of several libraries compare them: false is right
+    config.addinivalue_line("filterwarnings", "ignore:You are comparing a.*dtype against:UserWarning")

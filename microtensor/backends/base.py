@@ -70,6 +70,12 @@ class Backend:
         """Elements to step over in memory for each axis."""
         raise NotImplementedError(f"{self.xp.__name__} arrays have no strides")
 
+    def memory(self, array):
+        """The array that owns the memory that `array` shows: itself, or what it is a view of."""
+        while hasattr(getattr(array, "base", None), "dtype"):
+            array = array.base
+        return array
+
     def synchronize(self):
         """Wait until everything that was asked of the device is done."""
 
@@ -88,50 +94,90 @@ class Backend:
         e = self.xp.exp(-self.xp.abs(x))
         return self.xp.where(x < 0, e, 1.0) / (1 + e)
 
+    def get_at(self, x, index):
+        """x[index], for every kind of index that NumPy has."""
+        if _is_basic(index):
+            return x[_spelled_out(index, x.shape)]
+        position = self.asarray(_positions(x.shape, index, self))
+        return self._taken(self.xp.reshape(x, (-1,)), position)
+
+    def set_at(self, array, value, index):
+        """A copy of `array` with array[index] = value."""
+        position = self.asarray(_positions(array.shape, index, self))
+        value = self.xp.astype(self.asarray(value), array.dtype)
+        return self._replaced(array, self.xp.broadcast_to(value, position.shape), position)
+
+    def assign(self, array, index, value):
+        """array[index] = value, in place."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if _is_basic(parts) and None not in parts:
+            array[_spelled_out(parts, array.shape)] = self.xp.astype(self.asarray(value), array.dtype)
+        else:  # the array API has no such indices on the left
+            array[...] = self.set_at(array, value, index)
+
+    def put(self, values, shape, index):
+        """Zeros of `shape` with `values` added at `index`: the transpose of `x[index]`."""
+        return self._added(values, self.asarray(_positions(shape, index, self)), shape)
+
+    def count_along(self, x, axis=-1):
+        """0, 1, 2, … for the positions along an axis of x."""
+        return self.xp.arange(x.shape[axis])
+
     def write(self, array, value, view):
         """A copy of `array` in which the part that `view` shows is `value`."""
         copy = self.xp.asarray(array, copy=True)
         view(copy)[...] = value
         return copy
 
-    def set_at(self, array, value, index):
-        """A copy of `array` with array[index] = value; no element may be named twice."""
-        value = self.xp.broadcast_to(self.xp.asarray(value, dtype=array.dtype), array[index].shape)
-        hit = self.put(self.xp.ones_like(value), array.shape, index)
-        return self.xp.where(hit != 0, self.put(value, array.shape, index), array)
+    def diagonal(self, x):
+        """The diagonals of square matrices, as a view where x is contiguous: (…, n, n) to (…, n)."""
+        n = x.shape[-1]
+        return self.xp.reshape(x, (*x.shape[:-2], n * n))[..., :: n + 1]
 
     def set_along_axis(self, array, values, index, axis):
         """A copy of `array` with `values` put at `index` along `axis`: PyTorch's `scatter`."""
-        hit = self.put_along_axis(self.xp.ones_like(values), array.shape, index, axis)
-        put = self.put_along_axis(values, array.shape, index, axis)
-        return self.xp.where(hit != 0, put, array)
-
-    def put(self, values, shape, index):
-        """Zeros of `shape` with `values` added at `index`: the transpose of `x[index]`."""
-        size = math.prod(shape)
-        position = self.xp.reshape(self.xp.arange(size), shape)[index]
-        flat = self._add_at(
-            self.xp.reshape(values, (-1, 1)), self.xp.reshape(position, (-1,)), size
-        )
-        return self.xp.reshape(flat, shape)
+        values = self.xp.astype(self.asarray(values), array.dtype)
+        values = self.xp.broadcast_to(values, index.shape)
+        return self._replaced(array, values, self._along(array.shape, index, axis))
 
     def put_along_axis(self, values, shape, index, axis):
         """Zeros of `shape` with `values` added at `index` along `axis`: PyTorch's `scatter_add`."""
-        xp = self.xp
-        rest = [xp.reshape(xp.arange(n), [-1 if i == d else 1 for i in range(len(shape))])
-                for d, n in enumerate(index.shape)]  # fmt: skip
-        rest[axis] = index
-        position, stride = xp.zeros(index.shape, dtype=xp.int64), 1
-        for d in reversed(range(len(shape))):
-            position, stride = position + rest[d] * stride, stride * shape[d]
-        flat = self._add_at(xp.reshape(values, (-1, 1)), xp.reshape(position, (-1,)), stride)
-        return xp.reshape(flat, shape)
+        return self._added(values, self._along(shape, index, axis), shape)
 
-    def _add_at(self, rows, position, size):
-        """Sums of the rows (n, d) that share a position: a one-hot matrix times the rows."""
-        xp = self.xp
-        one_hot = position[None, :] == xp.arange(size)[:, None]
-        return xp.astype(one_hot, rows.dtype) @ rows
+    def _along(self, shape, index, axis):
+        """Where in an array of `shape`, counted in row-major order, `index` along `axis` points."""
+        xp, position, stride = self.xp, self.xp.zeros_like(index), 1
+        for d in reversed(range(len(shape))):
+            across = tuple(-1 if i == d else 1 for i in range(len(shape)))
+            line = xp.reshape(xp.arange(index.shape[d], dtype=index.dtype), across)
+            position = position + stride * (index if d == axis else line)
+            stride *= shape[d]
+        return position
+
+    def _taken(self, flat, position):
+        taken = self.xp.take(flat, self.xp.reshape(position, (-1,)))
+        return self.xp.reshape(taken, position.shape)
+
+    def _added(self, values, position, shape):
+        """Zeros with the values added at the positions: a sum over a table of which goes where."""
+        xp, row = self.xp, self.xp.reshape(values, (1, -1))
+        part = xp.where(self._table(position, math.prod(shape)), row, xp.zeros_like(row))
+        return xp.reshape(xp.sum(part, axis=1, dtype=values.dtype), shape)
+
+    def _replaced(self, array, values, position):
+        """The array with the values at the positions, the last of those that share one."""
+        xp, n = self.xp, math.prod(values.shape)
+        if n == 0:
+            return xp.asarray(array, copy=True)
+        table = self._table(position, math.prod(array.shape))
+        last = n - 1 - xp.argmax(xp.astype(xp.flip(table, axis=1), xp.int8), axis=1)
+        new = xp.take(xp.reshape(values, (-1,)), last)
+        flat = xp.where(xp.any(table, axis=1), new, xp.reshape(array, (-1,)))
+        return xp.reshape(flat, array.shape)
+
+    def _table(self, position, size):
+        """Booleans (size, n): whether the n-th position is the row's."""
+        return self.xp.arange(size)[:, None] == self.xp.reshape(position, (1, -1))
 
     def keep_mask(self, x, p, seed):
         """Booleans of x's shape, each false with probability p; the same ones for the same seed."""
@@ -251,8 +297,7 @@ class Backend:
         xp = self.xp
         scores = (q * scale) @ xp.matrix_transpose(k)
         if causal:
-            n, m = scores.shape[-2:]
-            seen = xp.arange(m)[None, :] <= xp.arange(n)[:, None]
+            seen = self.count_along(scores)[None, :] <= self.count_along(scores, -2)[:, None]
             scores = xp.where(seen, scores, -math.inf)
         if mask is not None:
             boolean = mask.dtype == xp.bool
@@ -292,7 +337,7 @@ class Backend:
         xp = self.xp
         classes = x.shape[-1]
         y = self.log_softmax(x, -1)
-        q = xp.astype(target[:, None] == xp.arange(classes)[None, :], x.dtype) * (1 - smoothing)
+        q = xp.astype(target[:, None] == self.count_along(x)[None, :], x.dtype) * (1 - smoothing)
         q = (q + smoothing / classes) * xp.astype(target != ignore_index, x.dtype)[:, None]
         q = q if weight is None else q * weight
         # −∞·0 counts as 0: a class ruled out by −∞ logits costs nothing unless it is the target
@@ -305,12 +350,13 @@ class Backend:
 
     def embedding(self, weight, index):
         """The rows of weight (n, d) at an index of any shape: (…, d)."""
-        return weight[index]
+        rows = self.xp.take(weight, self.xp.reshape(index, (-1,)), axis=0)
+        return self.xp.reshape(rows, (*index.shape, weight.shape[-1]))
 
     def embedding_backward(self, g, index, rows):
-        """The rows of g (…, d) summed by their index: (rows, d)."""
-        flat = self.xp.reshape(g, (-1, g.shape[-1]))
-        return self._add_at(flat, self.xp.reshape(index, (-1,)), rows)
+        """The rows of g (…, d) summed by their index, by a one-hot product: (rows, d)."""
+        one_hot = self.xp.astype(self._table(index, rows), g.dtype)
+        return one_hot @ self.xp.reshape(g, (math.prod(index.shape), g.shape[-1]))
 
     # ---- optimizers: one update of one parameter, in place ---------------------------
 
@@ -350,6 +396,35 @@ class Backend:
             top[...] = self.xp.maximum(top, v)
         unbiased = self.xp.sqrt(v if top is None else top) / math.sqrt(1 - beta2**step)
         p -= (lr / (1 - beta1**step)) * (m / (unbiased + eps))
+
+
+def _is_basic(index):
+    """Whether an index has no arrays, so that it makes a view."""
+    return not any(hasattr(i, "dtype") for i in (index if isinstance(index, tuple) else (index,)))
+
+
+def _spelled_out(index, shape):
+    """A basic index as the array API asks for it: slices that end within, an ellipsis at the end."""
+    parts = index if isinstance(index, tuple) else (index,)
+    parts = parts if Ellipsis in parts else (*parts, Ellipsis)
+    used, out, dim = sum(i is not None and i is not Ellipsis for i in parts), [], 0
+    for i in parts:
+        if i is Ellipsis:
+            dim += len(shape) - used
+        elif i is not None:
+            if isinstance(i, slice):
+                start, stop, step = i.indices(shape[dim])
+                i = slice(start, None if stop < 0 else stop, step) if start >= 0 else slice(0, 0)
+            dim += 1
+        out.append(i)
+    return tuple(out)
+
+
+def _positions(shape, index, backend):
+    """Where in an array of `shape`, counted in row-major order, `index` points: worked out by NumPy."""
+    parts = index if isinstance(index, tuple) else (index,)
+    parts = tuple(backend.to_numpy(i) if hasattr(i, "dtype") else i for i in parts)
+    return np.asarray(np.arange(math.prod(shape)).reshape(shape)[parts])
 
 
 def _ratio(x, top, bottom):

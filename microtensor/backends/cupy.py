@@ -104,6 +104,12 @@ class CuPyBackend(Backend):
 
         return erf(x)
 
+    def get_at(self, x, index):
+        return x[index]
+
+    def assign(self, array, index, value):
+        array[index] = value
+
     def put(self, values, shape, index):
         out = self.cupy.zeros(shape, values.dtype)
         self.cupy.add.at(out, index, values)

@@ -36,10 +36,17 @@ class NumPyBackend(Backend):
 
     # ---- what the array API lacks ----------------------------------------------------
 
-    def write(self, array, value, view):
-        copy = array.copy()
-        view(copy)[...] = value
-        return copy
+    def get_at(self, x, index):
+        part = x[index]
+        if isinstance(part, np.generic):  # one element: a view of it, not a copy
+            part = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
+        return part
+
+    def assign(self, array, index, value):
+        array[index] = value
+
+    def diagonal(self, x):
+        return np.einsum("...ii->...i", x)  # unlike np.diagonal a view that can be written
 
     def set_at(self, array, value, index):
         copy = array.copy()
@@ -83,25 +90,25 @@ class NumPyBackend(Backend):
     # ---- rows: softmax and normalisation ---------------------------------------------
 
     def softmax(self, x, axis):
-        y = x - x.max(axis, keepdims=True)
+        y = np.asarray(x - x.max(axis, keepdims=True))
         np.exp(y, out=y)
         y /= y.sum(axis, keepdims=True)
         return y
 
     def softmax_backward(self, g, y, axis):
-        out = g * y
+        out = np.asarray(g * y)
         total = out.sum(axis, keepdims=True)
         np.subtract(g, total, out=out)
         out *= y
         return out
 
     def log_softmax(self, x, axis):
-        y = x - x.max(axis, keepdims=True)
+        y = np.asarray(x - x.max(axis, keepdims=True))
         y -= np.log(np.exp(y).sum(axis, keepdims=True))
         return y
 
     def log_softmax_backward(self, g, y, axis):
-        out = np.exp(y)
+        out = np.asarray(np.exp(y))
         out *= g.sum(axis, keepdims=True)
         return np.subtract(g, out, out=out)
 
@@ -234,27 +241,44 @@ class NumPyBackend(Backend):
 
     # ---- optimizers ------------------------------------------------------------------
 
+    @np.errstate(all="ignore")
+    def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
+        if maximize or weight_decay:
+            decay = p * weight_decay
+            g = decay - g if maximize else decay + g
+        if momentum:
+            if velocity is None:
+                velocity = np.array(g)
+            else:
+                velocity *= momentum
+                velocity += g * (1 - dampening) if dampening else g
+            g = g + velocity * momentum if nesterov else velocity
+        p -= g * lr
+        return velocity
+
+    @np.errstate(all="ignore")
     def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
-        if maximize or weight_decay and not decoupled:
-            g = -g if maximize else g.copy()
-            if weight_decay and not decoupled:
-                g += weight_decay * p
+        if maximize:
+            g = -g
         if weight_decay and decoupled:
             p *= 1 - lr * weight_decay
-        m *= beta1
-        scratch = g * (1 - beta1)
+        elif weight_decay:
+            g = g + weight_decay * p
+        scratch = np.subtract(g, m, out=np.empty_like(m))
+        scratch *= 1 - beta1
         m += scratch
-        v *= beta2
         np.multiply(g, g, out=scratch)
+        scratch -= v
         scratch *= 1 - beta2
         v += scratch
         if top is not None:
-            np.maximum(top, v, out=top)
-        np.sqrt(v if top is None else top, out=scratch)
-        scratch *= 1 / math.sqrt(1 - beta2**step)
-        scratch += eps
+            v = np.maximum(top, v, out=top)
+        # m̂ / (√v̂ + eps) is r m / (√v + eps r) / (1 − β₁ᵗ) with r = √(1 − β₂ᵗ): one pass less
+        r = math.sqrt(1 - beta2**step)
+        np.sqrt(v, out=scratch)
+        scratch += eps * r
         np.divide(m, scratch, out=scratch)
-        scratch *= lr / (1 - beta1**step)
+        scratch *= lr * r / (1 - beta1**step)
         p -= scratch
 
 

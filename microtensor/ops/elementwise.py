@@ -36,8 +36,7 @@ def mul(a, b):
 @op(promote="float")
 def div(a, b):
     """a / b.    ∂a = g / b,    ∂b = −g a / b²"""
-    y = a / b
-    return y, (lambda g: g / b, lambda g: -g * (y / b))
+    return a / b, (lambda g: g / b, lambda g: -g * (a / b / b))
 
 
 @op
@@ -134,8 +133,8 @@ def _larger(a, b):
 @op(promote="same")
 def clamp_(x, min, max):
     """x, but at least min and at most max.    ∂x = g where min ≤ x ≤ max; the bounds get the rest"""
-    raised = x if min is None else xp(x).maximum(x, _like(min, x))
-    y = raised if max is None else xp(x).minimum(raised, _like(max, x))
+    raised = x if min is None else xp(x).maximum(x, min)
+    y = raised if max is None else xp(x).minimum(raised, max)
 
     def to_x(g):
         g = g if min is None else xp(g).where(x < min, 0.0, g)
@@ -156,8 +155,8 @@ def clamp(x, min=None, max=None):
 
 
 def _like(value, x):
-    """A bound as an array, so that it is as wide as x."""
-    return value if hasattr(value, "dtype") else xp(x).asarray(value, dtype=x.dtype)
+    """A number as an array like x."""
+    return value if hasattr(value, "dtype") else xp(x).full_like(x, value)
 
 
 @op(promote="same")
@@ -371,8 +370,8 @@ def atanh(x):
 @op
 def relu(x):
     """max(x, 0).    ∂x = g where x > 0"""
-    zero = xp(x).zeros_like(x)
-    return xp(x).maximum(x, zero), lambda g: g * xp(g).astype(x > 0, g.dtype)
+    y = xp(x).maximum(x, xp(x).zeros_like(x))
+    return y, lambda g: g * xp(g).astype(y > 0, g.dtype)
 
 
 @op
@@ -494,28 +493,33 @@ def isfinite(x):
     return xp(x).isfinite(x), None
 
 
+def _truth(x):
+    """x ≠ 0, also for booleans."""
+    return xp(x).astype(x, xp(x).bool, copy=False) if hasattr(x, "dtype") else bool(x)
+
+
 @op
 def logical_not(x):
     """x = 0.    No derivative: booleans."""
-    return x == 0, None
+    return ~_truth(x), None
 
 
 @op
 def logical_and(a, b):
     """a ≠ 0 and b ≠ 0.    No derivative: booleans."""
-    return (a != 0) & (b != 0), None
+    return _truth(a) & _truth(b), None
 
 
 @op
 def logical_or(a, b):
     """a ≠ 0 or b ≠ 0.    No derivative: booleans."""
-    return (a != 0) | (b != 0), None
+    return _truth(a) | _truth(b), None
 
 
 @op
 def logical_xor(a, b):
     """Exactly one of a and b ≠ 0.    No derivative: booleans."""
-    return (a != 0) ^ (b != 0), None
+    return _truth(a) ^ _truth(b), None
 
 
 @op

@@ -5,7 +5,7 @@ Each is the transpose of another: the derivative of picking is putting.
 
 from ..autograd import Variable, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import BOOL, INT, int64
+from ..backends.dtypes import BOOL, INT, PYTHON, int64
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
 # ---- x[index] ------------------------------------------------------------------------
@@ -14,21 +14,23 @@ from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 @op(view=True)
 def getitem(x, /, index):
     """x[index].    ∂x = zeros with g added at index"""
-    return x[index], lambda g: backend_of(g).put(g, tuple(x.shape), index)
+    shape = tuple(x.shape)
+    return backend_of(x).get_at(x, index), lambda g: backend_of(g).put(g, shape, index)
 
 
 @op
 def put(values, /, shape, index):
     """Zeros of a shape with values added at index.    ∂values = g[index]"""
-    return backend_of(values).put(values, shape, index), lambda g: g[index]
+    y = backend_of(values).put(values, shape, index)
+    return y, lambda g: backend_of(g).get_at(g, index)
 
 
 @op
 def setitem(x, value, /, index):
     """x with x[index] = value.    ∂x = g with zeros at index,    ∂value = g[index]"""
     return backend_of(x).set_at(x, value, index), (
-        lambda g: backend_of(g).set_at(g, 0, index),
-        lambda g: g[index],
+        lambda g: backend_of(g).set_at(g, 0.0, index),
+        lambda g: backend_of(g).get_at(g, index),
     )
 
 
@@ -36,7 +38,7 @@ def setitem(x, value, /, index):
 def write(x, value, /, view):
     """x with the part that view shows replaced.    ∂x = g with zeros there,    ∂value = view(g)"""
     return backend_of(x).write(x, value, view), (
-        lambda g: backend_of(g).write(g, 0, view),
+        lambda g: backend_of(g).write(g, 0.0, view),
         lambda g: view(g),
     )
 
@@ -140,14 +142,24 @@ def _broadcast(*tensors):
     return broadcast_shapes(*(t.shape for t in tensors))
 
 
+@op(view=True)
+def diagonal_(x):
+    """The diagonals of square matrices: (…, n, n) to (…, n).    ∂x = g there, zeros elsewhere"""
+
+    def pull(g):
+        line = backend_of(g).count_along(g)
+        return xp(g).where(line[:, None] == line[None, :], g[..., None], 0.0)
+
+    return backend_of(x).diagonal(x), pull
+
+
 def diagonal(x, offset=0, dim1=0, dim2=1):
     """The diagonals of the matrices in dimensions dim1 and dim2, as a new last dimension."""
     x = movedim(x, (dim1, dim2), (-2, -1))
     rows, columns = x.shape[-2:]
-    n = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
-    up, down = max(offset, 0), max(-offset, 0)
-    line = list(range(n))
-    return x[..., [i + down for i in line], [i + up for i in line]]
+    down, up = max(-offset, 0), max(offset, 0)
+    n = max(0, min(rows - down, columns - up))
+    return diagonal_(x[..., down : down + n, up : up + n])
 
 
 # ---- along one dimension -------------------------------------------------------------
@@ -157,10 +169,11 @@ def diagonal(x, offset=0, dim1=0, dim2=1):
 def gather_(x, index, /, dim):
     """x at an index along dim.    ∂x = zeros with g added there"""
     axis = _positive(dim, len(x.shape))
-    part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
-    flat = not x.shape
-    value = x if flat else xp(x).take_along_axis(x[part], index, axis=axis)
-    return value, (lambda g: backend_of(g).put_along_axis(g, tuple(x.shape), index, axis), None)
+
+    def pull(g):
+        return backend_of(g).put_along_axis(g, tuple(x.shape), index, axis)
+
+    return _taken(x, index, axis), (pull, None)
 
 
 def gather(x, dim, index):
@@ -199,21 +212,17 @@ def take_along_dim(x, indices, dim=None):
 def scatter_(x, index, source, /, dim):
     """x with source put at an index along dim.    ∂x = g with zeros there,    ∂source = g there"""
     axis = _positive(dim, len(x.shape))
-    backend = backend_of(x)
-    source = source if hasattr(source, "dtype") else xp(x).full(index.shape, source, dtype=x.dtype)
-    part = tuple(slice(0, n) for n in index.shape)
+    return backend_of(x).set_along_axis(x, source, index, axis), (
+        lambda g: backend_of(g).set_along_axis(g, 0.0, index, axis),
+        None,
+        lambda g: _taken(g, index, axis),
+    )
 
-    def to_x(g):
-        zeros = xp(g).zeros_like(g[part] if index.shape[axis] <= g.shape[axis] else source)
-        return backend_of(g).set_along_axis(
-            g, xp(g).broadcast_to(zeros[(slice(0, 1),) * len(part)], index.shape), index, axis
-        )
 
-    def to_source(g):
-        rows = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
-        return xp(g).take_along_axis(g[rows], index, axis=axis)
-
-    return backend.set_along_axis(x, source, index, axis), (to_x, None, to_source)
+def _taken(x, index, axis):
+    """x at an index along an axis; along the others the index may be smaller than x."""
+    part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
+    return xp(x).take_along_axis(x[part], index, axis=axis) if part else x
 
 
 def scatter(x, dim, index, src):
@@ -233,13 +242,8 @@ def _as_large(src, index):
 def scatter_add_(x, index, source, /, dim):
     """x with source added at an index along dim.    ∂x = g,    ∂source = g there"""
     axis = _positive(dim, len(x.shape))
-
-    def to_source(g):
-        rows = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
-        return xp(g).take_along_axis(g[rows], index, axis=axis)
-
     y = x + backend_of(x).put_along_axis(source, tuple(x.shape), index, axis)
-    return y, (lambda g: g, None, to_source)
+    return y, (lambda g: g, None, lambda g: _taken(g, index, axis))
 
 
 def scatter_add(x, dim, index, src):
@@ -273,17 +277,22 @@ def where(condition, a=None, b=None):
     return where_(a, b, condition)
 
 
-@op
+@op(promote="same")
 def masked_fill_(x, value, /, mask):
     """x with value where the mask holds.    ∂x = g elsewhere,    ∂value = Σ g where it holds"""
-    y = xp(x).where(mask, xp(x).asarray(value, dtype=x.dtype), x)
-    return y, (lambda g: xp(g).where(mask, 0.0, g), lambda g: xp(g).where(mask, g, 0.0))
+    return xp(x).where(mask, value, x), (
+        lambda g: xp(g).where(mask, 0.0, g),
+        lambda g: xp(g).where(mask, g, 0.0),
+    )
 
 
 def masked_fill(x, mask, value):
     """x with `value` (a number or a 0-d tensor) where the boolean mask holds."""
     if mask.dtype.rank != BOOL:
         raise RuntimeError(f"masked_fill: the mask is made of booleans, got {mask.dtype}")
+    rank = value.dtype.rank if isinstance(value, Variable) else PYTHON[type(value)]
+    if rank > x.dtype.rank or getattr(value, "ndim", 0):
+        raise RuntimeError(f"masked_fill: {value!r} is not one element for a tensor of {x.dtype}")
     return masked_fill_(x, value, mask._data)
 
 

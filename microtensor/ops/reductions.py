@@ -8,24 +8,25 @@ import math
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, int64
+from .elementwise import _truth
 
 
-def _kept(x, dim):
-    """The shape that a reduction of x leaves with keepdim."""
+def _kept(shape, dim):
+    """The shape that a reduction leaves with keepdim."""
     if dim is None:
-        return (1,) * len(x.shape)
-    dims = {d % len(x.shape) if x.shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
-    return tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+        return (1,) * len(shape)
+    dims = {d % len(shape) if shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
+    return tuple(1 if d in dims else n for d, n in enumerate(shape))
 
 
-def _count(x, dim):
-    """How many elements of x go into each one of the result."""
-    return math.prod(n for n, k in zip(x.shape, _kept(x, dim)) if k == 1)
+def _count(shape, dim):
+    """How many elements go into each one of the result."""
+    return math.prod(n for n, k in zip(shape, _kept(shape, dim)) if k == 1)
 
 
-def _spread(g, x, dim):
-    """What was reduced over `dim` again in a shape that broadcasts against x."""
-    return xp(g).reshape(g, _kept(x, dim))
+def _spread(g, shape, dim):
+    """What was reduced over `dim` again in a shape that broadcasts against the input's."""
+    return xp(g).reshape(g, _kept(shape, dim))
 
 
 def _dim(dim):
@@ -40,14 +41,15 @@ def _dim(dim):
 def sum(x, /, dim=None, keepdim=False):
     """Σ x.    ∂x = g, the same for every element that was added"""
     dim = _dim(dim)
-    y = xp(x).sum(x, axis=dim, keepdims=keepdim, dtype=_sum_dtype(x))
-    return y, lambda g: xp(g).broadcast_to(_spread(g, x, dim), x.shape)
+    y = xp(x).sum(_summed(x), axis=dim, keepdims=keepdim)
+    shape = x.shape  # all that the pullback needs of x
+    return y, lambda g: xp(g).broadcast_to(_spread(g, shape, dim), shape)
 
 
-def _sum_dtype(x):
-    """Sums and products of integers and booleans are int64, as in PyTorch."""
+def _summed(x):
+    """Integers and booleans are added and multiplied as int64, as in PyTorch."""
     backend = backend_of(x)
-    return None if backend.dtype(x).rank == FLOAT else backend.native(int64)
+    return x if backend.dtype(x).rank == FLOAT else backend.cast(x, int64)
 
 
 @op
@@ -55,10 +57,10 @@ def mean(x, /, dim=None, keepdim=False):
     """Σ x / n.    ∂x = g / n"""
     _floating(x)
     dim = _dim(dim)
-    n = _count(x, dim)
+    shape, n = x.shape, _count(x.shape, dim)
 
     def pull(g):
-        return xp(g).broadcast_to(_spread(g / n, x, dim), x.shape)
+        return xp(g).broadcast_to(_spread(g / n, shape, dim), shape)
 
     return xp(x).mean(x, axis=dim, keepdims=keepdim), pull
 
@@ -74,7 +76,7 @@ def var(x, /, dim=None, correction=1, keepdim=False):
     _floating(x)
     d, n = _centred(x, _dim(dim), correction)
     y = xp(x).sum(d * d, axis=_dim(dim), keepdims=keepdim) / n
-    return y, lambda g: _spread(g, x, dim) * d * (2 / n)
+    return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n)
 
 
 @op
@@ -86,27 +88,29 @@ def std(x, /, dim=None, correction=1, keepdim=False):
 
     def pull(g):
         slope = xp(g).where(y == 0, 0.0, g / (n * xp(g).where(y == 0, 1.0, y)))
-        return _spread(slope, x, dim) * d
+        return _spread(slope, d.shape, dim) * d
 
     return y, pull
 
 
 def _centred(x, dim, correction):
     """x − mean, and n − correction, which is a NaN where it leaves nothing to divide by."""
-    n = max(_count(x, dim) - correction, 0)
+    n = max(_count(x.shape, dim) - correction, 0)
     return x - xp(x).mean(x, axis=dim, keepdims=True), n or math.nan
 
 
 @op
 def prod(x, /, dim=None, keepdim=False):
     """Π x.    ∂xᵢ = g Π of the other x, zeros among them or not"""
-    n, y = len(x.shape), xp(x).prod(x, axis=dim, keepdims=keepdim, dtype=_sum_dtype(x))
+    n, y = len(x.shape), xp(x).prod(_summed(x), axis=dim, keepdims=keepdim)
 
     def pull(g):
         line = xp(x).reshape(x, (-1,)) if dim is None else x
         axis = 0 if dim is None else dim % max(n, 1)
-        others = xp(x).reshape(_product_of_others(line, axis), x.shape) if n else xp(x).ones_like(x)
-        return _spread(g, x, dim) * others
+        if not n or 0 in x.shape:
+            return _spread(g, x.shape, dim) * xp(x).ones_like(x)
+        others = xp(x).reshape(_product_of_others(line, axis), x.shape)
+        return _spread(g, x.shape, dim) * others
 
     return y, pull
 
@@ -124,7 +128,7 @@ def _product_of_others(x, axis):
 
 
 def _part(x, axis, start, stop):
-    return x[(slice(None),) * axis + (slice(start, stop),)]
+    return x[(slice(None),) * axis + (slice(start, stop), ...)]
 
 
 # ---- extremes ------------------------------------------------------------------------
@@ -150,8 +154,8 @@ def _to_equals(x, y, dim):
     """The pullback that shares g among the elements of x that are equal to the result."""
 
     def pull(g):
-        equal = xp(g).astype(x == _spread(y, x, dim), g.dtype)
-        return _spread(g, x, dim) * equal / xp(g).sum(equal, axis=dim, keepdims=True)
+        equal = xp(g).astype(x == _spread(y, x.shape, dim), g.dtype)
+        return _spread(g, x.shape, dim) * equal / xp(g).sum(equal, axis=dim, keepdims=True)
 
     return pull
 
@@ -187,20 +191,20 @@ def vector_norm(x, /, ord=2, dim=None, keepdim=False):
         return y, lambda g: to_equals(g) * xp(x).sign(x)
     if ord == 1:
         y = xp(x).sum(size, axis=dim, keepdims=keepdim)
-        return y, lambda g: _spread(g, x, dim) * xp(x).sign(x)
+        return y, lambda g: _spread(g, x.shape, dim) * xp(x).sign(x)
     if ord == 2:
         y = xp(x).sqrt(xp(x).sum(x * x, axis=dim, keepdims=keepdim))
     else:
         y = xp(x).sum(size**ord, axis=dim, keepdims=keepdim) ** (1 / ord)
 
     def pull(g):
-        norm = _spread(y, x, dim)
+        norm = _spread(y, x.shape, dim)
         ratio = x / xp(x).where(norm == 0, 1.0, norm)
         if ord != 2:
             small = xp(x).abs(ratio)
             small = xp(x).where(small == 0, 0.0, xp(x).where(small == 0, 1.0, small) ** (ord - 1))
             ratio = xp(x).sign(x) * small
-        return _spread(g, x, dim) * xp(x).where(norm == 0, 0.0, ratio)
+        return _spread(g, x.shape, dim) * xp(x).where(norm == 0, 0.0, ratio)
 
     return y, pull
 
@@ -218,7 +222,7 @@ def logsumexp(x, /, dim=None, keepdim=False):
     top = xp(x).where(xp(x).isfinite(top), top, 0.0)
     y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
     result = y if keepdim else xp(x).reshape(y, _dropped(x, dim))
-    return result, lambda g: _spread(g, x, dim) * xp(x).exp(x - y)
+    return result, lambda g: _spread(g, x.shape, dim) * xp(x).exp(x - y)
 
 
 def _dropped(x, dim):
@@ -239,7 +243,7 @@ def cumsum(x, /, dim):
     def backwards(g):
         return xp(g).flip(xp(g).cumulative_sum(xp(g).flip(g, axis=dim), axis=dim), axis=dim)
 
-    return xp(x).cumulative_sum(x, axis=dim, dtype=_sum_dtype(x)), backwards
+    return xp(x).cumulative_sum(_summed(x), axis=dim), backwards
 
 
 @op
@@ -258,7 +262,7 @@ def cumprod(x, /, dim):
             parts.append(xp(x).sum(run, axis=dim, keepdims=True))
         return xp(x).concat(parts, axis=dim) if parts else g * 1
 
-    return xp(x).cumulative_prod(x, axis=dim, dtype=_sum_dtype(x)), pull
+    return xp(x).cumulative_prod(_summed(x), axis=dim), pull
 
 
 # ---- logic ---------------------------------------------------------------------------
@@ -267,16 +271,16 @@ def cumprod(x, /, dim):
 @op
 def any(x, /, dim=None, keepdim=False):
     """Whether some element is not zero.    No derivative: booleans."""
-    return xp(x).any(x != 0, axis=_dim(dim), keepdims=keepdim), None
+    return xp(x).any(x, axis=_dim(dim), keepdims=keepdim), None
 
 
 @op
 def all(x, /, dim=None, keepdim=False):
     """Whether no element is zero.    No derivative: booleans."""
-    return xp(x).all(x != 0, axis=_dim(dim), keepdims=keepdim), None
+    return xp(x).all(x, axis=_dim(dim), keepdims=keepdim), None
 
 
 @op
 def count_nonzero(x, /, dim=None):
     """How many elements are not zero.    No derivative: a count."""
-    return xp(x).sum(xp(x).astype(x != 0, backend_of(x).native(int64)), axis=_dim(dim)), None
+    return xp(x).sum(backend_of(x).cast(_truth(x), int64), axis=_dim(dim)), None

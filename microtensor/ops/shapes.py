@@ -15,7 +15,8 @@ from ..backends import xp
 @op(view=True)
 def reshape(x, /, shape):
     """The elements of x in another shape; one size may be −1.    ∂x = g, in x's shape"""
-    return xp(x).reshape(x, shape), lambda g: xp(g).reshape(g, x.shape)
+    old = x.shape
+    return xp(x).reshape(x, shape), lambda g: xp(g).reshape(g, old)
 
 
 @op(view=True)
@@ -121,21 +122,19 @@ def broadcast_shapes(*shapes):
 @op(promote="same")
 def cat_(*tensors, dim=0):
     """The tensors one after the other along dim.    ∂xᵢ = the part of g that came from xᵢ"""
-    tensors = [
-        t for t in tensors if tuple(t.shape) != (0,)
-    ] or tensors  # as PyTorch: () joins anything
-    first = tensors[0]
-    axis = _positive(dim, len(first.shape))
+    wide = [t for t in tensors if tuple(t.shape) != (0,)] or tensors  # PyTorch lets (0,) join anything
+    axis = _positive(dim, len(wide[0].shape))
 
     def pull(g):
         parts, start = [], 0
         for x in tensors:
-            stop = start + x.shape[axis]
-            parts.append(g[(slice(None),) * axis + (slice(start, stop),)])
+            stop = start + (x.shape[axis] if len(x.shape) > axis else 0)
+            part = g[(slice(None),) * axis + (slice(start, stop), ...)]
+            parts.append(xp(g).reshape(part, tuple(x.shape)))
             start = stop
         return parts
 
-    return xp(first).concat(list(tensors), axis=axis), pull
+    return xp(wide[0]).concat(list(wide), axis=axis), pull
 
 
 def cat(tensors, dim=0):
@@ -146,10 +145,10 @@ def cat(tensors, dim=0):
 @op(promote="same")
 def stack_(*tensors, dim=0):
     """The tensors along a new dimension.    ∂xᵢ = g[i]"""
-    axis = _positive(dim, len(tensors[0].shape) + 1)
+    axis, n = _positive(dim, len(tensors[0].shape) + 1), len(tensors)
 
     def pull(g):
-        return [g[(slice(None),) * axis + (i,)] for i in range(len(tensors))]
+        return [g[(slice(None),) * axis + (i, ...)] for i in range(n)]
 
     return xp(tensors[0]).stack(list(tensors), axis=axis), pull
 
@@ -171,7 +170,7 @@ def split_(x, /, lengths, dim):
     """Consecutive parts of x along dim, of the given lengths.    ∂x = the parts of g joined"""
     axis, parts, start = _positive(dim, len(x.shape)), [], 0
     for n in lengths:
-        parts.append(x[(slice(None),) * axis + (slice(start, start + n),)])
+        parts.append(x[(slice(None),) * axis + (slice(start, start + n), ...)])
         start += n
     return tuple(parts), lambda g: xp(g[0]).concat(list(g), axis=axis)
 
@@ -199,7 +198,7 @@ def chunk(x, chunks, dim=0):
 def unbind_(x, /, dim):
     """The slices of x along dim, without that dimension.    ∂x = the gradients stacked"""
     axis = _positive(dim, len(x.shape))
-    parts = tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
+    parts = tuple(x[(slice(None),) * axis + (i, ...)] for i in range(x.shape[axis]))
     return parts, lambda g: xp(g[0]).stack(list(g), axis=axis)
 
 
