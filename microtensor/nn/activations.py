@@ -1,59 +1,52 @@
-"""Activations as modules: what they keep are the settings of a function in `functional`."""
+"""Activations as modules; the formulas are in `functional`."""
 
 from . import functional as F
 from .module import Module
 
 
 class _Activation(Module):
-    """forward(input) = _function(input, **settings); the settings are public attributes."""
+    """forward(input) = function(input, …) with the settings that the constructor was given."""
 
     def __init__(self, **settings):
         super().__init__()
-        self._settings = tuple(settings)
         vars(self).update(settings)
+        self._settings = tuple(settings)
 
     def forward(self, input):
-        return type(self)._function(input, **{name: getattr(self, name) for name in self._settings})
+        return self.function(input, *(getattr(self, name) for name in self._settings))
 
     def extra_repr(self):
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
-
-
-class _InPlace(_Activation):
-    """One that may change its input; repr() says so only if it does, as in PyTorch."""
-
-    def extra_repr(self):
-        shown = [name for name in self._settings if name != "inplace" or self.inplace]
+        shown = (n for n in self._settings if n != "inplace" or self.inplace)  # as in PyTorch
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
 
 
-class ReLU(_InPlace):
+class ReLU(_Activation):
     __doc__ = F.relu.__doc__
-    _function = F.relu
+    function = staticmethod(F.relu)
 
     def __init__(self, inplace=False):
         super().__init__(inplace=inplace)
 
 
-class LeakyReLU(_InPlace):
+class LeakyReLU(_Activation):
     __doc__ = F.leaky_relu.__doc__
-    _function = F.leaky_relu
+    function = staticmethod(F.leaky_relu)
 
     def __init__(self, negative_slope=0.01, inplace=False):
         super().__init__(negative_slope=negative_slope, inplace=inplace)
 
 
-class ELU(_InPlace):
+class ELU(_Activation):
     __doc__ = F.elu.__doc__
-    _function = F.elu
+    function = staticmethod(F.elu)
 
     def __init__(self, alpha=1.0, inplace=False):
         super().__init__(alpha=alpha, inplace=inplace)
 
 
-class SiLU(_InPlace):
+class SiLU(_Activation):
     __doc__ = F.silu.__doc__
-    _function = F.silu
+    function = staticmethod(F.silu)
 
     def __init__(self, inplace=False):
         super().__init__(inplace=inplace)
@@ -61,7 +54,7 @@ class SiLU(_InPlace):
 
 class GELU(_Activation):
     __doc__ = F.gelu.__doc__
-    _function = F.gelu
+    function = staticmethod(F.gelu)
 
     def __init__(self, approximate="none"):
         super().__init__(approximate=approximate)
@@ -69,7 +62,7 @@ class GELU(_Activation):
 
 class Softplus(_Activation):
     __doc__ = F.softplus.__doc__
-    _function = F.softplus
+    function = staticmethod(F.softplus)
 
     def __init__(self, beta=1.0, threshold=20.0):
         super().__init__(beta=beta, threshold=threshold)
@@ -77,22 +70,31 @@ class Softplus(_Activation):
 
 class Sigmoid(_Activation):
     __doc__ = F.sigmoid.__doc__
-    _function = F.sigmoid
+    function = staticmethod(F.sigmoid)
+
+    def __init__(self):
+        super().__init__()
 
 
 class LogSigmoid(_Activation):
     __doc__ = F.logsigmoid.__doc__
-    _function = F.logsigmoid
+    function = staticmethod(F.logsigmoid)
+
+    def __init__(self):
+        super().__init__()
 
 
 class Tanh(_Activation):
     __doc__ = F.tanh.__doc__
-    _function = F.tanh
+    function = staticmethod(F.tanh)
+
+    def __init__(self):
+        super().__init__()
 
 
 class Softmax(_Activation):
     __doc__ = F.softmax.__doc__
-    _function = F.softmax
+    function = staticmethod(F.softmax)
 
     def __init__(self, dim):
         super().__init__(dim=dim)
@@ -100,7 +102,7 @@ class Softmax(_Activation):
 
 class LogSoftmax(_Activation):
     __doc__ = F.log_softmax.__doc__
-    _function = F.log_softmax
+    function = staticmethod(F.log_softmax)
 
     def __init__(self, dim):
         super().__init__(dim=dim)

@@ -266,24 +266,24 @@ def _alike(name, input, target):
         )
 
 
-def mse_loss(input, target, reduction="mean"):
+def mse_loss(input, target, *, reduction="mean"):
     """(input − target)²"""
     _alike("mse_loss", input, target)
     return _reduced(ops.square(input - target), reduction)
 
 
-def l1_loss(input, target, reduction="mean"):
+def l1_loss(input, target, *, reduction="mean"):
     """|input − target|"""
     _alike("l1_loss", input, target)
     return _reduced(ops.abs(input - target), reduction)
 
 
-def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     """d² / 2 beta where d = |input − target| < beta, else d − beta / 2 (arXiv:1504.08083)"""
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss: beta is at least 0, got {beta}")
     if beta == 0:
-        return l1_loss(input, target, reduction)
+        return l1_loss(input, target, reduction=reduction)
     _alike("smooth_l1_loss", input, target)
     return _reduced(_huber(input - target, beta) / beta, reduction)
 
@@ -302,22 +302,18 @@ def _huber(difference, delta):
     return ops.where(size < delta, near, delta * (size - 0.5 * delta))
 
 
-def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     """−t ln x − (1 − t) ln(1 − x), each logarithm at least −100, for probabilities x."""
     _same("binary_cross_entropy", input, target)
     if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("binary_cross_entropy: the input lies within 0 … 1")
-    losses = -(target * _log(input) + (1 - target) * _log(1 - input))
+    losses = ops.binary_cross_entropy(input, target)
     return _reduced(losses if weight is None else losses * weight, reduction)
 
 
-def _log(x):
-    """ln x, at least −100."""
-    zero = x == 0
-    return ops.where(zero, -100.0, ops.clamp(ops.log(ops.where(zero, 1.0, x)), -100.0))
-
-
-def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+def binary_cross_entropy_with_logits(
+    input, target, weight=None, *, reduction="mean", pos_weight=None
+):
     """−t ln σ(x) − (1 − t) ln σ(−x), safe for large |x|; `pos_weight` multiplies the first term."""
     _same("binary_cross_entropy_with_logits", input, target)
     share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
@@ -333,7 +329,7 @@ def _same(name, input, target):
         )
 
 
-def kl_div(input, target, reduction="mean", log_target=False):
+def kl_div(input, target, *, reduction="mean", log_target=False):
     """t (ln t − input), for log-probabilities `input`; "batchmean" divides the sum by the batch."""
     if log_target:
         losses = ops.exp(target) * (target - input)
@@ -417,6 +413,11 @@ def scaled_dot_product_attention(
         raise RuntimeError(
             f"{name}: query (…, L, E), key (…, S, E) and value (…, S, V) are needed, got "
             f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
+        )
+    if not query.dtype == key.dtype == value.dtype:
+        raise RuntimeError(
+            f"{name}: query, key and value need one dtype, got {query.dtype}, {key.dtype} and "
+            f"{value.dtype}"
         )
     if attn_mask is not None and attn_mask.dtype not in (query.dtype, bool_):
         raise RuntimeError(f"{name}: the mask is bool or {query.dtype}, got {attn_mask.dtype}")

@@ -73,22 +73,14 @@ class Module:
                 raise AttributeError(f"{self._forgot()}, before {name!r} is assigned")
             return object.__setattr__(self, name, value)
         registries = {Parameter: self._parameters, Module: self._modules, Tensor: self._buffers}
-        kind = next((k for k, registry in registries.items() if name in registry), None)
-        new = next((k for k in (Parameter, Module) if isinstance(value, k)), kind)
+        old = next((kind for kind in registries if name in registries[kind]), None)
+        new = next((kind for kind in (Parameter, Module) if isinstance(value, kind)), old)
         if new is None:
             return object.__setattr__(self, name, value)
-        if value is not None and not isinstance(value, new):
-            raise TypeError(
-                f"cannot assign a {type(value).__name__} to {name!r} of {type(self).__name__}: "
-                f"it needs a {new.__name__} or None"
-            )
-        if new is not kind:
+        if new is not old:
             self.__dict__.pop(name, None)
-            if kind is not None:
-                delattr(self, name)
-        self._checked(name, value, new)
-        registries[new][name] = value
-        return None
+            registries.get(old, {}).pop(name, None)
+        return self._register(name, value, new, registries[new])
 
     def __delattr__(self, name):
         for registry in (self._parameters, self._buffers, self._modules):
@@ -105,41 +97,33 @@ class Module:
         kind = type(self).__name__
         return f"{kind}.__init__() must call super().__init__()"
 
-    def _checked(self, name, value, kind, new=False):
-        """Raise TypeError or KeyError for a name or a value that a module cannot hold."""
+    def _register(self, name, value, kind, registry):
+        """Add a parameter, buffer or module, or None to keep its place."""
+        owner = type(self).__name__
         if not isinstance(name, str):
-            raise TypeError(f"a name is a str, got {type(name).__name__}")
+            raise TypeError(f"{owner}: a name is a str, got {type(name).__name__}")
         if not name or "." in name:
-            raise KeyError(f'a name is not empty and has no ".", got {name!r}')
-        if (
-            new
-            and hasattr(self, name)
-            and not any(
-                name in registry for registry in (self._parameters, self._buffers, self._modules)
-            )
-        ):
-            raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
+            raise KeyError(f'{owner}: a name is not empty and has no ".", got {name!r}')
+        if name not in registry and hasattr(self, name):
+            raise KeyError(f"{owner} has an attribute {name!r} already")
         if value is not None and not isinstance(value, kind):
             raise TypeError(
-                f"{name!r} of {type(self).__name__} needs a {kind.__name__} or None, "
-                f"got {type(value).__name__}"
+                f"{name!r} of {owner} must be a {kind.__name__} or None, got {type(value).__name__}"
             )
+        registry[name] = value
 
     def register_parameter(self, name, param):
         """Add a parameter (or None, to keep its place) under a name."""
-        self._checked(name, param, Parameter, new=True)
-        self._parameters[name] = param
+        self._register(name, param, Parameter, self._parameters)
 
     def register_buffer(self, name, tensor, persistent=True):
         """Add a tensor that is part of the state but not trained; saved only if `persistent`."""
-        self._checked(name, tensor, Tensor, new=True)
-        self._buffers[name] = tensor
+        self._register(name, tensor, Tensor, self._buffers)
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name, module):
         """Add a module (or None) under a name."""
-        self._checked(name, module, Module, new=True)
-        self._modules[name] = module
+        self._register(name, module, Module, self._modules)
 
     register_module = add_module
 

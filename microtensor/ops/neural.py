@@ -11,6 +11,8 @@ def linear(x, weight, bias):
         raise RuntimeError(
             f"the last size of the input must be the weight's {weight.shape[1]} input features"
         )
+    if x.dtype != weight.dtype:
+        raise RuntimeError("input and weight need one dtype; convert one of them with .to()")
     backend = backend_of(x)
     return backend.linear(x, weight, bias), (
         lambda g: backend_of(g).linear(g, weight.T, None),
@@ -98,3 +100,21 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing):
     kernels = backend_of(x)
     losses, p, q = kernels.cross_entropy(x, target, weight, ignore_index, smoothing)
     return losses, (lambda g: backend_of(g).cross_entropy_backward(g, p, q), None, None)
+
+
+@op
+def binary_cross_entropy(x, target):
+    """−t ln x − (1 − t) ln(1 − x), no logarithm below −100.    ∂x = g (x − t) / x (1 − x),    ∂t = g (ln(1 − x) − ln x)"""
+    yes, no = _log(x), _log(1 - x)
+
+    def to_x(g):
+        room = x * (1 - x)
+        return g * (x - target) / xp(x).where(room < 1e-12, 1e-12, room)
+
+    return -(target * yes + (1 - target) * no), (to_x, lambda g: g * (no - yes))
+
+
+def _log(x):
+    """ln x, at least −100."""
+    y = xp(x).log(xp(x).where(x == 0, 1.0, x))
+    return xp(x).where((x == 0) | (y < -100), -100.0, y)
