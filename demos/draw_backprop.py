@@ -15,12 +15,11 @@ from models import MiniGPT, MiniGPTConfig
 
 
 def neuron():
-    """y = tanh(x₁ w₁ + x₂ w₂ + b), with every value and every gradient."""
+    """y = tanh(x1 w1 + x2 w2 + b), with every value and every gradient."""
     x1, x2 = mt.tensor(2.0), mt.tensor(-1.0)
-    w1, w2, b = (mt.tensor(v, requires_grad=True) for v in (0.5, 1.0, 0.3))
+    w1, w2, b = (mt.tensor(v, requires_grad=True) for v in (0.5, 1.5, 0.3))
     y = mt.tanh(x1 * w1 + x2 * w2 + b)
-    names = {"x₁": x1, "x₂": x2, "w₁": w1, "w₂": w2, "b": b, "y": y}
-    return mt.graph.draw(y, names=names, values=True, grads=True, title="One neuron")
+    return mt.graph.draw(y, values=True, grads=True, title="One neuron")
 
 
 def network():
@@ -66,7 +65,7 @@ def minigpt(depth):
     size = sum(p.numel() for p in model.parameters())
     return mt.graph.draw(
         lambda: {"loss": model(idx, targets)[1]},
-        params=model, depth=depth, direction="TB", ranksep=0.25,
+        params=model, depth=depth, direction="TB", ranksep=0.2,
         title=f"MiniGPT, {size:,} parameters",
     )  # fmt: skip
 

@@ -1,13 +1,12 @@
 """Train MiniGPT on Shakespeare, watch it go from noise to verse, and let it write.
 
-    python demos/train_shakespeare.py                       train from the start
-    python demos/train_shakespeare.py --resume              go on after Ctrl-C
-    python demos/train_shakespeare.py --prompt "ROMEO:"     let the trained model write
+python demos/train_shakespeare.py                       train from the start
+python demos/train_shakespeare.py --resume              go on after Ctrl-C
+python demos/train_shakespeare.py --prompt "ROMEO:"     let the trained model write
 """
 
 import argparse
 import hashlib
-import math
 import os
 import signal
 import sys
@@ -104,7 +103,9 @@ def prepare(args):
     trainer = Trainer(model, tokenizer, *parts, config, path, about)
     if state:
         trainer.load_state_dict(state)
-    print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters; folder: {path.parent}")
+    print(
+        f"model: {sum(p.numel() for p in model.parameters()):,} parameters; folder: {path.parent}"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     return trainer
 
@@ -162,7 +163,8 @@ def first_character(trainer):
 def draw(trainer):
     path = trainer.checkpoint.with_name("loss.png")
     try:
-        reporting.draw_losses(trainer.losses, trainer.validation, path, trainer.about["text"])
+        title = f"MiniGPT on {trainer.about['text']}"
+        reporting.draw_losses(trainer.losses, trainer.validation, path, title)
     except ImportError:
         print("no picture of the losses: matplotlib is missing (pip install matplotlib)")
     except OSError as error:
@@ -172,7 +174,7 @@ def draw(trainer):
 
 
 class CtrlC:
-    """Makes Ctrl-C wait for the end of a step, where saving is exact. A second one does not wait."""
+    """Lets Ctrl-C wait for the end of a step, where saving is exact. A second one does not wait."""
 
     def __enter__(self):
         self.pressed = False
@@ -215,6 +217,7 @@ def sampling_options(args, seed):
 # ---- arguments and checkpoints -----------------------------------------------------------------
 
 OUT = "runs/shakespeare"
+PROGRAM = Path(__file__).name
 
 
 def checkpoint_path(args):
@@ -225,7 +228,9 @@ def load(path):
     try:
         return training.load_checkpoint(path)
     except FileNotFoundError:
-        raise ValueError(f"there is no checkpoint at {path}; train first, without --resume") from None
+        raise ValueError(
+            f"there is no checkpoint at {path}; train first, without --resume"
+        ) from None
 
 
 def given(args, names):
@@ -258,7 +263,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser():
     p = Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [options]", allow_abbrev=False,
     )  # fmt: skip
     p.add_argument("--out", metavar="FOLDER", default=OUT,
@@ -299,7 +304,7 @@ def parser():
 
 def complain(error, code):
     """Say in one line what was wrong. Returns the exit code."""
-    print(f"{Path(__file__).name}: {reason(error)}", file=sys.stderr)
+    print(f"{PROGRAM}: {reason(error)}", file=sys.stderr)
     return code
 
 

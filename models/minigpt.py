@@ -87,7 +87,9 @@ class MiniGPT(nn.Module):
         """An empty cache for `batch_size` texts, to be given to `forward`."""
         return Cache(self, batch_size)
 
-    def generate(self, idx, max_new_tokens, temperature=1.0, top_k=None, top_p=None, generator=None):
+    def generate(
+        self, idx, max_new_tokens, temperature=1.0, top_k=None, top_p=None, generator=None
+    ):
         """Continue the prompts idx (B, T), token by token: see `sampling.generate`."""
         return sampling.generate(self, idx, max_new_tokens, temperature, top_k, top_p, generator)
 

@@ -5,6 +5,8 @@ import sys
 import time
 from collections import deque
 
+import numpy as np
+
 from microtensor.serialization import write_whole
 
 
@@ -17,7 +19,7 @@ class Progress:
     def __init__(self, steps, tokens, start=0, file=None):
         self.steps, self.tokens, self.start = steps, tokens, start
         self.file = file or sys.stdout
-        self.began, self.step, self.validation = time.perf_counter(), start, None
+        self.began, self.step, self.validation = None, start, None
         self.losses, self.seconds = [], deque(maxlen=50)
         self.bar = self._bar() if self.file.isatty() else None
 
@@ -32,6 +34,8 @@ class Progress:
 
     def __call__(self, record):
         """Show where training stands."""
+        if self.began is None:  # counted from the first record on
+            self.began, self.start = time.perf_counter(), record.step
         if record.step > self.step:
             self.losses.append(record.loss)
             self.seconds.append(record.seconds)
@@ -40,13 +44,9 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self._figures(record, self.losses[-1:]), refresh=False)
             self.bar.update(record.step - self.step)
-        elif record.validation is not None or record.step % max(1, self.steps // 30) == 0:
-            left = (time.perf_counter() - self.began) * (
-                (self.steps - record.step) / max(1, record.step - self.start)
-            )
+        elif record.validation is not None or record.step % max(1, self.steps // 20) == 0:
             figures = self._figures(record, self.losses)
-            left = f", {clock(left)} left" if self.losses and record.step < self.steps else ""
-            self.write(f"step {record.step:,}/{self.steps:,}: {figures}{left}")
+            self.write(f"step {record.step:,}/{self.steps:,}: {figures}{self._left(record.step)}")
             self.losses = []
         self.step = record.step
 
@@ -61,6 +61,13 @@ class Progress:
             rate = self.tokens * len(self.seconds) / sum(self.seconds)
             parts.append(f"{rate:,.0f} tokens/s")
         return ", ".join(parts)
+
+    def _left(self, step):
+        """The time left, at the pace so far."""
+        if not self.start < step < self.steps:
+            return ""
+        pace = (time.perf_counter() - self.began) / (step - self.start)
+        return f", {clock(pace * (self.steps - step))} left"
 
     def write(self, text):
         """Print text, above the bar if there is one."""
@@ -101,7 +108,7 @@ def draw_losses(losses, validation, path, title=""):
         axes.plot(*smoothed(losses), color="#2f6db5", label="average of batches")
     steps, values = zip(*validation)
     axes.plot(steps, values, "o-", color="#d1495b", markersize=4, label="held-out text")
-    axes.annotate(f"{values[-1]:.3f}", (steps[-1], values[-1]), xytext=(0, 8), ha="right",
+    axes.annotate(f"{values[-1]:.3f}", (steps[-1], values[-1]), xytext=(7, 0), va="center",
                   textcoords="offset points", color="#d1495b")  # fmt: skip
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
@@ -113,10 +120,7 @@ def draw_losses(losses, validation, path, title=""):
 
 
 def smoothed(losses):
-    """(steps, means): the losses averaged over the last hundredth of the steps, at least ten."""
-    n = min(len(losses), max(10, len(losses) // 100))
-    total, means = sum(losses[:n]), []
-    for i in range(n, len(losses) + 1):
-        means.append(total / n)
-        total += losses[i] - losses[i - n] if i < len(losses) else 0
-    return range(n, len(losses) + 1), means
+    """(steps, means): losses averaged over a fiftieth of the steps, at least ten, around each."""
+    n = min(len(losses), max(10, len(losses) // 50))
+    means = np.convolve(losses, np.full(n, 1 / n), "valid")
+    return np.arange(len(means)) + (n + 1) / 2, means

@@ -1,8 +1,8 @@
 """From probabilities to text: how the next token is chosen, and the loop that appends it.
 
 A language model gives one number, a logit, for every token that may come next. Each function below
-does one thing to logits (B, V): the rows stay apart, and −∞ rules a token out. `sample` puts them in
-order and draws; `generate` repeats.
+does one thing to logits (B, V): the rows stay apart, and −∞ rules a token out. `sample` puts them
+in order and draws; `generate` repeats.
 """
 
 import math
@@ -58,7 +58,7 @@ def sample(logits, temperature=1.0, top_k=None, top_p=None, generator=None):
 
 
 def check_options(temperature=1.0, top_k=None, top_p=None, vocab_size=None):
-    """ValueError for a negative temperature, a top_k not in 1 … vocab_size, a top_p not in (0, 1]."""
+    """ValueError unless temperature ≥ 0, top_k is in 1 … vocab_size, and top_p in (0, 1]."""
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be 0 (greedy) or a positive number, got {temperature}")
     if top_k is not None and not 1 <= top_k <= (vocab_size or top_k):

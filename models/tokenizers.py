@@ -151,4 +151,6 @@ def tokenizer_from(settings):
         settings = dict(settings)
         return TYPES[settings.pop("type")](**settings)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{settings!r:.80} are not the settings of a tokenizer: {error!r}") from error
+        raise ValueError(
+            f"{settings!r:.80} are not the settings of a tokenizer: {error!r}"
+        ) from error

@@ -39,7 +39,9 @@ class TrainingConfig:
         if not self.clip > 0:
             raise ValueError(f"clip must be above 0 (inf: no clipping), got {self.clip}")
         if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be 0 or a positive number, got {self.weight_decay}")
+            raise ValueError(
+                f"weight_decay must be 0 or a positive number, got {self.weight_decay}"
+            )
         if not 0 <= self.final_lr <= 1:
             raise ValueError(f"final_lr must be a share from 0 to 1, got {self.final_lr}")
         if self.warmup < 0:

@@ -180,7 +180,7 @@ def test_top_k_can_be_checked_without_a_vocabulary():
         check_options(top_k=0)
 
 
-# ---- one after the other: a model that counts needs no training ------------------------------------
+# ---- one after the other: a model that counts needs no training --------------------------------
 
 
 class Counting(mt.nn.Module):

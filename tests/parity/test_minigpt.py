@@ -7,9 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from test_programs import PROGRAMS, imported  # noqa: E402
+
 import microtensor as mt  # noqa: E402
 from models import MiniGPT, MiniGPTConfig  # noqa: E402
-from test_programs import PROGRAMS, imported  # noqa: E402
 
 DTYPES = [("float32", 1e-5), ("float64", 1e-9)]
 

@@ -46,8 +46,7 @@ class Block(nn.Module):
         h = self.ln1(x)
         a, _ = self.attn(h, h, h, attn_mask=self.mask[:T, :T], need_weights=False)
         x = x + a
-        x = x + self.mlp(self.ln2(x))
-        return x
+        return x + self.mlp(self.ln2(x))
 
 
 class GPT(nn.Module):
@@ -78,7 +77,7 @@ class GPT(nn.Module):
 
     def forward(self, idx, targets=None):
         B, T = idx.shape
-        assert T <= self.config.block_size, "the sequence is longer than the block size"
+        assert self.config.block_size >= T, "the sequence is longer than the block size"
         pos = torch.arange(0, T, dtype=torch.long, device=idx.device).unsqueeze(0)
         x = self.drop(self.tok_emb(idx) + self.pos_emb(pos))
         x = self.blocks(x)
