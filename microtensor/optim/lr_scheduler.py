@@ -322,7 +322,7 @@ class OneCycleLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """Schedules one after the other: number i + 1 begins, with its step 0, at step milestones[i]."""
+    """Schedules one after the other: number i + 1 begins, with its step 0, at milestones[i]."""
 
     def __init__(self, optimizer, schedulers, milestones):
         self._attach(optimizer)

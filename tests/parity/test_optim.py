@@ -1,0 +1,244 @@
+"""Optimizers and schedules against PyTorch's: the same parameters and rates at every step."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+
+torch = pytest.importorskip("torch")
+
+SHAPES = [(4, 3), (5,), ()]
+TOLERANCE = {"float64": {"rtol": 1e-12, "atol": 1e-12}, "float32": {"rtol": 2e-6, "atol": 2e-6}}
+
+
+def compare(name, dtype, steps=50, groups=lambda params: params, **options):
+    """Train with both libraries on the same gradients and compare all parameters at every step."""
+    rng = np.random.default_rng(0)
+    starts = [rng.standard_normal(shape).astype(dtype) for shape in SHAPES]
+    ours = [mt.tensor(a, requires_grad=True) for a in starts]
+    theirs = [torch.tensor(a, requires_grad=True) for a in starts]
+    mine = getattr(mt.optim, name)(groups(ours), **options)
+    other = getattr(torch.optim, name)(groups(theirs), **options)
+    for _ in range(steps):
+        for p, q in zip(ours, theirs):
+            g = rng.standard_normal(p.shape).astype(dtype)
+            p.grad, q.grad = mt.tensor(g), torch.tensor(g)
+        mine.step()
+        other.step()
+        for p, q in zip(ours, theirs):
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), **TOLERANCE[dtype])
+    return mine, other
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("weight_decay", [0, 0.1])
+@pytest.mark.parametrize(
+    "momentum, dampening, nesterov",
+    [(0, 0, False), (0.9, 0, False), (0.9, 0.3, False), (0.9, 0, True)],
+)
+def test_sgd(momentum, dampening, nesterov, weight_decay, maximize, dtype):
+    compare(
+        "SGD", dtype, lr=0.01, momentum=momentum, dampening=dampening, nesterov=nesterov,
+        weight_decay=weight_decay, maximize=maximize,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+@pytest.mark.parametrize("amsgrad, maximize", list(itertools.product([False, True], repeat=2)))
+@pytest.mark.parametrize("weight_decay", [0, 0.1])
+@pytest.mark.parametrize("betas, eps", [((0.9, 0.999), 1e-8), ((0.5, 0.8), 1e-3)])
+def test_adam(name, betas, eps, weight_decay, amsgrad, maximize, dtype):
+    compare(
+        name, dtype, lr=0.01, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
+        maximize=maximize,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_defaults(name):
+    mine, other = compare(name, "float64")
+    theirs = other.param_groups[0]
+    assert mine.defaults == {name: theirs[name] for name in mine.defaults}
+
+
+def test_groups():
+    def groups(params):
+        return [{"params": params[:1], "weight_decay": 0.5}, {"params": params[1:], "lr": 0.1}]
+
+    compare("AdamW", "float64", groups=groups, lr=0.01)
+    compare("SGD", "float64", groups=groups, lr=0.01, momentum=0.5)
+
+
+@pytest.mark.parametrize(
+    "name, options", [("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True})]
+)
+def test_a_state_dict_of_pytorchs_loads(name, options):
+    mine, other = compare(name, "float64", steps=3, lr=0.01, **options)
+    mine.state.clear()
+
+    def converted(value):
+        if isinstance(value, torch.Tensor):
+            return mt.tensor(value.detach().numpy())
+        return {k: converted(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    theirs = other.state_dict()
+    mine.load_state_dict(
+        {"state": converted(theirs["state"]), "param_groups": theirs["param_groups"]}
+    )
+    assert {k: set(v) for k, v in mine.state_dict()["state"].items()} == {
+        k: set(v) for k, v in theirs["state"].items()
+    }
+    for group in (mine.param_groups[0], other.param_groups[0]):
+        for p in group["params"]:
+            p.grad = (p * 2).detach()
+    mine.step()
+    other.step()
+    for p, q in zip(mine.param_groups[0]["params"], other.param_groups[0]["params"]):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-12)
+
+
+# ---- schedules -----------------------------------------------------------------------
+
+# each is made by s = the module of schedules, o = the optimizer
+SCHEDULES = {
+    "lambda": lambda s, o: s.LambdaLR(o, [lambda i: 0.95**i, lambda i: 1 / (1 + i)]),
+    "step": lambda s, o: s.StepLR(o, 30, 0.3),
+    "multistep": lambda s, o: s.MultiStepLR(o, [10, 40, 40, 90], 0.3),
+    "exponential": lambda s, o: s.ExponentialLR(o, 0.97),
+    "constant": lambda s, o: s.ConstantLR(o, 0.25, 17),
+    "constant defaults": lambda s, o: s.ConstantLR(o),
+    "linear": lambda s, o: s.LinearLR(o, 0.1, 0.7, 33),
+    "linear down": lambda s, o: s.LinearLR(o, 1.0, 0.0, 60),
+    "linear defaults": lambda s, o: s.LinearLR(o),
+    "cosine": lambda s, o: s.CosineAnnealingLR(o, 100, 1e-4),
+    "cosine around again": lambda s, o: s.CosineAnnealingLR(o, 23, 1e-3),
+    "one cycle": lambda s, o: s.OneCycleLR(o, [0.1, 0.2], 130),
+    "one cycle linear": lambda s, o: s.OneCycleLR(
+        o, 0.1, epochs=13, steps_per_epoch=10, pct_start=0.21, anneal_strategy="linear",
+        cycle_momentum=False,
+    ),
+    "one cycle in three phases": lambda s, o: s.OneCycleLR(
+        o, 0.1, 130, three_phase=True, pct_start=0.4, div_factor=10, final_div_factor=50,
+        base_momentum=[0.8, 0.7], max_momentum=0.9,
+    ),
+    "warm-up and cosine": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.01, 1, 20), s.CosineAnnealingLR(o, 110, 1e-3)], [20]
+    ),
+    "four in a row": lambda s, o: s.SequentialLR(
+        o,
+        [s.ConstantLR(o, 0.5, 7), s.StepLR(o, 9, 0.5), s.LambdaLR(o, lambda i: 1.01**i),
+         s.ExponentialLR(o, 0.9)],
+        [10, 50, 100],
+    ),
+}  # fmt: skip
+
+
+def optimizers(kind="SGD"):
+    out = []
+    for library in (mt, torch):
+        groups = [{"params": [library.ones(1)], "lr": lr} for lr in (0.5, 0.02)]
+        options = {"momentum": 0.9} if kind == "SGD" else {}
+        out.append(getattr(library.optim, kind)(groups, **options))
+    return out
+
+
+def rates(optimizer):
+    return [[g["lr"], g.get("momentum", 0), *g.get("betas", ())] for g in optimizer.param_groups]
+
+
+def agree(mine, other):
+    np.testing.assert_allclose(rates(mine), rates(other), rtol=1e-11, atol=1e-15)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """PyTorch warns when a schedule steps and its optimizer does not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*lr_scheduler.step", category=UserWarning)
+        yield
+
+
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_curves(name, kind):
+    mine, other = optimizers(kind)
+    ours = SCHEDULES[name](mt.optim.lr_scheduler, mine)
+    theirs = SCHEDULES[name](torch.optim.lr_scheduler, other)
+    for _ in range(125):
+        agree(mine, other)
+        np.testing.assert_allclose(ours.get_last_lr(), theirs.get_last_lr(), rtol=1e-11, atol=1e-15)
+        assert ours.last_epoch == theirs.last_epoch
+        ours.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_curves_after_a_checkpoint_in_the_middle(name):
+    mine, other = optimizers()
+    ours = SCHEDULES[name](mt.optim.lr_scheduler, mine)
+    theirs = SCHEDULES[name](torch.optim.lr_scheduler, other)
+    for _ in range(45):
+        ours.step()
+        theirs.step()
+    optimizer_state, state = mine.state_dict(), ours.state_dict()
+    mine = optimizers()[0]
+    ours = SCHEDULES[name](mt.optim.lr_scheduler, mine)
+    mine.load_state_dict(optimizer_state)
+    ours.load_state_dict(state)
+    for _ in range(60):
+        agree(mine, other)
+        ours.step()
+        theirs.step()
+
+
+def test_schedules_multiply_as_in_pytorch():
+    sides = []
+    for optimizer, s in zip(optimizers(), (mt.optim.lr_scheduler, torch.optim.lr_scheduler)):
+        plateau = s.ReduceLROnPlateau(optimizer, patience=3, factor=0.5)
+        sides.append((optimizer, [
+            s.LinearLR(optimizer, 0.1, 1.0, 10), s.ExponentialLR(optimizer, 0.95),
+            s.CosineAnnealingLR(optimizer, 150), s.MultiStepLR(optimizer, [20, 30]),
+        ], plateau))  # fmt: skip
+    for i in range(110):
+        agree(sides[0][0], sides[1][0])
+        for _, schedules, plateau in sides:
+            for schedule in schedules:
+                schedule.step()
+            plateau.step(math.cos(i / 9))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mode": "max"},
+        {"threshold": 0.2},
+        {"threshold_mode": "abs", "threshold": 0.05},
+        {"mode": "max", "threshold_mode": "abs", "threshold": 0.05, "cooldown": 4},
+        {"cooldown": 3, "patience": 0, "min_lr": [1e-3, 1e-2]},
+        {"eps": 1e-2, "patience": 2, "factor": 0.5},
+    ],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_plateau(options, sign):
+    mine, other = optimizers()
+    options = {"patience": 4, **options}
+    ours = mt.optim.lr_scheduler.ReduceLROnPlateau(mine, **options)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(other, **options)
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        metric = sign * (1 / (1 + i / 30) + 0.1 * rng.standard_normal())
+        ours.step(metric)
+        theirs.step(metric)
+        assert rates(mine) == rates(other)
+        assert (ours.best, ours.num_bad_epochs) == (theirs.best, theirs.num_bad_epochs)
+        if i == 70:
+            state = ours.state_dict()
+            ours = mt.optim.lr_scheduler.ReduceLROnPlateau(mine, **options)
+            ours.load_state_dict(state)

@@ -1,0 +1,685 @@
+"""Optimizers and schedules: what they compute, what they refuse, what a checkpoint keeps."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+from microtensor.backends import Backend, backend_of
+from microtensor.optim import SGD, Adam, AdamW, Optimizer
+from microtensor.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
+
+
+def parameter(*size, seed=0, **options):
+    generator = mt.Generator().manual_seed(seed)
+    p = mt.randn(*size, generator=generator, requires_grad=True, **options)
+    p.grad = mt.randn(*size, generator=generator, **options)
+    return p
+
+
+def train(optimizer, params, steps, seed=0):
+    """Steps with gradients that depend on the parameters and on the step."""
+    for i in range(steps):
+        for p in params:
+            p.grad = (p.detach() * 0.3 + math.sin(i + seed)).detach()
+        optimizer.step()
+
+
+# ---- the rules -----------------------------------------------------------------------
+
+
+def test_sgd_by_hand():
+    p = mt.tensor([1.0], requires_grad=True)
+    optimizer = SGD([p], lr=0.1, momentum=0.5, dampening=0.5, weight_decay=0.1)
+    p.grad = mt.tensor([2.0])
+    optimizer.step()  # v = 2 + 0.1·1 = 2.1, p = 1 − 0.21
+    assert p.item() == pytest.approx(0.79)
+    optimizer.step()  # v = 0.5·2.1 + 0.5·(2 + 0.079) = 2.0895, p = 0.79 − 0.20895
+    assert p.item() == pytest.approx(0.58105)
+
+
+def test_nesterov_by_hand():
+    p = mt.tensor([1.0], requires_grad=True)
+    optimizer = SGD([p], lr=0.1, momentum=0.5, nesterov=True)
+    p.grad = mt.tensor([2.0])
+    optimizer.step()  # v = 2, p = 1 − 0.1·(2 + 1)
+    assert p.item() == pytest.approx(0.7)
+
+
+def test_adam_starts_with_steps_of_lr():
+    p = mt.tensor([1.0, 1.0], requires_grad=True)
+    p.grad = mt.tensor([1e-3, -1e3])
+    Adam([p], lr=0.01).step()
+    assert p.tolist() == pytest.approx([0.99, 1.01], rel=1e-5)
+
+
+def test_decay_is_decoupled_in_adamw_only():
+    for kind, expected in [(AdamW, 1 - 0.1 * 0.5), (Adam, 1 - 0.1)]:
+        p = mt.tensor([1.0], requires_grad=True)
+        p.grad = mt.tensor([0.0])
+        kind([p], lr=0.1, weight_decay=0.5).step()
+        assert p.item() == pytest.approx(expected)
+
+
+SHAPES = [(), (0, 3), (5,), (3, 4), (40, 500)]
+SGD_OPTIONS = [
+    (momentum, dampening, decay, nesterov, maximize)
+    for momentum, dampening, decay, nesterov, maximize in itertools.product(
+        (0, 0.9), (0, 0.3), (0, 0.1), (False, True), (False, True)
+    )
+    if not nesterov or momentum and not dampening
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sgd_kernel_is_its_portable_definition(shape, dtype):
+    rng = np.random.default_rng(0)
+    tolerance = 8 * np.finfo(dtype).eps
+    for options in SGD_OPTIONS:
+        fast = slow = np.asarray(rng.standard_normal(shape), dtype)
+        fast, slow, v, w = fast.copy(), slow.copy(), None, None
+        for _ in range(4):
+            g = np.asarray(rng.standard_normal(shape), dtype)
+            before = g.copy()
+            v = backend_of(fast).sgd(fast, g, v, 0.1, *options)
+            w = Backend.sgd(backend_of(slow), slow, g.copy(), w, 0.1, *options)
+            assert np.array_equal(g, before)
+            assert fast.dtype == dtype and (v is None or v.dtype == dtype and v is not g)
+            np.testing.assert_allclose(fast, slow, tolerance, tolerance)
+        assert (v is None) == (options[0] == 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_adam_kernel_is_its_portable_definition(shape, dtype):
+    rng = np.random.default_rng(0)
+    tolerance = 16 * np.finfo(dtype).eps
+    choices = itertools.product((False, True), (0, 0.1), (False, True), (False, True))
+    for amsgrad, decay, decoupled, maximize in choices:
+        start = np.asarray(rng.standard_normal(shape), dtype)
+        sides = [[start.copy(), *(np.zeros(shape, dtype) for _ in range(3))] for _ in range(2)]
+        for step in range(1, 5):
+            g = np.asarray(rng.standard_normal(shape), dtype)
+            before = g.copy()
+            for side, (p, m, v, top) in enumerate(sides):
+                adam = Backend.adam if side else type(backend_of(p)).adam
+                adam(
+                    backend_of(p), p, g, m, v, top if amsgrad else None, step, 0.1, 0.9, 0.99, 1e-8,
+                    decay, decoupled, maximize,
+                )  # fmt: skip
+            assert np.array_equal(g, before)
+            for fast, slow in zip(*sides):
+                assert fast.dtype == dtype
+                np.testing.assert_allclose(fast, slow, tolerance, tolerance)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: SGD(p, 0.1),
+        lambda p: SGD(p, 0.1, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
+        lambda p: Adam(p, 0.1, weight_decay=0.1),
+        lambda p: AdamW(p, 0.1, amsgrad=True, maximize=True),
+    ],
+)
+def test_every_device_takes_the_same_steps(make, device):
+    results = []
+    for where in ("cpu", device):
+        params = [parameter(3, 4, device=where), parameter(4, seed=1, device=where)]
+        optimizer = make(params)
+        train(optimizer, params, 5)
+        state = [
+            v for s in optimizer.state.values() for v in s.values() if isinstance(v, mt.Tensor)
+        ]
+        assert {str(t.device.type) for t in params + state} == {where}
+        results.append([t.cpu().numpy() for t in [p.detach() for p in params] + state])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, momentum=0.9), lambda p: AdamW(p, 0.1)])
+def test_layout_of_memory_does_not_matter(make):
+    results = []
+    for lay in (lambda t: t, lambda t: t.t().contiguous().t(), lambda t: mt.cat([t, t], 1)[:, :4]):
+        p = lay(mt.arange(12.0).reshape(3, 4)).detach().requires_grad_()
+        optimizer = make([p])
+        for i in range(3):
+            p.grad = (mt.arange(12.0).reshape(4, 3) + i).t()
+            optimizer.step()
+        results.append(p.tolist())
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1, momentum=0.9), lambda p: AdamW(p, 0.1)])
+@pytest.mark.parametrize("bad", [math.inf, math.nan, 1e30])
+def test_infinite_gradients_warn_no_more_than_pytorch_does(make, bad):
+    p = mt.tensor([1.0], requires_grad=True)
+    p.grad = mt.tensor([bad])
+    optimizer = make([p])
+    for _ in range(3):
+        optimizer.step()
+
+
+# ---- an optimizer and its parameters -------------------------------------------------
+
+
+def test_the_update_is_in_place_and_the_engine_knows():
+    p = parameter(3)
+    memory, loss = p._data, (p * p).sum()
+    AdamW([p]).step()
+    assert p._data is memory and p.is_leaf and p.requires_grad
+    with pytest.raises(RuntimeError, match=r"AdamW\.step has since changed"):
+        loss.backward()
+
+
+def test_training_reaches_the_minimum():
+    target = mt.tensor([1.0, -2.0, 3.0])
+    for make in (
+        lambda p: SGD(p, 0.1, momentum=0.5),
+        lambda p: Adam(p, 0.1),
+        lambda p: AdamW(p, 0.1, weight_decay=0),
+    ):
+        p = mt.zeros(3, requires_grad=True)
+        optimizer = make([p])
+        for _ in range(400):
+            optimizer.zero_grad()
+            ((p - target) ** 2).sum().backward()
+            optimizer.step()
+        assert p.tolist() == pytest.approx(target.tolist(), abs=1e-3)
+
+
+def test_parameters_without_gradients_are_left_alone():
+    p, q = parameter(2), mt.ones(2, requires_grad=True)
+    optimizer = AdamW([p, q], weight_decay=0.5)
+    optimizer.step()
+    assert q.tolist() == [1, 1] and q not in optimizer.state and p in optimizer.state
+
+
+def test_groups_have_options_of_their_own():
+    p, q = mt.ones(1, requires_grad=True), mt.ones(1, requires_grad=True)
+    optimizer = SGD([{"params": [p]}, {"params": q, "lr": 0.5, "weight_decay": 1.0}], lr=0.25)
+    p.grad, q.grad = mt.ones(1), mt.ones(1)
+    optimizer.step()
+    assert (p.item(), q.item()) == (0.75, 0.0)
+    r = mt.ones(1, requires_grad=True)
+    optimizer.add_param_group({"params": (t for t in [r]), "lr": 1.0})
+    p.grad, q.grad, r.grad = None, None, mt.ones(1)
+    optimizer.step()
+    assert (p.item(), q.item(), r.item()) == (0.75, 0.0, 0.0)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.25, 0.5, 1.0]
+
+
+def test_zero_grad():
+    p = parameter(2)
+    optimizer = SGD([p])
+    held = p.grad
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad is not None and p.grad.tolist() == [0, 0] and held.tolist() == [0, 0]
+    optimizer.zero_grad()
+    assert p.grad is None
+    (p**3).sum().backward(create_graph=True)
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0] and p.grad.grad_fn is None and not p.grad.requires_grad
+
+
+def test_a_closure_computes_gradients_even_under_no_grad():
+    p = mt.tensor([3.0], requires_grad=True)
+    optimizer = SGD([p], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    with mt.no_grad():
+        assert optimizer.step(closure).item() == 9
+    assert p.item() == 0
+    assert optimizer.step() is None
+
+
+def test_a_rate_may_be_a_tensor():
+    p = mt.ones(1, requires_grad=True)
+    p.grad = mt.ones(1)
+    SGD([p], lr=mt.tensor(0.25)).step()
+    assert p.item() == 0.75
+
+
+def test_optimizers_of_ones_own():
+    class Sign(Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        def update(self, p, grad, group, state):
+            state["calls"] = state.get("calls", 0) + 1
+            with mt.no_grad():
+                p -= group["lr"] * grad.sign()
+
+    class AsInPyTorch(Sign):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    self.state[p]["calls"] = self.state[p].get("calls", 0) + 1
+                    p.data.add_(p.grad.data.sign(), alpha=-group["lr"])
+
+    for kind in (Sign, AsInPyTorch):
+        p = mt.ones(2, requires_grad=True)
+        p.grad = mt.tensor([5.0, -5.0])
+        optimizer = kind([p], 0.25)
+        optimizer.step()
+        assert p.tolist() == [0.75, 1.25]
+        assert optimizer.state_dict()["state"] == {0: {"calls": 1}}
+    with pytest.raises(NotImplementedError, match="Optimizer defines neither update nor step"):
+        plain = Optimizer([p], {})
+        plain.step()
+
+
+def test_repr():
+    text = repr(AdamW([{"params": [mt.zeros(2, 3)]}, {"params": mt.zeros(4), "lr": 0.5}]))
+    assert "AdamW (" in text and "group 0: 1 tensors, 6 parameters" in text and "lr: 0.5" in text
+
+
+def bad_parameters():
+    p = mt.ones(2, requires_grad=True)
+    yield [], ValueError, "the list of parameters is empty"
+    yield iter([]), ValueError, "the list of parameters is empty"
+    yield p, TypeError, "got one Tensor; put it into a list"
+    yield {"params": [p]}, TypeError, "got one dict"
+    yield {p}, TypeError, "a set has no order"
+    yield [p, 3.0], TypeError, "parameter 1 is not a Tensor but 3.0"
+    yield [("weight", p)], TypeError, "parameter 0 is not a Tensor but"
+    yield [p, p], ValueError, "parameter 1, of shape (2,), appears twice"
+    yield [{"params": [p]}, {"params": [p]}], ValueError, "appears twice"
+    yield [p, p * 2], ValueError, "the result of mul and not a leaf"
+    yield [{"params": [p]}, p], TypeError, 'a group is a dict with "params"'
+    yield [{"lr": 1}], TypeError, 'a group is a dict with "params"'
+
+
+@pytest.mark.parametrize("params, kind, message", list(bad_parameters()))
+def test_bad_parameters(params, kind, message):
+    with pytest.raises(kind) as told:
+        AdamW(params)
+    assert message in str(told.value) and str(told.value).startswith("AdamW: ")
+
+
+@pytest.mark.parametrize(
+    "kind, options, message",
+    [
+        (SGD, {"lr": -1}, "lr must be at least 0, got -1"),
+        (SGD, {"lr": math.nan}, "lr must be at least 0, got nan"),
+        (SGD, {"momentum": -0.1}, "momentum must be at least 0"),
+        (SGD, {"weight_decay": -0.1}, "weight_decay must be at least 0"),
+        (SGD, {"nesterov": True}, "momentum must be above 0 with nesterov"),
+        (SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening must be 0"),
+        (Adam, {"lr": -1}, "lr must be at least 0"),
+        (Adam, {"eps": -1}, "eps must be at least 0"),
+        (Adam, {"betas": (0.9, 1.0)}, "betas must be two numbers in [0, 1), got (0.9, 1.0)"),
+        (AdamW, {"betas": (-0.1, 0.9)}, "betas must be two numbers in [0, 1)"),
+        (AdamW, {"betas": (0.9,)}, "betas must be two numbers in [0, 1)"),
+        (AdamW, {"weight_decay": -1}, "weight_decay must be at least 0"),
+    ],
+)
+def test_bad_options(kind, options, message):
+    for params in ([mt.ones(1)], [{"params": mt.ones(1), **options}]):
+        with pytest.raises(ValueError) as told:
+            kind(params, **(options if isinstance(params[0], mt.Tensor) else {}))
+        assert message in str(told.value)
+
+
+# ---- checkpoints ---------------------------------------------------------------------
+
+MAKERS = [
+    lambda p: SGD(p, 0.1),
+    lambda p: SGD(p, 0.1, momentum=0.9, nesterov=True),
+    lambda p: Adam(p, 0.1, amsgrad=True),
+    lambda p: AdamW([{"params": p[:1]}, {"params": p[1:], "lr": 0.01, "betas": (0.8, 0.9)}], 0.1),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_training_continues_exactly_from_a_file(make, tmp_path):
+    params = [parameter(3, 4), parameter(4, seed=1)]
+    optimizer = make(params)
+    train(optimizer, params, 3)
+    mt.save(
+        {"params": [p.detach() for p in params], "optimizer": optimizer.state_dict()},
+        tmp_path / "c",
+    )
+    train(optimizer, params, 3, seed=9)
+
+    saved = mt.load(tmp_path / "c")
+    again = [p.requires_grad_() for p in saved["params"]]
+    resumed = make(again)
+    resumed.load_state_dict(saved["optimizer"])
+    train(resumed, again, 3, seed=9)
+    assert [p.tolist() for p in again] == [p.tolist() for p in params]
+    assert str(resumed) == str(optimizer)
+
+
+def test_state_dict_has_pytorchs_layout():
+    p, q = parameter(2), parameter(3)
+    optimizer = AdamW([{"params": [q]}, {"params": [p], "lr": 0.5}])
+    optimizer.step()
+    saved = optimizer.state_dict()
+    assert [g["params"] for g in saved["param_groups"]] == [[0], [1]]
+    assert saved["param_groups"][1]["lr"] == 0.5
+    assert sorted(saved["state"]) == [0, 1]
+    assert saved["state"][0]["step"] == 1 and saved["state"][0]["exp_avg"].shape == (3,)
+    assert optimizer.param_groups[0]["params"] == [q]  # not touched
+
+
+def test_loading_copies_and_converts():
+    p, q = parameter(2), parameter(2, dtype=mt.float64)
+    optimizer, other = AdamW([p]), AdamW([q], lr=7.0)
+    optimizer.step()
+    other.load_state_dict(optimizer.state_dict())
+    state = other.state[q]
+    assert state["exp_avg"].dtype is mt.float64 and other.param_groups[0]["lr"] == 1e-3
+    before = optimizer.state[p]["exp_avg"].tolist()
+    other.step()
+    assert optimizer.state[p]["exp_avg"].tolist() == before and state["step"] == 2
+    same = AdamW([parameter(2)])
+    same.load_state_dict(optimizer.state_dict())
+    same.step()
+    assert optimizer.state[p]["exp_avg"].tolist() == before
+
+
+def test_a_step_count_may_come_as_a_tensor():
+    p, q = parameter(2), parameter(2)
+    optimizer, other = AdamW([p]), AdamW([q])
+    optimizer.step()
+    saved = optimizer.state_dict()
+    saved["state"][0]["step"] = mt.tensor(1.0)  # as PyTorch writes it
+    q.data = p.detach().clone()
+    other.load_state_dict(saved)
+    optimizer.step()
+    other.step()
+    assert q.tolist() == p.tolist()
+
+
+def test_the_state_of_other_parameters_is_refused_and_changes_nothing():
+    p = parameter(2)
+    optimizer = AdamW([p], lr=0.5)
+    optimizer.step()
+    kept = optimizer.state[p]["exp_avg"]
+    two, wide = AdamW([parameter(2), parameter(2)]), AdamW([parameter(3)])
+    two.step()
+    wide.step()
+    with pytest.raises(ValueError, match=r"the saved groups have \[2\] parameters, .* \[1\]"):
+        optimizer.load_state_dict(two.state_dict())
+    with pytest.raises(ValueError, match=r"exp_avg of parameter 0 has shape \(3,\), .* \(2,\)"):
+        optimizer.load_state_dict(wide.state_dict())
+    assert optimizer.state[p]["exp_avg"] is kept and optimizer.param_groups[0]["lr"] == 0.5
+
+
+# ---- schedules -----------------------------------------------------------------------
+
+
+def sgd(*rates):
+    return SGD([{"params": mt.ones(1), "lr": lr} for lr in rates], momentum=0.9)
+
+
+def curve(scheduler, steps):
+    """The learning rate of the first group at steps 0, 1 …"""
+    rates = []
+    for _ in range(steps):
+        rates.append(scheduler.optimizer.param_groups[0]["lr"])
+        assert scheduler.get_last_lr() == [g["lr"] for g in scheduler.optimizer.param_groups]
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    "make, expected",
+    [
+        (lambda o: StepLR(o, 2, 0.5), [1, 1, 0.5, 0.5, 0.25, 0.25]),
+        (lambda o: MultiStepLR(o, [3, 1, 3], 0.5), [1, 0.5, 0.5, 0.125, 0.125, 0.125]),
+        (lambda o: ExponentialLR(o, 0.5), [1, 0.5, 0.25, 0.125, 0.0625, 0.03125]),
+        (lambda o: ConstantLR(o, 0.25, 2), [0.25, 0.25, 1, 1, 1, 1]),
+        (lambda o: ConstantLR(o, 0.0, 2), [0, 0, 1, 1, 1, 1]),
+        (lambda o: LinearLR(o, 0.5, 0.0, 4), [0.5, 0.375, 0.25, 0.125, 0, 0]),
+        (lambda o: LambdaLR(o, lambda i: i / 4), [0, 0.25, 0.5, 0.75, 1, 1.25]),
+        (lambda o: CosineAnnealingLR(o, 2, 0.5), [1, 0.75, 0.5, 0.75, 1, 0.75]),
+        (
+            lambda o: OneCycleLR(o, 1.0, 5, pct_start=0.6, anneal_strategy="linear", div_factor=2),
+            [0.5, 0.75, 1, 0.500025, 0.00005],
+        ),
+        (
+            lambda o: SequentialLR(o, [LinearLR(o, 0.5, 1.0, 2), StepLR(o, 2, 0.5)], [2]),
+            [0.5, 0.75, 1, 1, 0.5, 0.5],
+        ),
+        (
+            lambda o: SequentialLR(
+                o,
+                [SequentialLR(o, [ConstantLR(o, 0.5), ConstantLR(o, 0.25)], [1]), LinearLR(o, 0.1)],
+                [3],
+            ),
+            [0.5, 0.25, 0.25, 0.1, 0.28],
+        ),
+    ],
+)
+def test_curves_by_hand(make, expected):
+    assert curve(make(sgd(1.0)), len(expected)) == pytest.approx(expected, abs=1e-12)
+
+
+def schedules():
+    yield lambda o: StepLR(o, 7, 0.5)
+    yield lambda o: MultiStepLR(o, [5, 9, 9], 0.5)
+    yield lambda o: ExponentialLR(o, 0.9)
+    yield lambda o: ConstantLR(o, 0.25, 9)
+    yield lambda o: LinearLR(o, 0.25, 0.75, 12)
+    yield lambda o: LambdaLR(o, [lambda i: 1 / (i + 1), lambda i: 0.9**i])
+    yield lambda o: CosineAnnealingLR(o, 11, 0.01)
+    yield lambda o: OneCycleLR(o, [1.0, 2.0], 30)
+    yield lambda o: SequentialLR(
+        o, [LinearLR(o, 0.1, 1, 6), CosineAnnealingLR(o, 9), ExponentialLR(o, 0.9)], [6, 14]
+    )
+
+
+@pytest.mark.parametrize("make", list(schedules()))
+@pytest.mark.parametrize("stop", [1, 6, 10])
+def test_schedules_continue_exactly_from_a_file(make, stop, tmp_path):
+    optimizer = sgd(1.0, 0.5)
+    scheduler = make(optimizer)
+    for _ in range(stop):
+        scheduler.step()
+    mt.save([optimizer.state_dict(), scheduler.state_dict()], tmp_path / "c")
+    expected = curve(scheduler, 15)
+
+    resumed = sgd(1.0, 0.5)
+    again = make(resumed)
+    states = mt.load(tmp_path / "c")
+    resumed.load_state_dict(states[0])
+    again.load_state_dict(states[1])
+    assert curve(again, 15) == expected
+    assert again.last_epoch == scheduler.last_epoch == stop + 15
+    assert resumed.state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
+
+
+def test_a_schedule_may_continue_from_last_epoch():
+    optimizer = sgd(1.0)
+    expected = curve(StepLR(optimizer, 2, 0.5), 8)
+    fresh = sgd(1.0)
+    with pytest.raises(KeyError, match="group 0 has no 'initial_lr'"):
+        StepLR(fresh, 2, 0.5, last_epoch=3)
+    fresh.param_groups[0]["initial_lr"] = 1.0
+    assert curve(StepLR(fresh, 2, 0.5, last_epoch=3), 4) == expected[4:]
+
+
+def test_schedules_on_one_optimizer_multiply():
+    optimizer = sgd(1.0)
+    warm, decay = LinearLR(optimizer, 0.5, 1.0, 4), ExponentialLR(optimizer, 0.5)
+    for i in range(8):
+        expected = min(1, 0.5 + i / 8) * 0.5**i
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+        warm.step()
+        decay.step()
+
+
+def test_a_rate_changed_by_hand_stays_changed():
+    optimizer = sgd(1.0)
+    scheduler = CosineAnnealingLR(optimizer, 20)
+    plain = curve(CosineAnnealingLR(sgd(1.0), 20), 10)
+    for i in range(9):
+        if i == 3:
+            optimizer.param_groups[0]["lr"] *= 0.5
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(plain[i] * (0.5 if i >= 3 else 1))
+        scheduler.step()
+
+
+def test_a_group_added_later_is_scheduled_from_there():
+    optimizer = sgd(1.0)
+    scheduler = ExponentialLR(optimizer, 0.5)
+    scheduler.step()
+    optimizer.add_param_group({"params": mt.ones(1), "lr": 1.0})
+    assert scheduler.get_last_lr() == [0.5]
+    scheduler.step()
+    scheduler.step()
+    assert scheduler.get_last_lr() == [0.125, 0.25]
+
+
+def test_one_cycle_moves_momentum_the_other_way():
+    for optimizer, beta in [
+        (sgd(1.0), lambda g: g["momentum"]),
+        (AdamW([mt.ones(1)]), lambda g: g["betas"][0]),
+    ]:
+        scheduler = OneCycleLR(optimizer, 1.0, 10, pct_start=0.5)
+        group, momenta, rates = optimizer.param_groups[0], [], []
+        for _ in range(10):
+            momenta.append(beta(group))
+            rates.append(group["lr"])
+            scheduler.step()
+        assert momenta[0] == momenta[-1] == 0.95 and momenta[4] == 0.85
+        assert rates[:5] == sorted(rates[:5]) and rates[4:] == sorted(rates[4:], reverse=True)
+        assert momenta[:5] == sorted(momenta[:5], reverse=True) and momenta[4:] == sorted(
+            momenta[4:]
+        )
+        with pytest.raises(ValueError, match="step 11 of a schedule of 10 steps"):
+            scheduler.step()
+
+
+def test_one_cycle_whose_first_phase_has_no_length():
+    assert curve(OneCycleLR(sgd(1.0), 1.0, 10, pct_start=0.1), 3)[0] == 1.0
+
+
+def test_plateau():
+    optimizer = sgd(1.0, 0.01)
+    scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=1, cooldown=2, min_lr=[0, 0.008])
+    rates = []
+    for loss in [1.0, 0.5, 0.5, mt.tensor(0.5), 0.5, 0.5, 0.5, 0.5, 0.1]:
+        scheduler.step(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    # two bad steps, then two of cooldown, then two bad ones again
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    assert scheduler.get_last_lr() == [0.25, 0.008]
+
+
+def test_plateau_continues_from_a_file(tmp_path):
+    optimizer = sgd(1.0)
+    scheduler = ReduceLROnPlateau(optimizer, "max", 0.5, patience=2)
+    mt.save(scheduler.state_dict(), tmp_path / "new")  # best is −∞
+    for score in (1.0, 0.5):
+        scheduler.step(score)
+    mt.save(scheduler.state_dict(), tmp_path / "c")
+    again = ReduceLROnPlateau(optimizer, "max", 0.5, patience=2)
+    again.load_state_dict(mt.load(tmp_path / "c"))
+    again.step(0.5)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+    again.step(0.5)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    again.load_state_dict(mt.load(tmp_path / "new"))
+    assert again.best == -math.inf
+
+
+def test_schedules_of_ones_own():
+    class AsInPyTorch(LRScheduler):
+        def get_lr(self):
+            factor = 1 if self.last_epoch == 0 else 0.5
+            return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+    class Ramp(LRScheduler):
+        def lr_at(self, epoch):
+            return [base * (1 + epoch) for base in self.base_lrs]
+
+    assert curve(AsInPyTorch(sgd(1.0)), 4) == [1, 0.5, 0.25, 0.125]
+    assert curve(Ramp(sgd(1.0)), 4) == [1, 2, 3, 4]
+    optimizer = sgd(1.0)
+    both = SequentialLR(optimizer, [Ramp(optimizer), AsInPyTorch(optimizer)], [2])
+    assert curve(both, 5) == [1, 2, 1, 0.5, 0.25]
+
+
+def test_callable_objects_keep_their_attributes():
+    class Factor:
+        def __init__(self, value):
+            self.value = value
+
+        def __call__(self, epoch):
+            return self.value
+
+    scheduler = LambdaLR(sgd(1.0, 1.0), [Factor(0.5), lambda i: 1])
+    state = scheduler.state_dict()
+    assert state["lr_lambdas"] == [{"value": 0.5}, None]
+    other = LambdaLR(sgd(1.0, 1.0), [Factor(0.25), lambda i: 1])
+    other.load_state_dict(state)
+    other.step()
+    assert other.get_last_lr() == [0.5, 1]
+
+
+@pytest.mark.parametrize(
+    "make, kind, message",
+    [
+        (lambda o: StepLR(3, 1), TypeError, "StepLR: an optimizer is needed, got int"),
+        (lambda o: StepLR(o, 0), ValueError, "step_size must be above 0"),
+        (lambda o: ConstantLR(o, 1.5), ValueError, "factor must be within 0 … 1, got 1.5"),
+        (lambda o: LinearLR(o, 0), ValueError, "start_factor must be"),
+        (lambda o: LinearLR(o, 1, 2), ValueError, "end_factor must be within 0 … 1, got 2"),
+        (lambda o: CosineAnnealingLR(o, 0), ValueError, "T_max must be above 0"),
+        (lambda o: LambdaLR(o, [abs]), ValueError, "1 of lr_lambda for 2 groups"),
+        (lambda o: OneCycleLR(o, 1.0), ValueError, "total_steps is needed, or both"),
+        (lambda o: OneCycleLR(o, 1.0, 0), ValueError, "total_steps must be above 0"),
+        (lambda o: OneCycleLR(o, 1.0, 9, pct_start=2), ValueError, "pct_start must be within"),
+        (lambda o: OneCycleLR(o, 1.0, 9, anneal_strategy="x"), ValueError, "'cos' or 'linear'"),
+        (lambda o: SequentialLR(o, [], []), ValueError, "at least one schedule"),
+        (
+            lambda o: SequentialLR(o, [StepLR(o, 1)], [1]),
+            ValueError,
+            "1 schedules need 0 milestones",
+        ),
+        (lambda o: SequentialLR(o, [StepLR(sgd(1), 1)], []), ValueError, "another optimizer"),
+        (lambda o: SequentialLR(o, [ReduceLROnPlateau(o)], []), ValueError, "needs a loss"),
+        (
+            lambda o: SequentialLR(o, [StepLR(o, 1) for _ in "abc"], [3, 2]),
+            ValueError,
+            "milestones must ascend, got [3, 2]",
+        ),
+        (lambda o: ReduceLROnPlateau(o, factor=1), ValueError, "factor must be below 1"),
+        (lambda o: ReduceLROnPlateau(o, "least"), ValueError, "'min' or 'max', got 'least'"),
+        (lambda o: ReduceLROnPlateau(o, threshold_mode="x"), ValueError, "'rel' or 'abs'"),
+        (lambda o: ReduceLROnPlateau(o, min_lr=[0]), ValueError, "1 of min_lr for 2 groups"),
+        (lambda o: LRScheduler(o), NotImplementedError, "neither lr_at nor get_lr"),
+        (
+            lambda o: StepLR(o, 1).load_state_dict(ExponentialLR(o, 0.5).state_dict()),
+            ValueError,
+            "StepLR: the state of this schedule has",
+        ),
+    ],
+)
+def test_bad_schedules(make, kind, message):
+    with pytest.raises(kind) as told:
+        make(sgd(1.0, 2.0))
+    assert message in str(told.value)
