@@ -7,10 +7,10 @@ mt.graph.render(mt.graph.draw(loss), "loss.svg")
 
 from .draw import Drawing, draw
 from .fold import fold
-from .render import render
+from .render import picture, render
 from .trace import Call, Edge, Graph, Value, Vertex, describe, watch
 
 __all__ = [
-    "Call", "Drawing", "Edge", "Graph", "Value", "Vertex", "describe", "draw", "fold", "render",
-    "watch",
+    "Call", "Drawing", "Edge", "Graph", "Value", "Vertex", "describe", "draw", "fold", "picture",
+    "render", "watch",
 ]  # fmt: skip

@@ -56,18 +56,18 @@ def draw(
 ):
     """A drawing of the graph behind a tensor, or a list or {name: tensor} of several.
 
-    `output` may also be a function that computes it: `draw(lambda: model(x), params=model, depth=1)`
-    watches the model at work, draws a frame around each module, and folds modules below `depth`
-    (0 is the whole model) into one box, identical neighbours into one marked "× 4". Without `depth`
-    everything is drawn. A tensor that was computed before is folded with `calls`, from
-    `with watch(model) as calls`.
+    `output` may be a function that computes it: `draw(lambda: model(x), params=model, depth=1)`
+    watches the model at work and folds modules `depth` levels down (0 is the whole model) into one
+    box each, identical neighbours into one marked "× 4". Without `depth` everything is drawn, with
+    a frame around each module. What was computed elsewhere, `with watch(model) as calls`, is folded
+    with those `calls`.
 
-    `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and what
-    they are called. `names` maps names to tensors, or tensors to names; without it the caller's
-    variables lend theirs. `values` and `grads` show the numbers of tensors of at most 16 elements,
-    or of as many as given; gradients are computed here, from `gradient` if the output has more than
-    one element, and every `.grad` stays as it is. `direction` is "LR" (left to right), "TB", "RL" or
-    "BT"; other keywords are Graphviz attributes of the graph.
+    `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and
+    what they are called. `names` maps names to tensors, or tensors to names; without it the
+    caller's variables lend theirs. `values` and `grads` show the numbers of tensors of at most 16
+    elements, or of as many as given; gradients are computed here, from `gradient` if the output has
+    more than one element, and every `.grad` stays as it is. `direction` is "LR" (left to right),
+    "TB", "RL" or "BT"; other keywords are Graphviz attributes of the graph.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
     if direction not in ("LR", "RL", "TB", "BT"):
@@ -97,8 +97,10 @@ def _drawing(graph, direction, legend, title, attributes):
     dot = Drawing("microtensor")
     dot.attr(
         "graph", rankdir=direction, bgcolor="white", fontname=FONT, fontcolor=INK, pad="0.25",
-        nodesep="0.28", ranksep="0.42", labelloc="t", labeljust="l", ordering="in",
+        nodesep="0.28", ranksep="0.42", labelloc="t", labeljust="l",
     )  # fmt: skip
+    if not any(v.calls for v in graph.vertices):  # within frames Graphviz gets it backwards
+        dot.attr("graph", ordering="in")
     dot.attr(
         "node", shape="box", style="filled", fontname=FONT, fontsize="12", fontcolor=INK,
         margin="0.12,0.06", height="0.3", width="0.3", penwidth="1.1",
@@ -161,7 +163,7 @@ def _plain(text):
     return text.replace("\n", r"\n") if "\n" in text else text
 
 
-# ---- words ------------------------------------------------------------------------------------------
+# ---- words ---------------------------------------------------------------------------
 
 
 def _label(v, path, is_last):
@@ -170,23 +172,25 @@ def _label(v, path, is_last):
     if v.role == "module":
         lines = [_counted(name or v.kind, v.count)]
         size = f"{v.parameters:,} parameters{' each' * (v.count > 1)}" if v.parameters else ""
-        lines += [_faint(", ".join(filter(None, (v.kind * bool(name), size))))]
+        about = ", ".join(filter(None, (v.kind * bool(name), size)))
+        lines += [_faint(about)] if about else []
     elif v.role == "operation":
         lines = _operation(v)
     else:
         lines = [f"<b>{escape(name or v.kind or v.role)}</b>"]
     # what the last operation makes is told by the result
-    shown = [] if is_last and v.role == "operation" else v.outputs
+    shown = [] if is_last and v.role == "operation" and len(v.outputs) == 1 else v.outputs
     if v.role == "operation":
         lines += [f"<i>{escape(o.name)}</i>" for o in shown if o.name]
-    abouts = Counter(_about(o) for o in shown if o.shape is not None)
-    lines += [_faint(f"{n} × {about}" if n > 1 else about) for about, n in abouts.items()]
-    rows = "".join(f'<tr><td colspan="2">{line}</td></tr>' for line in lines if line)
-    for o in shown:
+    abouts = Counter(_about(o) for o in shown)
+    lines += [_faint(f"{n} × {about}" if n > 1 else about) for about, n in abouts.items() if about]
+    rows = "".join(f'<tr><td colspan="2">{line}</td></tr>' for line in lines)
+    for i, o in enumerate(shown):
+        which = f"{o.name or f'[{i}]'} " if len(shown) > 1 else ""
         for word, data, color in (("value", o.data, INK), ("grad", o.grad, GRADIENT)):
             if data is not None:
                 rows += (
-                    f'<tr><td align="left">{_faint(word)}</td>'
+                    f'<tr><td align="left">{_faint(which + word)}</td>'
                     f'<td align="right">{_numbers(data, color)}</td></tr>'
                 )
     return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
@@ -200,7 +204,7 @@ def _frame_title(call, path, count):
 
 
 def _counted(name, count):
-    """The name of a module, or of `count` identical ones that follow one another: "blocks.0–3 × 4"."""
+    """The name of a module, or of `count` identical ones in a row: "blocks.0–3 × 4"."""
     if count == 1:
         return f"<b>{escape(name)}</b>"
     head, _, last = name.rpartition(".")
@@ -231,12 +235,13 @@ def _faint(text, color=FAINT):
 
 
 def _about(value):
-    """Shape and dtype of a tensor."""
-    return f"{value.shape} {value.dtype}" if value.shape else value.dtype
+    """Shape and dtype of a tensor, as far as they are known."""
+    return " ".join(filter(None, (str(value.shape or ""), value.dtype)))
 
 
 def _numbers(data, color):
     """An array as a small table, rows of its last dimension."""
+    font = f'<font point-size="10" color="{color}">'
     if data.ndim == 0:
         return f'<font color="{color}">{_number(data.item(), 4)}</font>'
     if not data.size:
@@ -244,7 +249,7 @@ def _numbers(data, color):
     rows = "".join(
         "<tr>"
         + "".join(
-            f'<td align="right"><font point-size="10" color="{color}">{gap}{_number(x, 3)}</font></td>'
+            f'<td align="right">{font}{gap}{_number(x, 3)}</font></td>'
             for gap, x in zip(itertools.chain([""], itertools.repeat("&#160;")), row)
         )
         + "</tr>"
@@ -273,7 +278,7 @@ def _tooltip(v):
     return f"{v.role} {v.name}: {about}" + "\nno gradient" * (not v.needs_grad)
 
 
-# ---- the header -------------------------------------------------------------------------------------
+# ---- the header ----------------------------------------------------------------------
 
 
 def _header(graph, legend, title):

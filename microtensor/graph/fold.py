@@ -10,8 +10,8 @@ __all__ = ["fold"]
 def fold(graph, depth):
     """The graph with module calls `depth` levels down as one vertex each; 0 is the whole model.
 
-    Modules that call no others are one vertex wherever they are. Modules that follow one another and are identical, up to the values of their parameters, become
-    one that counts them.
+    Modules that call no others are one vertex wherever they are. Modules that follow one another
+    and are identical, up to the values of their parameters, become one that counts them.
     """
     for level in range(1, depth + 1):
         graph = _fold_repeats(graph, level)
@@ -65,7 +65,7 @@ def _quotient(graph, vertices, into, dropped=()):
 
 
 def _fold_repeats(graph, level):
-    """Runs of identical calls at `level` shown once: vertex i of each stands for vertex i of all."""
+    """Runs of identical calls at `level` as one: vertex i of the first stands for that of all."""
     members = {}  # call: its vertices
     between = {}  # parent: birth numbers of its operations that are in no call at this level
     for v in graph.vertices:
@@ -122,7 +122,10 @@ def _look(call, vertices, inputs):
         path = v.calls[-1].path.removeprefix(call.path)
         name = v.name.removeprefix(call.path)
         shapes = [(o.shape, o.dtype) for o in v.outputs]
-        wires = [(at.get(e.source), e.output, e.input, e.needs_grad) for e in inputs.get(v.key, ())]
+        wires = [
+            (e.input, at[e.source], e.output, e.needs_grad) if e.source in at else e.input
+            for e in inputs.get(v.key, ())
+        ]
         constants, arguments = sorted(v.constants.items()), sorted(v.arguments.items())
         looks.append((path, v.role, name, shapes, constants, arguments, wires))
     return looks

@@ -1,11 +1,10 @@
-"""Pictures from DOT text: with Graphviz's `dot`, else with `graphviz-pure`, else the text itself."""
+"""Pictures of DOT text, made by Graphviz's `dot`, else by `graphviz-pure`, else the text itself."""
 
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -52,8 +51,8 @@ def picture(source, kind="svg", dpi=144):
     command = [_renderer(kind), f"-T{kind}"] + [f"-Gdpi={dpi}"] * (kind == "png")
     done = subprocess.run(command, input=source.encode(), capture_output=True)
     if done.returncode or not done.stdout:
-        reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
-        raise RuntimeError(f"{Path(command[0]).name} could not draw the graph: {reason[-1]}")
+        reason = done.stderr.decode(errors="replace").strip() or "no output"
+        raise RuntimeError(f"{Path(command[0]).name} could not draw the graph: {reason}")
     if kind == "svg":
         return done.stdout.replace(FONT.encode(), FONTS.encode())
     return done.stdout
@@ -80,15 +79,11 @@ def _renderer(kind):
 
 def _write(path, data):
     """The file whole, or as it was before."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
     return path

@@ -11,7 +11,7 @@ import numbers
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from ..autograd import Variable, _reachable, births, grad
+from ..autograd import Variable, births, grad
 from ..backends import backend_of
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
@@ -71,7 +71,7 @@ class Graph:
     repeats: dict = field(default_factory=dict)  # {Call: how many identical ones it stands for}
 
 
-# ---- which module was at work -----------------------------------------------------------------------
+# ---- which module was at work --------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -141,7 +141,7 @@ class watch:
         return call.chain if call is not None else ()
 
 
-# ---- the description --------------------------------------------------------------------------------
+# ---- the description -----------------------------------------------------------------
 
 
 def describe(
@@ -194,22 +194,29 @@ def _limit(wanted):
 
 def _nodes(outputs):
     """Every node behind the outputs, the oldest first."""
-    nodes, _ = _reachable(outputs, None)
-    for node in nodes:
-        if node.args is None:
-            raise RuntimeError(
-                f"draw: the graph of {node.name()} was freed by backward(); draw before it, or "
-                "call backward(retain_graph=True)"
-            )
-    return nodes
+    seen, stack = set(), [t.grad_fn for t in outputs]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            if node.args is None:
+                raise RuntimeError(
+                    f"draw: the graph of {node.name()} was freed by backward(); draw before it, or "
+                    "call backward(retain_graph=True)"
+                )
+            stack += [edge[0] for edge in node.edges if edge and not isinstance(edge[0], Variable)]
+    return sorted(seen, key=lambda node: node.number)
 
 
 def _named(names):
     """{tensor: name} of a mapping from names to tensors, or from tensors to names."""
-    pairs = ((n, t) if isinstance(t, Variable) else (t, n) for n, t in dict(names or {}).items())
-    return {
-        t: n for n, t in reversed(list(pairs)) if isinstance(t, Variable) and isinstance(n, str)
-    }
+    named = {}
+    for name, tensor in dict(names or {}).items():
+        if isinstance(name, Variable):
+            name, tensor = tensor, name
+        if isinstance(tensor, Variable) and isinstance(name, str):
+            named.setdefault(tensor, name)
+    return named
 
 
 class _Trace:
@@ -239,11 +246,14 @@ class _Trace:
         v.calls = self.calls.chain(node.number) if self.calls else ()
         inputs, parameters = _parameters(call)
         v.signature = f"{v.name}({', '.join(inputs + [name for name, _ in parameters])})"
-        for i, (a, edge) in enumerate(zip(node.args, node.edges)):
+        for i, (a, then, edge) in enumerate(zip(node.args, node.inputs, node.edges)):
             name = f"{inputs[0]}[{i}]" if call.variadic else inputs[i]
             if edge is not None:
-                self.places.setdefault(edge, a)
+                is_leaf = isinstance(edge[0], Variable)
+                self.places.setdefault(edge, edge[0] if is_leaf else then)
                 self.edge(edge, v, name)
+            elif getattr(a, "ndim", None) == 0 and not isinstance(a, Variable):
+                v.constants[name] = a.item()  # a NumPy number
             elif isinstance(a, Variable) or hasattr(a, "dtype"):
                 place = (a if isinstance(a, Variable) else id(a), 0)
                 self.places.setdefault(place, a)
@@ -292,22 +302,22 @@ class _Trace:
         self.edges.append(Edge(self.sources[place[0]].key, v.key, place[1]))
 
     def differentiate(self, outputs, gradient, limit):
-        """Note the gradient of every small tensor, without a trace in any `.grad`."""
+        """Note the gradient of every small tensor, and leave every `.grad` alone."""
         small = {
-            place: place[0] if isinstance(place[0], Variable) else tensor._alias(place)
+            place: tensor
             for place, tensor in self.places.items()
             if self.sources[place[0]].needs_grad and _numel(tensor._data.shape) <= limit
         }
-        keepers = [
-            hook.__self__
-            for source in self.sources
-            for _, hook, _ in (getattr(source, "_hooks", None) or {}).values()
-            if isinstance(getattr(hook, "__self__", None), Variable)
-        ]  # tensors with retain_grad(): their hook writes .grad
-        before = [t.grad for t in keepers]
-        found = grad(outputs, small.values(), gradient, retain_graph=True, allow_unused=True)
-        for t, g in zip(keepers, before):
-            t.grad = g
+        kept = [(v, v._keepers) for v in self.sources if getattr(v, "_keepers", None)]
+        for source, _ in kept:  # what retain_grad() asked for
+            source._keepers = None
+        try:
+            found = grad(
+                outputs, list(small.values()), gradient, retain_graph=True, allow_unused=True
+            )
+        finally:
+            for source, keepers in kept:
+                source._keepers = keepers
         for (source, index), g in zip(small, found):
             if g is not None:
                 value = self.sources[source].outputs[index]
@@ -326,7 +336,7 @@ class _Trace:
         """Find the module call that each leaf belongs to: the innermost with all of its users."""
         for leaf, users in self.users.items():
             v = self.sources[leaf]
-            v.kind = users[0][1]
+            v.kind = users[0][1] if len(users[0][1]) > 1 else ""  # "target", but not "a"
             chains = [user.calls for user, _ in users]
             home = []
             for calls in zip(*chains):
