@@ -26,7 +26,7 @@ import sys
 import threading
 import weakref
 
-from .backends import backend_of, xp
+from .backends import backend_of, quiet, xp
 from .backends.dtypes import FLOAT, INT, PYTHON, get_default_dtype, result_type
 
 __all__ = [
@@ -106,6 +106,7 @@ def op(function=None, /, *, promote=None, view=False):
     ]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in inputs)
     arity = 1 << 30 if variadic else len(inputs)
+    run = function if view else quiet()(function)
 
     @functools.wraps(function)
     def call(*args, **params):
@@ -135,7 +136,7 @@ def op(function=None, /, *, promote=None, view=False):
         if promote:
             arrays[: len(edges)] = _promoted(arrays[: len(edges)], promote)
         try:
-            returned = function(*arrays, **params)
+            returned = run(*arrays, **params)
         except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
             raise _op_error(call, args, error) from error
         if type(returned) is not tuple or len(returned) != 2:
@@ -271,9 +272,11 @@ def unbroadcast(g, like):
     """The gradient `g` in the shape and dtype of `like`: summed where `like` was broadcast."""
     if g.shape != like.shape:
         extra = len(g.shape) - len(like.shape)
+        if extra < 0:
+            g, extra = xp(g).reshape(g, (1,) * -extra + tuple(g.shape)), 0
         sizes = (1,) * extra + tuple(like.shape)
         axes = tuple(i for i, (n, m) in enumerate(zip(g.shape, sizes)) if n != m or i < extra)
-        if extra < 0 or any(sizes[i] != 1 for i in axes):
+        if any(sizes[i] != 1 for i in axes):
             raise RuntimeError(
                 f"a gradient of shape {tuple(g.shape)} came for an input of shape {tuple(like.shape)}"
             )
@@ -349,6 +352,8 @@ class Node:
     def pull(self, slots, live, create_graph):
         """Yield (edge, gradient) for every live input, from the gradients of the results."""
         pullback = self.pullbacks(live, create_graph)
+        if not create_graph:  # NumPy makes numbers of 0-d arrays
+            slots = [s if s.shape else backend_of(s).asarray(s) for s in slots]
         g = slots[0] if self.shapes is None else tuple(slots)
         if not callable(pullback):
             parts = (pull(g) if pull and is_live else None for pull, is_live in zip(pullback, live))
@@ -528,7 +533,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         inputs = list({id(t): t for t in _list(inputs)}.values())
         targets = _targets("backward", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), quiet():
         found = _walk(roots, seeds, targets, retain_graph, create_graph)
         if targets is None:
             inputs = list(found)
@@ -576,7 +581,7 @@ def grad(
     inputs = _list(inputs)
     targets = _targets("grad", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), quiet():
         found = _walk(roots, seeds, targets, retain_graph, create_graph)
         grads = []
         for i, (t, (source, index)) in enumerate(zip(inputs, targets)):
@@ -804,13 +809,14 @@ def write_array(array, values, by, index=...):
     """array[index] = values, told to the engine."""
     try:
         backend_of(array).assign(array, index, values)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        raise RuntimeError(
-            f"{by}: this memory cannot be written: it is read-only, or expanded, so that several "
-            "elements share one place; clone() the tensor first"
-        ) from None
+    except (ValueError, OverflowError) as error:
+        told = f"{by}: {error}"
+        if "read-only" in told:
+            told = (
+                f"{by}: this memory cannot be written: it is read-only, or expanded, so that "
+                "several elements share one place; clone() the tensor first"
+            )
+        raise RuntimeError(told) from error
     changed(array, by)
 
 

@@ -50,15 +50,16 @@ class Case:
         return tuple(out) if isinstance(out, (tuple, list)) else (out,)
 
     def arrays(self, dtype="float64", shapes=None):
-        """The inputs as NumPy arrays, the same at every call."""
+        """The inputs as NumPy arrays, the same at every call, those of floats in one dtype."""
         random = np.random.default_rng(zlib.crc32(self.id.encode()))
         shapes = iter(shapes or [i for i in self.inputs if isinstance(i, tuple)])
-        return [
-            np.asarray(random.uniform(*self.domain, next(shapes))).astype(dtype)
-            if isinstance(i, tuple)
-            else i
-            for i in self.inputs
-        ]
+
+        def array(i):
+            if isinstance(i, tuple):
+                i = np.asarray(random.uniform(*self.domain, next(shapes)))
+            return i.astype(dtype) if getattr(i, "dtype", None) == np.float64 else i
+
+        return [array(i) for i in self.inputs]
 
     def tensors(self, device="cpu", dtype="float64", requires_grad=False, arrays=None):
         """The inputs as tensors; those filled with numbers may require gradients."""

@@ -4,6 +4,10 @@
 device by its name. Nothing outside this folder knows which array library is at work.
 """
 
+from functools import partial
+
+import numpy as np
+
 from .base import Backend
 from .device import device
 from .dtypes import dtype
@@ -51,6 +55,9 @@ def xp(array):
     return backend_of(array).xp
 
 
+# log 0 and 0 / 0 are values like any other: NumPy must not warn of them, nor be changed for others
+quiet = partial(np.errstate, all="ignore")
+
 register(NumPyBackend(), "cpu", *NumPyBackend.array_types)
 
 __all__ = [
@@ -60,6 +67,7 @@ __all__ = [
     "backend_of",
     "device",
     "dtype",
+    "quiet",
     "register",
     "xp",
 ]

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .dtypes import DTYPES, dtype_of
+from .dtypes import DTYPES, dtype_of, float16, float32
 
 
 class Backend:
@@ -83,6 +83,8 @@ class Backend:
 
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""
+        if self.dtype(x) is float16:  # which cannot hold the coefficients
+            return self.cast(self.erf(self.cast(x, float32)), float16)
         # W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23, 1969
         xp, size, square = self.xp, self.xp.abs(x), x * x
         near = x * _ratio(square, *ERF_NEAR)

@@ -140,7 +140,9 @@ class NumPyBackend(Backend):
     # ---- products --------------------------------------------------------------------
 
     def einsum(self, equation, *arrays):
-        return np.einsum(equation, *arrays, optimize=len(arrays) > 1)
+        if len(arrays) == 1:
+            return np.einsum(equation, *arrays).copy()  # which may show the array itself
+        return np.einsum(equation, *arrays, optimize=True)
 
     def linear(self, x, weight, bias):
         y = _rows(x) @ weight.T  # one tall product is faster than one for each sequence
@@ -295,7 +297,7 @@ def _plus(a, b):
 def _along(index, axis):
     """The whole index that `index` along one axis stands for."""
     where = list(np.ogrid[tuple(map(slice, index.shape))])
-    where[axis] = index
+    where[axis : axis + 1] = [index] if where else []
     return tuple(where)
 
 

@@ -273,9 +273,11 @@ def log1p(x):
 
 @op(promote="float")
 def logaddexp(a, b):
-    """ln(eᵃ + eᵇ).    ∂a = g eᵃ⁻ʸ,    ∂b = g eᵇ⁻ʸ"""
-    y = xp(a).logaddexp(a, b)
-    return y, (lambda g: g * xp(g).exp(a - y), lambda g: g * xp(g).exp(b - y))
+    """ln(eᵃ + eᵇ).    ∂a = g σ(a − b),    ∂b = g σ(b − a)"""
+    return xp(a).logaddexp(a, b), (
+        lambda g: g * backend_of(g).sigmoid(a - b),
+        lambda g: g * backend_of(g).sigmoid(b - a),
+    )
 
 
 # ---- trigonometry --------------------------------------------------------------------
@@ -371,7 +373,7 @@ def atanh(x):
 def relu(x):
     """max(x, 0).    ∂x = g where x > 0"""
     y = xp(x).maximum(x, xp(x).zeros_like(x))
-    return y, lambda g: g * xp(g).astype(y > 0, g.dtype)
+    return y, lambda g: xp(g).where(y <= 0, 0.0, g)
 
 
 @op

@@ -168,10 +168,10 @@ def diagonal(x, offset=0, dim1=0, dim2=1):
 @op
 def gather_(x, index, /, dim):
     """x at an index along dim.    ∂x = zeros with g added there"""
-    axis = _positive(dim, len(x.shape))
+    axis, shape = _positive(dim, len(x.shape)), tuple(x.shape)
 
     def pull(g):
-        return backend_of(g).put_along_axis(g, tuple(x.shape), index, axis)
+        return backend_of(g).put_along_axis(g, shape, index, axis)
 
     return _taken(x, index, axis), (pull, None)
 

@@ -16,21 +16,22 @@ def matmul(a, b):
             f"the last size of a, {a.shape[-1]}, and the one of b that it is multiplied with, "
             f"{b.shape[-2 if len(b.shape) > 1 else 0]}, must be equal"
         )
-    row = a if len(a.shape) > 1 else a[None, :]  # a vector is a row on the left,
-    column = b if len(b.shape) > 1 else b[:, None]  # a column on the right
+    dims_a, dims_b = len(a.shape), len(b.shape)
+    row = a if dims_a > 1 else a[None, :]  # a vector is a row on the left,
+    column = b if dims_b > 1 else b[:, None]  # a column on the right
 
     def matrix(g):
-        g = g if len(b.shape) > 1 else g[..., None]
-        return g if len(a.shape) > 1 else g[..., None, :]
+        g = g if dims_b > 1 else g[..., None]
+        return g if dims_a > 1 else g[..., None, :]
 
     def to_a(g):
-        return matrix(g) @ xp(b).matrix_transpose(column)
+        return matrix(g) @ xp(g).matrix_transpose(column)
 
     def to_b(g):
-        if len(a.shape) > 2 and len(b.shape) == 2:  # one tall product, not many that are summed
-            return backend_of(a).linear_backward_weight(a, g)
-        out = xp(a).matrix_transpose(row) @ matrix(g)
-        return out if len(b.shape) > 1 else out[..., 0]
+        if dims_a > 2 and dims_b == 2:  # one tall product, not many that are summed
+            return backend_of(g).linear_backward_weight(row, g)
+        out = xp(g).matrix_transpose(row) @ matrix(g)
+        return out if dims_b > 1 else out[..., 0]
 
     return a @ b, (to_a, to_b)
 
@@ -41,23 +42,24 @@ def einsum_(*tensors, equation):
     terms, result = equation.split("->")
     terms = terms.split(",")
 
-    def pull(g):
-        grads = []
-        for i, (term, x) in enumerate(zip(terms, tensors)):
-            others = [t for j, t in enumerate(terms) if j != i]
-            arrays = [t for j, t in enumerate(tensors) if j != i]
-            found = "".join(c for c in term if any(c in other for other in (result, *others)))
-            part = backend_of(g).einsum(",".join([result, *others]) + "->" + found, g, *arrays)
-            shape = tuple(n if c in found else 1 for c, n in zip(term, x.shape))
+    def pullback(i):
+        term, shape = terms[i], tensors[i].shape
+        others, arrays = terms[:i] + terms[i + 1 :], tensors[:i] + tensors[i + 1 :]
+        found = "".join(c for c in term if any(c in other for other in (result, *others)))
+        product = ",".join([result, *others]) + "->" + found
+
+        def pull(g):
+            part = backend_of(g).einsum(product, g, *arrays)
             sizes = iter(part.shape)
             part = xp(g).reshape(part, tuple(next(sizes) if c in found else 1 for c in term))
             # a letter that only xᵢ has was summed away: its gradient is the same all along
-            wide = tuple(max(n, k) for n, k in zip(part.shape, shape))
-            wide = tuple(n if c in found else m for c, n, m in zip(term, wide, x.shape))
-            grads.append(xp(g).broadcast_to(part, wide))
-        return grads
+            return xp(g).broadcast_to(
+                part, tuple(m if n == 1 else n for n, m in zip(part.shape, shape))
+            )
 
-    return backend_of(tensors[0]).einsum(equation, *tensors), pull
+        return pull
+
+    return backend_of(tensors[0]).einsum(equation, *tensors), [*map(pullback, range(len(terms)))]
 
 
 def einsum(equation, *operands):

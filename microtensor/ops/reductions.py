@@ -239,6 +239,8 @@ def _dropped(x, dim):
 @op
 def cumsum(x, /, dim):
     """Σ of the elements up to each one.    ∂x = Σ of g from each one on"""
+    if not x.shape:
+        return xp(x).asarray(_summed(x), copy=True), lambda g: g
 
     def backwards(g):
         return xp(g).flip(xp(g).cumulative_sum(xp(g).flip(g, axis=dim), axis=dim), axis=dim)
@@ -249,8 +251,10 @@ def cumsum(x, /, dim):
 @op
 def cumprod(x, /, dim):
     """Π of the elements up to each one.    ∂xᵢ = Σⱼ gⱼ Π of the xₖ, k ≤ j and k ≠ i"""
-    dim = dim % max(len(x.shape), 1)
-    n = x.shape[dim] if x.shape else 1
+    if not x.shape:
+        return xp(x).asarray(_summed(x), copy=True), lambda g: g
+    dim = dim % len(x.shape)
+    n = x.shape[dim]
 
     def pull(g):
         parts = []

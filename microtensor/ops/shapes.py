@@ -123,14 +123,14 @@ def broadcast_shapes(*shapes):
 def cat_(*tensors, dim=0):
     """The tensors one after the other along dim.    ∂xᵢ = the part of g that came from xᵢ"""
     wide = [t for t in tensors if tuple(t.shape) != (0,)] or tensors  # PyTorch lets (0,) join anything
-    axis = _positive(dim, len(wide[0].shape))
+    axis, shapes = _positive(dim, len(wide[0].shape)), [tuple(t.shape) for t in tensors]
 
     def pull(g):
         parts, start = [], 0
-        for x in tensors:
-            stop = start + (x.shape[axis] if len(x.shape) > axis else 0)
+        for shape in shapes:
+            stop = start + (shape[axis] if len(shape) > axis else 0)
             part = g[(slice(None),) * axis + (slice(start, stop), ...)]
-            parts.append(xp(g).reshape(part, tuple(x.shape)))
+            parts.append(xp(g).reshape(part, shape))
             start = stop
         return parts
 
@@ -247,7 +247,8 @@ def roll(x, shifts, dims=None):
 @op
 def flip_(x, /, dims):
     """x with dimensions reversed.    ∂x = g reversed"""
-    return xp(x).flip(x, axis=dims), lambda g: xp(g).flip(g, axis=dims)
+    y = xp(x).asarray(xp(x).flip(x, axis=dims), copy=True)  # NumPy shows the same memory
+    return y, lambda g: xp(g).flip(g, axis=dims)
 
 
 def flip(x, *dims):
