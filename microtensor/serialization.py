@@ -110,6 +110,8 @@ def _serialized(obj):
         text = json.dumps({"sha256": BLANK, "structure": structure}, allow_nan=False)
     except RecursionError:
         raise TypeError("save: the object contains itself, or is nested too deeply") from None
+    except ValueError as error:  # a number of more digits than Python reads
+        raise TypeError(f"save: {error}") from None
     data = serialize(arrays, {"microtensor": text})
     if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
         raise TypeError(
@@ -143,7 +145,9 @@ def _deserialized(data, as_tensor):
             raise LoadError("it is damaged: its checksum does not match")
         tensors = {name: as_tensor(_array(name, entry)) for name, entry in entries}
         return _decoded(sealed["structure"], tensors)
-    except (AttributeError, LookupError, TypeError, RecursionError, json.JSONDecodeError) as error:
+    except LoadError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise LoadError(f"it is damaged: its structure makes no sense ({error!r})") from error
 
 
@@ -172,7 +176,7 @@ def _encoded(value, path, arrays, names):
     if isinstance(value, Tensor):
         array = value._data
         name = _new_name(path, arrays)
-        arrays[name] = backend_of(array).to_numpy(backend_of(array).contiguous(array))
+        arrays[name] = np.require(backend_of(array).to_numpy(array), requirements="C")
         return {"$tensor": names.setdefault(id(array), name)}
     if value is None or isinstance(value, (bool, int, str)):
         return value

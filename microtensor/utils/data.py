@@ -198,8 +198,8 @@ def default_collate(batch):
     """A list of samples as one batch: numbers, arrays and tensors stacked along a new first axis.
 
     In tuples, named tuples, lists and dicts each field is collated by itself (a tuple becomes a
-    list, as in PyTorch); strings stay a list. Python floats become float64. Raises TypeError for
-    other types, RuntimeError for samples of different sizes.
+    list, as in PyTorch); strings stay as they are. Python floats become float64. Raises TypeError
+    for other types, RuntimeError for samples of different sizes.
     """
     first = batch[0]
     if isinstance(first, Tensor):
