@@ -272,11 +272,9 @@ def unbroadcast(g, like):
     """The gradient `g` in the shape and dtype of `like`: summed where `like` was broadcast."""
     if g.shape != like.shape:
         extra = len(g.shape) - len(like.shape)
-        if extra < 0:
-            g, extra = xp(g).reshape(g, (1,) * -extra + tuple(g.shape)), 0
         sizes = (1,) * extra + tuple(like.shape)
         axes = tuple(i for i, (n, m) in enumerate(zip(g.shape, sizes)) if n != m or i < extra)
-        if any(sizes[i] != 1 for i in axes):
+        if extra < 0 or any(sizes[i] != 1 for i in axes):
             raise RuntimeError(
                 f"a gradient of shape {tuple(g.shape)} came for an input of shape {tuple(like.shape)}"
             )
@@ -319,9 +317,7 @@ class Node:
     def inputs(self):
         """The inputs, the tensors among them with the history that they had when it ran."""
         return tuple(
-            a
-            if not isinstance(a, Variable) or edge == _edge(a)
-            else a._alias(edge)
+            a if not isinstance(a, Variable) or edge == _edge(a) else a._alias(edge)
             for a, edge in zip(self.args or (), self.edges)
         )
 
@@ -372,7 +368,9 @@ class Node:
                     if part.shape != like.shape or part.dtype != like.dtype:
                         part = unbroadcast(part, self.args[i] if create_graph else like)
                 except (AttributeError, RuntimeError) as error:
-                    raise RuntimeError(f"the pullback of {self.name()}, input {i}: {error}") from error
+                    raise RuntimeError(
+                        f"the pullback of {self.name()}, input {i}: {error}"
+                    ) from error
                 yield self.edges[i], part
 
     def free(self):
@@ -508,7 +506,9 @@ def _show_gradients(place, slots):
             if told is None:
                 continue
             if not isinstance(told, Variable):
-                raise TypeError(f"hook: a Tensor or None is to be returned, got {type(told).__name__}")
+                raise TypeError(
+                    f"hook: a Tensor or None is to be returned, got {type(told).__name__}"
+                )
             if told._data.shape != g.shape:
                 raise RuntimeError(
                     f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
@@ -576,7 +576,9 @@ def grad(
     `materialize_grads` (zeros).
     """
     if materialize_grads and allow_unused is False:
-        raise ValueError("grad: materialize_grads answers for unused inputs; leave allow_unused out")
+        raise ValueError(
+            "grad: materialize_grads answers for unused inputs; leave allow_unused out"
+        )
     roots, seeds = _seeds("grad", outputs, grad_outputs, create_graph)
     inputs = _list(inputs)
     targets = _targets("grad", inputs)
@@ -639,7 +641,9 @@ def _seeds(name, tensors, grad_tensors, create_graph):
                 )
             g = t._wrap(xp(t._data).ones_like(t._data))
         elif not isinstance(g, Variable) or type(g._data) is not type(t._data):
-            raise TypeError(f"{name}: the gradient must be a Tensor on {t.device}, got {_describe([g])}")
+            raise TypeError(
+                f"{name}: the gradient must be a Tensor on {t.device}, got {_describe([g])}"
+            )
         elif tuple(g._data.shape) != shape:
             raise RuntimeError(
                 f"{name}: the gradient has shape {tuple(g._data.shape)}, the tensor {shape}"

@@ -172,7 +172,9 @@ class Tensor(Variable):
     def detach_(self):
         """Forget the history. Returns the tensor."""
         if self._base is not None:
-            raise RuntimeError("detach_: a view cannot forget the history of its base; use detach()")
+            raise RuntimeError(
+                "detach_: a view cannot forget the history of its base; use detach()"
+            )
         self._node, self._index, self._needs_grad = None, 0, False
         return self
 
@@ -376,21 +378,25 @@ class Tensor(Variable):
     # ---- indexing --------------------------------------------------------------------
 
     def __getitem__(self, index):
-        return ops.getitem(self, ops.plain_index(index, self))
+        for step in ops.in_steps(ops.plain_index(index, self)):
+            self = ops.getitem(self, step)
+        return self
 
     def __setitem__(self, index, value):
-        index = ops.plain_index(index, self)
-        value = value.to(self.dtype) if isinstance(value, Tensor) else value
-        if recorded_in_place(self, "setitem", value):
-            in_place(self, "setitem", ops.setitem, value, index)
-        else:
-            if isinstance(value, Tensor) and value.device != self.device:
-                raise RuntimeError(
-                    f"setitem: the value is on {value.device}, the tensor on {self.device}"
-                )
-            write_array(
-                self._data, value._data if isinstance(value, Tensor) else value, "setitem", index
-            )
+        *first, last = ops.in_steps(ops.plain_index(index, self))
+        for step in first:
+            self = ops.getitem(self, step)
+        self._assign("setitem", last, value)
+
+    def _assign(self, by, index, value):
+        if isinstance(value, Tensor) and value.device != self.device:
+            raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {self.device}")
+        while isinstance(value, Tensor) and value.shape[:1] == (1,):  # PyTorch drops leading ones
+            value = value[0]
+        if recorded_in_place(self, by, value):
+            return in_place(self, by, ops.setitem, value, index)
+        write_array(self._data, value._data if isinstance(value, Tensor) else value, by, index)
+        return self
 
     # ---- operators -------------------------------------------------------------------
 
@@ -530,18 +536,15 @@ class Tensor(Variable):
 
     def copy_(self, source, non_blocking=False):
         """Take the elements of `source`, converted and broadcast. Returns the tensor."""
-        source = source.to(self.dtype).to(self.device)
-        return in_place(self, "copy_", lambda x, s: ops.expand(s, tuple(x.shape)), source)
+        return self._assign("copy_", ..., source.to(self.device))
 
     def fill_(self, value):
         """Make every element `value`. Returns the tensor."""
-        if isinstance(value, Tensor):
-            return self.copy_(value)
-        return in_place(self, "fill_", lambda x: x.new_full(x.shape, value))
+        return self._assign("fill_", ..., value)
 
     def zero_(self):
         """Make every element 0. Returns the tensor."""
-        return in_place(self, "zero_", lambda x: ops.cast(x.new_zeros(x.shape), self.dtype))
+        return self._assign("zero_", ..., 0)
 
     def swap_data_(self, array):
         """Replace the elements by those of an array, in the same memory."""

@@ -183,7 +183,7 @@ def fmod(a, b):
     a, b = _like(a, b), _like(b, a)
     r = xp(a).abs(a) % xp(b).abs(b)
     y = xp(a).where(a < 0, -r, r)
-    return y, (lambda g: g, lambda g: -g * xp(a).round((a - y) / b))
+    return y, (lambda g: g, lambda g: -g * xp(g).trunc(a / b))
 
 
 @op(promote="same")

@@ -88,6 +88,24 @@ def plain_index(index, x):
     return tuple(plain) if isinstance(index, tuple) else plain[0]
 
 
+def in_steps(index):
+    """A plain index as one or two in turn: PyTorch picks by integers before it picks by arrays."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if int not in map(type, parts) or not any(hasattr(p, "dtype") for p in parts):
+        return (index,)
+    first, then = [], []
+    for part in parts:
+        if type(part) is int:
+            first.append(part)
+            continue
+        then.append(part)
+        if part is Ellipsis:
+            first.append(part)
+        elif part is not None:
+            first += [slice(None)] * _width(part)
+    return tuple(first), tuple(then)
+
+
 def _width(part):
     """How many dimensions a part of an index uses up."""
     if part is None or part is Ellipsis or isinstance(part, bool):
@@ -222,7 +240,9 @@ def scatter_(x, index, source, /, dim):
 def _taken(x, index, axis):
     """x at an index along an axis; along the others the index may be smaller than x."""
     part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
-    return xp(x).take_along_axis(x[part], index, axis=axis) if part else x
+    if not part:
+        return xp(x).asarray(x, copy=True)
+    return xp(x).take_along_axis(x[part], index, axis=axis)
 
 
 def scatter(x, dim, index, src):

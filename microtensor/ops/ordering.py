@@ -27,7 +27,7 @@ def argsort(x, /, dim=-1, descending=False, stable=True):
 def sort(x, dim=-1, descending=False, stable=False):
     """(values, indices): x in order along `dim`."""
     order = argsort(x, dim, descending)
-    return return_types.sort(gather(x, dim, order) if x.ndim else x, order)
+    return return_types.sort(gather(x, dim, order), order)
 
 
 def topk(x, k, dim=-1, largest=True, sorted=True):
@@ -38,7 +38,7 @@ def topk(x, k, dim=-1, largest=True, sorted=True):
     order = argsort(x, dim, largest)
     if x.ndim:
         order = narrow(order, dim, 0, k)
-    return return_types.topk(gather(x, dim, order) if x.ndim else x, order)
+    return return_types.topk(gather(x, dim, order), order)
 
 
 def max(x, dim=None, keepdim=False):
@@ -57,7 +57,7 @@ def _extreme(x, dim, keepdim, of_all, position, result):
     if dim is None:
         return of_all(x)
     index = position(x, dim, True)
-    values = gather(x, dim, index) if x.ndim else x
+    values = gather(x, dim, index)
     if not keepdim and x.ndim:
         shape = tuple(n for d, n in enumerate(x.shape) if d != _positive(dim, x.ndim))
         values, index = reshape(values, shape), reshape(index, shape)

@@ -29,9 +29,10 @@ def _spread(g, shape, dim):
     return xp(g).reshape(g, _kept(shape, dim))
 
 
-def _dim(dim):
-    """Several dimensions as a tuple; none of them means all, as in PyTorch."""
-    return (tuple(dim) or None) if isinstance(dim, (tuple, list)) else dim
+def _dim(x, dim):
+    """Several dimensions as a tuple; none of them, and the first of a 0-d x, means all."""
+    dim = tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
+    return None if not x.shape and dim in (0, -1, (0,), (-1,)) else dim
 
 
 # ---- sums and means ------------------------------------------------------------------
@@ -40,7 +41,7 @@ def _dim(dim):
 @op
 def sum(x, /, dim=None, keepdim=False):
     """Σ x.    ∂x = g, the same for every element that was added"""
-    dim = _dim(dim)
+    dim = _dim(x, dim)
     y = xp(x).sum(_summed(x), axis=dim, keepdims=keepdim)
     shape = x.shape  # all that the pullback needs of x
     return y, lambda g: xp(g).broadcast_to(_spread(g, shape, dim), shape)
@@ -56,7 +57,7 @@ def _summed(x):
 def mean(x, /, dim=None, keepdim=False):
     """Σ x / n.    ∂x = g / n"""
     _floating(x)
-    dim = _dim(dim)
+    dim = _dim(x, dim)
     shape, n = x.shape, _count(x.shape, dim)
 
     def pull(g):
@@ -74,8 +75,8 @@ def _floating(x):
 def var(x, /, dim=None, correction=1, keepdim=False):
     """Σ (x − mean)² / (n − correction).    ∂x = 2 g (x − mean) / (n − correction)"""
     _floating(x)
-    d, n = _centred(x, _dim(dim), correction)
-    y = xp(x).sum(d * d, axis=_dim(dim), keepdims=keepdim) / n
+    d, n = _centred(x, _dim(x, dim), correction)
+    y = xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n
     return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n)
 
 
@@ -83,8 +84,8 @@ def var(x, /, dim=None, correction=1, keepdim=False):
 def std(x, /, dim=None, correction=1, keepdim=False):
     """√var.    ∂x = g (x − mean) / ((n − correction) std), 0 where std = 0"""
     _floating(x)
-    d, n = _centred(x, _dim(dim), correction)
-    y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(dim), keepdims=keepdim) / n)
+    d, n = _centred(x, _dim(x, dim), correction)
+    y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n)
 
     def pull(g):
         slope = xp(g).where(y == 0, 0.0, g / (n * xp(g).where(y == 0, 1.0, y)))
@@ -137,7 +138,7 @@ def _part(x, axis, start, stop):
 @op
 def amax(x, /, dim=None, keepdim=False):
     """The largest x.    ∂x = g shared evenly by the elements that are the largest"""
-    dim = _dim(dim)
+    dim = _dim(x, dim)
     y = xp(x).max(x, axis=dim, keepdims=keepdim)
     return y, _to_equals(x, y, dim)
 
@@ -145,7 +146,7 @@ def amax(x, /, dim=None, keepdim=False):
 @op
 def amin(x, /, dim=None, keepdim=False):
     """The smallest x.    ∂x = g shared evenly by the elements that are the smallest"""
-    dim = _dim(dim)
+    dim = _dim(x, dim)
     y = xp(x).min(x, axis=dim, keepdims=keepdim)
     return y, _to_equals(x, y, dim)
 
@@ -179,7 +180,7 @@ def argmin(x, /, dim=None, keepdim=False):
 def vector_norm(x, /, ord=2, dim=None, keepdim=False):
     """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
     _floating(x)
-    dim = _dim(dim)
+    dim = _dim(x, dim)
     size = xp(x).abs(x)
     if ord == 0:
         counted = xp(x).astype(x != 0, x.dtype)
@@ -217,7 +218,7 @@ def norm(x, p="fro", dim=None, keepdim=False):
 @op(promote="float")
 def logsumexp(x, /, dim=None, keepdim=False):
     """ln Σ eˣ, shifted by the largest x so that nothing overflows.    ∂x = g eˣ⁻ʸ, the softmax"""
-    dim = _dim(dim)
+    dim = _dim(x, dim)
     top = xp(x).max(x, axis=dim, keepdims=True)
     top = xp(x).where(xp(x).isfinite(top), top, 0.0)
     y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
@@ -275,16 +276,16 @@ def cumprod(x, /, dim):
 @op
 def any(x, /, dim=None, keepdim=False):
     """Whether some element is not zero.    No derivative: booleans."""
-    return xp(x).any(x, axis=_dim(dim), keepdims=keepdim), None
+    return xp(x).any(x, axis=_dim(x, dim), keepdims=keepdim), None
 
 
 @op
 def all(x, /, dim=None, keepdim=False):
     """Whether no element is zero.    No derivative: booleans."""
-    return xp(x).all(x, axis=_dim(dim), keepdims=keepdim), None
+    return xp(x).all(x, axis=_dim(x, dim), keepdims=keepdim), None
 
 
 @op
 def count_nonzero(x, /, dim=None):
     """How many elements are not zero.    No derivative: a count."""
-    return xp(x).sum(backend_of(x).cast(_truth(x), int64), axis=_dim(dim)), None
+    return xp(x).sum(backend_of(x).cast(_truth(x), int64), axis=_dim(x, dim)), None
