@@ -7,6 +7,7 @@ from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, dtype, float16, float32, float64
 from ..creation import as_tensor, empty
 from ..tensor import Handle, Tensor
+from .hooks import Watch
 
 
 class Parameter(Tensor):
@@ -36,14 +37,14 @@ class Module:
         for registry in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, registry, {})
         self._transient = set()  # names of the buffers that are not saved
-        self._pre_hooks, self._hooks = {}, {}
+        self._pre_hooks, self._hooks, self._backward_hooks = {}, {}, {}
 
     def forward(self, *args, **kwargs):
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args, **kwargs):
-        if not (self._pre_hooks or self._hooks):
+        if not (self._pre_hooks or self._hooks or self._backward_hooks):
             return self.forward(*args, **kwargs)
         for hook, with_kwargs in list(self._pre_hooks.values()):
             told = hook(self, args, kwargs) if with_kwargs else hook(self, args)
@@ -51,11 +52,12 @@ class Module:
                 args, kwargs = told
             elif told is not None:
                 args = told if isinstance(told, tuple) else (told,)
-        result = self.forward(*args, **kwargs)
+        watch = Watch(self, list(self._backward_hooks.values())) if self._backward_hooks else None
+        result = self.forward(*(watch.before(args) if watch else args), **kwargs)
         for hook, with_kwargs in list(self._hooks.values()):
             told = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
             result = result if told is None else told
-        return result
+        return watch.after(result) if watch else result
 
     # ---- attributes ------------------------------------------------------------------
 
@@ -364,6 +366,14 @@ class Module:
         With `with_kwargs`, hook(module, args, kwargs, result).
         """
         return _added(self._hooks, (hook, with_kwargs), prepend)
+
+    def register_full_backward_hook(self, hook, prepend=False):
+        """Call hook(module, grad_input, grad_output) when the gradients of a call are known.
+
+        Both are tuples, of the positional arguments and of the results, with None for what has no
+        gradient. What the hook returns replaces grad_input.
+        """
+        return _added(self._backward_hooks, hook, prepend)
 
     # ---- showing it ------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning"),
     pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning"),
 ]
 
 TOLERANCE = {"float64": {"rtol": 1e-10, "atol": 1e-11}, "float32": {"rtol": 2e-5, "atol": 2e-6}}
@@ -603,6 +604,51 @@ def test_functions_in_place():
             return y
 
         check(call, [C], "float64")
+
+
+# ---- hooks ---------------------------------------------------------------------------
+
+
+class Recorder:
+    """A backward hook that keeps what it is shown and may answer."""
+
+    def __init__(self, answer=None):
+        self.seen, self.answer = [], answer
+
+    def __call__(self, module, grad_input, grad_output):
+        self.seen.append([g if g is None else g.clone() for g in (*grad_input, *grad_output)])
+        return self.answer and self.answer(grad_input)
+
+
+@pytest.mark.parametrize("differentiated", [True, False])
+@pytest.mark.parametrize("answer", [None, lambda grads: tuple(g * 2 for g in grads)])
+def test_full_backward_hooks(answer, differentiated):
+    seen, grads = [], []
+    for m in (mt, torch):
+
+        class Mix(m.nn.Module):
+            def __init__(self, m=m):
+                super().__init__()
+                self.scale = m.nn.Parameter(m.tensor(3.0))
+
+            def forward(self, x, y):
+                return self.scale * x * y, x + 2 * y
+
+        mix, recorder = Mix(), Recorder(answer if differentiated else None)
+        handle = mix.register_full_backward_hook(recorder)
+        x, y = (m.tensor(array(3, seed=i).astype("float32")) for i in range(2))
+        if differentiated:
+            x.requires_grad_(), y.requires_grad_()
+        a, b = mix(x, y)
+        (a.exp() + (b if differentiated else 0)).sum().backward()
+        seen.append(recorder.seen)
+        grads.append([x.grad, y.grad, mix.scale.grad])
+        handle.remove()
+        mix(x, y)[0].sum().backward()
+        assert len(recorder.seen) == 1
+    assert len(seen[0]) == len(seen[1]) == 1
+    for ours, theirs in zip(seen[0][0] + grads[0], seen[1][0] + grads[1]):
+        same(ours, theirs, "float32")
 
 
 # ---- first values --------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""Looking at the gradients that pass through a module."""
+
+from ..autograd import is_grad_enabled, op
+from ..tensor import Tensor
+
+
+@op
+def observe(*tensors, see):
+    """The tensors as they are; see(g) looks at their gradients.    ∂xᵢ = gᵢ, as see returns it"""
+    return tensors, lambda g: see(g if isinstance(g, tuple) else (g,))
+
+
+class Watch:
+    """One call of a module: shows its hooks the gradients of what went in and of what came out."""
+
+    def __init__(self, module, hooks):
+        self.module, self.hooks = module, hooks
+
+    def before(self, args):
+        """The arguments, watched."""
+        args, self.inner = _watched(args, self._arrived)
+        self.count = len(args)
+        return args
+
+    def after(self, result):
+        """The result, watched."""
+        one = not isinstance(result, tuple)
+        result, _ = _watched((result,) if one else result, self._started)
+        return result[0] if one else result
+
+    def _started(self, grads):
+        self.grad_output = grads
+        if not self.inner:  # no argument has a gradient to wait for
+            self._arrived((None,) * self.count)
+        return grads
+
+    def _arrived(self, grads):
+        for hook in self.hooks:
+            told = hook(self.module, grads, self.grad_output)
+            if told is not None:
+                grads = told if isinstance(told, tuple) else (told,)
+        return grads
+
+
+def _watched(values, see):
+    """The values, and whether any gradient will be seen: a tuple with None where there is none."""
+    places = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
+    if not places or not is_grad_enabled():
+        return values, False
+
+    def shown(grads):
+        whole = [None] * len(values)
+        for i, g in zip(places, grads):
+            whole[i] = g if isinstance(g, Tensor) else Tensor._wrap(g)
+        seen = see(tuple(whole))
+        return [seen[i] if isinstance(g, Tensor) else seen[i]._data for i, g in zip(places, grads)]
+
+    values = list(values)
+    for i, t in zip(places, observe(*(values[i] for i in places), see=shown)):
+        values[i] = t
+    return tuple(values), True
