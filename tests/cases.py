@@ -91,12 +91,13 @@ def find(m, name):
 CASES = []
 
 
-def case(name, reference, *inputs, domain=(-2.0, 2.0), call=None, torch=True, **params):
+def case(name, reference, *inputs, call=None, torch=True, domain=(-2.0, 2.0), **params):
+    flags = {flag: params.pop(flag, False) for flag in ("whole", "shares")}
     if call and torch is True:
         torch = call
     number = sum(c.name == name for c in CASES)
-    names = f"{name}-{number}" if number else name
-    made = Case(name, reference, inputs, params, domain, call, torch, id=names)
+    made = Case(name, reference, inputs, params, domain, call, torch, **flags)
+    made.id = f"{name}-{number}" if number else name
     CASES.append(made)
     return made
 
@@ -266,12 +267,12 @@ case("bitwise_xor", np.bitwise_xor, INDEX, 5)
 
 # ---- conversion ----------------------------------------------------------------------
 
-case("cast", lambda x: x.astype(np.int32), (3, 4), call=lambda m, x: x.to(m.int32)).whole = True
+case("cast", lambda x: x.astype(np.int32), (3, 4), call=lambda m, x: x.to(m.int32), whole=True)
 case(
     "cast", np.copy, (3, 4), call=lambda m, x: registry["cast"](x, x.dtype), torch=None
 ).shares = True
 each("clone", np.copy)
-each("detach", lambda x: x).shares = True
+each("detach", lambda x: x, shares=True)
 case("transfer", lambda x: x, (3, 4), call=lambda m, x: registry["transfer"](x, "cpu"), torch=None)
 
 # ---- sums, means, extremes -----------------------------------------------------------
@@ -407,7 +408,7 @@ for index in [
     (..., 1), (0, ..., None), (1, 2, 3), (slice(None), slice(None, 0, -1)), (slice(None), None, 2),
     (slice(2, None, -1), ..., slice(None, None, -2)), [0, 1, 1], (slice(None), [2, 0, 2]),
     ([0, 1], [2, 2]), ([0, 1], slice(None), [3, 0]), ([[0], [1]], [0, 2, 1]), (..., [1, 1]),
-    (0, slice(1, 3), [3, 0]), (slice(None), [0, 0], slice(1, 4, 2)), ([],), (None, [1], ..., -1),
+    ([1, 0], slice(1, 3), [3, 0]), (slice(None), [0, 0], slice(1, 4, 2)), ([],), (None, [1], ..., -1),
 ]:  # fmt: skip
     # torch has no negative steps
     steps = [
@@ -433,6 +434,9 @@ case(
 case("getitem", lambda x, i: x[i], (3, 4), np.array(1), call=lambda m, x, i: x[i])
 case("getitem", lambda x, i: x[:, i], (3, 4), np.array(-1), call=lambda m, x, i: x[:, i])
 case("getitem", lambda x, i: x[i, 1:], (3, 4), np.array([-1, 0]), call=lambda m, x, i: x[i, 1:])
+
+case("getitem", lambda x: x[0, 1:3][:, [3, 0]], (2, 3, 4), call=lambda m, x: x[0, 1:3, [3, 0]])
+case("getitem", lambda x: x[:, :, 1][[1, 0, 0]], (2, 3, 4), call=lambda m, x: x[[1, 0, 0], ..., 1])
 
 
 def with_set(x, value, index):
@@ -501,12 +505,16 @@ ONCE = np.array(
 for dim, index, twice in ((1, ONCE, INDEX), (0, ONCE.T[:, :1] % 3, INDEX % 3)):
     case("gather", lambda x, i, d=dim: gather(x, i, d), (3, 4), twice,
          call=lambda m, x, i, d=dim: m.gather(x, d, i))  # fmt: skip
-    case("scatter", lambda x, i, s, d=dim: scatter(x, i, s, d), (3, 4), index, (3, 4),
+    case("scatter", lambda x, i, s, d=dim: scatter(x, i, s, d), (3, 4), index, index.shape,
          call=lambda m, x, i, s, d=dim: m.scatter(x, d, i, s))  # fmt: skip
     case("scatter", lambda x, i, d=dim: scatter(x, i, np.full((3, 4), 0.5), d), (3, 4), index,
          call=lambda m, x, i, d=dim: m.scatter(x, d, i, 0.5))  # fmt: skip
-    case("scatter_add", lambda x, i, s, d=dim: scatter(x, i, s, d, True), (3, 4), twice, (3, 4),
+    case("scatter_add", lambda x, i, s, d=dim: scatter(x, i, s, d, True), (3, 4), twice, twice.shape,
          call=lambda m, x, i, s, d=dim: m.scatter_add(x, d, i, s))  # fmt: skip
+case("scatter", lambda x, i, s: scatter(x, i, s, 1), (3, 4), ONCE, (3, 4), torch=None,
+     call=lambda m, x, i, s: m.scatter(x, 1, i, s))  # fmt: skip
+case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3, 4), torch=None,
+     call=lambda m, x, i, s: m.scatter_add(x, 1, i, s))  # fmt: skip
 
 # ---- products ------------------------------------------------------------------------
 
@@ -627,3 +635,5 @@ case(
     domain=(0.05, 0.95),
     torch=lambda m, x, t: m.nn.functional.binary_cross_entropy(x, t, reduction="none"),
 )
+
+case("observe", lambda a, b: (a, b), (2, 3), (4,), see=lambda g: g, torch=None, shares=True)
