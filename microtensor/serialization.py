@@ -54,11 +54,11 @@ def load(path, map_location=None, *, weights_only=True):
     try:
         return _deserialized(data, lambda array: Tensor._wrap(backend.asarray(array)))
     except (ValueError, safetensors.SafetensorError) as error:
-        reason = (
-            error if isinstance(error, LoadError) else f"it is not a safetensors file ({error})"
-        )
+        reason = str(error)
         if data[:2] in (b"PK", b"\x80\x02"):
             reason = "it looks like a pickle of PyTorch's; save it there with safetensors.torch"
+        elif not isinstance(error, LoadError):
+            reason = f"it is not a safetensors file ({error})"
         raise LoadError(f"{path} cannot be loaded: {reason}") from error
 
 
@@ -82,9 +82,7 @@ def write_whole(path, data):
             part.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
-    with contextlib.suppress(
-        OSError
-    ):  # some systems cannot: the file is there, but not yet for ever
+    with contextlib.suppress(OSError):  # where a folder cannot be synced, the file is still whole
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -99,7 +97,7 @@ KINDS = {
     "F16": "float16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
 BLANK = "0" * 64
-HEADER_LIMIT = 100_000_000  # readers refuse a longer one
+TEXT_LIMIT = 40_000_000  # readers refuse a header of 100 MB, and a quote takes two bytes in it
 
 
 def _serialized(obj):
@@ -112,11 +110,9 @@ def _serialized(obj):
         raise TypeError("save: the object contains itself, or is nested too deeply") from None
     except ValueError as error:  # a number of more digits than Python reads
         raise TypeError(f"save: {error}") from None
+    if len(text) > TEXT_LIMIT:
+        raise TypeError("save: over 40 MB of values that are not tensors; make tensors of them")
     data = serialize(arrays, {"microtensor": text})
-    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
-        raise TypeError(
-            "save: more than 100 MB of values that are not tensors; make tensors of them"
-        )
     return data.replace(BLANK.encode(), _digest(data, BLANK).encode(), 1)
 
 

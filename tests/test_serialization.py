@@ -309,6 +309,13 @@ def test_an_object_that_contains_itself(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_header_that_no_reader_would_take(tmp_path, monkeypatch):
+    monkeypatch.setattr("microtensor.serialization.TEXT_LIMIT", 1000)
+    with pytest.raises(TypeError, match="values that are not tensors; make tensors of them"):
+        mt.save({"n": list(range(1000))}, tmp_path / "f")
+    mt.save({"n": mt.arange(1000)}, tmp_path / "f")
+
+
 def test_a_number_too_long_for_json(tmp_path):
     with pytest.raises(TypeError, match="digits"):
         mt.save({"n": 10**10_000}, tmp_path / "f")
