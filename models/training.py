@@ -139,11 +139,10 @@ class Trainer:
 
     def check_finite(self, name, value):
         if not math.isfinite(value):
-            kept = f"; the checkpoint of step {self.saved_step:,} is kept"
-            raise NonFiniteLoss(
-                f"the {name} at step {self.step + (name != 'validation loss'):,} is {value}"
-                f"{kept if self.saved_step is not None else ''}"
-            )
+            step = self.step if name == "validation loss" else self.step + 1
+            saved = self.saved_step
+            kept = "" if saved is None else f"; the checkpoint of step {saved:,} is kept"
+            raise NonFiniteLoss(f"the {name} at step {step:,} is {value}{kept}")
 
     def record(self, seconds=0.0):
         step, validation = self.validation[-1]

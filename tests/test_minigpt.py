@@ -1,6 +1,7 @@
 """MiniGPT: its size and names, its causality, its cache, and what it refuses."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,44 @@ def test_it_learns_a_pattern(model):
     assert loss.item() < 0.1
     out = [t.item() for t in model.generate(mt.tensor([[3, 4]]), 12, temperature=0)]
     assert out == [(5 + i) % 7 for i in range(12)]
+
+
+def test_steps_of_training_on_every_device(device):
+    """Two steps, and some writing: what another device gives, the CPU gives."""
+    results = []
+    for where in ("cpu", device):
+        mt.manual_seed(4)
+        # float64, because the gradient of a key's bias is 0, of which Adam makes steps of rounding
+        model = MiniGPT(replace(SMALL, dropout=0.0)).double().to(where)
+        assert {p.device.type for p in model.parameters()} == {where}
+        assert model.causal_mask.device.type == where
+        optimizer = mt.optim.AdamW(model.parameters(), lr=1e-2)
+        losses = []
+        for seed in range(2):
+            _, loss = model(tokens(2, 8).to(where), tokens(2, 8, seed=seed).to(where))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        written = list(model.generate(tokens(1, 3).to(where), 7, temperature=0))
+        assert {t.device.type for t in written} == {where}
+        weights = {k: v.cpu().numpy() for k, v in model.state_dict().items()}
+        results.append((losses, weights, [t.item() for t in written]))
+    (losses, weights, written), (their_losses, their_weights, their_written) = results
+    np.testing.assert_allclose(their_losses, losses, rtol=1e-12)
+    for name, w in weights.items():
+        np.testing.assert_allclose(their_weights[name], w, rtol=1e-6, atol=1e-9, err_msg=name)
+    assert their_written == written
+
+
+def test_dropout_on_every_device(device):
+    mt.manual_seed(4)
+    model, idx = MiniGPT(SMALL).to(device), tokens(2, 8).to(device)
+    _, loss = model(idx, idx)
+    loss.backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
+    assert loss.item() != model.eval()(idx, idx)[1].item()
 
 
 # ---- the cache ---------------------------------------------------------------------------------
