@@ -70,7 +70,14 @@ def test_every_operation_has_a_case():
 
 
 def test_every_function_has_a_case():
-    helpers = {"broadcast_shapes", "plain_index", "unbind_columns", "return_types", "sizes"}
+    helpers = {
+        "broadcast_shapes",
+        "in_steps",
+        "plain_index",
+        "unbind_columns",
+        "return_types",
+        "sizes",
+    }
     assert sorted(set(mt.ops.__all__) - helpers - {c.name for c in CASES}) == []
 
 
