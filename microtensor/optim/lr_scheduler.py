@@ -65,8 +65,8 @@ class LRScheduler:
     def step(self):
         """Go one step further. Call it after the optimizer's step."""
         groups = self.optimizer.param_groups
-        for group in groups[len(self.base_lrs) :]:  # at first all of them, later those added since
-            self.base_lrs.append(group.setdefault("initial_lr", float(group["lr"])))
+        new = groups[len(self.base_lrs) :]  # at first all of them, later those added since
+        self.base_lrs = self.base_lrs + [g.setdefault("initial_lr", float(g["lr"])) for g in new]
         self.last_epoch += 1
         for group, lr in zip(groups, self.get_lr(), strict=True):
             group["lr"] = lr
