@@ -63,7 +63,14 @@ def mean(x, /, dim=None, keepdim=False):
     def pull(g):
         return xp(g).broadcast_to(_spread(g / n, shape, dim), shape)
 
-    return xp(x).mean(x, axis=dim, keepdims=keepdim), pull
+    return _mean(x, dim, keepdim), pull
+
+
+def _mean(x, dim, keepdim):
+    """The mean, which of nothing is NaN."""
+    if _count(x.shape, dim):
+        return xp(x).mean(x, axis=dim, keepdims=keepdim)
+    return xp(x).sum(x, axis=dim, keepdims=keepdim) * math.nan
 
 
 def _floating(x):
@@ -77,7 +84,7 @@ def var(x, /, dim=None, correction=1, keepdim=False):
     _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
     y = xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n
-    return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n)
+    return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n if n else math.inf)
 
 
 @op
@@ -95,9 +102,8 @@ def std(x, /, dim=None, correction=1, keepdim=False):
 
 
 def _centred(x, dim, correction):
-    """x − mean, and n − correction, which is a NaN where it leaves nothing to divide by."""
-    n = max(_count(x.shape, dim) - correction, 0)
-    return x - xp(x).mean(x, axis=dim, keepdims=True), n or math.nan
+    """x − mean, and n − correction, at least 0."""
+    return x - _mean(x, dim, True), max(_count(x.shape, dim) - correction, 0)
 
 
 @op
@@ -181,7 +187,7 @@ def vector_norm(x, /, ord=2, dim=None, keepdim=False):
     """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
     _floating(x)
     dim = _dim(x, dim)
-    size = xp(x).abs(x)
+    size = x if ord == 2 else xp(x).abs(x)  # a square has no sign
     if ord == 0:
         counted = xp(x).astype(x != 0, x.dtype)
         return xp(x).sum(counted, axis=dim, keepdims=keepdim), lambda g: x * 0
@@ -219,7 +225,7 @@ def norm(x, p="fro", dim=None, keepdim=False):
 def logsumexp(x, /, dim=None, keepdim=False):
     """ln Σ eˣ, shifted by the largest x so that nothing overflows.    ∂x = g eˣ⁻ʸ, the softmax"""
     dim = _dim(x, dim)
-    top = xp(x).max(x, axis=dim, keepdims=True)
+    top = xp(x).max(x, axis=dim, keepdims=True) if _count(x.shape, dim) else 0.0 * _sum(x, dim)
     top = xp(x).where(xp(x).isfinite(top), top, 0.0)
     y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
     result = y if keepdim else xp(x).reshape(y, _dropped(x, dim))
