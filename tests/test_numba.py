@@ -49,11 +49,11 @@ CASES = {
     "rms_norm": [(ROWS, normal(128), 1e-5), (ROWS, None, 1e-5)],
     "rms_norm_backward": [(G, x_hat, r, normal(128)), (G[::-1], x_hat, r, None)],
     "attention": [
-        (Q, K, V, None, False, 0.3, 0, 1),
-        (Q, K, V, None, True, 0.3, 0, 1),
-        (Q, K, V, MASK, False, 0.3, 0, 1),
-        (Q, K, V, normal(40, 40), True, 0.3, 0, 1),
-        (Q, K, V, np.stack([MASK] * 3), False, 0.3, 0, 1),
+        (Q, K, V, None, False, 0.3, 0, None),
+        (Q, K, V, None, True, 0.3, 0, None),
+        (Q, K, V, MASK, False, 0.3, 0, None),
+        (Q, K, V, normal(40, 40), True, 0.3, 0, None),
+        (Q, K, V, np.stack([MASK] * 3), False, 0.3, 0, None),
     ],
     "attention_backward": [
         (Q, Q, K, V, weights, None, 0.3, 0),

@@ -4,6 +4,8 @@
 device by its name. Nothing outside this folder knows which array library is at work.
 """
 
+import importlib.util
+import os
 from functools import partial
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from .base import Backend
 from .device import device
 from .dtypes import dtype
+from .numba import NumbaBackend
 from .numpy import NumPyBackend
 
 _by_array = {}
@@ -58,7 +61,32 @@ def xp(array):
 # log 0 and 0 / 0 are values like any other: NumPy must not warn of them, nor be changed for others
 quiet = partial(np.errstate, all="ignore")
 
-register(NumPyBackend(), "cpu", *NumPyBackend.array_types)
+
+
+def use(name=None):
+    """Run the loops of the CPU with "numpy" or with "numba"; None: numba where it is installed.
+
+    The environment variable MICROTENSOR_BACKEND chooses at the start.
+    """
+    installed = importlib.util.find_spec("numba") is not None
+    name = name or ("numba" if installed else "numpy")
+    if name not in CPU_BACKENDS:
+        raise ValueError(f"use: the CPU has {' and '.join(CPU_BACKENDS)}, not {name!r}")
+    if name == "numba" and not installed:
+        raise RuntimeError('use: numba is not installed; pip install "microtensor[fast]"')
+    for array_type in [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]:
+        del _by_array[array_type]  # found anew, subclasses too
+    register(CPU_BACKENDS[name](), "cpu", *NumPyBackend.array_types)
+
+
+def show():
+    """Print which libraries run on which device."""
+    for place, backend in sorted(_by_device.items()):
+        print(f"{place}: {backend}")
+
+
+CPU_BACKENDS = {"numpy": NumPyBackend, "numba": NumbaBackend}
+use(os.environ.get("MICROTENSOR_BACKEND"))
 
 __all__ = [
     "Backend",
@@ -69,5 +97,7 @@ __all__ = [
     "dtype",
     "quiet",
     "register",
+    "show",
+    "use",
     "xp",
 ]

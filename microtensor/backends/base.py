@@ -26,6 +26,9 @@ class Backend:
         self._native = {DTYPES[name]: self._as_key(native) for name, native in natives.items()}
         self._ours = {native: ours for ours, native in self._native.items()}
 
+    def __repr__(self):
+        return f"{type(self).__name__}, {self.xp.__name__} {getattr(self.xp, '__version__', '')}"
+
     # ---- arrays ----------------------------------------------------------------------
 
     @staticmethod
@@ -113,7 +116,9 @@ class Backend:
         """array[index] = value, in place."""
         parts = index if isinstance(index, tuple) else (index,)
         if _is_basic(parts) and None not in parts:
-            array[_spelled_out(parts, array.shape)] = self.xp.astype(self.asarray(value), array.dtype)
+            array[_spelled_out(parts, array.shape)] = self.xp.astype(
+                self.asarray(value), array.dtype
+            )
         else:  # the array API has no such indices on the left
             array[...] = self.set_at(array, value, index)
 
@@ -127,9 +132,10 @@ class Backend:
 
     def write(self, array, value, view):
         """A copy of `array` in which the part that `view` shows is `value`."""
-        copy = self.xp.asarray(array, copy=True)
-        view(copy)[...] = value
-        return copy
+        position = self.xp.reshape(self.xp.arange(math.prod(array.shape)), array.shape)
+        position = view(position)  # which may be a copy: a transposed array has no flat view
+        value = self.xp.astype(self.asarray(value), array.dtype)
+        return self._replaced(array, self.xp.broadcast_to(value, position.shape), position)
 
     def diagonal(self, x):
         """The diagonals of square matrices, as a view where x is contiguous: (…, n, n) to (…, n)."""

@@ -236,5 +236,6 @@ def _threshold(p):
 
 
 def _bits(seed):
-    """32 bits of a seed."""
-    return np.uint32((seed ^ seed >> 32) & 0xFFFFFFFF)
+    """32 bits of a seed; it is None where nothing is dropped."""
+    seed = seed or 0
+    return np.uint32((seed ^ seed >> 32) & 0xFFFFFFFF if seed else 0)
