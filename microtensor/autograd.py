@@ -174,7 +174,13 @@ def op(function=None, /, *, promote=None, view=False):
 def _by_name(call, args, params):
     """Inputs given by name in their places, and NumPy's and PyTorch's names beside our own."""
     names = call.input_names
-    known = {"axis": "dim", "keepdims": "keepdim", "input": names[0], "other": names[-1]}
+    known = {
+        "axis": "dim",
+        "keepdims": "keepdim",
+        "unbiased": "correction",
+        "input": names[0],
+        "other": names[-1],
+    }
     params = {k if k in call.defaults else known.get(k, k): v for k, v in params.items()}
     args = list(args)
     while len(args) < len(names) and not call.variadic and not params.keys().isdisjoint(names):
@@ -248,9 +254,12 @@ def _describe(args):
 
 def _op_error(call, args, error):
     """The error of an operation's body again, saying which operation it was and what came in."""
-    kind = RuntimeError if isinstance(error, ValueError) else type(error)
-    if getattr(error, "from_op", False) or kind not in (RuntimeError, IndexError, TypeError):
+    if getattr(error, "from_op", False) or isinstance(error, OverflowError):
         return error
+    kinds = (
+        k for k in (IndexError, TypeError) if isinstance(error, k)
+    )  # also what derives of them
+    kind = next(kinds, RuntimeError)
     reason = str(error).split("\n")[0]
     if "could not be broadcast" in reason:
         reason = "the sizes must be equal or 1, counted from the last dimension"

@@ -7,6 +7,7 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
+from ..backends.dtypes import FLOAT
 
 # ---- arithmetic ----------------------------------------------------------------------
 
@@ -70,7 +71,7 @@ def pow(a, b):
     return y, (to_a, to_b)
 
 
-@op
+@op(promote="float")
 def reciprocal(x):
     """1 / x.    ∂x = −g / x²"""
     y = 1 / x
@@ -137,8 +138,8 @@ def clamp_(x, min, max):
     y = raised if max is None else xp(x).minimum(raised, max)
 
     def to_x(g):
-        g = g if min is None else xp(g).where(x < min, 0.0, g)
-        return g if max is None else xp(g).where(raised > max, 0.0, g)
+        g = g if min is None else xp(g).where(x >= min, g, 0.0)
+        return g if max is None else xp(g).where(raised <= max, g, 0.0)
 
     def to_min(g):
         g = xp(g).where(x < min, g, 0.0)
@@ -173,6 +174,7 @@ def lerp(start, end, weight):
 @op(promote="same")
 def remainder(a, b):
     """a − b ⌊a/b⌋: the sign is b's.    ∂a = g,    ∂b = −g ⌊a/b⌋"""
+    _refuse_zero(a, b)
     whole = a // b
     return a % b, (lambda g: g, lambda g: -g * whole)
 
@@ -180,6 +182,7 @@ def remainder(a, b):
 @op(promote="same")
 def fmod(a, b):
     """a − b trunc(a/b): the sign is a's.    ∂a = g,    ∂b = −g trunc(a/b)"""
+    _refuse_zero(a, b)
     a, b = _like(a, b), _like(b, a)
     r = xp(a).abs(a) % xp(b).abs(b)
     y = xp(a).where(a < 0, -r, r)
@@ -189,7 +192,15 @@ def fmod(a, b):
 @op(promote="same")
 def floor_divide(a, b):
     """⌊a / b⌋.    No derivative: the steps are flat."""
+    _refuse_zero(a, b)
     return a // b, None
+
+
+def _refuse_zero(a, b):
+    """Raise RuntimeError for whole numbers divided by zero, which floats answer with ∞ or NaN."""
+    x = b if hasattr(b, "dtype") else a
+    if backend_of(x).dtype(x).rank != FLOAT and (xp(x).any(b == 0) if x is b else b == 0):
+        raise RuntimeError("whole numbers cannot be divided by zero")
 
 
 @op
@@ -322,11 +333,13 @@ def atan(x):
 
 @op(promote="float")
 def atan2(a, b):
-    """The angle of the point (b, a).    ∂a = g b / (a² + b²),    ∂b = −g a / (a² + b²)"""
-    return xp(a).atan2(a, b), (
-        lambda g: g * b / (a * a + b * b),
-        lambda g: -g * a / (a * a + b * b),
-    )
+    """The angle of the point (b, a).    ∂a = g b / (a² + b²),    ∂b = −g a / (a² + b²),    0 at (0, 0)"""
+
+    def slope(g, x):
+        square = a * a + b * b
+        return g * x / xp(g).where(square == 0, 1.0, square)
+
+    return xp(a).atan2(a, b), (lambda g: slope(g, b), lambda g: slope(-g, a))
 
 
 @op(promote="float")

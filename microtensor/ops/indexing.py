@@ -5,7 +5,7 @@ Each is the transpose of another: the derivative of picking is putting.
 
 from ..autograd import Variable, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import BOOL, INT, PYTHON, int64
+from ..backends.dtypes import BOOL, INT, int64, uint8
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
 # ---- x[index] ------------------------------------------------------------------------
@@ -71,6 +71,8 @@ def plain_index(index, x):
                 dim += 1
         elif hasattr(part, "dtype"):
             rank = backend.dtype(part).rank
+            if backend.dtype(part) is uint8:
+                raise IndexError("getitem: is a uint8 index a mask or positions? use bool or int64")
             if rank not in (BOOL, INT):
                 raise IndexError(
                     f"getitem: an index is made of integers or booleans, got {part.dtype}"
@@ -147,7 +149,11 @@ def narrow(x, dim, start, length):
 
 def index_select(x, dim, index):
     """The slices of x at the positions `index` (1-d) along dimension `dim`."""
-    return x[(slice(None),) * _positive(dim, x.ndim) + (index,)]
+    dim, index = _positive(dim, x.ndim), index if index.ndim else reshape(index, (1,))
+    if index.ndim > 1:
+        raise IndexError(f"index_select: a 1-d index is needed, got shape {tuple(index.shape)}")
+    _check_positions("index_select", index, x.shape[dim] if x.ndim else 1, IndexError)
+    return x[(slice(None),) * dim + (index,)] if x.ndim else x
 
 
 def masked_select(x, mask):
@@ -196,21 +202,40 @@ def gather_(x, index, /, dim):
 
 def gather(x, dim, index):
     """out[i][j] = x[index[i][j]][j] for dim = 0: x picked along `dim` by an index of its rank."""
-    if x.ndim != index.ndim and x.ndim and index.ndim:
-        raise RuntimeError(
-            f"gather: x and index need as many dimensions, got {tuple(x.shape)} and {tuple(index.shape)}"
-        )
-    if x.ndim:
-        _check_positions("gather", index, x.shape[_positive(dim, x.ndim)])
+    if not x.ndim and index.ndim == 1:
+        x = reshape(x, (1,))
+    _check_along("gather", x, dim, index)
     return gather_(x, index, dim)
 
 
-def _check_positions(name, index, n):
+def _check_along(name, x, dim, index, source=None):
+    """Raise RuntimeError unless an index along `dim` fits x, and the source fits the index."""
+    dim = _positive(dim, x.ndim)
+    for fits, where in ((x, dim), (source, None)):
+        if isinstance(fits, Variable) and (
+            fits.ndim != index.ndim
+            or any(n > m and d != where for d, (n, m) in enumerate(zip(index.shape, fits.shape)))
+        ):
+            raise RuntimeError(
+                f"{name}: an index of shape {tuple(index.shape)} does not fit a tensor of shape "
+                f"{tuple(fits.shape)}: as many dimensions, none of them larger, are needed"
+            )
+    if isinstance(source, Variable) and source.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: the source is {source.dtype}, the tensor {x.dtype}")
+    _check_positions(name, index, x.shape[dim] if x.ndim else 1, RuntimeError)
+
+
+def _check_positions(name, index, n, kind):
+    """Raise RuntimeError for an index that is not of integers, `kind` for one outside 0 … n − 1."""
     if index.dtype.rank != INT:
         raise RuntimeError(f"{name}: an index is made of integers, got {index.dtype}")
-    data = index._data
-    if index.numel() and (int(xp(data).min(data)) < 0 or int(xp(data).max(data)) >= n):
-        raise IndexError(f"{name}: the index goes outside 0 … {n - 1}")
+    if not index.numel():
+        return
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= n:
+        raise kind(
+            f"{name}: index {low if low < 0 else high} is out of range: there are 0 to {n - 1}"
+        )
 
 
 def take_along_dim(x, indices, dim=None):
@@ -247,7 +272,7 @@ def _taken(x, index, axis):
 
 def scatter(x, dim, index, src):
     """x with out[index[i][j]][j] = src[i][j] for dim = 0; src may be a number."""
-    _check_positions("scatter", index, x.shape[_positive(dim, x.ndim)] if x.ndim else 1)
+    _check_along("scatter", x, dim, index, src)
     return scatter_(x, index, _as_large(src, index), dim)
 
 
@@ -268,7 +293,7 @@ def scatter_add_(x, index, source, /, dim):
 
 def scatter_add(x, dim, index, src):
     """x with out[index[i][j]][j] += src[i][j] for dim = 0."""
-    _check_positions("scatter_add", index, x.shape[_positive(dim, x.ndim)] if x.ndim else 1)
+    _check_along("scatter_add", x, dim, index, src)
     return scatter_add_(x, index, _as_large(src, index), dim)
 
 
@@ -310,8 +335,9 @@ def masked_fill(x, mask, value):
     """x with `value` (a number or a 0-d tensor) where the boolean mask holds."""
     if mask.dtype.rank != BOOL:
         raise RuntimeError(f"masked_fill: the mask is made of booleans, got {mask.dtype}")
-    rank = value.dtype.rank if isinstance(value, Variable) else PYTHON[type(value)]
-    if rank > x.dtype.rank or getattr(value, "ndim", 0):
+    if not isinstance(value, Variable):
+        value = (bool, int, float)[x.dtype.rank](value)
+    elif value.ndim or value.dtype.rank > x.dtype.rank:
         raise RuntimeError(f"masked_fill: {value!r} is not one element for a tensor of {x.dtype}")
     return masked_fill_(x, value, mask._data)
 

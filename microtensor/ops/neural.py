@@ -49,14 +49,14 @@ def _in_range(index, n):
 @op
 def softmax(x, /, dim):
     """y = eˣ / Σ eˣ.    ∂x = y (g − Σ g y)"""
-    y = backend_of(x).softmax(x, dim)
+    y = backend_of(x).softmax(x, dim) if 0 not in x.shape else xp(x).zeros_like(x)
     return y, lambda g: backend_of(g).softmax_backward(g, y, dim)
 
 
 @op
 def log_softmax(x, /, dim):
     """y = x − ln Σ eˣ.    ∂x = g − eʸ Σ g"""
-    y = backend_of(x).log_softmax(x, dim)
+    y = backend_of(x).log_softmax(x, dim) if 0 not in x.shape else xp(x).zeros_like(x)
     return y, lambda g: backend_of(g).log_softmax_backward(g, y, dim)
 
 

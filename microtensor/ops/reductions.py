@@ -9,6 +9,7 @@ from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, int64
 from .elementwise import _truth
+from .shapes import _positive
 
 
 def _kept(shape, dim):
@@ -145,6 +146,7 @@ def _part(x, axis, start, stop):
 def amax(x, /, dim=None, keepdim=False):
     """The largest x.    ∂x = g shared evenly by the elements that are the largest"""
     dim = _dim(x, dim)
+    _some(x, dim)
     y = xp(x).max(x, axis=dim, keepdims=keepdim)
     return y, _to_equals(x, y, dim)
 
@@ -153,8 +155,16 @@ def amax(x, /, dim=None, keepdim=False):
 def amin(x, /, dim=None, keepdim=False):
     """The smallest x.    ∂x = g shared evenly by the elements that are the smallest"""
     dim = _dim(x, dim)
+    _some(x, dim)
     y = xp(x).min(x, axis=dim, keepdims=keepdim)
     return y, _to_equals(x, y, dim)
+
+
+def _some(x, dim):
+    """Raise an error if there is nothing to choose from."""
+    if 0 in x.shape and not _count(x.shape, dim):
+        kind = RuntimeError if dim is None else IndexError  # as in PyTorch
+        raise kind("there must be at least one element to choose from")
 
 
 def _to_equals(x, y, dim):
@@ -170,12 +180,14 @@ def _to_equals(x, y, dim):
 @op
 def argmax(x, /, dim=None, keepdim=False):
     """Where the largest x stands, the first of equals.    No derivative: positions."""
+    _some(x, dim)
     return xp(x).argmax(x, axis=dim, keepdims=keepdim), None
 
 
 @op
 def argmin(x, /, dim=None, keepdim=False):
     """Where the smallest x stands, the first of equals.    No derivative: positions."""
+    _some(x, dim)
     return xp(x).argmin(x, axis=dim, keepdims=keepdim), None
 
 
@@ -225,7 +237,11 @@ def norm(x, p="fro", dim=None, keepdim=False):
 def logsumexp(x, /, dim=None, keepdim=False):
     """ln Σ eˣ, shifted by the largest x so that nothing overflows.    ∂x = g eˣ⁻ʸ, the softmax"""
     dim = _dim(x, dim)
-    top = xp(x).max(x, axis=dim, keepdims=True) if _count(x.shape, dim) else 0.0 * _sum(x, dim)
+    top = (
+        xp(x).max(x, axis=dim, keepdims=True)
+        if _count(x.shape, dim)
+        else xp(x).sum(x, axis=dim, keepdims=True)
+    )
     top = xp(x).where(xp(x).isfinite(top), top, 0.0)
     y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
     result = y if keepdim else xp(x).reshape(y, _dropped(x, dim))
@@ -260,7 +276,7 @@ def cumprod(x, /, dim):
     """Π of the elements up to each one.    ∂xᵢ = Σⱼ gⱼ Π of the xₖ, k ≤ j and k ≠ i"""
     if not x.shape:
         return xp(x).asarray(_summed(x), copy=True), lambda g: g
-    dim = dim % len(x.shape)
+    dim = _positive(dim, len(x.shape))
     n = x.shape[dim]
 
     def pull(g):

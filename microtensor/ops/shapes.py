@@ -8,6 +8,7 @@ import operator
 
 from ..autograd import op
 from ..backends import xp
+from .elementwise import clone
 
 # ---- the same elements under another shape -------------------------------------------
 
@@ -16,6 +17,8 @@ from ..backends import xp
 def reshape(x, /, shape):
     """The elements of x in another shape; one size may be −1.    ∂x = g, in x's shape"""
     old = x.shape
+    if any(n < -1 for n in shape):
+        raise RuntimeError(f"a size cannot be negative, got shape {tuple(shape)}")
     return xp(x).reshape(x, shape), lambda g: xp(g).reshape(g, old)
 
 
@@ -30,7 +33,10 @@ def permute(x, /, dims):
 @op(view=True)
 def expand(x, /, shape):
     """x repeated without copying; −1 keeps a size.    ∂x = Σ g over the repetitions"""
-    old = (1,) * (len(shape) - len(x.shape)) + tuple(x.shape)
+    new = len(shape) - len(x.shape)
+    if -1 in shape[: max(new, 0)]:
+        raise RuntimeError(f"−1 keeps a size, but the first {new} of {tuple(shape)} are new")
+    old = (1,) * new + tuple(x.shape)
     shape = tuple(o if n == -1 else n for o, n in zip(old, shape, strict=True))
     return xp(x).broadcast_to(x, shape), lambda g: g  # the engine sums g to x's shape
 
@@ -61,6 +67,8 @@ def transpose(x, dim0, dim1):
 def movedim(x, source, destination):
     """x with the dimensions `source` moved to the places `destination`."""
     source, destination = ((d,) if isinstance(d, int) else d for d in (source, destination))
+    if len(source) != len(destination):
+        raise RuntimeError(f"movedim: as many places as dimensions are needed, got {destination}")
     source = [_positive(d, x.ndim) for d in source]
     moved = dict(zip((_positive(d, x.ndim) for d in destination), source, strict=True))
     rest = iter(d for d in range(x.ndim) if d not in source)
@@ -122,7 +130,9 @@ def broadcast_shapes(*shapes):
 @op(promote="same")
 def cat_(*tensors, dim=0):
     """The tensors one after the other along dim.    ∂xᵢ = the part of g that came from xᵢ"""
-    wide = [t for t in tensors if tuple(t.shape) != (0,)] or tensors  # PyTorch lets (0,) join anything
+    wide = [
+        t for t in tensors if tuple(t.shape) != (0,)
+    ] or tensors  # PyTorch lets (0,) join anything
     axis, shapes = _positive(dim, len(wide[0].shape)), [tuple(t.shape) for t in tensors]
 
     def pull(g):
@@ -191,6 +201,8 @@ def split(x, split_size_or_sections, dim=0):
 def chunk(x, chunks, dim=0):
     """At most `chunks` parts of x along `dim`, all of one length but for the last."""
     n = x.shape[_positive(dim, x.ndim)]
+    if chunks < 1:
+        raise RuntimeError(f"chunk: at least one part is needed, got {chunks}")
     return split(x, max(1, -(-n // chunks)), dim)
 
 
@@ -241,7 +253,10 @@ def roll(x, shifts, dims=None):
     """x with its elements moved by `shifts` along `dims`, those that fall off coming back in front."""
     if dims is None:
         return reshape(roll_(reshape(x, (-1,)), sizes((shifts,)), (0,)), tuple(x.shape))
-    return roll_(x, sizes((shifts,)), sizes((dims,)))
+    shifts, dims = sizes((shifts,)), sizes((dims,))
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"roll: as many shifts as dims are needed, got {shifts} and {dims}")
+    return roll_(x, shifts, dims)
 
 
 @op
@@ -253,16 +268,23 @@ def flip_(x, /, dims):
 
 def flip(x, *dims):
     """x with the dimensions `dims` reversed."""
-    return flip_(x, sizes(dims))
+    return flip_(x, sizes(dims)) if x.ndim else clone(x)
 
 
 @op
 def tril(x, /, diagonal=0):
     """The part of each matrix on and below a diagonal, zeros above.    ∂x = that part of g"""
+    _matrices(x)
     return xp(x).tril(x, k=diagonal), lambda g: xp(g).tril(g, k=diagonal)
 
 
 @op
 def triu(x, /, diagonal=0):
     """The part of each matrix on and above a diagonal, zeros below.    ∂x = that part of g"""
+    _matrices(x)
     return xp(x).triu(x, k=diagonal), lambda g: xp(g).triu(g, k=diagonal)
+
+
+def _matrices(x):
+    if len(x.shape) < 2:
+        raise RuntimeError("a matrix or several are needed")
