@@ -119,7 +119,7 @@ def maximum(a, b):
 @op(promote="same")
 def minimum(a, b):
     """The smaller of a and b.    ∂a = g where a < b,    ∂b = g where b < a,    half each where equal"""
-    return xp(a).minimum(a, b), _larger(-a, -b)
+    return xp(a).minimum(a, b), _larger(b, a)
 
 
 def _larger(a, b):
@@ -389,7 +389,7 @@ def relu(x):
     return y, lambda g: xp(g).where(y <= 0, 0.0, g)
 
 
-@op
+@op(promote="float")
 def leaky_relu(x, /, negative_slope=0.01):
     """x where x > 0, else slope·x.    ∂x = g where x > 0, else slope·g"""
     return xp(x).where(x > 0, x, x * negative_slope), lambda g: xp(g).where(
@@ -397,7 +397,7 @@ def leaky_relu(x, /, negative_slope=0.01):
     )
 
 
-@op
+@op(promote="float")
 def elu(x, /, alpha=1.0):
     """x where x > 0, else alpha (eˣ − 1).    ∂x = g where x > 0, else g alpha eˣ"""
     low = alpha * xp(x).expm1(xp(x).where(x > 0, 0.0, x))
@@ -418,14 +418,14 @@ def logsigmoid(x):
     return y, lambda g: g * backend_of(x).sigmoid(-x)
 
 
-@op
+@op(promote="float")
 def silu(x):
     """x σ(x), also called swish (arXiv:1606.08415).    ∂x = g σ (1 + x (1 − σ))"""
     s = backend_of(x).sigmoid(x)
     return x * s, lambda g: g * (s * (1 + x * (1 - s)))
 
 
-@op
+@op(promote="float")
 def softplus(x, /, beta=1.0, threshold=20.0):
     """ln(1 + e^βx) / β, and x itself where βx > threshold.    ∂x = g σ(βx)"""
     z = x * beta
@@ -442,7 +442,7 @@ def erf(x):
     return backend_of(x).erf(x), lambda g: g * (TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
 
 
-@op
+@op(promote="float")
 def gelu(x, /, approximate="none"):
     """x Φ(x), Φ the normal distribution (arXiv:1606.08415).    ∂x = g (Φ(x) + x Φ'(x))"""
     if approximate not in ("none", "tanh"):

@@ -1,4 +1,10 @@
-"""Every operation against PyTorch, by the rows of `cases.py`."""
+"""Every operation against PyTorch: by the rows of `cases.py`, and in the corners by expressions."""
+
+import itertools
+import math
+import operator
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,14 +29,26 @@ def theirs(inputs):
 
 
 def same(ours, torchs, rtol=1e-10, atol=1e-12):
-    """Shape, dtype and elements are equal."""
+    """Shape, dtype and elements are equal; what is no tensor is equal too."""
     assert len(ours) == len(torchs)
     for a, b in zip(ours, torchs):
+        if not isinstance(b, torch.Tensor):
+            assert a == b
+            continue
         assert (tuple(a.shape), a.dtype.name) == (
             tuple(b.shape),
             str(b.dtype).removeprefix("torch."),
         )
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=rtol, atol=atol)
+
+
+def attempt(function, *args):
+    """What a function returns, as a tuple, or the error that it raises."""
+    try:
+        out = function(*args)
+    except Exception as error:
+        return error
+    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
 
 
 def rows(cases):
@@ -55,3 +73,98 @@ def test_values_and_gradients(case):
     leaves = [(a, b) for a, b in zip(ours, torchs) if isinstance(a, mt.Tensor) and a.requires_grad]
     zero = [torch.zeros_like(b) if b.grad is None else b.grad for _, b in leaves]
     same([a.grad for a, _ in leaves], zero)
+
+
+# Where we differ on purpose: integers overflow loudly and their products keep their dtype, a boolean
+# has neither square nor sign, and equal elements leave topk in the order in which they stand.
+DIFFERENT = {
+    "einsum", "topk", "pow/int64", "pow/int32", "clamp/uint8", "square/bool", "sign/bool", "add/bool",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool", "float16"])
+@rows([c for c in SHARED if any(isinstance(i, tuple) for i in c.inputs)])
+def test_other_dtypes(case, dtype):
+    """What PyTorch computes with integers, booleans and halves we compute too, to the same dtype."""
+    if not DIFFERENT.isdisjoint({case.name, f"{case.name}/{dtype}"}):
+        return
+    random = np.random.default_rng(0)
+    arrays = [
+        np.asarray(random.integers(0 if dtype in ("uint8", "bool") else -3, 4, i)).astype(dtype)
+        if isinstance(i, tuple)
+        else i
+        for i in case.inputs
+    ]
+    ours = case.tensors(arrays=arrays)
+    expected = attempt(case, torch, *theirs(ours))
+    if not isinstance(expected, Exception):
+        tolerance = 1e-2 if dtype == "float16" else 1e-6
+        same(case(mt, *ours), expected, tolerance, tolerance)
+
+
+# ---- promotion -----------------------------------------------------------------------
+
+
+def operands(m):
+    """A tensor and a 0-d tensor of each dtype, and a Python number of each kind."""
+    for dtype in DTYPES:
+        yield m.ones(2, dtype=getattr(m, dtype))
+        yield m.ones((), dtype=getattr(m, dtype))
+    yield from (True, 1, 1.0)
+
+
+@pytest.mark.parametrize("name", ["add", "mul", "truediv", "eq", "floordiv", "mod"])
+def test_promotion(name):
+    function = getattr(operator, name)
+    pairs = zip(
+        itertools.product(operands(mt), repeat=2), itertools.product(operands(torch), repeat=2)
+    )
+    for (a, b), (c, d) in pairs:
+        expected = attempt(function, c, d)
+        if not isinstance(expected, Exception):
+            same(attempt(function, a, b), expected, 0, 0)
+
+
+def test_promote_types_and_result_type():
+    for a, b in itertools.product(DTYPES, repeat=2):
+        ours = mt.promote_types(getattr(mt, a), getattr(mt, b))
+        assert ours.name == str(torch.promote_types(getattr(torch, a), getattr(torch, b)))[6:]
+    pairs = zip(
+        itertools.product(operands(mt), repeat=2), itertools.product(operands(torch), repeat=2)
+    )
+    for (a, b), (c, d) in pairs:
+        assert mt.result_type(a, b).name == str(torch.result_type(c, d))[6:]
+
+
+# ---- corners -------------------------------------------------------------------------
+
+EXPRESSIONS = Path(__file__).with_name("expressions.txt").read_text(encoding="utf-8").splitlines()
+
+
+def evaluate(m, expression):
+    def t(data, dtype=None):
+        return m.tensor(data, dtype=dtype and getattr(m, dtype))
+
+    def d(function, *inputs):
+        """The value, and the gradient of each input."""
+        inputs = [i.requires_grad_() for i in inputs]
+        y = function(*inputs)
+        y = y if isinstance(y, m.Tensor) else y[0]
+        y.sum().backward()
+        return y, *(i.grad for i in inputs)
+
+    return eval(expression, {"m": m, "t": t, "d": d, "inf": math.inf, "nan": math.nan})
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_corners(expression):
+    """The same values and gradients, or the same type of error; no warnings from us."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = attempt(evaluate, torch, expression)
+    out = attempt(evaluate, mt, expression)
+    if isinstance(expected, Exception):
+        assert type(out) is type(expected), out
+    else:
+        assert not isinstance(out, Exception), out
+        same(out, expected, rtol=1e-5, atol=1e-6)
