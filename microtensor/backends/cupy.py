@@ -115,6 +115,11 @@ class CuPyBackend(Backend):
         self.cupy.add.at(out, index, values)
         return out
 
+    def write(self, array, value, view):
+        copy = array.copy()
+        copy.reshape(-1)[view(self.cupy.arange(copy.size).reshape(copy.shape))] = value
+        return copy
+
     def set_at(self, array, value, index):
         copy = array.copy()
         copy[index] = value
