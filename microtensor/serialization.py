@@ -20,8 +20,6 @@ import secrets
 from pathlib import Path
 
 import numpy as np
-import safetensors
-from safetensors.numpy import save as serialize
 
 from .backends import backend_for, backend_of
 from .tensor import Tensor
@@ -49,6 +47,8 @@ def load(path, map_location=None, *, weights_only=True):
     program gives a dict of tensors by name, bfloat16 widened to float32. A file holds data and
     never code, so `weights_only` changes nothing. Raises LoadError for anything else.
     """
+    import safetensors  # here, so that `import microtensor` costs NumPy and little more
+
     data = Path(path).read_bytes()
     backend = backend_for("cpu" if map_location is None else map_location)
     try:
@@ -102,6 +102,8 @@ TEXT_LIMIT = 40_000_000  # readers refuse a header of 100 MB, and a quote takes 
 
 def _serialized(obj):
     """The bytes of the file."""
+    from safetensors.numpy import save as serialize
+
     arrays, names = {}, {}
     try:
         structure = _encoded(obj, (), arrays, names)
@@ -128,6 +130,8 @@ def _digest(data, seal):
 
 def _deserialized(data, as_tensor):
     """The object in the bytes of a file."""
+    import safetensors
+
     entries = safetensors.deserialize(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header.get("__metadata__", {})
