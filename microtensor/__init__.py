@@ -1,11 +1,13 @@
 """microtensor: a small tensor library with automatic differentiation, in PyTorch's words.
 
-import microtensor as mt
+    import microtensor as mt
 
-x = mt.tensor([1.0, 2.0], requires_grad=True)
-(x**2).sum().backward()
-x.grad                       # tensor([2., 4.])
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    (x**2).sum().backward()
+    x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
 """
+
+from math import e, inf, nan, pi
 
 from . import autograd, backends, cuda, ops, random
 from .autograd import (
@@ -15,6 +17,7 @@ from .backends.device import device, get_default_device, set_default_device
 from .backends.dtypes import (
     DTYPES, dtype, get_default_dtype, promote_types, set_default_dtype,
 )  # fmt: skip
+from .backends.threads import get_num_threads, set_num_threads
 from .creation import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .random import *  # noqa: F403
