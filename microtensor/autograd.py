@@ -55,7 +55,7 @@ class Variable:
     _base = None  # the tensor whose memory this one shows,
     _steps = ()  # the view operations that lead there,
     _seen = _rewrites = 0  # and how often the base's history was rewritten, now and when last seen
-    grad = None
+    _grad = None
 
     @staticmethod
     def _wrap(array):

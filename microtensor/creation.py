@@ -45,10 +45,13 @@ def _tensor(data, dtype, device, requires_grad, copy):
         dtype, data = dtype or data.dtype, data._data
     if not hasattr(data, "dtype"):
         data = _plain(data)
-        array = np.array(data)
+        try:
+            array = np.array(data)
+        except ValueError:
+            raise ValueError("tensor: lists within a list need to have one length") from None
         if dtype is None and array.dtype == np.float64 and not _holds_arrays(data):
             dtype = get_default_dtype()
-        if array.dtype.kind in "US":
+        if array.dtype.kind not in "biuf":
             raise TypeError(f"tensor: numbers are needed, got {array.ravel()[0]!r}")
         data, copy = array, None
     if type(data) not in backend.array_types:
@@ -88,10 +91,10 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     return out.requires_grad_() if requires_grad else out
 
 
-def zeros(*size, dtype=None, device=None, requires_grad=False):
-    """Zeros of shape `size`."""
+def zeros(*shape, size=None, dtype=None, device=None, requires_grad=False):
+    """Zeros, as in zeros(2, 3), zeros((2, 3)) or zeros(size=(2, 3))."""
     return full(
-        size_of(size),
+        size_of(shape, size),
         0,
         dtype=dtype or get_default_dtype(),
         device=device,
@@ -99,10 +102,10 @@ def zeros(*size, dtype=None, device=None, requires_grad=False):
     )
 
 
-def ones(*size, dtype=None, device=None, requires_grad=False):
-    """Ones of shape `size`."""
+def ones(*shape, size=None, dtype=None, device=None, requires_grad=False):
+    """Ones, as in ones(2, 3)."""
     return full(
-        size_of(size),
+        size_of(shape, size),
         1,
         dtype=dtype or get_default_dtype(),
         device=device,
@@ -110,14 +113,14 @@ def ones(*size, dtype=None, device=None, requires_grad=False):
     )
 
 
-def empty(*size, dtype=None, device=None, requires_grad=False):
-    """A tensor of shape `size` to be filled later. It holds zeros, so that nothing is random."""
-    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+def empty(*shape, size=None, dtype=None, device=None, requires_grad=False):
+    """A tensor to be filled later. It holds zeros, so that nothing is random."""
+    return zeros(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def size_of(size):
+def size_of(shape, size=None):
     """The shape meant by `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`. Raises RuntimeError."""
-    size = sizes(size)
+    size = sizes(shape if size is None else (size,))
     if any(n < 0 for n in size):
         raise RuntimeError(f"a size cannot be negative, got {size}")
     return size

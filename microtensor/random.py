@@ -99,15 +99,15 @@ def _real(dtype):
     return np.float64 if dtype_of(dtype).name == "float64" else np.float32
 
 
-def rand(*size, generator=None, dtype=None, device=None, requires_grad=False):
+def rand(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
     """Numbers from [0, 1), all alike."""
-    size, dtype = size_of(size), dtype or get_default_dtype()
+    size, dtype = size_of(shape, size), dtype or get_default_dtype()
     return _draw(generator, lambda r: r.random(size, _real(dtype)), dtype, device, requires_grad)
 
 
-def randn(*size, generator=None, dtype=None, device=None, requires_grad=False):
+def randn(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
     """Numbers from the normal distribution with mean 0 and variance 1."""
-    size, dtype = size_of(size), dtype or get_default_dtype()
+    size, dtype = size_of(shape, size), dtype or get_default_dtype()
     return _draw(
         generator, lambda r: r.standard_normal(size, _real(dtype)), dtype, device, requires_grad
     )

@@ -163,7 +163,25 @@ class Tensor(Variable):
 
     @data.setter
     def data(self, value):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: a Tensor is needed, got {type(value).__name__}")
         self._data = value._data
+
+    @property
+    def grad(self):
+        """The gradient that backward() has summed up for this leaf, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value):
+        if not isinstance(value, Tensor) and value is not None:
+            raise TypeError(f"grad: a Tensor or None is needed, got {type(value).__name__}")
+        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
+            raise RuntimeError(
+                f"grad: a tensor of shape {tuple(self.shape)} and {self.dtype} cannot have a "
+                f"gradient of shape {tuple(value.shape)} and {value.dtype}"
+            )
+        self._grad = value
 
     def detach(self):
         """The same memory as a tensor without history."""
@@ -281,6 +299,9 @@ class Tensor(Variable):
 
     def __format__(self, spec):
         return format(self.item(), spec) if spec else str(self)
+
+    def __round__(self, digits=0):
+        return ops.round(self, digits)
 
     __float__ = lambda self: float(self.item())  # noqa: E731
     __int__ = lambda self: int(self.item())  # noqa: E731
