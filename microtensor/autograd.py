@@ -951,7 +951,8 @@ class inference_mode(_Switch):
 class detect_anomaly(_Switch):
     """Name the first operation that produces a NaN or an infinity, and the line that called it."""
 
-    modes = {"anomaly": True}
+    def __init__(self, check_nan=True):
+        self.modes = {"anomaly": bool(check_nan)}
 
 
 class set_grad_enabled(_Switch):
@@ -978,6 +979,9 @@ class set_detect_anomaly(set_grad_enabled):
     """`detect_anomaly` from now on, or until the end of a `with`; False ends it."""
 
     mode = "anomaly"
+
+    def __init__(self, mode, check_nan=True):
+        super().__init__(mode and check_nan)
 
 
 def is_grad_enabled():

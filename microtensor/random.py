@@ -7,7 +7,7 @@ import numpy as np
 from .autograd import Variable, in_place, no_grad
 from .backends import backend_for
 from .backends.device import get_default_device
-from .backends.dtypes import dtype_of, get_default_dtype, int64
+from .backends.dtypes import dtype_of, float16, float64, get_default_dtype, int64
 from .creation import size_of
 from .ops.shapes import sizes
 from .tensor import Tensor
@@ -94,29 +94,29 @@ def _draw(generator, draw, dtype, device, requires_grad=False):
     return out.requires_grad_() if requires_grad else out
 
 
-def _real(dtype):
-    """The dtype that NumPy draws, for a dtype that is asked for."""
-    return np.float64 if dtype_of(dtype).name == "float64" else np.float32
+def _fractions(numbers, shape, dtype):
+    """Numbers from [0, 1) with as many bits as the dtype has, so that none is rounded up to 1."""
+    if dtype is float16:
+        return numbers.integers(1 << 11, size=shape) / (1 << 11)
+    return numbers.random(shape, np.float64 if dtype is float64 else np.float32)
 
 
 def rand(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
     """Numbers from [0, 1), all alike."""
-    size, dtype = size_of(shape, size), dtype or get_default_dtype()
-    return _draw(generator, lambda r: r.random(size, _real(dtype)), dtype, device, requires_grad)
+    size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
+    return _draw(generator, lambda r: _fractions(r, size, dtype), dtype, device, requires_grad)
 
 
 def randn(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
     """Numbers from the normal distribution with mean 0 and variance 1."""
-    size, dtype = size_of(shape, size), dtype or get_default_dtype()
-    return _draw(
-        generator, lambda r: r.standard_normal(size, _real(dtype)), dtype, device, requires_grad
-    )
+    size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
+    return _draw(generator, lambda r: _normal(r, size, dtype), dtype, device, requires_grad)
 
 
 def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None):
     """Integers from low (0 if only one bound is given) up to but without high."""
-    if size is None:
-        low, high, size = 0, low, high
+    if size is None or high is None:
+        low, high, size = 0, low, high if size is None else size
     if low >= high:
         raise RuntimeError(f"randint: there is no integer from {low} up to but without {high}")
     return _draw(generator, lambda r: r.integers(low, high, sizes((size,))), dtype or int64, device)
@@ -124,6 +124,8 @@ def randint(low, high=None, size=None, *, generator=None, dtype=None, device=Non
 
 def randperm(n, *, generator=None, dtype=None, device=None):
     """The integers 0 … n − 1 in random order."""
+    if n < 0:
+        raise RuntimeError(f"randperm: n must be at least 0, got {n}")
     return _draw(generator, lambda r: r.permutation(n), dtype or int64, device)
 
 
@@ -150,14 +152,14 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=N
         like = mean if isinstance(mean, Tensor) else std
         size = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
         dtype, device = dtype or like.dtype, device or like.device
+    _at_least_0("normal", "std", std)
     return mean + std * randn(*sizes((size,)), generator=generator, dtype=dtype, device=device)
 
 
 def bernoulli(input, p=None, *, generator=None):
     """1 with the probability that `input` states for each element (or p), else 0."""
     p = input if p is None else p
-    if isinstance(p, Tensor) and bool(((p < 0) | (p > 1)).any()):
-        raise RuntimeError("bernoulli: probabilities lie within 0 … 1")
+    _probability("bernoulli", p)
     with no_grad():
         return (rand_like(input, dtype=_drawn(input), generator=generator) < p).to(input.dtype)
 
@@ -172,6 +174,8 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     Raises RuntimeError for weights that are negative, not finite or all 0, or for more samples
     than there are positive weights without replacement.
     """
+    if num_samples < 1:
+        raise RuntimeError(f"multinomial: at least one sample is needed, got {num_samples}")
     if input.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: one row or a matrix is needed, got {tuple(input.shape)}")
     weights = np.atleast_2d(input.detach().cpu().numpy()).astype(np.float64)
@@ -186,9 +190,11 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
         if replacement or num_samples == 1:
             total = np.cumsum(weights, -1)
             spots = r.random((len(weights), num_samples)) * total[:, -1:]
-            return np.stack([np.searchsorted(t, s, side="right") for t, s in zip(total, spots)])
+            found = [np.searchsorted(t, s, side="right") for t, s in zip(total, spots)]
+            last = [np.searchsorted(t, t[-1:]) for t in total]  # where rounding up may not pass
+            return np.minimum(found, last).reshape(len(weights), num_samples)
         # the largest of w-weighted exponential races are a draw without replacement
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             race = r.exponential(size=weights.shape) / weights
         return np.argsort(race, -1)[:, :num_samples]
 
@@ -200,15 +206,14 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
 
 
 def _filled(name, draw):
-    """A method that fills a tensor with what `draw(numbers, shape, *args)` takes from the stream."""
+    """A method that fills a tensor with what `draw(numbers, shape, dtype, …)` takes."""
 
     def method(self, *args, generator=None, **params):
+        numbers, dtype = (generator or default_generator).numbers, self.dtype
+
         def drawn(x):
-            numbers = draw(
-                (generator or default_generator).numbers, tuple(x.shape), *args, **params
-            )
-            backend = backend_for(self.device)
-            return Tensor._wrap(backend.asarray(numbers, dtype=self.dtype))
+            values = draw(numbers, tuple(x.shape), dtype, *args, **params)
+            return Tensor._wrap(backend_for(self.device).asarray(values, dtype=dtype))
 
         return in_place(self, name, drawn)
 
@@ -217,35 +222,51 @@ def _filled(name, draw):
     setattr(Tensor, name, method)
 
 
-def _normal(numbers, shape, mean=0.0, std=1.0):
+def _normal(numbers, shape, dtype, mean=0.0, std=1.0):
     """Fill with numbers from the normal distribution. Returns the tensor."""
-    return mean + std * numbers.standard_normal(shape)
+    _at_least_0("normal_", "std", std)
+    return mean + std * numbers.standard_normal(
+        shape, np.float64 if dtype is float64 else np.float32
+    )
 
 
-def _uniform(numbers, shape, from_=0.0, to=1.0, **bounds):
-    """Fill with numbers from [from, to), all alike. Returns the tensor."""
-    from_, to = bounds.get("from", from_), bounds.get("to", to)
-    return from_ + (to - from_) * numbers.random(shape)
+def _uniform(numbers, shape, dtype, low=0.0, to=1.0):
+    """Fill with numbers from low up to `to`, all alike. Returns the tensor."""
+    _at_least_0("uniform_", "to − from", to - low)
+    return low + (to - low) * _fractions(numbers, shape, dtype)
 
 
-def _bernoulli(numbers, shape, p=0.5):
+def _bernoulli(numbers, shape, dtype, p=0.5):
     """Fill with 1 with probability p, else 0. Returns the tensor."""
+    _probability("bernoulli_", p)
     return numbers.random(shape) < (p.cpu().numpy() if isinstance(p, Variable) else p)
 
 
-def _random(numbers, shape, low=0, high=None):
-    """Fill with integers from low up to but without high. Returns the tensor."""
-    return numbers.integers(low, 2**24 if high is None else high, shape)
+def _random(numbers, shape, dtype, low=0, high=None):
+    """Fill with integers from low (0 for one bound) up to but without high. Returns the tensor."""
+    if high is None:  # as many as the dtype can tell apart
+        bits = {"bool": 1, "float16": 11, "float32": 24, "float64": 53}
+        low, high = 0, low or 1 << bits.get(dtype.name, 8 * dtype.itemsize - dtype.is_signed)
+    return numbers.integers(low, high, shape)
 
 
-def _exponential(numbers, shape, lambd=1.0):
+def _exponential(numbers, shape, dtype, lambd=1.0):
     """Fill with numbers from the exponential distribution of rate lambd. Returns the tensor."""
     return numbers.exponential(1 / lambd, shape)
 
 
-for _name, _draw_function in [("normal_", _normal), ("uniform_", _uniform), ("bernoulli_", _bernoulli),
-                              ("random_", _random), ("exponential_", _exponential)]:  # fmt: skip
-    _filled(_name, _draw_function)
+def _at_least_0(name, what, value):
+    if bool((value < 0).any() if isinstance(value, Tensor) else value < 0):
+        raise RuntimeError(f"{name}: {what} must be at least 0, got {value}")
+
+
+def _probability(name, p):
+    if bool(((p < 0) | (p > 1)).any() if isinstance(p, Tensor) else not 0 <= p <= 1):
+        raise RuntimeError(f"{name}: probabilities lie within 0 … 1, got {p}")
+
+
+for _function in (_normal, _uniform, _bernoulli, _random, _exponential):
+    _filled(_function.__name__[1:] + "_", _function)
 
 Tensor.multinomial = multinomial
 Tensor.bernoulli = bernoulli
