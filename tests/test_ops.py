@@ -1,6 +1,7 @@
 """Every operation, by the rows of `cases.py`."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -275,3 +276,134 @@ def test_kernels_agree_with_their_definition(case, monkeypatch):
     ):
         for g, e in zip(grads, expected, strict=True):
             np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-12)
+
+
+def test_erf_and_gelu_are_exact():
+    x = np.concatenate([np.linspace(-8, 8, 40_001), np.logspace(-300, 1, 500)])  # several blocks
+    erf = np.vectorize(math.erf)(x)
+    np.testing.assert_allclose(numpy(mt.tensor(x).erf()), erf, rtol=1e-15, atol=1e-15)
+    gelu = np.vectorize(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2)))(x)
+    np.testing.assert_allclose(numpy(mt.gelu(mt.tensor(x))), gelu, rtol=1e-15, atol=1e-15)
+    wide = mt.tensor(x, dtype=mt.float32, requires_grad=True)
+    exact = mt.tensor(numpy(wide), dtype=mt.float64, requires_grad=True)
+    fast, slow = mt.gelu(wide), mt.gelu(exact)
+    np.testing.assert_allclose(numpy(fast), numpy(slow), rtol=3e-7, atol=3e-7)
+    fast.sum().backward()
+    slow.sum().backward()
+    np.testing.assert_allclose(numpy(wide.grad), numpy(exact.grad), rtol=3e-7, atol=3e-7)
+
+
+@pytest.mark.parametrize("rows", [7, 3000])  # a small table and a large one go different ways
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_embedding_gradient(rows, count):
+    random = np.random.default_rng(0)
+    index = random.integers(0, min(rows, 40), (count, 2))
+    g = random.normal(size=(count, 2, 3))
+    expected = np.zeros((rows, 3))
+    np.add.at(expected, index, g)
+    got = backends.backend_for("cpu").embedding_backward(g, index, rows)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+# ---- dtypes, by PyTorch's rules ------------------------------------------------------
+
+WHOLE = np.array([[1, 2, 3, 3], [3, 1, 2, 1], [2, 2, 1, 3]])
+
+
+@rows([c for c in EACH if c.name not in ("frac", "lerp", "rsqrt")])
+@pytest.mark.parametrize("dtype", ["int64", "int8"])
+def test_integers(case, dtype):
+    """Whole numbers give whole numbers where that makes sense, else floats of the default dtype."""
+    arrays = [np.array(WHOLE[:, ::step], dtype) for step in (1, -1, 1)[: len(case.inputs)]]
+    with np.errstate(all="ignore"):
+        (expected,) = case.expected(arrays)
+    (out,) = case(mt, *case.tensors(arrays=arrays))
+    assert out.dtype.name == ("float32" if expected.dtype.kind == "f" else expected.dtype.name)
+    np.testing.assert_allclose(numpy(out), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_cast_gives_the_gradient_in_the_dtype_of_its_input(device):
+    x = mt.ones(3, dtype=mt.float64, device=device, requires_grad=True)
+    y = x.to(mt.float32)
+    (y * 3).sum().backward()
+    assert (y.dtype, x.grad.dtype, x.grad.tolist()) == (mt.float32, mt.float64, [3.0] * 3)
+
+
+# ---- the edges of numbers ------------------------------------------------------------
+
+EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -7.0, 1e-300, 1e300, -1e300, math.inf, -math.inf, math.nan]
+
+
+@rows(EACH)
+def test_edges(case):
+    """Infinities and NaN come and go without a warning, which pytest would make an error."""
+    count = len(case.inputs)
+    arrays = [np.array(column) for column in zip(*itertools.product(EDGES, repeat=min(count, 2)))]
+    arrays += [np.ones_like(arrays[0])] * (count - len(arrays))
+    inputs = case.tensors(arrays=arrays, requires_grad=True)
+    out = case(mt, *inputs)
+    if isinstance(case.reference, np.ufunc):
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(numpy(out[0]), case.reference(*arrays), rtol=1e-12)
+    if case.differentiable:
+        for create_graph in (False, True):
+            gradients(case, inputs, create_graph)
+
+
+def test_numpy_warns_as_before():
+    """NumPy's own settings are left alone."""
+    before = np.geterr()
+    x = mt.tensor(0.0, requires_grad=True)
+    x.log().backward()
+    assert np.geterr() == before
+
+
+def test_attention_that_sees_nothing_is_zero(device):
+    q, k, v = (mt.ones(1, 2, 3, device=device, requires_grad=True) for _ in range(3))
+    seen = mt.tensor([[True, False], [False, False]], device=device)
+    for mask in (seen, mt.where(seen, 0.0, -math.inf).to(device)):
+        y = registry["attention"](q, k, v, mask, causal=False, scale=1.0, p=0.0, seed=0)
+        assert y.tolist() == [[[1.0] * 3, [0.0] * 3]]
+        for g in mt.autograd.grad(y.sum(), [q, k, v]):
+            assert np.isfinite(numpy(g)).all()
+
+
+def test_dropout_masks_agree(device):
+    x = mt.ones(100, 50, device=device)
+    y = registry["dropout"](x, p=0.25, seed=3)
+    assert set(numpy(y).ravel().tolist()) == {0.0, numpy(mt.tensor(1 / 0.75)).item()}
+    assert abs(numpy(y).mean() - 1) < 0.03
+    np.testing.assert_array_equal(numpy(y), numpy(registry["dropout"](x, p=0.25, seed=3)))
+
+
+# ---- in place ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        1,
+        (0, -1),
+        slice(None, None, 2),
+        (..., slice(0, 2)),
+        [2, 0],
+        ([0, 1], [1, 1]),
+        (slice(1, 3), [3, 0]),
+    ],
+    ids=str,
+)
+def test_assignment(index, device):
+    array = np.arange(12.0).reshape(3, 4)
+    x = mt.tensor(array, device=device)
+    x[index] = 5
+    array[index] = 5
+    np.testing.assert_array_equal(numpy(x), array)
+    x[index] = x[index] * 0 - 1
+    array[index] = -1
+    np.testing.assert_array_equal(numpy(x), array)
+    x[index] += 2
+    array[index] += 2
+    np.testing.assert_array_equal(numpy(x), array)
+    x[x > 3] = 0
+    array[array > 3] = 0
+    np.testing.assert_array_equal(numpy(x), array)

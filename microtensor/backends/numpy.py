@@ -22,9 +22,11 @@ class NumPyBackend(Backend):
     def device(self, array):
         return "cpu"
 
+    @np.errstate(all="ignore")
     def asarray(self, data, dtype=None, copy=None):
         return np.array(data, dtype=dtype and self._native[dtype], copy=copy)
 
+    @np.errstate(all="ignore")
     def cast(self, array, dtype):
         return array.astype(self._native[dtype], copy=False)
 
