@@ -21,6 +21,7 @@ import functools
 import inspect
 import itertools
 import math
+import operator
 import os
 import sys
 import threading
@@ -360,27 +361,29 @@ class Node:
         if not create_graph:  # NumPy makes numbers of 0-d arrays
             slots = [s if s.shape else backend_of(s).asarray(s) for s in slots]
         g = slots[0] if self.shapes is None else tuple(slots)
-        if not callable(pullback):
-            parts = (pull(g) if pull and is_live else None for pull, is_live in zip(pullback, live))
-        elif len(self.edges) == 1 and not self.op.variadic:
-            parts = (pullback(g),)
-        else:
-            parts = pullback(g)
-            if len(parts) < len(self.edges):
+        parts = None
+        if callable(pullback):
+            single = len(live) == 1 and not self.op.variadic
+            parts = (pullback(g),) if single else pullback(g)
+            if len(parts) < len(live):
                 raise RuntimeError(
-                    f"{self.name()}: the pullback gave {len(parts)} gradients for {len(self.edges)} inputs"
+                    f"the pullback of {self.name()} gave {len(parts)} gradients for {len(live)} inputs"
                 )
-        for i, part in enumerate(parts):
-            if i < len(live) and live[i] and part is not None:
-                like = self.args[i]._data
-                try:
-                    if part.shape != like.shape or part.dtype != like.dtype:
-                        part = unbroadcast(part, self.args[i] if create_graph else like)
-                except (AttributeError, RuntimeError) as error:
-                    raise RuntimeError(
-                        f"the pullback of {self.name()}, input {i}: {error}"
-                    ) from error
-                yield self.edges[i], part
+        for i, edge in enumerate(self.edges):
+            if live[i]:
+                part = parts[i] if parts is not None else pullback[i] and pullback[i](g)
+                if part is not None:
+                    yield edge, self._fitted(part, i, create_graph)
+
+    def _fitted(self, part, i, create_graph):
+        """The gradient of input i in its shape and dtype."""
+        like = self.args[i]._data
+        try:
+            if part.shape != like.shape or part.dtype != like.dtype:
+                return unbroadcast(part, self.args[i] if create_graph else like)
+        except (AttributeError, RuntimeError) as error:
+            raise RuntimeError(f"the pullback of {self.name()}, input {i}: {error}") from error
+        return part
 
     def free(self):
         """Drop what the node holds, so that its activations can go."""
@@ -408,7 +411,7 @@ def _reachable(roots, targets):
         if node not in seen:
             seen.add(node)
             stack += [e[0] for e in node.edges if e is not None and type(e[0]) is Node]
-    order = sorted(seen, key=lambda node: node.number)
+    order = sorted(seen, key=_birth)
     if targets is None:
         return order, None
     wanted = {source for source, _ in targets}
@@ -416,6 +419,9 @@ def _reachable(roots, targets):
         if any(e is not None and e[0] in wanted for e in node.edges):
             wanted.add(node)
     return [node for node in order if node in wanted], wanted
+
+
+_birth = operator.attrgetter("number")
 
 
 def _walk(roots, seeds, targets, retain_graph, create_graph):
@@ -432,30 +438,34 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             _send(pending, root, seed)
     seeds.clear()
     del seed
-    while order:
-        node = order.pop()
-        slots = pending.pop(node, None)
-        if slots is None:
-            continue
-        if node._hooks or node._keepers:
-            _show_gradients(node, slots)
-        if node in kept:
-            caught[node] = list(slots)
-        live = [e is not None and (wanted is None or e[0] in wanted) for e in node.edges]
-        if True not in live:
-            continue
-        if node._width > 1:
-            _fill(node, slots)
-        for edge, part in node.pull(slots, live, create_graph):
-            if _mode.anomaly:
-                _check_gradient(node, slots, part)
-            _send(pending, edge, part)
-            del part  # so that the slot alone holds it
-        if not retain_graph:
-            node.free()
-    for leaf, slots in pending.items():
-        if leaf._hooks:
-            _show_gradients(leaf, slots)
+    before, _mode.grad = _mode.grad, create_graph
+    try:
+        while order:
+            node = order.pop()
+            slots = pending.pop(node, None)
+            if slots is None:
+                continue
+            if node._hooks or node._keepers:
+                _show_gradients(node, slots)
+            if node in kept:
+                caught[node] = list(slots)
+            live = [e is not None and (wanted is None or e[0] in wanted) for e in node.edges]
+            if True not in live:
+                continue
+            if node._width > 1:
+                _fill(node, slots)
+            for edge, part in node.pull(slots, live, create_graph):
+                if _mode.anomaly:
+                    _check_gradient(node, slots, part)
+                _send(pending, edge, part)
+                del part  # so that the slot alone holds it
+            if not retain_graph:
+                node.free()
+        for leaf, slots in pending.items():
+            if leaf._hooks:
+                _show_gradients(leaf, slots)
+    finally:
+        _mode.grad = before
     return {**pending, **caught}
 
 
@@ -489,7 +499,8 @@ def _own(tensor, slots, index):
     """The gradient of `tensor` in a slot, as a tensor that shares memory with nothing else."""
     g = slots[index]
     if isinstance(g, Variable):
-        return registry["clone"](g)
+        with enable_grad():
+            return registry["clone"](g)
     del g
     if not _owned(slots, index):
         slots[index] = backend_of(slots[index]).asarray(slots[index], copy=True)
@@ -529,6 +540,7 @@ def _show_gradients(place, slots):
             _accumulate(tensor, slots, tensor._index)
 
 
+@quiet()
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
     """Add to `.grad` of every leaf the derivative of the sum of `tensors`.
 
@@ -542,26 +554,26 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         inputs = list({id(t): t for t in _list(inputs)}.values())
         targets = _targets("backward", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with set_grad_enabled(create_graph), quiet():
-        found = _walk(roots, seeds, targets, retain_graph, create_graph)
-        if targets is None:
-            inputs = list(found)
-            targets = [(leaf, 0) for leaf in inputs]
-        for t, (source, index) in zip(inputs, targets):
-            slots = found.get(source)
-            if slots is not None and slots[index] is not None:
-                _accumulate(t, slots, index)
+    found = _walk(roots, seeds, targets, retain_graph, create_graph)
+    if targets is None:
+        inputs = list(found)
+        targets = [(leaf, 0) for leaf in inputs]
+    for t, (source, index) in zip(inputs, targets):
+        slots = found.get(source)
+        if slots is not None and slots[index] is not None:
+            _accumulate(t, slots, index)
 
 
 def _accumulate(tensor, slots, index):
     """tensor.grad += gradient"""
     with _accumulating:  # two threads may meet at one leaf
-        if tensor.grad is None:
-            tensor.grad = _own(tensor, slots, index)
+        if tensor._grad is None:
+            tensor._grad = _own(tensor, slots, index)
         elif isinstance(slots[index], Variable):
-            tensor.grad = tensor.grad + slots[index]
+            with enable_grad():
+                tensor._grad = tensor._grad + slots[index]
         else:
-            array = tensor.grad._data
+            array = tensor._grad._data
             array += slots[index]
             changed(array, "backward")
 
@@ -569,6 +581,7 @@ def _accumulate(tensor, slots, index):
 _accumulating = threading.RLock()
 
 
+@quiet()
 def grad(
     outputs,
     inputs,
@@ -592,22 +605,21 @@ def grad(
     inputs = _list(inputs)
     targets = _targets("grad", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with set_grad_enabled(create_graph), quiet():
-        found = _walk(roots, seeds, targets, retain_graph, create_graph)
-        grads = []
-        for i, (t, (source, index)) in enumerate(zip(inputs, targets)):
-            slots = found.get(source)
-            if slots is not None and slots[index] is not None:
-                grads.append(slots[index] if create_graph else _own(t, slots, index))
-            elif materialize_grads:
-                grads.append(t._wrap(xp(t._data).zeros_like(t._data)))
-            elif allow_unused:
-                grads.append(None)
-            else:
-                raise RuntimeError(
-                    f"grad: the outputs do not depend on input {i}; pass allow_unused=True "
-                    "to get None for it"
-                )
+    found = _walk(roots, seeds, targets, retain_graph, create_graph)
+    grads = []
+    for i, (t, (source, index)) in enumerate(zip(inputs, targets)):
+        slots = found.get(source)
+        if slots is not None and slots[index] is not None:
+            grads.append(slots[index] if create_graph else _own(t, slots, index))
+        elif materialize_grads:
+            grads.append(t._wrap(xp(t._data).zeros_like(t._data)))
+        elif allow_unused:
+            grads.append(None)
+        else:
+            raise RuntimeError(
+                f"grad: the outputs do not depend on input {i}; pass allow_unused=True "
+                "to get None for it"
+            )
     return tuple(grads)
 
 
@@ -648,7 +660,8 @@ def _seeds(name, tensors, grad_tensors, create_graph):
                     f"{name}: only a tensor of one element has an implicit gradient, this one has "
                     f"shape {shape}; reduce it with sum() or mean(), or pass a gradient of that shape"
                 )
-            g = t._wrap(xp(t._data).ones_like(t._data))
+            g = xp(t._data).ones_like(t._data)
+            g = t._wrap(g) if create_graph else g
         elif not isinstance(g, Variable) or type(g._data) is not type(t._data):
             raise TypeError(
                 f"{name}: the gradient must be a Tensor on {t.device}, got {_describe([g])}"
@@ -657,8 +670,10 @@ def _seeds(name, tensors, grad_tensors, create_graph):
             raise RuntimeError(
                 f"{name}: the gradient has shape {tuple(g._data.shape)}, the tensor {shape}"
             )
+        elif g._data.dtype != t._data.dtype or not create_graph:
+            g = unbroadcast(g, t) if create_graph else unbroadcast(g._data, t._data)
         roots.append(root)
-        seeds.append(unbroadcast(g, t) if create_graph else unbroadcast(g._data, t._data))
+        seeds.append(g)
     return roots, seeds
 
 
@@ -888,11 +903,9 @@ class _Switch:
     _before = ()
 
     def __new__(cls, *args, **kwargs):
-        if cls is not set_grad_enabled and len(args) == 1 and inspect.isroutine(args[0]):
+        if args and callable(args[0]):
             return cls()(args[0])  # @no_grad without parentheses
-        self = super().__new__(cls)
-        self._again = functools.partial(cls, *args, **kwargs)
-        return self
+        return super().__new__(cls)
 
     def __enter__(self):
         self._before = (*self._before, {k: getattr(_mode, k) for k in self.modes})
@@ -903,6 +916,11 @@ class _Switch:
         vars(_mode).update(before)
 
     def __call__(self, function):
+        def switched():  # a new one for each call: calls may overlap, in threads and generators
+            switch = _Switch()
+            switch.modes = self.modes
+            return switch
+
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -910,7 +928,7 @@ class _Switch:
                 generator = function(*args, **kwargs)
                 step = functools.partial(next, generator)
                 while True:  # the modes hold inside the generator, not where it is used
-                    with self._again():
+                    with switched():
                         try:
                             value = step()
                         except StopIteration as stop:
@@ -923,7 +941,7 @@ class _Switch:
 
             @functools.wraps(function)
             def wrapped(*args, **kwargs):
-                with self._again():
+                with switched():
                     return function(*args, **kwargs)
 
         return wrapped
