@@ -72,7 +72,7 @@ class Case:
 
     @property
     def differentiable(self):
-        """Whether floats go in and derivatives come out: what the docstring says, of an operation."""
+        """Whether floats go in and derivatives come out; of an operation its docstring says it."""
         doc = registry[self.name].__doc__ if self.name in registry else ""
         floats = any(isinstance(i, tuple) for i in self.inputs)
         return floats and not self.whole and "No derivative" not in doc
@@ -148,9 +148,7 @@ def _put(values, shape, index):
 
 
 MASK = np.array([[True, False, True, False], [False, False, True, True], [True] * 4])
-INDEX = np.array(
-    [[0, 2, 1, 1], [3, 3, 0, 1]]
-)  # fits (3, 4) along dim 1, smaller than it along dim 0
+INDEX = np.array([[0, 2, 1, 1], [3, 3, 0, 1]])  # fits (3, 4) along dim 1, smaller along dim 0
 POSITIVE, UNIT = (0.3, 3.0), (-0.9, 0.9)
 
 # ---- arithmetic ----------------------------------------------------------------------
@@ -228,13 +226,8 @@ each("sigmoid", sigmoid)
 each("logsigmoid", lambda x: np.log(sigmoid(x)))
 each("silu", lambda x: x * sigmoid(x))
 each("softplus", lambda x: np.log1p(np.exp(x)))
-case(
-    "softplus",
-    lambda x: np.where(3 * x > 2, x, np.log1p(np.exp(3 * x)) / 3),
-    (3, 4),
-    beta=3,
-    threshold=2,
-)
+case("softplus", lambda x: np.where(3 * x > 2, x, np.log1p(np.exp(3 * x)) / 3), (3, 4), beta=3,
+     threshold=2)  # fmt: skip
 each("erf", elementwise(math.erf))
 case("erf", elementwise(math.erf), (40,), domain=(-7.0, 7.0))
 each("gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))))
@@ -318,13 +311,8 @@ case("norm", lambda x: norm(x, 1, axis=1), (3, 4), p=1, dim=1)
 case("max", lambda x: x.max(), (3, 4))
 case("min", lambda x: x.min(), (3, 4))
 case("max", lambda x: (x.max(1), x.argmax(1)), (3, 4), dim=1)
-case(
-    "min",
-    lambda x: (x.min(0, keepdims=True), x.argmin(0, keepdims=True)),
-    (3, 4),
-    dim=0,
-    keepdim=True,
-)
+case("min", lambda x: (x.min(0, keepdims=True), x.argmin(0, keepdims=True)), (3, 4), dim=0,
+     keepdim=True)  # fmt: skip
 case("max", np.maximum, (3, 4), (4,))
 case("min", np.minimum, (3, 4), (4,))
 case("count_nonzero", lambda x: np.count_nonzero(x > 0), (3, 4),
@@ -349,13 +337,8 @@ case("reshape", lambda x: x.reshape(3, 0), (0, 3), shape=(3, 0))
 case("permute", lambda x: x.transpose(2, 0, 1), (2, 3, 4), dims=(2, 0, -2))
 case("permute", lambda x: x, (), dims=())
 case("transpose", lambda x: x.swapaxes(0, 2), (2, 3, 4), dim0=0, dim1=-1)
-case(
-    "movedim",
-    lambda x: np.moveaxis(x, (0, 1), (2, 0)),
-    (2, 3, 4),
-    source=(0, 1),
-    destination=(2, 0),
-)
+case("movedim", lambda x: np.moveaxis(x, (0, 1), (2, 0)), (2, 3, 4), source=(0, 1),
+     destination=(2, 0))  # fmt: skip
 case(
     "expand", lambda x: np.broadcast_to(x, (2, 3, 4)), (3, 1), call=lambda m, x: x.expand(2, -1, 4)
 )
@@ -368,21 +351,11 @@ case("unsqueeze", lambda x: x[..., None], (3, 4), dim=-1)
 case("flatten", lambda x: x.reshape(2, 12, 5), (2, 3, 4, 5), start_dim=1, end_dim=2)
 case("flatten", lambda x: x.reshape(1), ())
 case("unflatten", lambda x: x.reshape(3, 2, 2), (3, 4), dim=1, sizes=(2, -1))
-case(
-    "cat",
-    lambda a, b: np.concatenate([a, b], 1),
-    (3, 4),
-    (3, 2),
-    call=lambda m, *x: m.cat(x, dim=1),
-)
+case("cat", lambda a, b: np.concatenate([a, b], 1), (3, 4), (3, 2),
+     call=lambda m, *x: m.cat(x, dim=1))  # fmt: skip
 case("cat", lambda a, b: a, (3, 4), (0,), call=lambda m, *x: m.cat(x, dim=1) * 1)
-case(
-    "stack",
-    lambda a, b: np.stack([a, b], -1),
-    (3, 4),
-    (3, 4),
-    call=lambda m, *x: m.stack(x, dim=-1),
-)
+case("stack", lambda a, b: np.stack([a, b], -1), (3, 4), (3, 4),
+     call=lambda m, *x: m.stack(x, dim=-1))  # fmt: skip
 case("split", lambda x: (x[:, :3], x[:, 3:6], x[:, 6:]), (2, 7), split_size_or_sections=3, dim=1)
 case("split", lambda x: (x[:1], x[1:1], x[1:]), (4, 2), split_size_or_sections=[1, 0, 3])
 case("chunk", lambda x: (x[:, :3], x[:, 3:6], x[:, 6:]), (2, 7), chunks=3, dim=1)
@@ -403,34 +376,28 @@ case("diagonal", lambda x: np.diagonal(x, -3), (3, 4), offset=-3)
 
 # ---- indexing ------------------------------------------------------------------------
 
+BACKWARDS = [(slice(None), slice(None, 0, -1)), (slice(2, None, -1), ..., slice(None, None, -2))]
 for index in [
-    1, -1, slice(1, None), slice(None, None, 2), slice(-9, 9), slice(2, 1), None, ..., (), True,
-    (..., 1), (0, ..., None), (1, 2, 3), (slice(None), slice(None, 0, -1)), (slice(None), None, 2),
-    (slice(2, None, -1), ..., slice(None, None, -2)), [0, 1, 1], (slice(None), [2, 0, 2]),
-    ([0, 1], [2, 2]), ([0, 1], slice(None), [3, 0]), ([[0], [1]], [0, 2, 1]), (..., [1, 1]),
-    ([1, 0], slice(1, 3), [3, 0]), (slice(None), [0, 0], slice(1, 4, 2)), ([],), (None, [1], ..., -1),
+    *BACKWARDS, 1, -1, slice(1, None), slice(None, None, 2), slice(-9, 9), slice(2, 1), None, ...,
+    (), True, (..., 1), (0, ..., None), (1, 2, 3), (slice(None), None, 2), [0, 1, 1],
+    (slice(None), [2, 0, 2]), ([0, 1], [2, 2]), ([0, 1], slice(None), [3, 0]),
+    ([[0], [1]], [0, 2, 1]), (..., [1, 1]), ([1, 0], slice(1, 3), [3, 0]),
+    (slice(None), [0, 0], slice(1, 4, 2)), ([],), (None, [1], ..., -1),
 ]:  # fmt: skip
-    # torch has no negative steps
-    steps = [
-        i.step for i in np.atleast_1d(np.array(index, dtype=object)).flat if isinstance(i, slice)
-    ]
-    case("getitem", lambda x, i=index: x[_numpy_index(i)], (2, 3, 4), call=lambda m, x, i=index: x[i],
-         torch=None if any((s or 1) < 0 for s in steps) else True)  # fmt: skip
+    case("getitem", lambda x, i=index: x[_numpy_index(i)], (2, 3, 4),
+         call=lambda m, x, i=index: x[i],
+         torch=None if index in BACKWARDS else True)  # fmt: skip
     case("put", lambda v, i=index: _put(v, (2, 3, 4), _numpy_index(i)),
          np.empty((2, 3, 4))[_numpy_index(index)].shape, torch=None,
-         call=lambda m, v, i=index: mt.ops.put(v, (2, 3, 4), mt.ops.plain_index(i, v.new_zeros(2, 3, 4))))  # fmt: skip
+         call=lambda m, v, i=index: m.ops.put(
+             v, (2, 3, 4), m.ops.plain_index(i, v.new_zeros(2, 3, 4))))  # fmt: skip
 
 case("getitem", lambda x, i: x[i], (4, 3), INDEX, call=lambda m, x, i: x[i])
 case("getitem", lambda x, m: x[m], (3, 4), MASK, call=lambda m, x, i: x[i])
 case("getitem", lambda x, m: x[m], (3, 4, 2), MASK, call=lambda m, x, i: x[i])
 case("getitem", lambda x, m: x[:, m], (2, 3, 4), MASK, call=lambda m, x, i: x[:, i])
-case(
-    "getitem",
-    lambda x, m: x[:, m, [0, 1]],
-    (2, 3, 4),
-    MASK[:, 0],
-    call=lambda m, x, i: x[:, i, [0, 1]],
-)
+case("getitem", lambda x, m: x[:, m, [0, 1]], (2, 3, 4), MASK[:, 0],
+     call=lambda m, x, i: x[:, i, [0, 1]])  # fmt: skip
 case("getitem", lambda x, i: x[i], (3, 4), np.array(1), call=lambda m, x, i: x[i])
 case("getitem", lambda x, i: x[:, i], (3, 4), np.array(-1), call=lambda m, x, i: x[:, i])
 case("getitem", lambda x, i: x[i, 1:], (3, 4), np.array([-1, 0]), call=lambda m, x, i: x[i, 1:])
@@ -463,13 +430,8 @@ case("write", lambda x, v: np.concatenate([x[:1], v]), (3, 4), (2, 4), torch=Non
      call=lambda m, x, v: registry["write"](x, v, lambda a: a[1:, ...]))  # fmt: skip
 case("select", lambda x: x[:, 2], (3, 4), dim=1, index=2)
 case("narrow", lambda x: x[:, 1:3], (3, 4), dim=1, start=1, length=2)
-case(
-    "index_select",
-    lambda x, i: x[:, i],
-    (3, 4),
-    INDEX[0],
-    call=lambda m, x, i: m.index_select(x, 1, i),
-)
+case("index_select", lambda x, i: x[:, i], (3, 4), INDEX[0],
+     call=lambda m, x, i: m.index_select(x, 1, i))  # fmt: skip
 case("masked_select", lambda x, m: x[m], (3, 4), MASK)
 case("masked_fill", lambda x, m: np.where(m, 7, x), (3, 4), MASK, value=7)
 case("masked_fill", lambda x, m, v: np.where(m, v, x), (3, 4), MASK, ())
@@ -509,7 +471,8 @@ for dim, index, twice in ((1, ONCE, INDEX), (0, ONCE.T[:, :1] % 3, INDEX % 3)):
          call=lambda m, x, i, s, d=dim: m.scatter(x, d, i, s))  # fmt: skip
     case("scatter", lambda x, i, d=dim: scatter(x, i, np.full((3, 4), 0.5), d), (3, 4), index,
          call=lambda m, x, i, d=dim: m.scatter(x, d, i, 0.5))  # fmt: skip
-    case("scatter_add", lambda x, i, s, d=dim: scatter(x, i, s, d, True), (3, 4), twice, twice.shape,
+    case("scatter_add", lambda x, i, s, d=dim: scatter(x, i, s, d, True),
+         (3, 4), twice, twice.shape,
          call=lambda m, x, i, s, d=dim: m.scatter_add(x, d, i, s))  # fmt: skip
 case("scatter", lambda x, i, s: scatter(x, i, s, 1), (3, 4), ONCE, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 1, i, s))  # fmt: skip
@@ -521,7 +484,8 @@ case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3
 for a, b in [
     ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
     ((5, 2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2)), ((5, 1, 2, 3), (4, 3, 2)),
-    ((1, 2, 3), (4, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((0,), (0,)), ((3, 2, 0), (3, 0, 2)),
+    ((1, 2, 3), (4, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((0,), (0,)),
+    ((3, 2, 0), (3, 0, 2)),
 ]:  # fmt: skip
     case("matmul", np.matmul, a, b)
 case("dot", np.dot, (3,), (3,))
@@ -534,7 +498,8 @@ for equation, *shapes in [
     ("iji->j", (2, 3, 2)), ("...ii->...i", (2, 3, 3)), ("ij,jk->ik", (2, 3), (3, 4)),
     ("ij,jk", (2, 3), (3, 4)), ("ba,cb", (2, 3), (4, 2)), ("i,j->ij", (2,), (3,)),
     ("i,i", (3,), (3,)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 2)), ("ijk,jk->", (2, 3, 4), (3, 4)),
-    ("...ij,...jk->...ik", (2, 2, 3), (3, 4)), ("i...,i...", (2, 3), (2, 1)), ("ij,k->i", (2, 3), (4,)),
+    ("...ij,...jk->...ik", (2, 2, 3), (3, 4)), ("i...,i...", (2, 3), (2, 1)),
+    ("ij,k->i", (2, 3), (4,)),
     ("bhid,bhjd->bhij", (2, 2, 3, 4), (2, 2, 5, 4)), ("i,ij,j->", (2,), (2, 3), (3,)),
     ("ij,ij->ij", (2, 3), (2, 3)), (" i j -> j i ", (2, 3)), ("ij,jk->ik", (2, 0), (0, 4)),
 ]:  # fmt: skip
@@ -572,13 +537,8 @@ case("linear", lambda x, w, b: x @ w.T + b, (5, 3), (4, 3), (4,))
 case("linear", lambda x, w, b: x @ w.T, (2, 5, 3), (4, 3), None)
 case("linear", lambda x, w, b: x @ w.T + b, (3,), (4, 3), (4,))
 case("linear", lambda x, w, b: x @ w.T + b, (0, 3), (4, 3), (4,))
-case(
-    "embedding",
-    lambda w, i: w[i],
-    (5, 3),
-    INDEX,
-    torch=lambda m, w, i: m.nn.functional.embedding(i, w),
-)
+case("embedding", lambda w, i: w[i], (5, 3), INDEX,
+     torch=lambda m, w, i: m.nn.functional.embedding(i, w))  # fmt: skip
 case("embedding", lambda w, i: w[i], (5, 3), np.array(2),
      torch=lambda m, w, i: m.nn.functional.embedding(i, w))  # fmt: skip
 for axis in (-1, 0, 1):
@@ -591,8 +551,9 @@ case("layer_norm", lambda x, w, b: layer_norm(x), (3, 4), None, None, eps=1e-5,
      torch=lambda m, x, w, b: m.nn.functional.layer_norm(x, (4,)))  # fmt: skip
 case("layer_norm", lambda x, w, b: layer_norm(x), (0, 4), None, None, eps=1e-5,
      torch=lambda m, x, w, b: m.nn.functional.layer_norm(x, (4,)))  # fmt: skip
-case("rms_norm", lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * w, (2, 3, 4), (4,),
-     eps=1e-5, torch=lambda m, x, w: m.nn.functional.rms_norm(x, (4,), w, 1e-5))  # fmt: skip
+case("rms_norm", lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * w,
+     (2, 3, 4), (4,), eps=1e-5,
+     torch=lambda m, x, w: m.nn.functional.rms_norm(x, (4,), w, 1e-5))  # fmt: skip
 case("rms_norm", lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5), (3, 4), None,
      eps=1e-5, torch=lambda m, x, w: m.nn.functional.rms_norm(x, (4,), w, 1e-5))  # fmt: skip
 
@@ -619,21 +580,17 @@ def dropped(x):
 case("dropout", dropped, (3, 4), p=0.25, seed=5, torch=None)
 
 TARGET = np.array([0, 2, 3, 2, 1])
-for weight, smoothing, ignored in itertools.product(
-    (None, np.array([0.5, 2.0, 0.0, 1.0])), (0.0, 0.1), (-100, 2)
-):
+WEIGHTS = (None, np.array([0.5, 2.0, 0.0, 1.0]))
+for weight, smoothing, ignored in itertools.product(WEIGHTS, (0.0, 0.1), (-100, 2)):
     how = {"ignore_index": ignored, "smoothing": smoothing}
-    case("cross_entropy", lambda x, t, w, h=how: cross_entropy(x, t, w, **h), (5, 4), TARGET, weight, **how,
+    case("cross_entropy", lambda x, t, w, h=how: cross_entropy(x, t, w, **h),
+         (5, 4), TARGET, weight, **how,
          torch=lambda m, x, t, w, h=how: m.nn.functional.cross_entropy(
-             x, t, w, ignore_index=h["ignore_index"], label_smoothing=h["smoothing"], reduction="none"))  # fmt: skip
+             x, t, w, ignore_index=h["ignore_index"], label_smoothing=h["smoothing"],
+             reduction="none"))  # fmt: skip
 
-case(
-    "binary_cross_entropy",
-    lambda x, t: -t * np.log(x) - (1 - t) * np.log(1 - x),
-    (5, 3),
-    (5, 3),
-    domain=(0.05, 0.95),
-    torch=lambda m, x, t: m.nn.functional.binary_cross_entropy(x, t, reduction="none"),
-)
+case("binary_cross_entropy", lambda x, t: -t * np.log(x) - (1 - t) * np.log(1 - x), (5, 3),
+     (5, 3), domain=(0.05, 0.95),
+     torch=lambda m, *xs: m.nn.functional.binary_cross_entropy(*xs, reduction="none"))  # fmt: skip
 
 case("observe", lambda a, b: (a, b), (2, 3), (4,), see=lambda g: g, torch=None, shares=True)

@@ -138,7 +138,7 @@ class Backend:
         return self._replaced(array, self.xp.broadcast_to(value, position.shape), position)
 
     def diagonal(self, x):
-        """The diagonals of square matrices, as a view where x is contiguous: (…, n, n) to (…, n)."""
+        """The diagonals of square matrices, a view if x is contiguous: (…, n, n) to (…, n)."""
         n = x.shape[-1]
         return self.xp.reshape(x, (*x.shape[:-2], n * n))[..., :: n + 1]
 
@@ -412,7 +412,7 @@ def _is_basic(index):
 
 
 def _spelled_out(index, shape):
-    """A basic index as the array API asks for it: slices that end within, an ellipsis at the end."""
+    """A basic index as the array API wants it: slices that end within, an ellipsis at the end."""
     parts = index if isinstance(index, tuple) else (index,)
     parts = parts if Ellipsis in parts else (*parts, Ellipsis)
     used, out, dim = sum(i is not None and i is not Ellipsis for i in parts), [], 0
@@ -429,7 +429,7 @@ def _spelled_out(index, shape):
 
 
 def _positions(shape, index, backend):
-    """Where in an array of `shape`, counted in row-major order, `index` points: worked out by NumPy."""
+    """Where in an array of `shape`, counted in row-major order, `index` points, by NumPy."""
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(backend.to_numpy(i) if hasattr(i, "dtype") else i for i in parts)
     return np.asarray(np.arange(math.prod(shape)).reshape(shape)[parts])

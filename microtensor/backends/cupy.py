@@ -4,7 +4,7 @@ from .base import Backend
 
 
 def open_cuda():
-    """The backend of the GPU and its type of arrays. Raises RuntimeError if CuPy or a GPU is missing."""
+    """The backend of the GPU and its type of arrays. Raises RuntimeError where one is missing."""
     try:
         import cupy
     except ImportError:

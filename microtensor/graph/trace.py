@@ -240,7 +240,7 @@ class _Trace:
 
     def operation(self, node):
         call = node.op
-        formula, _, derivative = _first_line(call).partition("    ")
+        formula, _, derivative = _in_one_line(call).partition("    ")
         v = Vertex(f"op{node.number}", "operation", node.name(), number=node.number)
         v.formula, v.derivative = formula.strip(), derivative.strip()
         v.calls = self.calls.chain(node.number) if self.calls else ()
@@ -361,8 +361,10 @@ def _numel(shape):
     return n
 
 
-def _first_line(call):
-    return (call.__doc__ or "").strip().split("\n")[0]
+def _in_one_line(call):
+    """What the docstring of an operation says: its formula, four spaces, its derivatives."""
+    lines = map(str.strip, (call.__doc__ or "").splitlines())
+    return "    ".join(filter(None, lines))
 
 
 @functools.cache

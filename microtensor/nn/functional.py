@@ -10,6 +10,7 @@ from .. import ops
 from ..autograd import in_place
 from ..backends.dtypes import INT, bool_
 from ..creation import arange, full
+from ..ops.indexing import _check_positions
 from ..random import draw_seed
 
 # ---- layers --------------------------------------------------------------------------
@@ -207,6 +208,7 @@ def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean")
     rows, target, shape = _classes_last("nll_loss", input, target, weight)
     counted = target != ignore_index
     safe = ops.where(counted, target, 0)
+    _check_positions("nll_loss", safe, rows.shape[1], IndexError)
     losses = -ops.gather(rows, 1, safe[:, None])[:, 0]
     if weight is not None:
         losses = losses * weight[safe]

@@ -112,13 +112,13 @@ def sign(x):
 
 @op(promote="same")
 def maximum(a, b):
-    """The larger of a and b.    ∂a = g where a > b,    ∂b = g where b > a,    half each where equal"""
+    """The larger of a and b.    ∂a = g where a > b,    ∂b = g where b > a,    half where equal"""
     return xp(a).maximum(a, b), _larger(a, b)
 
 
 @op(promote="same")
 def minimum(a, b):
-    """The smaller of a and b.    ∂a = g where a < b,    ∂b = g where b < a,    half each where equal"""
+    """The smaller of a and b.    ∂a = g where a < b,    ∂b = g where b < a,    half where equal"""
     return xp(a).minimum(a, b), _larger(b, a)
 
 
@@ -133,7 +133,7 @@ def _larger(a, b):
 
 @op(promote="same")
 def clamp_(x, min, max):
-    """x, but at least min and at most max.    ∂x = g where min ≤ x ≤ max; the bounds get the rest"""
+    """x, but at least min and at most max.    ∂x = g where it is so; the bounds get the rest"""
     raised = x if min is None else xp(x).maximum(x, min)
     y = raised if max is None else xp(x).minimum(raised, max)
 
@@ -162,7 +162,10 @@ def _like(value, x):
 
 @op(promote="same")
 def lerp(start, end, weight):
-    """start + weight·(end − start).    ∂start = g (1 − weight),    ∂end = g weight,    ∂weight = g (end − start)"""
+    """start + weight·(end − start).
+
+    ∂start = g (1 − weight),    ∂end = g weight,    ∂weight = g (end − start)
+    """
     step = end - start
     return start + weight * step, (
         lambda g: g * (1 - weight),
@@ -333,7 +336,7 @@ def atan(x):
 
 @op(promote="float")
 def atan2(a, b):
-    """The angle of the point (b, a).    ∂a = g b / (a² + b²),    ∂b = −g a / (a² + b²),    0 at (0, 0)"""
+    """The angle of (b, a).    ∂a = g b / r²,    ∂b = −g a / r²,    r² = a² + b²;    0 at r = 0"""
 
     def slope(g, x):
         square = a * a + b * b

@@ -44,7 +44,7 @@ def write(x, value, /, view):
 
 
 def plain_index(index, x):
-    """An index with its tensors and lists as arrays. Raises IndexError for a wrong dtype or size."""
+    """An index with its tensors and lists as arrays. Raises IndexError where it does not fit."""
     parts = index if isinstance(index, tuple) else (index,)
     backend = backend_of(x._data)
     plain = []
@@ -310,7 +310,7 @@ def where_(a, b, /, condition):
 
 
 def where(condition, a=None, b=None):
-    """a where the boolean condition holds, else b; the positions where it holds if only it is given."""
+    """a where the boolean condition holds, else b; of a condition alone, where it holds."""
     if a is None and b is None:
         return tuple(unbind_columns(nonzero(condition)))
     if isinstance(condition, Variable):

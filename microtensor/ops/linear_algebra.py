@@ -38,7 +38,7 @@ def matmul(a, b):
 
 @op(promote="same")
 def einsum_(*tensors, equation):
-    """Σ of products, by Einstein's notation.    ∂xᵢ = the product of g and the others, in xᵢ's letters"""
+    """Σ of products, by Einstein's notation.    ∂xᵢ = Σ of the products of g and the others"""
     terms, result = equation.split("->")
     terms = terms.split(",")
 

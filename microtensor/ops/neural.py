@@ -23,7 +23,7 @@ def linear(x, weight, bias):
 
 @op
 def embedding(weight, index, /, padding_idx=None):
-    """The rows of weight at an index.    ∂weight = the rows of g summed by index, without padding_idx"""
+    """The rows of weight at an index.    ∂weight = the rows of g summed by it, but padding_idx"""
     n, backend = weight.shape[0], backend_of(weight)
     _in_range(index, n)
 
@@ -62,7 +62,10 @@ def log_softmax(x, /, dim):
 
 @op
 def layer_norm(x, weight, bias, /, eps):
-    """x̂ weight + bias, x̂ = (x − mean) / σ.    ∂x = (h − mean h − x̂ mean(h x̂)) / σ, h = g weight,    ∂weight = Σ g x̂,    ∂bias = Σ g"""
+    """x̂ weight + bias, x̂ = (x − mean) / σ.
+
+    ∂x = (h − mean h − x̂ mean(h x̂)) / σ, h = g weight,    ∂weight = Σ g x̂,    ∂bias = Σ g
+    """
     y, x_hat, r = backend_of(x).layer_norm(x, weight, bias, eps)
     return y, lambda g: backend_of(g).layer_norm_backward(g, x_hat, r, weight)
 
@@ -76,7 +79,11 @@ def rms_norm(x, weight, /, eps):
 
 @op
 def attention(q, k, v, mask, /, causal, scale, p, seed):
-    """y = w v, w = softmax(s), s = q kᵀ scale + mask.    ∂v = wᵀ g,    ∂s = w (h − Σ h w), h = g vᵀ,    ∂q = ∂s k scale,    ∂k = ∂sᵀ q scale,    ∂mask = ∂s"""
+    """y = w v, w = softmax(s), s = q kᵀ scale + mask.
+
+    ∂v = wᵀ g,    ∂s = w (h − Σ h w), h = g vᵀ,    ∂q = ∂s k scale,    ∂k = ∂sᵀ q scale,
+    ∂mask = ∂s
+    """
     y, weights, keep = backend_of(q).attention(q, k, v, mask, causal, scale, p, seed)
 
     def pull(g):
@@ -87,7 +94,7 @@ def attention(q, k, v, mask, /, causal, scale, p, seed):
 
 @op
 def dropout(x, /, p, seed):
-    """x with a random share p of its elements zero, the rest divided by 1 − p.    ∂x = g, likewise"""
+    """x with a random share p of its elements zero, the rest over 1 − p.    ∂x = g, likewise"""
     y, mask = backend_of(x).dropout(x, p, seed)
     return y, lambda g: backend_of(g).dropout_backward(g, mask, p)
 
@@ -104,7 +111,10 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing):
 
 @op
 def binary_cross_entropy(x, target):
-    """−t ln x − (1 − t) ln(1 − x), no logarithm below −100.    ∂x = g (x − t) / x (1 − x),    ∂t = g (ln(1 − x) − ln x)"""
+    """−t ln x − (1 − t) ln(1 − x), no logarithm below −100.
+
+    ∂x = g (x − t) / x (1 − x),    ∂t = g (ln(1 − x) − ln x)
+    """
     yes, no = _log(x), _log(1 - x)
 
     def to_x(g):

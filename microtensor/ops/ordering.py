@@ -42,12 +42,12 @@ def topk(x, k, dim=-1, largest=True, sorted=True):
 
 
 def max(x, dim=None, keepdim=False):
-    """The largest element; (values, indices) along `dim`; or, of two tensors, the larger of each."""
+    """The largest element; (values, indices) along `dim`; or the larger of two tensors."""
     return _extreme(x, dim, keepdim, amax, argmax, return_types.max)
 
 
 def min(x, dim=None, keepdim=False):
-    """The smallest element; (values, indices) along `dim`; or, of two tensors, the smaller of each."""
+    """The smallest element; (values, indices) along `dim`; or the smaller of two tensors."""
     return _extreme(x, dim, keepdim, amin, argmin, return_types.min)
 
 

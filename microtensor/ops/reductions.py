@@ -124,7 +124,7 @@ def prod(x, /, dim=None, keepdim=False):
 
 
 def _product_of_others(x, axis):
-    """For each element the product of all others along an axis: from the left times from the right."""
+    """For each element the product of all others along an axis: left of it times right of it."""
     one = xp(x).ones_like(_part(x, axis, 0, 1))
 
     def before(x):

@@ -250,7 +250,7 @@ def roll_(x, /, shifts, dims):
 
 
 def roll(x, shifts, dims=None):
-    """x with its elements moved by `shifts` along `dims`, those that fall off coming back in front."""
+    """x with its elements moved by `shifts` along `dims`; what falls off comes back in front."""
     if dims is None:
         return reshape(roll_(reshape(x, (-1,)), sizes((shifts,)), (0,)), tuple(x.shape))
     shifts, dims = sizes((shifts,)), sizes((dims,))
