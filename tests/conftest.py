@@ -19,4 +19,6 @@ def device(request):
 
 def pytest_configure(config):
     # dictionaries keyed by dtypes of several libraries compare them: false is right
-    config.addinivalue_line("filterwarnings", "ignore:You are comparing a.*dtype against:UserWarning")
+    config.addinivalue_line(
+        "filterwarnings", "ignore:You are comparing a.*dtype against:UserWarning"
+    )
