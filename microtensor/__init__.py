@@ -1,10 +1,10 @@
 """microtensor: a small tensor library with automatic differentiation, in PyTorch's words.
 
-    import microtensor as mt
+import microtensor as mt
 
-    x = mt.tensor([1.0, 2.0], requires_grad=True)
-    (x**2).sum().backward()
-    x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
+x = mt.tensor([1.0, 2.0], requires_grad=True)
+(x**2).sum().backward()
+x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
 """
 
 from math import e, inf, nan, pi
@@ -18,6 +18,7 @@ from .backends.dtypes import (
     DTYPES, dtype, get_default_dtype, promote_types, set_default_dtype,
 )  # fmt: skip
 from .backends.threads import get_num_threads, set_num_threads
+from .checking import gradcheck, gradgradcheck
 from .creation import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .random import *  # noqa: F403
@@ -32,6 +33,8 @@ bool, uint8, int8, int16, int32, int64 = (
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
+
+autograd.gradcheck, autograd.gradgradcheck = gradcheck, gradgradcheck  # PyTorch's place for them
 
 __version__ = "0.1.0"
 

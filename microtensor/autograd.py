@@ -22,25 +22,35 @@ import inspect
 import itertools
 import math
 import operator
-import os
 import sys
 import threading
 import weakref
 
 from .backends import backend_of, quiet, xp
-from .backends.dtypes import FLOAT, INT, PYTHON, get_default_dtype, result_type
+from .backends.dtypes import PYTHON
+from .backends.promotion import is_float, promoted
+from .errors import caller, check_finite, check_gradient, describe, device_error, op_error
+from .modes import (
+    detect_anomaly,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    mode,
+    no_grad,
+    set_detect_anomaly,
+    set_grad_enabled,
+)
 
 __all__ = [
-    "Node", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck",
-    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "op", "registry",
-    "set_detect_anomaly", "detect_anomaly", "set_grad_enabled", "xp",
+    "Node", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
+    "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "op", "registry",
+    "set_detect_anomaly", "set_grad_enabled", "xp",
 ]  # fmt: skip
 
 registry = {}  # every operation by name
 
-births = itertools.count(
-    1
-)  # nodes and changes in place, numbered in the order in which they happen
+births = itertools.count(1)  # numbers nodes, and changes in place, as they happen
 
 
 class Variable:
@@ -66,17 +76,6 @@ class Variable:
     def _alias(self, edge):
         """The same array with another place in the graph."""
         raise NotImplementedError
-
-
-class _Mode(threading.local):
-    """What this thread does beside computing values."""
-
-    grad = True
-    inference = False
-    anomaly = False
-
-
-_mode = _Mode()
 
 
 # ---- operations ----------------------------------------------------------------------
@@ -114,7 +113,7 @@ def op(function=None, /, *, promote=None, view=False):
         if params:
             args, params = _by_name(call, args, params)
         arrays, edges, owner, needs = list(args), [], None, False
-        recording = _mode.grad and not _mode.inference
+        recording = mode.grad and not mode.inference
         for i, a in enumerate(args if len(args) <= arity else args[:arity]):
             edge = None
             if isinstance(a, Variable):
@@ -122,7 +121,7 @@ def op(function=None, /, *, promote=None, view=False):
                 if owner is None:
                     owner, kind = a, type(data)
                 elif type(data) is not kind:
-                    raise _device_error(call, args)
+                    raise device_error(call, args)
                 if recording:
                     if a._base is not None and a._seen != a._base._rewrites:
                         _follow(a)
@@ -133,13 +132,13 @@ def op(function=None, /, *, promote=None, view=False):
                 arrays[i] = _plain(call, a)
             edges.append(edge)
         if owner is None:
-            raise TypeError(f"{name}: a Tensor is needed, got {_describe(args) or 'nothing'}")
+            raise TypeError(f"{name}: a Tensor is needed, got {describe(args) or 'nothing'}")
         if promote:
-            arrays[: len(edges)] = _promoted(arrays[: len(edges)], promote)
+            arrays[: len(edges)] = promoted(arrays[: len(edges)], promote)
         try:
             returned = run(*arrays, **params)
         except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
-            raise _op_error(call, args, error) from error
+            raise op_error(call, args, error) from error
         if type(returned) is not tuple or len(returned) != 2:
             raise TypeError(f"{name}: an operation returns its value and its pullbacks, as a pair")
         value, pullback = returned
@@ -150,20 +149,20 @@ def op(function=None, /, *, promote=None, view=False):
         else:
             result = owner._wrap(value)
             results = (result,)
-        if _mode.anomaly:
-            _check_finite(call, arrays, results)
+        if mode.anomaly:
+            check_finite(call, arrays, results)
         if view:
             for i, r in enumerate(results):
                 _mark_view(owner, r, (call, args[1:], params, i if type(value) is tuple else None))
         if needs and pullback is not None:
             if not callable(pullback) and len(pullback) != (len(edges) if variadic else arity):
                 raise TypeError(
-                    f"{name}: {len(pullback)} pullbacks for the inputs {', '.join(call.input_names)}; "
-                    "one is needed for each (None: no derivative), or one function for all"
+                    f"{name}: {len(pullback)} pullbacks for {', '.join(call.input_names)}; one is "
+                    "needed for each input (None: no derivative), or one function for all"
                 )
             node = Node(call, args, params, edges, pullback, result)
             for i, r in enumerate(results):
-                if _is_float(r._data):
+                if is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
         return result
 
@@ -194,16 +193,6 @@ def _by_name(call, args, params):
     return tuple(args), params
 
 
-_floats = {}  # {an array library's dtype: whether it is a floating one}
-
-
-def _is_float(array):
-    kind = _floats.get(array.dtype)
-    if kind is None:
-        kind = _floats[array.dtype] = backend_of(array).dtype(array).rank == FLOAT
-    return kind
-
-
 def _plain(call, value):
     """An input that is neither a tensor nor a Python number: a NumPy number or an array."""
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
@@ -217,69 +206,6 @@ def _plain(call, value):
     return value
 
 
-def _promoted(values, mode):
-    """The inputs of an operation with one dtype, by PyTorch's rules."""
-    first = values[0]
-    if hasattr(first, "dtype") and _is_float(first):
-        for v in values[1:]:
-            if type(v) not in PYTHON and v is not None and v.dtype != first.dtype:
-                break
-        else:
-            return values
-    arrays = [v for v in values if v is not None and type(v) not in PYTHON]
-    backend = backend_of(arrays[0])
-    dtype = result_type(
-        [backend.dtype(v) for v in arrays if v.ndim],
-        [backend.dtype(v) for v in arrays if not v.ndim],
-        [v for v in values if type(v) in PYTHON],
-    )
-    if mode == "float" and dtype.rank != FLOAT:
-        dtype = get_default_dtype()
-    number = float if dtype.rank == FLOAT else int if dtype.rank == INT else bool
-    return [
-        v if v is None else number(v) if type(v) in PYTHON else backend.cast(v, dtype)
-        for v in values
-    ]
-
-
-def _describe(args):
-    """What came in, for error messages: "a (2, 3) float32, b (4, 5) float32"."""
-
-    def one(a):
-        if isinstance(a, Variable):
-            a = a._data
-        if hasattr(a, "shape"):
-            return f"{tuple(a.shape)} {a.dtype}"
-        return type(a).__name__ if isinstance(a, (list, tuple)) and len(a) > 4 else repr(a)
-
-    return ", ".join(map(one, args))
-
-
-def _op_error(call, args, error):
-    """The error of an operation's body again, saying which operation it was and what came in."""
-    if getattr(error, "from_op", False) or isinstance(error, OverflowError):
-        return error
-    kinds = (
-        k for k in (IndexError, TypeError) if isinstance(error, k)
-    )  # also what derives of them
-    kind = next(kinds, RuntimeError)
-    reason = str(error).split("\n")[0]
-    if "could not be broadcast" in reason:
-        reason = "the sizes must be equal or 1, counted from the last dimension"
-    inputs = args if call.variadic else args[: len(call.input_names)]
-    told = kind(f"{call.op_name}: {reason}; got {_describe(inputs)}")
-    told.from_op = True
-    return told
-
-
-def _device_error(call, args):
-    places = [str(a.device) for a in args if isinstance(a, Variable)]
-    return RuntimeError(
-        f"{call.op_name}: all tensors must be on one device, got {' and '.join(dict.fromkeys(places))};"
-        f' move them with .to("{places[0]}")'
-    )
-
-
 def unbroadcast(g, like):
     """The gradient `g` in the shape and dtype of `like`: summed where `like` was broadcast."""
     if g.shape != like.shape:
@@ -288,7 +214,7 @@ def unbroadcast(g, like):
         axes = tuple(i for i, (n, m) in enumerate(zip(g.shape, sizes)) if n != m or i < extra)
         if extra < 0 or any(sizes[i] != 1 for i in axes):
             raise RuntimeError(
-                f"a gradient of shape {tuple(g.shape)} came for an input of shape {tuple(like.shape)}"
+                f"a gradient of shape {tuple(g.shape)} came for an input of {tuple(like.shape)}"
             )
         g = xp(g).reshape(xp(g).sum(g, axis=axes, keepdims=True), tuple(like.shape))
     if g.dtype != like.dtype:
@@ -319,7 +245,7 @@ class Node:
             self._width, self.shapes = len(result), [tuple(r._data.shape) for r in result]
         else:
             self._width, self.shapes = 1, None
-        self.where = _caller() if _mode.anomaly else ""
+        self.where = caller() if mode.anomaly else ""
 
     def name(self):
         """The name of the operation."""
@@ -369,7 +295,8 @@ class Node:
             parts = (pullback(g),) if single else pullback(g)
             if len(parts) < len(live):
                 raise RuntimeError(
-                    f"the pullback of {self.name()} gave {len(parts)} gradients for {len(live)} inputs"
+                    f"the pullback of {self.name()} gave {len(parts)} gradients for "
+                    f"{len(live)} inputs"
                 )
         for i, edge in enumerate(self.edges):
             if live[i]:
@@ -440,7 +367,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             _send(pending, root, seed)
     seeds.clear()
     del seed
-    before, _mode.grad = _mode.grad, create_graph
+    before, mode.grad = mode.grad, create_graph
     try:
         while order:
             node = order.pop()
@@ -457,8 +384,8 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             if node._width > 1:
                 _fill(node, slots)
             for edge, part in node.pull(slots, live, create_graph):
-                if _mode.anomaly:
-                    _check_gradient(node, slots, part)
+                if mode.anomaly:
+                    check_gradient(node, slots, part)
                 _send(pending, edge, part)
                 del part  # so that the slot alone holds it
             if not retain_graph:
@@ -467,7 +394,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             if leaf._hooks:
                 _show_gradients(leaf, slots)
     finally:
-        _mode.grad = before
+        mode.grad = before
     return {**pending, **caught}
 
 
@@ -553,7 +480,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     roots, seeds = _seeds("backward", tensors, grad_tensors, create_graph)
     targets = None
     if inputs is not None:
-        inputs = list({id(t): t for t in _list(inputs)}.values())
+        inputs = list({id(t): t for t in as_list(inputs)}.values())
         targets = _targets("backward", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, seeds, targets, retain_graph, create_graph)
@@ -604,7 +531,7 @@ def grad(
             "grad: materialize_grads answers for unused inputs; leave allow_unused out"
         )
     roots, seeds = _seeds("grad", outputs, grad_outputs, create_graph)
-    inputs = _list(inputs)
+    inputs = as_list(inputs)
     targets = _targets("grad", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, seeds, targets, retain_graph, create_graph)
@@ -625,7 +552,7 @@ def grad(
     return tuple(grads)
 
 
-def _list(tensors):
+def as_list(tensors):
     return [tensors] if isinstance(tensors, Variable) else list(tensors)
 
 
@@ -644,7 +571,7 @@ def _targets(name, inputs):
 
 def _seeds(name, tensors, grad_tensors, create_graph):
     """The edges to start from, and the gradient that each starts with."""
-    tensors = _list(tensors)
+    tensors = as_list(tensors)
     if not isinstance(grad_tensors, (list, tuple)):
         grad_tensors = [grad_tensors] * (len(tensors) if grad_tensors is None else 1)
     if len(grad_tensors) != len(tensors):
@@ -663,13 +590,13 @@ def _seeds(name, tensors, grad_tensors, create_graph):
             if math.prod(shape) != 1:
                 raise RuntimeError(
                     f"{name}: only a tensor of one element has an implicit gradient, this one has "
-                    f"shape {shape}; reduce it with sum() or mean(), or pass a gradient of that shape"
+                    f"shape {shape}; reduce it with sum() or mean(), or pass a gradient"
                 )
             g = xp(t._data).ones_like(t._data)
             g = t._wrap(g) if create_graph else g
         elif not isinstance(g, Variable) or type(g._data) is not type(t._data):
             raise TypeError(
-                f"{name}: the gradient must be a Tensor on {t.device}, got {_describe([g])}"
+                f"{name}: the gradient must be a Tensor on {t.device}, got {describe([g])}"
             )
         elif tuple(g._data.shape) != shape:
             raise RuntimeError(
@@ -786,8 +713,8 @@ def _continue(tensor, new):
 
 
 def recorded_in_place(tensor, by, *values):
-    """Whether changing `tensor` in place is to be recorded. Raises RuntimeError where it cannot be."""
-    if not _mode.grad or _mode.inference:
+    """Whether changing `tensor` in place is to be recorded. RuntimeError where it cannot be."""
+    if not mode.grad or mode.inference:
         return False
     needed = _edge(tensor) is not None
     base = tensor if tensor._base is None else tensor._base
@@ -853,268 +780,3 @@ def write_array(array, values, by, index=...):
             )
         raise RuntimeError(told) from error
     changed(array, by)
-
-
-# ---- finding the first NaN -----------------------------------------------------------
-
-
-def _caller():
-    """Where the first function outside this package is: " (file.py, line 3)"."""
-    here = os.path.dirname(__file__) + os.sep
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith(here):
-        frame = frame.f_back
-    return f" (called in {frame.f_code.co_filename}, line {frame.f_lineno})"
-
-
-def _bad(value):
-    """Whether there is a NaN, whether there is an infinity."""
-    if isinstance(value, float):
-        return value != value, value in (float("inf"), float("-inf"))
-    if isinstance(value, Variable):
-        value = value._data
-    if not hasattr(value, "dtype") or backend_of(value).dtype(value).rank != FLOAT:
-        return False, False
-    nan = xp(value).isnan(value)
-    return bool(xp(value).any(nan)), bool(xp(value).any(xp(value).isinf(value)))
-
-
-def _first_bad(ins, outs):
-    """What is among `outs` and not explained by `ins`: "NaN", "infinity" or None."""
-    nan_in, inf_in = (any(column) for column in zip((False, False), *map(_bad, ins)))
-    nan, inf = (any(column) for column in zip((False, False), *map(_bad, outs)))
-    return "NaN" if nan and not nan_in else "infinity" if inf and not (inf_in or nan_in) else None
-
-
-def _check_finite(call, arrays, results):
-    what = _first_bad(arrays, results)
-    if what:
-        raise RuntimeError(
-            f"{call.op_name} produced {what} in the forward pass{_caller()}; got {_describe(arrays)}"
-        )
-
-
-def _check_gradient(node, slots, part):
-    what = _first_bad(slots, [part])
-    if what:
-        raise RuntimeError(f"the gradient of {node.name()} is {what}{node.where}")
-
-
-# ---- modes ---------------------------------------------------------------------------
-
-
-class _Switch:
-    """Sets modes of this thread: a context manager, and a decorator of functions and generators."""
-
-    modes = {}
-    _before = ()
-
-    def __new__(cls, *args, **kwargs):
-        if args and callable(args[0]):
-            return cls()(args[0])  # @no_grad without parentheses
-        return super().__new__(cls)
-
-    def __enter__(self):
-        self._before = (*self._before, {k: getattr(_mode, k) for k in self.modes})
-        vars(_mode).update(self.modes)
-
-    def __exit__(self, *exception):
-        *self._before, before = self._before
-        vars(_mode).update(before)
-
-    def __call__(self, function):
-        def switched():  # a new one for each call: calls may overlap, in threads and generators
-            switch = _Switch()
-            switch.modes = self.modes
-            return switch
-
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def wrapped(*args, **kwargs):
-                generator = function(*args, **kwargs)
-                step = functools.partial(next, generator)
-                while True:  # the modes hold inside the generator, not where it is used
-                    with switched():
-                        try:
-                            value = step()
-                        except StopIteration as stop:
-                            return stop.value
-                    try:
-                        step = functools.partial(generator.send, (yield value))
-                    except BaseException as error:
-                        step = functools.partial(generator.throw, error)
-        else:
-
-            @functools.wraps(function)
-            def wrapped(*args, **kwargs):
-                with switched():
-                    return function(*args, **kwargs)
-
-        return wrapped
-
-
-class no_grad(_Switch):
-    """Record nothing: results need no gradient."""
-
-    modes = {"grad": False}
-
-
-class enable_grad(_Switch):
-    """Record again inside `no_grad`."""
-
-    modes = {"grad": True}
-
-
-class inference_mode(_Switch):
-    """`no_grad` for code that will never be differentiated. `inference_mode(False)` records."""
-
-    def __init__(self, mode=True):
-        self.modes = {"grad": not mode, "inference": bool(mode)}
-
-
-class detect_anomaly(_Switch):
-    """Name the first operation that produces a NaN or an infinity, and the line that called it."""
-
-    def __init__(self, check_nan=True):
-        self.modes = {"anomaly": bool(check_nan)}
-
-
-class set_grad_enabled(_Switch):
-    """Record or not, from now on; as a context manager, until its end."""
-
-    mode = "grad"
-
-    def __init__(self, mode):
-        self.modes = {self.mode: bool(mode)}
-        super().__enter__()
-
-    def __enter__(self):
-        vars(_mode).update(self.modes)
-
-    def __exit__(self, *exception):
-        vars(_mode).update(self._before[0])
-
-    def __call__(self, function):
-        self.__exit__()
-        return super().__call__(function)
-
-
-class set_detect_anomaly(set_grad_enabled):
-    """`detect_anomaly` from now on, or until the end of a `with`; False ends it."""
-
-    mode = "anomaly"
-
-    def __init__(self, mode, check_nan=True):
-        super().__init__(mode and check_nan)
-
-
-def is_grad_enabled():
-    """Whether operations are being recorded."""
-    return _mode.grad
-
-
-def is_inference_mode_enabled():
-    """Whether `inference_mode` is on."""
-    return _mode.inference
-
-
-# ---- checking ------------------------------------------------------------------------
-
-
-def gradcheck(function, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
-    """Compare the pullbacks with central differences, (f(x + eps) − f(x − eps)) / 2 eps.
-
-    `inputs` are float64 tensors; those that require a gradient are checked. Returns True, or raises
-    RuntimeError naming the input, the element and both numbers (without raise_exception: False).
-    """
-    inputs = tuple(_list(inputs))
-    checked = [t for t in inputs if isinstance(t, Variable) and t._needs_grad]
-    if not checked:
-        raise ValueError("gradcheck: no input requires a gradient")
-    for t in checked:
-        if t._data.dtype != xp(t._data).float64:
-            raise ValueError(f"gradcheck: float64 inputs are needed, got {t.dtype}")
-    try:
-        _compare(function, inputs, checked, eps, atol, rtol)
-    except RuntimeError:
-        if raise_exception:
-            raise
-        return False
-    return True
-
-
-def _compare(function, inputs, checked, eps, atol, rtol):
-    def outputs():
-        return [o for o in _list(function(*inputs)) if _is_float(o._data)]
-
-    for o, out in enumerate(outputs()):
-        if out._needs_grad:
-            rows = [_derivatives(out, i, checked) for i in range(out.numel())]
-        else:
-            rows = [[_zeros(t) for t in checked]] * out.numel()
-        for k, t in enumerate(checked):
-            numeric = _differences(lambda o=o: outputs()[o]._data, t._data, eps)
-            for i, index in itertools.product(range(out.numel()), numeric):
-                a, n = float(rows[i][k][index]), float(numeric[index][i])
-                if not abs(a - n) <= atol + rtol * abs(n):
-                    which = next(j for j, other in enumerate(inputs) if other is t)
-                    raise RuntimeError(
-                        f"gradcheck: d output {o}[{i}] / d input {which}{list(index)} is {a:.8g} "
-                        f"by the pullbacks and {n:.8g} by central differences"
-                    )
-
-
-def _zeros(t):
-    return xp(t._data).zeros_like(t._data)
-
-
-def _derivatives(out, i, inputs):
-    """The derivatives of element i of `out` with respect to each input, as arrays."""
-    ones = xp(out._data).zeros(out.numel(), dtype=out._data.dtype)
-    ones[i] = 1.0
-    seed = out._wrap(xp(out._data).reshape(ones, tuple(out._data.shape)))
-    grads = grad(out, inputs, seed, retain_graph=True, allow_unused=True)
-    return [_zeros(t) if g is None else g._data for t, g in zip(inputs, grads)]
-
-
-def _differences(function, array, eps):
-    """{index: central differences of every element of function() along array[index]}"""
-    out = {}
-    for index in itertools.product(*map(range, array.shape)):
-        before = float(array[index])
-        array[index] = before + eps
-        above = xp(array).asarray(function(), copy=True)  # it may show the array that is changed
-        array[index] = before - eps
-        below = function()
-        out[index] = xp(above).reshape((above - below) / (2 * eps), (-1,))
-        array[index] = before
-    return out
-
-
-def gradgradcheck(
-    function, inputs, grad_outputs=None, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True
-):
-    """`gradcheck` of the derivatives of `function`: the second derivatives."""
-    inputs = tuple(_list(inputs))
-    with enable_grad():
-        outs = [o for o in _list(function(*inputs)) if o._needs_grad]
-    if not outs:
-        return True
-    if grad_outputs is None:  # any fixed weights that are not all alike
-        grad_outputs = []
-        for o in outs:
-            ramp = xp(o._data).arange(o.numel(), dtype=o._data.dtype) * 0.37 + 0.5
-            w = o._wrap(xp(o._data).reshape(ramp % 1.7 - 0.6, tuple(o._data.shape)))
-            w.requires_grad_()
-            grad_outputs.append(w)
-    checked = [t for t in inputs if isinstance(t, Variable) and t._needs_grad]
-    weights = _list(grad_outputs)
-
-    def first(*_):
-        with enable_grad():
-            outs = [o for o in _list(function(*inputs)) if o._needs_grad]
-        grads = grad(outs, checked, weights, create_graph=True, allow_unused=True)
-        return [g for g in grads if g is not None]
-
-    return gradcheck(first, (*checked, *weights), eps, atol, rtol, raise_exception)

@@ -57,7 +57,7 @@ def _tensor(data, dtype, device, requires_grad, copy):
     if type(data) not in backend.array_types:
         data = backend_of(data).to_numpy(data)
     out = Tensor._wrap(backend.asarray(data, dtype=dtype and dtype_of(dtype), copy=copy))
-    out.dtype  # raises TypeError for a dtype that we do not have
+    backend_of(out._data).dtype(out._data)  # raises TypeError for a dtype that we do not have
     return out.requires_grad_() if requires_grad else out
 
 
@@ -119,7 +119,7 @@ def empty(*shape, size=None, dtype=None, device=None, requires_grad=False):
 
 
 def size_of(shape, size=None):
-    """The shape meant by `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`. Raises RuntimeError."""
+    """The shape meant by `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`."""
     size = sizes(shape if size is None else (size,))
     if any(n < 0 for n in size):
         raise RuntimeError(f"a size cannot be negative, got {size}")
@@ -229,7 +229,7 @@ def result_type(*tensors):
 
 
 __all__ = [
-    "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye", "from_numpy",
-    "full", "full_like", "is_tensor", "isclose", "linspace", "numel", "ones", "ones_like", "tensor",
-    "result_type", "zeros", "zeros_like",
+    "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye",
+    "from_numpy", "full", "full_like", "is_tensor", "isclose", "linspace", "numel", "ones",
+    "ones_like", "result_type", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

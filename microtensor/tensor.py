@@ -7,7 +7,14 @@ import numpy as np
 
 from . import array_api, ops
 from .autograd import (
-    Variable, _edge, backward, changed, in_place, op, recorded_in_place, write_array,
+    Variable,
+    _edge,
+    backward,
+    changed,
+    in_place,
+    op,
+    recorded_in_place,
+    write_array,
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import FLOAT, dtype_of, get_default_dtype
@@ -133,7 +140,7 @@ class Tensor(Variable):
     def requires_grad(self, value):
         if value and self.dtype.rank != FLOAT:
             raise RuntimeError(
-                f"requires_grad: only floating-point tensors have gradients, this one is {self.dtype}"
+                f"requires_grad: only floating-point tensors have one, this one is {self.dtype}"
             )
         if not value and self.grad_fn is not None:
             raise RuntimeError(
@@ -150,7 +157,7 @@ class Tensor(Variable):
     @property
     def grad_fn(self):
         """The node of the operation that made this tensor; None for a leaf."""
-        self.requires_grad  # a view follows its base
+        _ = self.requires_grad  # a view follows its base
         return self._node
 
     is_leaf = property(lambda self: self.grad_fn is None)
@@ -230,7 +237,7 @@ class Tensor(Variable):
     # ---- out of microtensor ----------------------------------------------------------
 
     def numpy(self):
-        """The elements as a NumPy array that shares memory. Raises for a GPU or a recorded tensor."""
+        """The elements as a NumPy array that shares memory; not of a GPU or a recorded tensor."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
         if self.device.type == "cuda":
@@ -251,7 +258,7 @@ class Tensor(Variable):
         """The one element as a Python number. Raises RuntimeError if there are more."""
         if self.numel() != 1:
             raise RuntimeError(
-                f"item: only a tensor of one element is a number, this one has shape {tuple(self.shape)}"
+                f"item: only a tensor of one element is a number, got shape {tuple(self.shape)}"
             )
         return self._as_numpy().item()
 
@@ -385,7 +392,7 @@ class Tensor(Variable):
         return self.new_full(sizes(size), 0, **options)
 
     def new_full(self, size, fill_value, **options):
-        """`fill_value` in shape `size`, with this tensor's dtype and device unless others are given."""
+        """`fill_value` in shape `size`, with this tensor's dtype and device unless given."""
         from .creation import full
 
         return full(size, fill_value, **{"dtype": self.dtype, "device": self.device, **options})
@@ -498,7 +505,7 @@ class Tensor(Variable):
         out = ops.reshape(self, sizes(shape))
         if out._base is None and out.numel():
             raise RuntimeError(
-                f"view: shape {tuple(out.shape)} does not fit the strides {self.stride()}; use reshape()"
+                f"view: shape {tuple(out.shape)} does not fit strides {self.stride()}: reshape()"
             )
         return out
 
@@ -666,10 +673,14 @@ def _show(x):
     """tensor([[1., 2.]], shape=(1, 2), dtype=float32, grad_fn=<add>)"""
     name = "tensor" if type(x) is Tensor else type(x).__name__
     kind = x.dtype
-    values = np.array2string(x._as_numpy(), separator=", ", prefix=name + "(",
-                             floatmode="maxprec_equal" if x.ndim else "maxprec",
-                             threshold=_print["threshold"], edgeitems=_print["edgeitems"],
-                             max_line_width=_print["linewidth"], precision=_print["precision"])  # fmt: skip
+    values = np.array2string(
+        x._as_numpy(),
+        separator=", ",
+        prefix=name + "(",
+        floatmode="maxprec_equal" if x.ndim else "maxprec",
+        max_line_width=_print["linewidth"],
+        **{k: _print[k] for k in ("precision", "threshold", "edgeitems")},
+    )
     about = [f"shape={tuple(x.shape)}"] if x.ndim else []
     about.append(f"dtype={kind.name}")
     if x.device.type != "cpu":
@@ -685,7 +696,7 @@ def _show(x):
 
 
 class TensorBackend(Backend):
-    """Tensors as a kind of array: the portable kernels, made of operations that can be differentiated."""
+    """Tensors as a kind of array: the portable kernels, made of differentiable operations."""
 
     xp = array_api
 

@@ -12,7 +12,10 @@ FILES = sorted(p for top in ("microtensor", "models", "demos") for p in (HOUSE /
 
 FLOORS = {  # the longest name that fits counts
     "microtensor.backends": 1,
+    "microtensor.modes": 2,
+    "microtensor.errors": 2,
     "microtensor.autograd": 2,
+    "microtensor.checking": 2,
     "microtensor.ops": 3,
     "microtensor.array_api": 4,
     "microtensor.tensor": 4,
@@ -31,6 +34,10 @@ FLOORS = {  # the longest name that fits counts
 
 # Files of one floor that build on each other; within a folder that is ordinary.
 NEIGHBOURS = {
+    ("microtensor.autograd", "microtensor.modes"),
+    ("microtensor.autograd", "microtensor.errors"),
+    ("microtensor.checking", "microtensor.autograd"),
+    ("microtensor.checking", "microtensor.modes"),
     ("microtensor.tensor", "microtensor.array_api"),
     ("microtensor.creation", "microtensor.tensor"),
     ("microtensor.random", "microtensor.tensor"),

@@ -62,7 +62,6 @@ def xp(array):
 quiet = partial(np.errstate, all="ignore")
 
 
-
 def use(name=None):
     """Run the loops of the CPU with "numpy" or with "numba"; None: numba where it is installed.
 

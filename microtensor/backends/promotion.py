@@ -1,0 +1,38 @@
+"""One dtype for the inputs of an operation, by PyTorch's rules."""
+
+from . import backend_of
+from .dtypes import FLOAT, INT, PYTHON, get_default_dtype, result_type
+
+_floats = {}  # {an array library's dtype: whether it is a floating one}
+
+
+def is_float(array):
+    kind = _floats.get(array.dtype)
+    if kind is None:
+        kind = _floats[array.dtype] = backend_of(array).dtype(array).rank == FLOAT
+    return kind
+
+
+def promoted(values, mode):
+    """The inputs of an operation with one dtype, by PyTorch's rules."""
+    first = values[0]
+    if hasattr(first, "dtype") and is_float(first):
+        for v in values[1:]:
+            if type(v) not in PYTHON and v is not None and v.dtype != first.dtype:
+                break
+        else:
+            return values
+    arrays = [v for v in values if v is not None and type(v) not in PYTHON]
+    backend = backend_of(arrays[0])
+    dtype = result_type(
+        [backend.dtype(v) for v in arrays if v.ndim],
+        [backend.dtype(v) for v in arrays if not v.ndim],
+        [v for v in values if type(v) in PYTHON],
+    )
+    if mode == "float" and dtype.rank != FLOAT:
+        dtype = get_default_dtype()
+    number = float if dtype.rank == FLOAT else int if dtype.rank == INT else bool
+    return [
+        v if v is None else number(v) if type(v) in PYTHON else backend.cast(v, dtype)
+        for v in values
+    ]
