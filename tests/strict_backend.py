@@ -33,5 +33,8 @@ class StrictBackend(Backend):
     def device(self, array):
         return "strict"
 
+    def memory(self, array):
+        return super().memory(array._array)
+
     def to_numpy(self, array):
         return np.asarray(array.to_device(strict.Device("CPU_DEVICE")))

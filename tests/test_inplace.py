@@ -1,0 +1,342 @@
+"""Changes in place: their gradients, other views of the same memory, and what is refused."""
+
+import numpy as np
+import pytest
+from conftest import DEVICES
+
+import microtensor as mt
+from microtensor.autograd import gradcheck, gradgradcheck
+
+
+def leaf(*values):
+    return mt.tensor(values, dtype=mt.float64, requires_grad=True)
+
+
+def changed(start, change):
+    """`start` doubled, which makes it no leaf, and then changed."""
+    y = start * 2
+    change(y)
+    return y
+
+
+FORMS = {
+    "add_": lambda y, w: y.add_(w),
+    "add_ to itself": lambda y, w: y.add_(y),
+    "alpha": lambda y, w: y.sub_(w, alpha=3),
+    "mul_": lambda y, w: y.mul_(w),
+    "div_": lambda y, w: y.div_(w),
+    "pow_": lambda y, w: y.pow_(3),
+    "exp_": lambda y, w: y.exp_(),
+    "tanh_": lambda y, w: y.tanh_().mul_(w),
+    "clamp_": lambda y, w: y.clamp_(-1.5, 1.0),
+    "relu_": lambda y, w: y.relu_(),
+    "zero_": lambda y, w: y.zero_(),
+    "fill_": lambda y, w: y.fill_(w[0]),
+    "copy_": lambda y, w: y.copy_(w * w),
+    "copy_ a smaller one": lambda y, w: y.copy_(w[0]),
+    "masked_fill_": lambda y, w: y.masked_fill_(mt.tensor([True, False, True]), w[1]),
+    "lerp_": lambda y, w: y.lerp_(w, 0.3),
+    "cumsum_": lambda y, w: y.cumsum_(0),
+    "y[1] = w": lambda y, w: y.__setitem__(1, w[0] * w[1]),
+    "y[:2] = w": lambda y, w: y.__setitem__(slice(2), w[1:]),
+    "y[::-2] = w": lambda y, w: y.__setitem__(slice(None, None, -2), w[1:] + y[1:]),
+    "y[[2, 0]] = w": lambda y, w: y.__setitem__([2, 0], w[1:]),
+    "y[mask] = w": lambda y, w: y.__setitem__(mt.tensor([True, False, True]), w[:2]),
+    "y[...] = y": lambda y, w: y.__setitem__(..., y + w),
+    "scatter_": lambda y, w: y.scatter_(0, mt.tensor([2, 0]), w),
+    "scatter_add_": lambda y, w: y.scatter_add_(0, mt.tensor([2, 2]), w),
+    "a slice": lambda y, w: y[1:].mul_(w[1:]),
+    "slices of slices": lambda y, w: y[1:][:1].mul_(w[:1]).exp_(),
+    "reversed": lambda y, w: y[[0, 1, 2]].mul_(w),  # a copy: nothing happens to y
+    "overlapping": lambda y, w: y[1:].add_(y[:-1]),
+    "unbind": lambda y, w: y.unbind()[1].mul_(w[2]),
+    "split": lambda y, w: y.split(2)[0].mul_(w[:2]),
+    "reshape": lambda y, w: y.view(3, 1).mul_(w.view(3, 1)),
+    "transpose": lambda y, w: y.view(1, 3).t().mul_(w.view(3, 1)),
+    "narrow": lambda y, w: y.narrow(0, 1, 2).mul_(w[:2]),
+    "one of two": lambda y, w: (y[:2].mul_(w[:2]), y[1:].mul_(w[1:])),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_derivatives_of_two_orders(name):
+    x, w = leaf(0.3, -0.8, 1.1), leaf(0.7, 1.3, -0.4)
+
+    def function(x, w):
+        return changed(x, lambda y: FORMS[name](y, w))
+
+    assert gradcheck(function, (x, w)) and gradgradcheck(function, (x, w))
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_other_devices_agree_with_the_cpu(name, device):
+    grads = []
+    for where in ("cpu", device):
+        x = mt.tensor([0.3, -0.8, 1.1], dtype=mt.float64, device=where, requires_grad=True)
+        w = mt.tensor([0.7, 1.3, -0.4], dtype=mt.float64, device=where, requires_grad=True)
+        with mt.device(where):
+            y = changed(x, lambda y, w=w: FORMS[name](y, w))
+        (y * y).sum().backward()
+        grads += [[y.tolist()] + [None if t.grad is None else t.grad.tolist() for t in (x, w)]]
+    assert grads[0][1:] == grads[1][1:] or np.allclose(
+        *[[v for part in g if part for v in part] for g in grads], rtol=1e-12
+    )
+
+
+def test_augmented_assignment_changes_the_same_tensor():
+    x = leaf(1.0, 2.0)
+    y = same = x * 1
+    y += 1
+    y -= 0.5
+    y *= 2
+    y /= 4
+    y **= 2
+    assert y is same and np.allclose(y.tolist(), [0.75**2, 1.25**2])
+    y.sum().backward()
+    assert np.allclose(x.grad.tolist(), [0.75, 1.25])  # 2 · ((x + ½) / 2) / 2
+
+
+def test_views_follow_their_base_and_the_base_its_views():
+    x = leaf(1.0, 2.0, 3.0)
+    y = x * 1
+    head, tail = y[:2], y[1:]
+    head.mul_(10)
+    y.add_(1)
+    tail[0] = tail[1] * 7
+    assert y.tolist() == [11.0, 28.0, 4.0]
+    assert (head.tolist(), tail.tolist()) == ([11.0, 28.0], [28.0, 4.0])
+    assert np.allclose(mt.grad(head.sum(), x, retain_graph=True)[0].tolist(), [10.0, 0.0, 7.0])
+    assert np.allclose(mt.grad(tail.sum(), x, retain_graph=True)[0].tolist(), [0.0, 0.0, 8.0])
+    assert np.allclose(mt.grad(y.sum(), x)[0].tolist(), [10.0, 0.0, 8.0])
+
+
+def test_a_view_of_a_transposed_tensor():
+    x = mt.arange(6.0, dtype=mt.float64).view(2, 3).requires_grad_()
+    y = x.t() * 1  # column after column
+    flat = y.t().view(-1) if y.t().is_contiguous() else y.view(-1)
+    column = y.transpose(0, 1)[0]
+    flat.mul_(2)
+    flat.exp_()
+    assert np.allclose(
+        mt.grad(column.sum(), x)[0].tolist(),
+        [[2 * np.exp(2 * v) for v in (0.0, 1.0, 2.0)], [0] * 3],
+    )
+
+
+def test_the_base_needs_no_gradient_but_what_is_written_does():
+    w = leaf(2.0)
+    buffer = mt.zeros(4, dtype=mt.float64)
+    view = buffer[1:3]
+    view.add_(w)
+    buffer[3] = w[0] * 10
+    assert buffer.requires_grad and view.requires_grad and view.tolist() == [2.0, 2.0]
+    buffer.sum().backward()
+    assert w.grad.tolist() == [12.0]
+
+
+def test_following_a_base_under_no_grad_loses_nothing():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    view = y[:1]
+    y.mul_(3)
+    with mt.no_grad():
+        view.sum()
+    view.backward(mt.ones(1, dtype=mt.float64))
+    assert x.grad.tolist() == [3.0, 0.0]
+
+
+def test_one_element_of_a_row_is_a_view():
+    y = mt.zeros(3)
+    y[1].add_(5)
+    for element in y:
+        element.mul_(2)
+    assert y.tolist() == [0.0, 10.0, 0.0]
+    matrix = mt.zeros(2, 2)
+    matrix[0, 1].fill_(4)
+    assert matrix.tolist() == [[0.0, 4.0], [0.0, 0.0]]
+
+
+def test_detach_and_data_share_memory():
+    x = leaf(1.0, 2.0)
+    x.detach()[0] = 5.0
+    x.data.add_(1)
+    assert x.tolist() == [6.0, 3.0] and x.grad_fn is None
+
+
+# ---- saved values --------------------------------------------------------------------
+
+SAVED = {
+    "an input": (lambda y: y * y, "mul needs its input 'a'", "mul"),
+    "a result": (lambda y: y.exp(), "exp needs its result", "exp"),
+    "by a joint pullback": (lambda y: mt.stack([y, y]).softmax(0), "softmax needs", "softmax"),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.add_(1),
+        lambda t: t.detach().add_(1),
+        lambda t: t[0].add_(1),
+        lambda t: t.__setitem__(0, 3.0),
+        lambda t: t.data.zero_(),
+        lambda t: t.copy_(mt.zeros(2)),
+        lambda t: t.detach().normal_(),
+    ],
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_saved_value_may_not_change_before_backward(name, change, create_graph):
+    function, told, operation = SAVED[name]
+    y = leaf(1.0, 2.0) * 1
+    z = function(y)
+    change(z if "result" in told or operation == "softmax" else y)
+    with pytest.raises(RuntimeError, match=f"backward: {told}.* changed in place"):
+        z.sum().backward(create_graph=create_graph)
+
+
+def test_the_error_names_operation_tensor_and_change():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = y * x
+    y.mul_(3)
+    with pytest.raises(RuntimeError) as error:
+        z.sum().backward()
+    told = str(error.value)
+    assert "mul needs its input 'a'" in told and "(2,)" in told and "mul_ has since" in told
+
+
+def test_an_optimizer_step_between_forward_and_backward():
+    w = leaf(1.0, 2.0)
+    loss = (w * w).sum()
+    with mt.no_grad():
+        w -= 0.1
+    with pytest.raises(RuntimeError, match="add_|sub_"):
+        loss.backward()
+    (w * w).sum().backward()
+    assert np.allclose(w.grad.tolist(), [1.8, 3.8])
+
+
+NOT_SAVED = {
+    "add": lambda y: y + 1,
+    "sum": lambda y: y.sum(),
+    "mean": lambda y: y.mean(),
+    "mul by a number": lambda y: y * 3,
+    "mul by a constant": lambda y: y * mt.ones(2, dtype=mt.float64),
+    "view": lambda y: y.view(2, 1).clone(),
+    "index": lambda y: y[[0, 0]],
+    "cat": lambda y: mt.cat([y, y]),
+    "stack": lambda y: mt.stack([y, y]),
+    "gather": lambda y: y.gather(0, mt.tensor([1])),
+    "sort": lambda y: y.sort()[0],
+    "relu": lambda y: y.relu(),
+    "exp": lambda y: y.exp(),
+    "matmul": lambda y: mt.ones(2, 2, dtype=mt.float64) @ y,
+    "where": lambda y: mt.where(mt.tensor([True, False]), y, 0.0),
+    "expand": lambda y: y.expand(3, 2) + 0,
+    "flip": lambda y: y.flip(0),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SAVED)
+def test_what_is_not_needed_may_change(name):
+    x = leaf(0.5, 2.0)
+    y = x * 1
+    z = NOT_SAVED[name](y)
+    y.mul_(100)
+    (g,) = mt.grad(z.sum(), x)
+    (expected,) = mt.grad(NOT_SAVED[name](x).sum(), x)
+    assert g.tolist() == expected.tolist()
+
+
+def test_a_value_saved_after_the_change_is_fine():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    for _ in range(3):
+        y.mul_(x)
+    y.sum().backward()
+    assert np.allclose(x.grad.tolist(), [4.0, 32.0])
+
+
+# ---- what is refused -----------------------------------------------------------------
+
+
+def test_leaves_that_need_gradients():
+    x = leaf(1.0, 2.0)
+    for change in (
+        lambda: x.add_(1),
+        lambda: x[0].add_(1),
+        lambda: x.__setitem__(0, 1.0),
+        lambda: x.zero_(),
+        lambda: x.uniform_(),
+        lambda: x.view(2, 1).mul_(2),
+    ):
+        with pytest.raises(RuntimeError, match="leaf that requires a gradient"):
+            change()
+    assert x.tolist() == [1.0, 2.0]
+    with mt.no_grad():
+        x.add_(1)
+        x[0] = 7.0
+    assert x.tolist() == [7.0, 3.0] and x.is_leaf and x.requires_grad
+
+
+def test_a_view_that_is_a_leaf():
+    view = mt.zeros(3)[:2].requires_grad_()
+    with pytest.raises(RuntimeError, match="leaf"):
+        view.add_(1)
+
+
+def test_views_made_under_no_grad():
+    y = leaf(1.0, 2.0) * 1
+    with mt.no_grad():
+        view = y[:1]
+        view.mul_(2)
+    assert y.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="made under no_grad"):
+        view.mul_(2)
+    with pytest.raises(RuntimeError, match="made under no_grad"):
+        view[0] = 2.0
+    assert y.tolist() == [2.0, 2.0]
+
+
+def test_expanded_memory():
+    for change in (lambda x: x.add_(1), lambda x: x.__setitem__(0, 1.0), lambda x: x.zero_()):
+        with pytest.raises(RuntimeError, match="expanded"):
+            change(mt.zeros(1).expand(3))
+
+
+def test_results_that_do_not_fit():
+    n = mt.tensor([1, 2])
+    with pytest.raises(RuntimeError, match="float32, which a .*int64"):
+        n += 1.5
+    with pytest.raises(RuntimeError, match="float32"):
+        n.div_(2)
+    with pytest.raises(RuntimeError, match=r"\(3, 2\).*\(2,\)"):
+        n.add_(mt.ones(3, 2, dtype=mt.int64))
+    with pytest.raises(RuntimeError, match="setitem"):
+        n[:] = mt.ones(3, dtype=mt.int64)
+    n[0] = 2.7  # as PyTorch has it
+    n *= mt.tensor(2, dtype=mt.uint8)
+    assert n.tolist() == [4, 4] and n.dtype is mt.int64
+    half = mt.ones(2, dtype=mt.float16)
+    half += mt.ones(2, dtype=mt.float64)  # narrower, but floating as well
+    assert half.dtype is mt.float16 and half.tolist() == [2.0, 2.0]
+
+
+def test_a_narrower_tensor_takes_a_recorded_result():
+    w = leaf(0.5, 0.25)
+    y = mt.ones(2, requires_grad=True) * 1
+    y.mul_(w)
+    y.sum().backward()
+    assert y.dtype is mt.float32 and w.grad.dtype is mt.float64 and w.grad.tolist() == [1.0, 1.0]
+
+
+def test_detach_of_a_view_in_place():
+    with pytest.raises(RuntimeError, match="view"):
+        (leaf(1.0, 2.0) * 1)[:1].detach_()
+
+
+def test_nan_can_be_filled():
+    assert mt.full((2,), float("nan")).fill_(1.0).tolist() == [1.0, 1.0]
+    assert mt.full((2,), float("nan")).zero_().tolist() == [0.0, 0.0]
