@@ -634,11 +634,11 @@ def changed(array, by):
     _changes[key] = (weakref.ref(owner, lambda _: _changes.pop(key, None)), number, by)
 
 
-def _saved(value, depth=5):
+def _saved(value, depth=8):
     """The arrays that a pullback holds: in its closure, in its defaults, in what they contain."""
     if isinstance(value, Variable):
         return [value._data]
-    if hasattr(value, "dtype"):
+    if isinstance(getattr(value, "shape", None), tuple):
         return [value]
     if isinstance(value, (tuple, list)):
         parts = value

@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from cases import CASES
 
 import microtensor as mt
 from microtensor.autograd import (
@@ -846,3 +847,36 @@ def test_tensors_on_two_devices_are_told_apart():
         b * a
     with pytest.raises(RuntimeError, match="strict.*cpu"):
         a[0] = b[0]
+
+
+# ---- every operation, on memory that cannot be written ---------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_neither_gradients_nor_inputs_are_written(case):
+    inputs = []
+    for array in case.arrays():
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+            array = mt.from_numpy(array)
+            if array.is_floating_point():
+                array.requires_grad_()
+        inputs.append(array)
+    results = [r for r in case(mt, *inputs) if isinstance(r, mt.Tensor) and r.requires_grad]
+    if not results:
+        return
+    seeds = [np.random.default_rng(i).normal(size=r.shape) for i, r in enumerate(results)]
+    for seed in seeds:
+        seed.flags.writeable = False
+    seeds = [mt.from_numpy(seed) for seed in seeds]
+    before = [r.tolist() for r in results]
+    mt.autograd.backward(results, seeds, retain_graph=True)
+    leaves = [x for x in inputs if isinstance(x, mt.Tensor) and x.grad is not None]
+    once = [x.grad.numpy().copy() for x in leaves]
+    mt.autograd.backward(results, seeds)
+    for x, g in zip(leaves, once):
+        np.testing.assert_array_equal(x.grad.numpy(), 2 * g)
+    arrays = [x.grad.numpy() for x in leaves] + [t.detach().numpy() for t in (*results, *seeds)]
+    for i, x in enumerate(leaves):
+        assert not any(np.shares_memory(x.grad.numpy(), a) for a in arrays[i + 1 :])
+    assert str(before) == str([r.tolist() for r in results])

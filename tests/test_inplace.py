@@ -1,11 +1,13 @@
 """Changes in place: their gradients, other views of the same memory, and what is refused."""
 
+import functools
+
 import numpy as np
 import pytest
 from conftest import DEVICES
 
 import microtensor as mt
-from microtensor.autograd import gradcheck, gradgradcheck
+from microtensor.autograd import gradcheck, gradgradcheck, op, xp
 
 
 def leaf(*values):
@@ -194,6 +196,53 @@ def test_a_saved_value_may_not_change_before_backward(name, change, create_graph
     change(z if "result" in told or operation == "softmax" else y)
     with pytest.raises(RuntimeError, match=f"backward: {told}.* changed in place"):
         z.sum().backward(create_graph=create_graph)
+
+
+@op
+def keeps_in_many_places(x, /, where):
+    """2ˣ − 1.    ∂x = g 2ˣ ln 2, with 2ˣ kept where it is said to be kept"""
+    np_, kind = xp(x), x.dtype.type  # a module and a type are nothing that could change
+    y = np_.exp(x * np_.log(np_.asarray(2.0, dtype=x.dtype)))
+    slope = y * np.log(2.0)
+    keeps_in_many_places.kept = kept = mt.from_numpy(slope)
+
+    class Holder:
+        def __init__(self, slope):
+            self.slope = slope
+
+        def __call__(self, g):
+            return g * self.slope
+
+        pull = __call__
+
+    pullback = {
+        "a closure": lambda g: g * slope * kind(1) * np_.ones_like(slope),
+        "a default": lambda g, slope=slope: g * slope,
+        "a list in a dictionary": lambda g, held={"x": [slope]}: g * held["x"][0],  # noqa: B006
+        "a partial": functools.partial(lambda slope, g: g * slope, slope),
+        "an object": Holder(slope),
+        "a method": Holder(slope).pull,
+        "a tensor": lambda g: g * kept.numpy(),
+        "a closure of a closure": (lambda inner: lambda g: inner(g))(lambda g: g * slope),
+    }[where]
+    return y - 1, pullback
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["a closure", "a default", "a list in a dictionary", "a partial", "an object", "a method",
+     "a tensor", "a closure of a closure"],
+)  # fmt: skip
+def test_wherever_an_operation_keeps_a_value(where):
+    x = leaf(1.0, 3.0)
+    y = keeps_in_many_places(x, where)
+    mt.zeros(1).add_(1)  # something else has changed: fine
+    assert np.allclose(
+        mt.grad(y.sum(), x, retain_graph=True)[0].tolist(), np.log(2) * 2.0 ** np.array([1, 3])
+    )
+    keeps_in_many_places.kept.add_(1)
+    with pytest.raises(RuntimeError, match="keeps_in_many_places needs"):
+        y.sum().backward()
 
 
 def test_the_error_names_operation_tensor_and_change():
