@@ -37,6 +37,8 @@ FORMS = {
     "copy_": lambda y, w: y.copy_(w * w),
     "copy_ a smaller one": lambda y, w: y.copy_(w[0]),
     "masked_fill_": lambda y, w: y.masked_fill_(mt.tensor([True, False, True]), w[1]),
+    "eq_": lambda y, w: y.eq_(2.0),
+    "floor_divide_": lambda y, w: y.floor_divide_(1.0),
     "lerp_": lambda y, w: y.lerp_(w, 0.3),
     "cumsum_": lambda y, w: y.cumsum_(0),
     "y[1] = w": lambda y, w: y.__setitem__(1, w[0] * w[1]),
@@ -144,6 +146,7 @@ def test_following_a_base_under_no_grad_loses_nothing():
     y.mul_(3)
     with mt.no_grad():
         view.sum()
+        assert view.requires_grad
     view.backward(mt.ones(1, dtype=mt.float64))
     assert x.grad.tolist() == [3.0, 0.0]
 
@@ -243,6 +246,25 @@ def test_wherever_an_operation_keeps_a_value(where):
     keeps_in_many_places.kept.add_(1)
     with pytest.raises(RuntimeError, match="keeps_in_many_places needs"):
         y.sum().backward()
+
+
+def test_with_create_graph_the_inputs_are_read_again():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = y.exp()
+    y.add_(1)  # exp keeps its result, so this harms only derivatives that run its body again
+    assert np.allclose(mt.grad(z.sum(), x, retain_graph=True)[0].tolist(), np.exp([1, 2]))
+    with pytest.raises(RuntimeError, match="exp needs its input 'x'"):
+        mt.grad(z.sum(), x, create_graph=True)
+
+
+def test_adding_to_a_gradient_is_a_change_in_place():
+    x, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    (x * 2).sum().backward()
+    z = (x.grad * v).sum()
+    (x * 2).sum().backward()
+    with pytest.raises(RuntimeError, match="backward has since changed"):
+        z.backward()
 
 
 def test_the_error_names_operation_tensor_and_change():
