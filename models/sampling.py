@@ -131,10 +131,11 @@ def _decoded(tokens, stream):
 @contextmanager
 def evaluating(model):
     """A model in evaluation mode (no dropout) for a while; then every module as it was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield model
     finally:
-        for module, training in before:
-            module.training = training
+        for module in training:
+            module.training = True
