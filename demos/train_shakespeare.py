@@ -46,6 +46,9 @@ def main(argv=None):
     try:
         if args.length is not None and args.length < 1:
             raise ValueError(f"length must be at least 1, got {args.length}")
+        if not args.out:
+            raise ValueError("--out needs the name of a folder")
+        sampling.check_options(args.temperature, args.top_k, args.top_p)
         if args.prompt is not None:
             return write(args)
         trainer = prepare(args)
@@ -58,6 +61,7 @@ def main(argv=None):
     except (NonFiniteLoss, OSError, MemoryError) as error:
         return complain(error, 1)
     except KeyboardInterrupt:  # a second Ctrl-C
+        print(f"left at once; the checkpoint is that of step {trainer.saved_step or 0:,}")
         return 130
 
 
@@ -87,7 +91,7 @@ def prepare(args):
         config = TrainingConfig(**given(args, [*TRAINING, "seed"]))
 
     corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
-    print(f"text: {corpus.source}")
+    print(f"text: {corpus.name}, {len(corpus.text):,} characters")
     about |= {"text": corpus.name, "sha256": same_text(corpus, about)}
     tokenizer = (
         CharTokenizer.from_text(corpus.text) if about["tokenizer"] == "char" else ByteTokenizer()
@@ -115,7 +119,9 @@ def train(trainer, args):
     config = trainer.config
     tokens = config.batch_size * trainer.model.config.context_length
     progress = reporting.Progress(config.steps, tokens, start=trainer.step)
-    if trainer.step:
+    if trainer.step >= config.steps:
+        progress.write(f"all {trainer.step:,} steps are done; more of them: --resume --steps N")
+    elif trainer.step:
         progress.write(f"going on after step {trainer.step:,} of {config.steps:,}")
     try:
         with CtrlC() as stop:
@@ -131,8 +137,7 @@ def train(trainer, args):
         progress.close()
         if trainer.validation:
             draw(trainer)
-    folder = "" if args.out == OUT else f" --out {args.out}"
-    command = f"python {sys.argv[0]}{folder}"
+    command = f"python {sys.argv[0]}{folder_flag(args.out)}"
     print(f"saved after step {trainer.step:,}: {trainer.checkpoint}")
     if trainer.step < config.steps:
         print(f"to go on:   {command} --resume")
@@ -221,16 +226,21 @@ PROGRAM = Path(__file__).name
 
 
 def checkpoint_path(args):
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise ValueError(f"--out {args.out} is a file; a folder is needed")
     return Path(args.out, "checkpoint.safetensors")
+
+
+def folder_flag(folder):
+    return "" if Path(folder) == Path(OUT) else f" --out {folder}"
 
 
 def load(path):
     try:
         return training.load_checkpoint(path)
     except FileNotFoundError:
-        raise ValueError(
-            f"there is no checkpoint at {path}; train first, without --resume"
-        ) from None
+        first = f"python {sys.argv[0]}{folder_flag(path.parent)}"
+        raise ValueError(f"there is no checkpoint at {path}; train first: {first}") from None
 
 
 def given(args, names):

@@ -13,6 +13,7 @@ import urllib.request
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from microtensor.serialization import write_whole
@@ -100,6 +101,8 @@ def _tidy(path):
 
 
 def _reason(error):
+    if isinstance(error, URLError) and isinstance(error.reason, OSError):
+        error = error.reason
     return getattr(error, "strerror", None) or error  # without the number and the path
 
 

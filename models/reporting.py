@@ -28,7 +28,7 @@ class Progress:
             from tqdm import tqdm
         except ImportError:
             return None
-        layout = "{n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}"
+        layout = "{n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
         return tqdm(total=self.steps, initial=self.start, file=self.file, bar_format=layout,
                     dynamic_ncols=True, smoothing=0)  # fmt: skip
 
@@ -42,7 +42,8 @@ class Progress:
         if record.validation is not None:
             self.validation = record.validation
         if self.bar is not None:
-            self.bar.set_postfix_str(self._figures(record, self.losses[-1:]), refresh=False)
+            figures = self._figures(record, self.losses[-1:]) + self._left(record.step)
+            self.bar.set_postfix_str(figures, refresh=False)
             self.bar.update(record.step - self.step)
         elif record.validation is not None or record.step % max(1, self.steps // 20) == 0:
             figures = self._figures(record, self.losses)

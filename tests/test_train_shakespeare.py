@@ -255,7 +255,7 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--data", "short.txt"], "a text of 26 tokens is too short: 23 to learn from and 3 held"),
         (["--out", "text.txt/out"], "text.txt/out"),
         (["--temperature", "-1"], "temperature must be 0 (greedy) or a positive number, got -1.0"),
-        (["--top-k", "0"], "top_k must be within 1 … 256, the vocabulary, got 0"),
+        (["--top-k", "0"], "top_k must be at least 1, got 0"),
         (["--top-k", "257"], "top_k must be within 1 … 256"),
         (["--top-p", "0"], "top_p must be above 0 and at most 1, got 0.0"),
         (["--length", "0"], "length must be at least 1, got 0"),
