@@ -46,6 +46,8 @@ def write(x, value, /, view):
 def plain_index(index, x):
     """An index with its tensors and lists as arrays. Raises IndexError where it does not fit."""
     parts = index if isinstance(index, tuple) else (index,)
+    if BASIC.issuperset(map(type, parts)):
+        return index  # the array library itself says where it does not fit
     backend = backend_of(x._data)
     plain = []
     dim = 0
@@ -88,6 +90,9 @@ def plain_index(index, x):
     if dim > x.ndim:
         raise IndexError(f"getitem: {dim} indices for a tensor of {x.ndim} dimensions")
     return tuple(plain) if isinstance(index, tuple) else plain[0]
+
+
+BASIC = {int, slice, type(None), type(Ellipsis)}  # the parts of an index that make a view
 
 
 def in_steps(index):
