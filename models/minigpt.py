@@ -160,6 +160,8 @@ def attend_with_cache(attention, x, mask, cache):
     H = attention.num_heads
     qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, T, 3 C)
     qkv = qkv.reshape(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4)  # -> (3, B, H, T, D)
-    q, (k, v) = qkv[0], cache.extend(qkv[1], qkv[2])  # (B, H, T, D), (B, H, start + T, D)
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=~mask)  # -> (B, H, T, D)
+    q, k, v = qkv.unbind()  # (B, H, T, D)
+    k, v = cache.extend(k, v)  # (B, H, start + T, D)
+    seen = None if T == 1 else ~mask  # a single new token sees all
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)  # -> (B, H, T, D)
     return attention.out_proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
