@@ -13,7 +13,6 @@ import urllib.request
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from microtensor.serialization import write_whole
@@ -101,8 +100,6 @@ def _tidy(path):
 
 
 def _reason(error):
-    if isinstance(error, URLError) and isinstance(error.reason, OSError):
-        error = error.reason
     return getattr(error, "strerror", None) or error  # without the number and the path
 
 
@@ -139,7 +136,7 @@ def _download(url, seconds):
             with urllib.request.urlopen(url, timeout=seconds) as response:
                 answer.set_result(response.read(2_000_000))
         except Exception as error:
-            answer.set_exception(OSError(str(error)))
+            answer.set_exception(OSError(str(_reason(getattr(error, "reason", error)))))
 
     threading.Thread(target=fetch, daemon=True).start()
     try:
