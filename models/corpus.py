@@ -136,7 +136,10 @@ def _download(url, seconds):
             with urllib.request.urlopen(url, timeout=seconds) as response:
                 answer.set_result(response.read(2_000_000))
         except Exception as error:
-            answer.set_exception(OSError(str(_reason(getattr(error, "reason", error)))))
+            cause = getattr(error, "reason", None)  # a URLError holds the socket's own error
+            answer.set_exception(
+                OSError(str(_reason(cause if isinstance(cause, OSError) else error)))
+            )
 
     threading.Thread(target=fetch, daemon=True).start()
     try:
