@@ -100,7 +100,7 @@ def bench_generation(seconds):
     ours.eval()
     start, n = mt.tensor([[1]]), ours.config.context_length - 1
     side_by_side(
-        f"generate {n} tokens, cached; PyTorch uncached",
+        f"generate {n} tokens, both with a cache",
         lambda: list(ours.generate(start, n, temperature=0)),
         theirs and (lambda: theirs.eval().generate(torch.tensor([[1]]), n)),
         seconds,

@@ -25,6 +25,17 @@ class Block(nn.Module):
         x = x + h
         return x + self.mlp(self.ln2(x))
 
+    def next(self, x, keys, values, t):
+        """The block for the token at position t: x (B, 1, C), keys and values (B, H, T, D)."""
+        B, _, C = x.shape
+        H = self.attn.num_heads
+        qkv = F.linear(self.ln1(x), self.attn.in_proj_weight, self.attn.in_proj_bias)
+        q, k, v = qkv.view(B, 1, 3, H, C // H).permute(2, 0, 3, 1, 4).unbind()
+        keys[:, :, t : t + 1], values[:, :, t : t + 1] = k, v
+        h = F.scaled_dot_product_attention(q, keys[:, :, : t + 1], values[:, :, : t + 1])
+        x = x + self.attn.out_proj(h.transpose(1, 2).reshape(B, 1, C))
+        return x + self.mlp(self.ln2(x))
+
 
 class MiniGPT(nn.Module):
     def __init__(self, config):
@@ -50,7 +61,14 @@ class MiniGPT(nn.Module):
 
     @torch.no_grad()
     def generate(self, idx, max_new_tokens):
-        for _ in range(max_new_tokens):
-            logits = self(idx[:, -self.config.context_length :])[:, -1]
+        """Greedy text after one token idx (B, 1), at most a context; keys and values are kept."""
+        c = self.config
+        shape = (2 * c.n_layers, len(idx), c.n_heads, c.context_length, c.d_model // c.n_heads)
+        kept = torch.zeros(shape).unbind()
+        for t in range(max_new_tokens):
+            x = self.token_embedding(idx[:, t:]) + self.position_embedding.weight[t]
+            for i, block in enumerate(self.blocks):
+                x = block.next(x, kept[2 * i], kept[2 * i + 1], t)
+            logits = self.head(self.ln_f(x))[:, -1]
             idx = torch.cat([idx, logits.argmax(-1, keepdim=True)], 1)
         return idx
