@@ -1,12 +1,16 @@
 """The devices that the tests run on."""
 
 import pytest
+from hypothesis import settings
 from strict_backend import StrictBackend
 
 import microtensor as mt
 from microtensor.backends import register
 
 register(StrictBackend(), "strict", *StrictBackend.array_types)
+
+settings.register_profile("untimed", deadline=None)  # a slow machine is no failure
+settings.load_profile("untimed")
 
 DEVICES = ["cpu", "strict"] + ["cuda"] * mt.cuda.is_available()
 
