@@ -4,10 +4,8 @@ An operation's body is written in this vocabulary. Run on arrays it calls NumPy'
 functions; run on Tensors it calls these, and so its pullbacks can be differentiated in turn.
 """
 
-import builtins
-
 from . import ops
-from .backends.dtypes import DTYPES, INT
+from .backends.dtypes import DTYPES
 
 globals().update({name: dtype for name, dtype in DTYPES.items() if name != "bool"})
 bool = DTYPES["bool"]
@@ -125,6 +123,3 @@ def arange(start, stop=None, step=1, dtype=None):
     from .creation import arange
 
     return arange(start, stop, step, dtype=dtype)
-
-
-__all__ = ["DTYPES", "INT", "builtins"]

@@ -210,7 +210,7 @@ def isclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False):
 
 def equal(input, other):
     """Whether two tensors have the same shape and the same elements."""
-    return input.shape == other.shape and bool((input == other).all())
+    return input.equal(other)
 
 
 def can_cast(from_, to):

@@ -10,7 +10,6 @@ from .autograd import (
     Variable,
     _edge,
     backward,
-    changed,
     in_place,
     op,
     recorded_in_place,
@@ -573,12 +572,6 @@ class Tensor(Variable):
     def zero_(self):
         """Make every element 0. Returns the tensor."""
         return self._assign("zero_", ..., 0)
-
-    def swap_data_(self, array):
-        """Replace the elements by those of an array, in the same memory."""
-        self._data[...] = array
-        changed(self._data, "swap_data_")
-        return self
 
 
 for _name in (

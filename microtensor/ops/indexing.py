@@ -126,15 +126,18 @@ def _in_range(part, x, dim):
     if part is None or isinstance(part, (slice, bool)) or dim >= x.ndim:
         return
     n = x.shape[dim]
-    if isinstance(part, int):
-        low = high = part
-    elif 0 in part.shape:
-        return
-    else:
-        low, high = int(xp(part).min(part)), int(xp(part).max(part))
-    if low < -n or high >= n:
-        wrong = low if low < -n else high
+    part = backend_of(x._data).asarray(part) if isinstance(part, int) else part
+    wrong = _outside(part, -n, n)
+    if wrong is not None:
         raise IndexError(f"index {wrong} is out of range for dimension {dim} of size {n}")
+
+
+def _outside(index, start, stop):
+    """An element of an array of integers that is not in start … stop − 1; None if all are."""
+    if 0 in index.shape:
+        return None
+    low, high = int(xp(index).min(index)), int(xp(index).max(index))
+    return low if low < start else high if high >= stop else None
 
 
 def select(x, dim, index):
@@ -234,13 +237,9 @@ def _check_positions(name, index, n, kind):
     """Raise RuntimeError for an index that is not of integers, `kind` for one outside 0 … n − 1."""
     if index.dtype.rank != INT:
         raise RuntimeError(f"{name}: an index is made of integers, got {index.dtype}")
-    if not index.numel():
-        return
-    low, high = int(index.min()), int(index.max())
-    if low < 0 or high >= n:
-        raise kind(
-            f"{name}: index {low if low < 0 else high} is out of range: there are 0 to {n - 1}"
-        )
+    wrong = _outside(index._data, 0, n)
+    if wrong is not None:
+        raise kind(f"{name}: index {wrong} is out of range: there are 0 to {n - 1}")
 
 
 def take_along_dim(x, indices, dim=None):

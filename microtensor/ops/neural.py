@@ -2,6 +2,7 @@
 
 from ..autograd import op
 from ..backends import backend_of, xp
+from .indexing import _outside
 
 
 @op
@@ -37,13 +38,9 @@ def embedding(weight, index, /, padding_idx=None):
 
 def _in_range(index, n):
     """Raise IndexError if an array of positions goes outside 0 … n − 1."""
-    if 0 in index.shape:
-        return
-    low, high = int(xp(index).min(index)), int(xp(index).max(index))
-    if low < 0 or high >= n:
-        raise IndexError(
-            f"index {low if low < 0 else high} is out of range: there are 0 to {n - 1}"
-        )
+    wrong = _outside(index, 0, n)
+    if wrong is not None:
+        raise IndexError(f"index {wrong} is out of range: there are 0 to {n - 1}")
 
 
 @op
