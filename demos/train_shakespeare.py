@@ -30,10 +30,11 @@ MODEL = {
 TRAINING = {
     "steps": "steps of training",
     "batch_size": "windows of text in a step",
+    "optimizer": "what turns gradients into steps: adamw or sgd",
     "lr": "learning rate at its peak",
     "warmup": "steps until the learning rate is at its peak",
     "final_lr": "learning rate at the end, as a share of its peak",
-    "weight_decay": "weight decay of AdamW",
+    "weight_decay": "weight decay",
     "clip": "largest norm of the gradients; inf for no clipping",
     "eval_every": "steps from one evaluation to the next",
     "eval_batches": "batches of held-out text in an evaluation",
@@ -253,7 +254,7 @@ def refuse_changes(args, state):
     was = {**state["config"], **state["training"], **state["about"]}
     wanted = given(args, [*MODEL, *TRAINING, "seed", "tokenizer", "held_out"])
     wanted.pop("steps", None)  # more of them may be asked for
-    changes = training.differences({name: was[name] for name in wanted}, wanted)
+    changes = training.differences({name: was.get(name) for name in wanted}, wanted)
     if changes:
         raise ValueError(f"the checkpoint is of another configuration: {changes}")
 
@@ -264,6 +265,13 @@ def same_text(corpus, about):
     if about.get("sha256", sha256) != sha256:
         raise ValueError(f"the checkpoint was trained on another text than {corpus.name}")
     return sha256
+
+
+METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def show(default):
+    return default if isinstance(default, str) else f"{default:g}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -297,8 +305,8 @@ def parser():
         for field in fields(config):
             if field.name in helps:
                 flag = "--" + field.name.replace("_", "-")
-                group.add_argument(flag, type=field.type, metavar="N" if field.type is int else "X",
-                                   help=f"{helps[field.name]} ({field.default:g})")  # fmt: skip
+                group.add_argument(flag, type=field.type, metavar=METAVARS[field.type],
+                                   help=f"{helps[field.name]} ({show(field.default)})")  # fmt: skip
 
     group = p.add_argument_group("writing")
     group.add_argument("--prompt", metavar="TEXT", help="do not train: continue this text")

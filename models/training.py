@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 
 import microtensor as mt
 from microtensor import nn
-from microtensor.optim import AdamW
+from microtensor.optim import SGD, AdamW
 from microtensor.optim.lr_scheduler import LambdaLR
 
 from .minigpt import MiniGPT, MiniGPTConfig
 from .sampling import evaluating
 from .tokenizers import tokenizer_from
+
+OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class TrainingConfig:
 
     steps: int = 3000
     batch_size: int = 32  # windows of text in a step
+    optimizer: str = "adamw"  # or "sgd"
     lr: float = 2e-3  # the learning rate at its peak
     warmup: int = 100  # steps until that peak
     final_lr: float = 0.1  # the learning rate at the end, as a share of the peak
@@ -34,6 +37,8 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "eval_every", "eval_batches", "eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be {' or '.join(OPTIMIZERS)}, got {self.optimizer}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be a positive number, got {self.lr}")
         if not self.clip > 0:
@@ -73,6 +78,7 @@ class NonFiniteLoss(FloatingPointError):
 class Trainer:
     """Trains `model` on `train` and examines it on `held_out` (both `TextWindows`).
 
+    `model(idx, targets)` gives logits and loss; what made it is `model.config`, a dataclass.
     `checkpoint` is the file to save to at every evaluation, or None. `about` is kept in it: plain
     JSON values that say what was trained, and on what.
     """
@@ -83,7 +89,7 @@ class Trainer:
         self.model, self.tokenizer, self.train, self.held_out = model, tokenizer, train, held_out
         self.config = config or TrainingConfig()
         self.checkpoint, self.about = checkpoint, about or {}
-        self.optimizer = AdamW(
+        self.optimizer = OPTIMIZERS[self.config.optimizer](
             model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
         )
         self.schedule = LambdaLR(self.optimizer, self.config.lr_factor)
@@ -208,7 +214,15 @@ def evaluate(model, data, batches=40, batch_size=64):
 
 
 FORMAT = "a microtensor language model, 1"
-ARCHITECTURES = {"MiniGPT": (MiniGPT, MiniGPTConfig)}
+ARCHITECTURES = {}  # the models that a checkpoint may hold: class name -> (class, its config)
+
+
+def register(model_class, config_class):
+    """Let `model_from` make such a model: `model_class(config_class(**settings))`."""
+    ARCHITECTURES[model_class.__name__] = model_class, config_class
+
+
+register(MiniGPT, MiniGPTConfig)
 
 
 def load_checkpoint(path):
@@ -220,8 +234,17 @@ def load_checkpoint(path):
 
 
 def model_from(state, device=None):
-    """The trained model and its tokenizer, from what `load_checkpoint` gave."""
-    model_class, config_class = ARCHITECTURES[state["architecture"]]
+    """The trained model and its tokenizer, from what `load_checkpoint` gave.
+
+    ValueError if nobody has registered such a model.
+    """
+    name = state["architecture"]
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"the checkpoint holds a {name}, which is not among {', '.join(ARCHITECTURES)}; "
+            "models.training.register makes it known"
+        )
+    model_class, config_class = ARCHITECTURES[name]
     model = model_class(config_class(**state["config"]))
     model.load_state_dict(state["model"])
     return model.to(device or "cpu"), tokenizer_from(state["tokenizer"])

@@ -1,6 +1,7 @@
 """Training: the data, the schedule, the loop, and going on exactly where it stopped."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from models import MiniGPT, MiniGPTConfig
 from models.data import TextWindows, split
 from models.tokenizers import ByteTokenizer, CharTokenizer
 from models.training import (
+    ARCHITECTURES,
     NonFiniteLoss,
     Trainer,
     TrainingConfig,
     evaluate,
     load_checkpoint,
     model_from,
+    register,
 )
 
 TEXT = "It is a truth universally acknowledged, that a single man in possession of " * 30
@@ -145,6 +148,7 @@ def test_the_optimizer_follows_the_schedule():
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"batch_size": -1}, "batch_size must be at least 1"),
         ({"eval_every": 0}, "eval_every must be at least 1"),
+        ({"optimizer": "adam"}, "optimizer must be adamw or sgd, got adam"),
         ({"lr": 0.0}, "lr must be a positive number"),
         ({"lr": math.nan}, "lr must be"),
         ({"lr": math.inf}, "lr must be"),
@@ -180,6 +184,40 @@ def test_the_loss_falls():
     list(t.run())
     (_, first), (_, last) = t.validation
     assert last < 0.6 * first
+
+
+def test_any_model_and_optimizer(tmp_path):
+    """What has a config and gives (logits, loss) can be trained, saved and made again."""
+    config = TrainingConfig(steps=30, batch_size=32, optimizer="sgd", lr=5.0, eval_every=30)
+    t = trainer(tmp_path)
+    t = Trainer(Bigrams(BigramsConfig(25)), t.tokenizer, t.train, t.held_out, config, t.checkpoint)
+    list(t.run())
+    assert type(t.optimizer) is mt.optim.SGD and t.losses[-1] < t.losses[0]
+    state = load_checkpoint(t.checkpoint)
+    with pytest.raises(ValueError, match="holds a Bigrams, which is not among MiniGPT"):
+        model_from(state)
+    register(Bigrams, BigramsConfig)
+    try:
+        model, _ = model_from(state)
+    finally:
+        del ARCHITECTURES["Bigrams"]
+    assert type(model) is Bigrams and model.table.weight.equal(t.model.table.weight)
+
+
+@dataclass(frozen=True)
+class BigramsConfig:
+    vocab_size: int
+
+
+class Bigrams(mt.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.table = mt.nn.Embedding(config.vocab_size, config.vocab_size)
+
+    def forward(self, idx, targets=None):
+        logits = self.table(idx)
+        return logits, mt.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def test_gradients_are_clipped(monkeypatch):
