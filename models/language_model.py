@@ -1,0 +1,55 @@
+"""What every model of the ladder shares.
+
+A language model predicts the next token, appends it, and repeats; everything else is how it learns
+to predict. So all of them answer the same two calls: `forward(idx, targets=None)` gives a logit for
+every token that may come next, at every position, and with targets the loss; `generate` appends.
+"""
+
+from dataclasses import dataclass, fields
+
+import microtensor.nn.functional as F
+from microtensor import nn
+
+from . import sampling
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of a model. ValueError for sizes that make none.
+
+    `context_length` is how many of the last tokens it can look back on.
+    """
+
+    vocab_size: int = 256
+    context_length: int = 64
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (type(value) is not int or value < 1):
+                raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
+
+
+class LanguageModel(nn.Module):
+    """A module with a `config`, that answers for tokens (B, T) with logits (B, T, V)."""
+
+    def generate(self, idx, max_new_tokens, temperature=1.0, **options):
+        """Continue the prompts idx (B, T), token by token: see `sampling.generate`."""
+        return sampling.generate(self, idx, max_new_tokens, temperature, **options)
+
+    def check(self, idx, limit=None, start=0):
+        """ValueError unless idx are tokens (B, T), with the `start` before them at most `limit`."""
+        name = type(self).__name__
+        if idx.ndim != 2:
+            raise ValueError(f"{name}: tokens (B, T) are needed, got shape {tuple(idx.shape)}")
+        if limit is not None and start + idx.shape[1] > limit:
+            raise ValueError(
+                f"{name}: {start + idx.shape[1]} tokens do not fit a context of {limit}"
+            )
+
+
+def with_loss(logits, targets):
+    """Logits (B, T, V), or with targets (B, T) the pair of them and their mean cross-entropy."""
+    if targets is None:
+        return logits
+    return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # (B T, V), (B T)
