@@ -12,3 +12,4 @@ from .losses import (
     SmoothL1Loss,
 )  # fmt: skip
 from .module import Module, Parameter
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell

@@ -1,7 +1,7 @@
 """Every operation: its value and its derivative, side by side.
 
 Read from simple to hard: elementwise, reductions, shapes, indexing, ordering, linear algebra,
-neural.
+neural, recurrent.
 """
 
 from .elementwise import *  # noqa: F403
@@ -9,6 +9,7 @@ from .indexing import *  # noqa: F403
 from .linear_algebra import *  # noqa: F403
 from .neural import *  # noqa: F403
 from .ordering import *  # noqa: F403
+from .recurrent import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
 

@@ -1,3 +1,4 @@
-"""What is done to the parameters of a module from outside."""
+"""What is done to the parameters of a module from outside, and sequences of different lengths."""
 
+from . import clip_grad, rnn
 from .clip_grad import clip_grad_norm_, clip_grad_value_, get_total_norm

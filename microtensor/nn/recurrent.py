@@ -1,0 +1,269 @@
+"""Recurrent networks: RNN, GRU and LSTM over sequences, and their cells for a single step.
+
+The inputs of all times are multiplied with their weights at once; what is left for the loop over
+time, and its derivative, is in `ops/recurrent.py`.
+"""
+
+import math
+import warnings
+
+from .. import ops
+from ..creation import arange, empty, zeros
+from . import functional as F
+from . import init
+from .module import Module, Parameter
+from .utils.rnn import PackedSequence, pad_packed_sequence
+
+
+class _Recurrent(Module):
+    """What networks and cells share: weights for gates·H outputs, and one layer's computation."""
+
+    gates = 1
+    state_count = 1  # LSTM has two states, h and c
+
+    def _add_weights(self, suffix, inputs, bias, device, dtype):
+        n = self.gates * self.hidden_size
+        shapes = {"weight_ih": (n, inputs), "weight_hh": (n, self.hidden_size)}
+        for name in ("bias_ih", "bias_hh"):
+            shapes[name] = (n,) if bias else None
+        for name, shape in shapes.items():
+            parameter = Parameter(empty(shape, device=device, dtype=dtype)) if shape else None
+            self.register_parameter(name + suffix, parameter)
+
+    def reset_parameters(self):
+        """Draw all weights and biases anew: uniform in ±1/√hidden_size."""
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
+
+    def _layer(self, x, states, suffix="", keep=None, reverse=False):
+        """All outputs (T, N, H) of one layer for inputs (T, N, …), and its last states."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        w_in, w, b_in, b = (getattr(self, name + suffix) for name in names)
+        if x.shape[-1] != w_in.shape[1]:
+            raise RuntimeError(
+                f"{type(self).__name__}: inputs of {w_in.shape[1]} features are needed, got shape "
+                f"{tuple(x.shape)}"
+            )
+        return self._run(x, states, w_in, w, b_in, b, keep, reverse)
+
+    def _checked(self, states, shape, like):
+        """The states that were given, each of `shape`; zeros if none were."""
+        if states is None:
+            return [zeros(shape, dtype=like.dtype, device=like.device)] * self.state_count
+        states = [states] if self.state_count == 1 else list(states)
+        for s in states:
+            if tuple(s.shape) != shape:
+                raise RuntimeError(
+                    f"{type(self).__name__}: a state of shape {shape} is needed, got "
+                    f"{tuple(s.shape)}"
+                )
+        return states
+
+
+class _RNN(_Recurrent):
+    """How RNNs compute: hₜ = tanh(W x + b + W′ hₜ₋₁ + b′), or relu."""
+
+    nonlinearity = "tanh"
+
+    def _run(self, x, states, w_in, w, b_in, b, keep, reverse):
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f'the nonlinearity is "tanh" or "relu", got {self.nonlinearity!r}')
+        x = ops.linear(x, w_in, _sum(b_in, b))
+        y = ops.rnn_(x, *states, w, keep, self.nonlinearity == "relu", reverse)
+        return y, [y[0 if reverse else -1]]
+
+
+class _GRU(_Recurrent):
+    """How GRUs compute: see `ops.recurrent.gru_`."""
+
+    gates = 3
+
+    def _run(self, x, states, w_in, w, b_in, b, keep, reverse):
+        y = ops.gru_(ops.linear(x, w_in, b_in), *states, w, b, keep, reverse)
+        return y, [y[0 if reverse else -1]]
+
+
+class _LSTM(_Recurrent):
+    """How LSTMs compute: see `ops.recurrent.lstm_`."""
+
+    gates = 4
+    state_count = 2
+
+    def _run(self, x, states, w_in, w, b_in, b, keep, reverse):
+        y, c = ops.lstm_(ops.linear(x, w_in, _sum(b_in, b)), *states, w, keep, reverse)
+        return y, [y[0 if reverse else -1], c]
+
+
+def _sum(a, b):
+    return None if a is None else a + b
+
+
+# ---- over sequences ------------------------------------------------------------------
+
+
+class RNNBase(_Recurrent):
+    """Layers of a recurrent network, one on the other, and in both directions if bidirectional.
+
+    input (T, N, input_size), or (N, T, input_size) with `batch_first`, or (T, input_size), or a
+    PackedSequence. Gives the outputs of the last layer, (…, hidden_size), those of the two
+    directions side by side, and the last states (layers·directions, N, hidden_size). States start
+    zero unless given. `dropout` is the share dropped between layers in training.
+    """
+
+    def __init__(
+        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
+        bidirectional=False, device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__()
+        name = type(self).__name__
+        if hidden_size <= 0 or num_layers <= 0:
+            raise ValueError(
+                f"{name}: hidden_size and num_layers are above 0, got {hidden_size}, {num_layers}"
+            )
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"{name}: dropout lies within 0 … 1, got {dropout}")
+        if dropout and num_layers == 1:
+            warnings.warn(f"{name}: dropout acts between layers, and there is one", stacklevel=3)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first = bias, batch_first
+        self.dropout, self.bidirectional = float(dropout), bidirectional
+        self._directions = ("", "_reverse") if bidirectional else ("",)
+        for layer in range(num_layers):
+            for end in self._directions:
+                inputs = hidden_size * len(self._directions) if layer else input_size
+                self._add_weights(f"_l{layer}{end}", inputs, bias, device, dtype)
+        self.reset_parameters()
+
+    def flatten_parameters(self):
+        """Nothing: in PyTorch it arranges the weights for a library of the GPU."""
+
+    def forward(self, input, hx=None):
+        """(outputs, last states); for an LSTM the states are a pair (h, c), given and returned."""
+        packed = isinstance(input, PackedSequence)
+        x, keep = input, None
+        if packed:
+            x, lengths = pad_packed_sequence(input)
+            keep = (arange(len(x))[:, None] < lengths)[..., None]
+        elif x.ndim not in (2, 3):
+            raise ValueError(
+                f"{type(self).__name__}: an input of 3 dimensions, or 2 without a batch, is "
+                f"needed, got shape {tuple(x.shape)}"
+            )
+        batched = packed or x.ndim == 3
+        if not batched:
+            x = x[:, None]
+            hx = _each(hx, lambda h: h[:, None])
+        elif self.batch_first and not packed:
+            x = x.transpose(0, 1)
+        if not len(x):
+            raise RuntimeError(f"{type(self).__name__}: a sequence of at least one step is needed")
+        y, last = self._through_layers(x, hx, keep)
+        if not batched:
+            y, last = y[:, 0], [s[:, 0] for s in last]
+        elif packed:
+            if input.sorted_indices is not None:
+                y, keep = y[:, input.sorted_indices], keep[:, input.sorted_indices]
+            y = input._replace(data=y[keep[..., 0]])
+        elif self.batch_first:
+            y = y.transpose(0, 1)
+        return y, last[0] if self.state_count == 1 else tuple(last)
+
+    def _through_layers(self, x, hx, keep):
+        shape = self.num_layers * len(self._directions), x.shape[1], self.hidden_size
+        states = [ops.unbind(s) for s in self._checked(hx, shape, x)]
+        last = []
+        for layer in range(self.num_layers):
+            if layer:
+                x = F.dropout(x, self.dropout, self.training)
+            ways = []
+            for end in self._directions:
+                first = [s[len(last)] for s in states]
+                y, final = self._layer(x, first, f"_l{layer}{end}", keep, end == "_reverse")
+                ways.append(y)
+                last.append(final)
+            x = ways[0] if len(ways) == 1 else ops.cat(ways, -1)
+        return x, [ops.stack(s) for s in zip(*last)]
+
+    def extra_repr(self):
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
+                 "bidirectional": False}  # fmt: skip
+        for name, usual in shown.items():
+            if getattr(self, name) != usual:
+                parts.append(f"{name}={getattr(self, name)}")
+        return ", ".join(parts)
+
+
+def _each(states, change):
+    """The states changed: one, a pair of them, or None."""
+    if states is None:
+        return None
+    return tuple(map(change, states)) if isinstance(states, (tuple, list)) else change(states)
+
+
+class RNN(RNNBase, _RNN):
+    __doc__ = RNNBase.__doc__
+
+    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", *args, **kwargs):
+        super().__init__(input_size, hidden_size, num_layers, *args, **kwargs)
+        self.nonlinearity = nonlinearity
+
+
+class GRU(RNNBase, _GRU):
+    __doc__ = RNNBase.__doc__
+
+
+class LSTM(RNNBase, _LSTM):
+    __doc__ = RNNBase.__doc__
+
+
+# ---- one step ------------------------------------------------------------------------
+
+
+class RNNCellBase(_Recurrent):
+    """One step: input (N, input_size) or (input_size), state (…, hidden_size), zero unless given.
+
+    Gives the next state; an LSTM's is a pair (h, c).
+    """
+
+    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__()
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        self._add_weights("", input_size, bias, device, dtype)
+        self.reset_parameters()
+
+    def forward(self, input, hx=None):
+        """The next state."""
+        batched = input.ndim == 2
+        if input.ndim not in (1, 2):
+            raise ValueError(
+                f"{type(self).__name__}: an input (N, {self.input_size}) or ({self.input_size}) "
+                f"is needed, got shape {tuple(input.shape)}"
+            )
+        if not batched:
+            input, hx = input[None], _each(hx, lambda h: h[None])
+        states = self._checked(hx, (len(input), self.hidden_size), input)
+        states = self._layer(input[None], states)[1]
+        states = states if batched else [s[0] for s in states]
+        return states[0] if self.state_count == 1 else tuple(states)
+
+    def extra_repr(self):
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+class RNNCell(RNNCellBase, _RNN):
+    __doc__ = RNNCellBase.__doc__
+
+    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", device=None,
+                 dtype=None):  # fmt: skip
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = nonlinearity
+
+
+class GRUCell(RNNCellBase, _GRU):
+    __doc__ = RNNCellBase.__doc__
+
+
+class LSTMCell(RNNCellBase, _LSTM):
+    __doc__ = RNNCellBase.__doc__
