@@ -124,11 +124,14 @@ def tensors(value, m):
     return [t for t in flat(value) if isinstance(t, m.Tensor) and t.requires_grad]
 
 
-def derivatives(m, out, inputs, weigh):
+def derivatives(m, out, inputs):
     """The derivatives of the results, weighed one by one, made ready to be differentiated again."""
-    return m.autograd.grad(
-        out, inputs, [weigh(m, o) for o in out], create_graph=True, allow_unused=True
-    )
+    out = tensors(out, m)
+    weights = [cosines(m, o) for o in out]
+    grads = out and m.autograd.grad(out, inputs, weights, create_graph=True, allow_unused=True)
+    return [
+        m.zeros_like(i) if g is None else g for g, i in zip(grads or [None] * len(inputs), inputs)
+    ]
 
 
 def cosines(m, like):
@@ -138,17 +141,10 @@ def cosines(m, like):
 
 
 def same_derivatives(out, inputs, expected, torchs, order):
-    """The derivatives of the first orders agree, None being zero."""
+    """The derivatives of the first orders agree."""
     for n in range(1, order + 1):
-        out, expected = tensors(out, mt), tensors(expected, torch)
-        assert len(out) == len(expected), f"{len(out)} results to differentiate, order {n}"
-        if not out:
-            return
-        out = derivatives(mt, out, inputs, cosines)
-        expected = derivatives(torch, expected, torchs, cosines)
-        zero = [torch.zeros_like(t) if g is None else g for g, t in zip(expected, torchs)]
-        there = [mt.zeros_like(t) if g is None else g for g, t in zip(out, inputs)]
-        same(there, zero, f"derivative of order {n}: ")
+        out, expected = derivatives(mt, out, inputs), derivatives(torch, expected, torchs)
+        same(out, expected, f"derivative of order {n}: ")
 
 
 def compare(op, sample):
@@ -160,6 +156,7 @@ def compare(op, sample):
     same(out, expected)
     inputs, torch_inputs = tensors((args, params), mt), tensors(torchs, torch)
     if torch_inputs:
+        assert [t.requires_grad for t in flat(out)] == [t.requires_grad for t in flat(expected)]
         order = 2 if op.supports_gradgrad else 1
         same_derivatives(out, inputs, expected, torch_inputs, order)
 
@@ -202,7 +199,7 @@ def results(name, most=None):
 @pytest.mark.parametrize("name", COVERED)
 def test_samples(name):
     found = list(results(name, most=24))
-    wrong = [f"{dtype} {sample}\n{error}" for dtype, sample, error in found if error]
+    wrong = [f"{dtype} {sample.summary()}\n{error}" for dtype, sample, error in found if error]
     assert found, f"{name} has no samples"
     assert not wrong, f"{len(wrong)} of {len(found)}, the first of them:\n{wrong[0]}"
 
@@ -217,7 +214,7 @@ def main(names):
         if names:
             for dtype, sample, error in found:
                 if error:
-                    print(f"\n{dtype} {sample}\n{error[:600]}")
+                    print(f"\n{dtype} {sample.summary()}\n{error[:600]}")
     print(f"{len(names or COVERED)} operations{total[0]:30} / {total[1]}")
 
 
