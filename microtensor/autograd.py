@@ -25,10 +25,12 @@ import operator
 import sys
 import threading
 import weakref
+from heapq import heappop, heappush
 
 from .backends import backend_of, quiet, xp
 from .backends.dtypes import PYTHON
 from .backends.promotion import is_float, promoted
+from .backends.quiet import IGNORED, warnings
 from .errors import caller, check_finite, check_gradient, describe, device_error, op_error
 from .modes import (
     detect_anomaly,
@@ -106,22 +108,25 @@ def op(function=None, /, *, promote=None, view=False):
     ]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in inputs)
     arity = 1 << 30 if variadic else len(inputs)
-    run = function if view else quiet()(function)
+    own = parameters.keys() - {p.name for p in inputs}  # the names that need no translation
 
     @functools.wraps(function)
     def call(*args, **params):
-        if params:
+        if params and not params.keys() <= own:
             args, params = _by_name(call, args, params)
-        arrays, edges, owner, needs = list(args), [], None, False
-        recording = mode.grad and not mode.inference
+        arrays, edges, needs, recording = list(args), [], False, mode.recording
+        owner = kind = dtype = None
+        mixed = False  # whether the inputs have more than one dtype
         for i, a in enumerate(args if len(args) <= arity else args[:arity]):
             edge = None
             if isinstance(a, Variable):
                 arrays[i] = data = a._data
                 if owner is None:
-                    owner, kind = a, type(data)
+                    owner, kind, dtype = a, type(data), data.dtype
                 elif type(data) is not kind:
                     raise device_error(call, args)
+                elif data.dtype is not dtype:
+                    mixed = True
                 if recording:
                     if a._base is not None and a._seen != a._base._rewrites:
                         _follow(a)
@@ -129,29 +134,31 @@ def op(function=None, /, *, promote=None, view=False):
                         edge = (a._node or a, a._index)
                         needs = True
             elif a is not None and type(a) not in PYTHON:
-                arrays[i] = _plain(call, a)
+                arrays[i], mixed = _plain(call, a), True
             edges.append(edge)
         if owner is None:
             raise TypeError(f"{name}: a Tensor is needed, got {describe(args) or 'nothing'}")
-        if promote:
+        if promote and (mixed or not is_float(owner._data)):
             arrays[: len(edges)] = promoted(arrays[: len(edges)], promote)
+        token = warnings.set(IGNORED)
         try:
-            returned = run(*arrays, **params)
+            returned = function(*arrays, **params)
         except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
             raise op_error(call, args, error) from error
+        finally:
+            warnings.reset(token)
         if type(returned) is not tuple or len(returned) != 2:
             raise TypeError(f"{name}: an operation returns its value and its pullbacks, as a pair")
         value, pullback = returned
-        if type(value) in PYTHON:
-            raise TypeError(f"{name}: the value must be an array, got {value!r}")
         if type(value) is tuple:
-            result = results = tuple([owner._wrap(v) for v in value])
+            results = tuple([owner._wrap(v) for v in value])
+        elif type(value) in PYTHON:
+            raise TypeError(f"{name}: the value must be an array, got {value!r}")
         else:
-            result = owner._wrap(value)
-            results = (result,)
+            results = (owner._wrap(value),)
         if mode.anomaly:
             check_finite(call, arrays, results)
-        if view:
+        if view and not mode.inference:
             for i, r in enumerate(results):
                 _mark_view(owner, r, (call, args[1:], params, i if type(value) is tuple else None))
         if needs and pullback is not None:
@@ -160,11 +167,12 @@ def op(function=None, /, *, promote=None, view=False):
                     f"{name}: {len(pullback)} pullbacks for {', '.join(call.input_names)}; one is "
                     "needed for each input (None: no derivative), or one function for all"
                 )
-            node = Node(call, args, params, edges, pullback, result)
+            shapes = [tuple(v.shape) for v in value] if type(value) is tuple else None
+            node = Node(call, args, params, edges, pullback, shapes)
             for i, r in enumerate(results):
                 if is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
-        return result
+        return results if type(value) is tuple else results[0]
 
     call.op_name, call.function, call.variadic = name, function, variadic
     call.input_names = [p.name for p in inputs]
@@ -232,20 +240,17 @@ class Node:
     or None.
     """
 
-    __slots__ = (
-        "op", "args", "params", "edges", "pullback", "number", "shapes", "where",
-        "_width", "_hooks", "_keepers",
-    )  # fmt: skip
+    where = ""  # the line that called the operation, where anomalies are looked for
+    _width = 1  # how many results
+    _hooks = _keepers = None
 
-    def __init__(self, op, args, params, edges, pullback, result):
+    def __init__(self, op, args, params, edges, pullback, shapes):
         self.op, self.args, self.params, self.edges = op, args, params, edges
-        self.pullback, self.number = pullback, next(births)
-        self._hooks = self._keepers = None
-        if type(result) is tuple:
-            self._width, self.shapes = len(result), [tuple(r._data.shape) for r in result]
-        else:
-            self._width, self.shapes = 1, None
-        self.where = caller() if mode.anomaly else ""
+        self.pullback, self.shapes, self.number = pullback, shapes, next(births)
+        if shapes is not None:
+            self._width = len(shapes)
+        if mode.anomaly:
+            self.where = caller()
 
     def name(self):
         """The name of the operation."""
@@ -264,7 +269,11 @@ class Node:
         """PyTorch's name for the edges: (node or leaf, index) of each input, (None, 0) for none."""
         return tuple(edge or (None, 0) for edge in self.edges)
 
-    def pullbacks(self, live, create_graph):
+    def leads_to(self, wanted):
+        """Whether a gradient goes from here to one of the nodes and leaves in a set."""
+        return any(edge is not None and edge[0] in wanted for edge in self.edges)
+
+    def pullbacks(self, create_graph):
         """The pullbacks, or, for create_graph, the pullbacks of the body run on tensors."""
         if self.pullback is None:
             raise RuntimeError(
@@ -274,7 +283,7 @@ class Node:
         if _changes.newest > self.number:
             used = self.pullback
             if not callable(used):
-                used = [pull for pull, is_live in zip(used, live) if is_live]
+                used = [pull for pull, edge in zip(used, self.edges) if edge is not None]
             _check_saved(self, used)
             if create_graph and _saved(used):  # the body reads its inputs again
                 _check_saved(self, self.args)
@@ -283,36 +292,38 @@ class Node:
         with enable_grad():
             return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
 
-    def pull(self, slots, live, create_graph):
-        """Yield (edge, gradient) for every live input, from the gradients of the results."""
-        pullback = self.pullbacks(live, create_graph)
-        if not create_graph:  # NumPy makes numbers of 0-d arrays
-            slots = [s if s.shape else backend_of(s).asarray(s) for s in slots]
+    def pull(self, slots, wanted, create_graph):
+        """[(edge, gradient)] of the inputs that lead to something wanted, the last one first."""
+        edges, pullback, parts = self.edges, self.pullback, None
+        if create_graph or pullback is None or _changes.newest > self.number:
+            pullback = self.pullbacks(create_graph)
         g = slots[0] if self.shapes is None else tuple(slots)
-        parts = None
         if callable(pullback):
-            single = len(live) == 1 and not self.op.variadic
+            single = len(edges) == 1 and not self.op.variadic
             parts = (pullback(g),) if single else pullback(g)
-            if len(parts) < len(live):
+            if len(parts) < len(edges):
                 raise RuntimeError(
                     f"the pullback of {self.name()} gave {len(parts)} gradients for "
-                    f"{len(live)} inputs"
+                    f"{len(edges)} inputs"
                 )
-        for i, edge in enumerate(self.edges):
-            if live[i]:
+        found = []
+        for i in range(len(edges) - 1, -1, -1):
+            edge = edges[i]
+            if edge is not None and (wanted is None or edge[0] in wanted):
                 part = parts[i] if parts is not None else pullback[i] and pullback[i](g)
                 if part is not None:
-                    yield edge, self._fitted(part, i, create_graph)
+                    found.append((edge, self._fitted(part, i, create_graph)))
+        return found
 
     def _fitted(self, part, i, create_graph):
         """The gradient of input i in its shape and dtype."""
         like = self.args[i]._data
         try:
             if part.shape != like.shape or part.dtype != like.dtype:
-                return unbroadcast(part, self.args[i] if create_graph else like)
+                part = unbroadcast(part, self.args[i] if create_graph else like)
         except (AttributeError, RuntimeError) as error:
             raise RuntimeError(f"the pullback of {self.name()}, input {i}: {error}") from error
-        return part
+        return part if part.shape or create_graph else backend_of(part).array(part)
 
     def free(self):
         """Drop what the node holds, so that its activations can go."""
@@ -329,28 +340,19 @@ def _edge(tensor):
     return (tensor._node or tensor, tensor._index) if tensor._needs_grad else None
 
 
-def _reachable(roots, targets):
-    """The nodes behind `roots`, the oldest first, and which of the sources lead to a target.
-
-    Without targets every source is wanted, and the second result is None.
-    """
+def _on_the_way(roots, targets):
+    """The nodes from which a path leads to a target, and the targets."""
     seen, stack = set(), [node for node, _ in roots if type(node) is Node]
     while stack:
         node = stack.pop()
         if node not in seen:
             seen.add(node)
             stack += [e[0] for e in node.edges if e is not None and type(e[0]) is Node]
-    order = sorted(seen, key=_birth)
-    if targets is None:
-        return order, None
     wanted = {source for source, _ in targets}
-    for node in order:
-        if any(e is not None and e[0] in wanted for e in node.edges):
+    for node in sorted(seen, key=operator.attrgetter("number")):
+        if node.leads_to(wanted):
             wanted.add(node)
-    return [node for node in order if node in wanted], wanted
-
-
-_birth = operator.attrgetter("number")
+    return wanted
 
 
 def _walk(roots, seeds, targets, retain_graph, create_graph):
@@ -358,52 +360,58 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
 
     Everything is an edge: (node or leaf, index). Returns {source: [gradient of each result]}.
     Gradients are arrays, or Tensors if create_graph.
+
+    Of the nodes that hold a gradient the youngest comes next. All that used its results are
+    younger, so its gradient is complete.
     """
-    order, wanted = _reachable(roots, targets)
+    wanted = None if targets is None else _on_the_way(roots, targets)
     kept = {source for source, _ in targets or ()}
-    pending, caught = {}, {}
+    pending, caught = {}, {}  # {source: its gradients}
+    heap = []  # (−number, node) for each node among pending
     for root, seed in zip(roots, seeds):
         if wanted is None or root[0] in wanted:
-            _send(pending, root, seed)
+            _send(pending, heap, root, seed)
     seeds.clear()
     del seed
-    before, mode.grad = mode.grad, create_graph
+    before, anomaly = mode.grad, mode.anomaly
+    mode.set(grad=create_graph)
     try:
-        while order:
-            node = order.pop()
-            slots = pending.pop(node, None)
-            if slots is None:
-                continue
+        while heap:
+            _, node = heappop(heap)
+            slots = pending.pop(node)
             if node._hooks or node._keepers:
                 _show_gradients(node, slots)
             if node in kept:
                 caught[node] = list(slots)
-            live = [e is not None and (wanted is None or e[0] in wanted) for e in node.edges]
-            if True not in live:
-                continue
+                if not node.leads_to(wanted):
+                    continue
             if node._width > 1:
                 _fill(node, slots)
-            for edge, part in node.pull(slots, live, create_graph):
-                if mode.anomaly:
+            parts = node.pull(slots, wanted, create_graph)
+            while parts:  # the slots alone are to hold the gradients, so that they may be added to
+                edge, part = parts.pop()
+                if anomaly:
                     check_gradient(node, slots, part)
-                _send(pending, edge, part)
-                del part  # so that the slot alone holds it
+                _send(pending, heap, edge, part)
+                del part
             if not retain_graph:
                 node.free()
         for leaf, slots in pending.items():
             if leaf._hooks:
                 _show_gradients(leaf, slots)
     finally:
-        mode.grad = before
-    return {**pending, **caught}
+        mode.set(grad=before)
+    return {**pending, **caught} if caught else pending
 
 
-def _send(pending, edge, g):
+def _send(pending, heap, edge, g):
     """Add a gradient to what has reached the same place."""
     source, index = edge
     slots = pending.get(source)
     if slots is None:
         slots = pending[source] = [None] * source._width
+        if type(source) is Node:
+            heappush(heap, (-source.number, source))
     if slots[index] is None:
         slots[index] = g
     elif not isinstance(g, Variable) and _owned(slots, index):
@@ -469,7 +477,7 @@ def _show_gradients(place, slots):
             _accumulate(tensor, slots, tensor._index)
 
 
-@quiet()
+@quiet
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
     """Add to `.grad` of every leaf the derivative of the sum of `tensors`.
 
@@ -510,7 +518,7 @@ def _accumulate(tensor, slots, index):
 _accumulating = threading.RLock()
 
 
-@quiet()
+@quiet
 def grad(
     outputs,
     inputs,
@@ -714,7 +722,7 @@ def _continue(tensor, new):
 
 def recorded_in_place(tensor, by, *values):
     """Whether changing `tensor` in place is to be recorded. RuntimeError where it cannot be."""
-    if not mode.grad or mode.inference:
+    if not mode.recording:
         return False
     needed = _edge(tensor) is not None
     base = tensor if tensor._base is None else tensor._base

@@ -11,6 +11,13 @@ class _Modes(threading.local):
     grad = True
     inference = False
     anomaly = False
+    lines = False
+    recording = True  # grad, and not inference
+
+    def set(self, **modes):
+        now = vars(self)
+        now.update(modes)
+        now["recording"] = self.grad and not self.inference
 
 
 mode = _Modes()
@@ -29,11 +36,11 @@ class _Switch:
 
     def __enter__(self):
         self._before = (*self._before, {k: getattr(mode, k) for k in self.modes})
-        vars(mode).update(self.modes)
+        mode.set(**self.modes)
 
     def __exit__(self, *exception):
         *self._before, before = self._before
-        vars(mode).update(before)
+        mode.set(**before)
 
     def __call__(self, function):
         def switched():  # a new one for each call: calls may overlap, in threads and generators
@@ -103,10 +110,10 @@ class set_grad_enabled(_Switch):
         super().__enter__()
 
     def __enter__(self):
-        vars(mode).update(self.modes)
+        mode.set(**self.modes)
 
     def __exit__(self, *exception):
-        vars(mode).update(self._before[0])
+        mode.set(**self._before[0])
 
     def __call__(self, function):
         self.__exit__()

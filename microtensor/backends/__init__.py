@@ -6,15 +6,13 @@ device by its name. Nothing outside this folder knows which array library is at 
 
 import importlib.util
 import os
-from functools import partial
-
-import numpy as np
 
 from .base import Backend
 from .device import device
 from .dtypes import dtype
 from .numba import NumbaBackend
 from .numpy import NumPyBackend
+from .quiet import quiet
 
 _by_array = {}
 _by_device = {}
@@ -56,10 +54,6 @@ def backend_for(where):
 def xp(array):
     """The array namespace (NumPy, CuPy, microtensor itself …) that `array` belongs to."""
     return backend_of(array).xp
-
-
-# log 0 and 0 / 0 are values like any other: NumPy must not warn of them, nor be changed for others
-quiet = partial(np.errstate, all="ignore")
 
 
 def use(name=None):

@@ -57,6 +57,10 @@ class Backend:
         """`data` (numbers, nested lists, a NumPy array or an array of this kind) as an array."""
         return self.xp.asarray(data, dtype=dtype and self.native(dtype), copy=copy)
 
+    def array(self, value):
+        """An array again where the library has made a number of an array without dimensions."""
+        return value
+
     def to_numpy(self, array):
         """The array as a NumPy array; on the CPU it shares memory."""
         return np.asarray(array)
@@ -83,6 +87,10 @@ class Backend:
         """Wait until everything that was asked of the device is done."""
 
     # ---- what the array API lacks ----------------------------------------------------
+
+    def broadcast_to(self, x, shape):
+        """x repeated to fill a shape: to be read, not to be written."""
+        return self.xp.broadcast_to(x, shape)
 
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .base import NORMAL, Backend
+from .quiet import quiet
 
 BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
 
@@ -22,13 +23,21 @@ class NumPyBackend(Backend):
     def device(self, array):
         return "cpu"
 
-    @np.errstate(all="ignore")
+    @quiet
     def asarray(self, data, dtype=None, copy=None):
         return np.array(data, dtype=dtype and self._native[dtype], copy=copy)
 
-    @np.errstate(all="ignore")
+    @quiet
     def cast(self, array, dtype):
         return array.astype(self._native[dtype], copy=False)
+
+    def array(self, value):
+        return np.asarray(value)
+
+    def memory(self, array):
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        return array
 
     def contiguous(self, array):
         return np.require(array, requirements="C")
@@ -43,6 +52,13 @@ class NumPyBackend(Backend):
         if isinstance(part, np.generic):  # one element: a view of it, not a copy
             part = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
         return part
+
+    def broadcast_to(self, x, shape):
+        if math.prod(shape) > BLOCK:
+            return np.broadcast_to(x, shape)
+        out = np.empty(shape, x.dtype)  # a small copy takes less time than a view
+        out[...] = x
+        return out
 
     def assign(self, array, index, value):
         array[index] = value
@@ -250,7 +266,7 @@ class NumPyBackend(Backend):
 
     # ---- optimizers ------------------------------------------------------------------
 
-    @np.errstate(all="ignore")
+    @quiet
     def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
         if maximize or weight_decay:
             decay = p * weight_decay
@@ -265,7 +281,7 @@ class NumPyBackend(Backend):
         p -= g * lr
         return velocity
 
-    @np.errstate(all="ignore")
+    @quiet
     def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
         if maximize:
             g = -g

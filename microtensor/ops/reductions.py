@@ -8,6 +8,7 @@ import math
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, int64
+from ..backends.promotion import is_float
 from .elementwise import _truth
 from .shapes import _positive
 
@@ -27,7 +28,7 @@ def _count(shape, dim):
 
 def _spread(g, shape, dim):
     """What was reduced over `dim` again in a shape that broadcasts against the input's."""
-    return xp(g).reshape(g, _kept(shape, dim))
+    return g if dim is None else xp(g).reshape(g, _kept(shape, dim))
 
 
 def _dim(x, dim):
@@ -45,13 +46,12 @@ def sum(x, /, dim=None, keepdim=False):
     dim = _dim(x, dim)
     y = xp(x).sum(_summed(x), axis=dim, keepdims=keepdim)
     shape = x.shape  # all that the pullback needs of x
-    return y, lambda g: xp(g).broadcast_to(_spread(g, shape, dim), shape)
+    return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
 
 
 def _summed(x):
     """Integers and booleans are added and multiplied as int64, as in PyTorch."""
-    backend = backend_of(x)
-    return x if backend.dtype(x).rank == FLOAT else backend.cast(x, int64)
+    return x if is_float(x) else backend_of(x).cast(x, int64)
 
 
 @op
@@ -62,7 +62,7 @@ def mean(x, /, dim=None, keepdim=False):
     shape, n = x.shape, _count(x.shape, dim)
 
     def pull(g):
-        return xp(g).broadcast_to(_spread(g / n, shape, dim), shape)
+        return backend_of(g).broadcast_to(_spread(g / n, shape, dim), shape)
 
     return _mean(x, dim, keepdim), pull
 
