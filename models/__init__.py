@@ -2,4 +2,4 @@
 
 from .corpus import load_corpus
 from .minigpt import MiniGPT, MiniGPTConfig
-from .tokenizers import ByteTokenizer, CharTokenizer
+from .tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
