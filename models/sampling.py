@@ -254,7 +254,8 @@ def generate_texts(
         ids = encode_prompt(model, tokenizer, prompt)
         batch = batches.setdefault(len(ids), [])
         batch += [(ids, Writer(i, j, tokenizer.stream(), stop)) for j in range(n)]
-    device = next(model.parameters()).device
+    parameter = next(model.parameters(), None)  # counted tables have none
+    device = "cpu" if parameter is None else parameter.device
     streams = []
     for batch in batches.values():
         ids, writers = zip(*batch)
@@ -271,9 +272,14 @@ def encode_prompt(model, tokenizer, prompt):
     """The tokens of a prompt. ValueError if it cannot be continued by this model."""
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character to continue")
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, but the model was made for "
+            f"{model.config.vocab_size}: they do not belong together"
+        )
     ids = tokenizer.encode(prompt)
     context_length = model.config.context_length
-    if len(ids) > context_length:
+    if len(ids) > context_length and not getattr(model, "slides", False):
         raise ValueError(
             f"the prompt has {len(ids)} tokens, but the model sees {context_length} at once; "
             "give it a shorter one"
