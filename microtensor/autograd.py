@@ -249,7 +249,7 @@ class Node:
         self.pullback, self.shapes, self.number = pullback, shapes, next(births)
         if shapes is not None:
             self._width = len(shapes)
-        if mode.anomaly:
+        if mode.anomaly or mode.lines:
             self.where = caller()
 
     def name(self):

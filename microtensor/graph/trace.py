@@ -7,12 +7,17 @@ can be folded by module.
 
 import functools
 import inspect
+import linecache
 import numbers
+import re
+import sys
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..autograd import Variable, births, grad
+from ..autograd import Variable, births
 from ..backends import backend_of
+from ..modes import _Switch
+from .flow import flow_of
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
 
@@ -21,13 +26,14 @@ SMALL = 16  # elements: larger tensors are drawn without their values
 
 @dataclass
 class Value:
-    """A tensor that flows along an edge; `data` and `grad` are NumPy arrays or None."""
+    """A tensor that flows along an edge; its numbers are NumPy arrays, or None if not shown."""
 
     shape: tuple
     dtype: str
     name: str = ""
     data: object = None
     grad: object = None
+    flow: object = None  # its gradient, however large
 
 
 @dataclass
@@ -46,6 +52,7 @@ class Vertex:
     needs_grad: bool = True
     number: int = 0  # operations in the order in which they ran; 0 for leaves
     calls: tuple = ()  # the module calls that it belongs to, the outermost first
+    where: str = ""  # the line of the program that called the operation, if it was watched
     kind: str = ""  # a module's class
     parameters: int = 0  # elements of the parameters inside a module,
     operations: int = 0  # and operations
@@ -61,6 +68,7 @@ class Edge:
     output: int = 0
     input: str = ""
     needs_grad: bool = True
+    flow: object = field(default=None, compare=False)  # the gradient that came back along it
 
 
 @dataclass
@@ -69,6 +77,7 @@ class Graph:
     edges: list
     unused: list = field(default_factory=list)  # names of parameters that no gradient reaches
     repeats: dict = field(default_factory=dict)  # {Call: how many identical ones it stands for}
+    flows: bool = False  # whether the gradients were computed
 
 
 # ---- which module was at work --------------------------------------------------------
@@ -95,25 +104,36 @@ class Call:
         return not self.path or name.startswith(self.path + ".")
 
 
-class watch:
-    """A context manager that notes the calls of a model's modules, for `describe` and `draw`."""
+class lines(_Switch):
+    """A context manager in which each operation remembers the line that called it."""
 
-    def __init__(self, model):
+    modes = {"lines": True}
+
+
+class watch:
+    """A context manager that notes, for `describe`, `draw` and `film`, what is at work.
+
+    The line that calls each operation, and, of a model, the calls of its modules.
+    """
+
+    def __init__(self, model=None):
         self.model = model
-        self.calls, self._open, self._handles = [], [], []
+        self.calls, self._open, self._handles, self._lines = [], [], [], lines()
         self._root = Call("", type(model).__name__, None, 0)
 
     def __enter__(self):
-        for path, module in self.model.named_modules():
+        for path, module in self.model.named_modules() if self.model is not None else ():
             self._handles += [
                 module.register_forward_pre_hook(
                     functools.partial(self._enter, path), with_kwargs=True
                 ),
                 module.register_forward_hook(functools.partial(self._leave, path)),
             ]
+        self._lines.__enter__()
         return self
 
     def __exit__(self, *exception):
+        self._lines.__exit__()
         for handle in self._handles:
             handle.remove()
 
@@ -141,6 +161,23 @@ class watch:
         return call.chain if call is not None else ()
 
 
+def called(function):
+    """What a function returns, and the variables that it had at its end."""
+    found = {}
+
+    def look(frame, event, _):
+        if event == "return" and frame.f_code is getattr(function, "__code__", None):
+            found.update(frame.f_locals)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        output = function()
+    finally:
+        sys.setprofile(before)
+    return output, found
+
+
 # ---- the description -----------------------------------------------------------------
 
 
@@ -164,6 +201,18 @@ def describe(
     are variables that lend their names to tensors that have no other.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
+    trace = traced(output, params, names, calls, scope)
+    if grads:
+        trace.differentiate(gradient, _limit(grads))
+    trace.values(_limit(values))
+    trace.settle()
+    return Graph(
+        list(trace.vertices.values()), trace.edges, trace.unused(), flows=bool(grads)
+    )
+
+
+def traced(output, params=None, names=None, calls=None, scope=None):
+    """The walk behind `describe`: vertices and edges, with the nodes and tensors they stand for."""
     if isinstance(output, dict):
         names = {**_named(output), **_named(names)}
         output = output.values()
@@ -177,15 +226,12 @@ def describe(
                 "outside no_grad"
             )
     trace = _Trace(params, names, calls, scope)
-    for node in _nodes(outputs):
+    trace.outputs, trace.nodes = outputs, _nodes(outputs)
+    for node in trace.nodes:
         trace.operation(node)
     for i, t in enumerate(outputs):
         trace.result(i, t)
-    if grads:
-        trace.differentiate(outputs, gradient, _limit(grads))
-    trace.values(_limit(values))
-    trace.settle()
-    return Graph(list(trace.vertices.values()), trace.edges, trace.unused())
+    return trace
 
 
 def _limit(wanted):
@@ -224,6 +270,7 @@ class _Trace:
 
     def __init__(self, params, names, calls, scope):
         self.known = params is not None
+        self.flown = None  # the sources that a gradient reached, once that is known
         buffers = {}
         if hasattr(params, "named_parameters"):
             buffers = _named(params.named_buffers())
@@ -237,6 +284,7 @@ class _Trace:
         self.places = {}  # place: the tensor that was seen there
         self.sources = {}  # Node or leaf: its vertex
         self.users = {}  # leaf: [(operation's vertex, input name)]
+        self.wires = {}  # (Node, which input): which of the edges
 
     def operation(self, node):
         call = node.op
@@ -244,6 +292,7 @@ class _Trace:
         v = Vertex(f"op{node.number}", "operation", node.name(), number=node.number)
         v.formula, v.derivative = formula.strip(), derivative.strip()
         v.calls = self.calls.chain(node.number) if self.calls else ()
+        v.where = _line(node.where)
         inputs, parameters = _parameters(call)
         v.signature = f"{v.name}({', '.join(inputs + [name for name, _ in parameters])})"
         for i, (a, then, edge) in enumerate(zip(node.args, node.inputs, node.edges)):
@@ -251,6 +300,7 @@ class _Trace:
             if edge is not None:
                 is_leaf = isinstance(edge[0], Variable)
                 self.places.setdefault(edge, edge[0] if is_leaf else then)
+                self.wires[node, i] = len(self.edges)
                 self.edge(edge, v, name)
             elif getattr(a, "ndim", None) == 0 and not isinstance(a, Variable):
                 v.constants[name] = a.item()  # a NumPy number
@@ -301,27 +351,24 @@ class _Trace:
         self.vertices[v.key] = v
         self.edges.append(Edge(self.sources[place[0]].key, v.key, place[1]))
 
-    def differentiate(self, outputs, gradient, limit):
-        """Note the gradient of every small tensor, and leave every `.grad` alone."""
-        small = {
-            place: tensor
-            for place, tensor in self.places.items()
-            if self.sources[place[0]].needs_grad and _numel(tensor._data.shape) <= limit
-        }
-        kept = [(v, v._keepers) for v in self.sources if getattr(v, "_keepers", None)]
-        for source, _ in kept:  # what retain_grad() asked for
-            source._keepers = None
-        try:
-            found = grad(
-                outputs, list(small.values()), gradient, retain_graph=True, allow_unused=True
-            )
-        finally:
-            for source, keepers in kept:
-                source._keepers = keepers
-        for (source, index), g in zip(small, found):
-            if g is not None:
-                value = self.sources[source].outputs[index]
-                value.grad = backend_of(g._data).to_numpy(g._data).copy()
+    def differentiate(self, gradient, limit):
+        """Note the gradient of every tensor and along every edge; each `.grad` stays as it is."""
+        steps, sums = flow_of(self.nodes, self.outputs, gradient)
+        for (source, index), g in sums.items():
+            value = self.sources[source].outputs[index]
+            value.flow = g
+            if g.size <= limit:
+                value.grad = g.copy()
+        for step in steps:
+            for part in step.parts:
+                i = self.wires[step.node, part.input]
+                self.edges[i] = replace(self.edges[i], flow=part.product)
+        for i, t in enumerate(self.outputs):
+            seed = sums[t.grad_fn, t._index]
+            at = next(j for j, e in enumerate(self.edges) if e.target == f"result{i}")
+            self.edges[at] = replace(self.edges[at], flow=seed)
+        self.flown = {source for source, _ in sums}
+        return steps, sums
 
     def values(self, limit):
         """Fill in shapes and dtypes, and the numbers of small tensors."""
@@ -351,7 +398,19 @@ class _Trace:
             v.calls = tuple(home)
 
     def unused(self):
-        return [n for t, n in self.params.items() if t._needs_grad and t not in self.sources]
+        """Parameters that are not in the graph, or that no gradient reached."""
+        seen = self.sources if self.flown is None else self.flown
+        return [n for t, n in self.params.items() if t._needs_grad and t not in seen]
+
+
+def _line(where):
+    """ "file.py:3: the line itself" from what the engine noted of a call."""
+    found = re.search(r"called in (.*), line (\d+)\)", where)
+    if not found:
+        return ""
+    path, number = found.group(1), int(found.group(2))
+    text = linecache.getline(path, number).strip()
+    return f"{path.replace(chr(92), '/').rpartition('/')[2]}:{number}" + f": {text}" * bool(text)
 
 
 def _numel(shape):

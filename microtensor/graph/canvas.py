@@ -1,0 +1,181 @@
+"""A page that can be written as SVG or painted with Pillow, from one list of shapes.
+
+A shape is a tuple: ("box", x, y, width, height, fill, line, thickness, radius, dashed),
+("text", x, y, words, size, color, bold, anchor, kind) or ("curve", points, color, thickness,
+dashed), whose points are those of Bézier curves as Graphviz gives them, or
+("arrow", tip, from, color, size). Coordinates are pixels, y downwards.
+"""
+
+import functools
+import math
+from html import escape
+
+from .themes import FONTS
+
+__all__ = ["paint", "svg", "svg_shapes", "width_of"]
+
+# widths of letters by size, of Arial; the rest is about as wide as a digit
+WIDTHS = {
+    **dict.fromkeys("ijl'|", 0.22), **dict.fromkeys(" .,:;ftI/\\!()[]", 0.28),
+    **dict.fromkeys("rªº\"·-", 0.34), **dict.fromkeys("+−=×÷<>≈∂Σ→", 0.59),
+    **dict.fromkeys("ABEKPSVXY", 0.68), **dict.fromkeys("CDGHNOQRUw", 0.74),
+    **dict.fromkeys("mM", 0.83), **dict.fromkeys("W@‖…", 1.0),
+}  # fmt: skip
+
+
+def width_of(words, size, bold=False):
+    """About how many pixels wide the words are."""
+    return size * (1.06 if bold else 1.0) * sum(WIDTHS.get(c, 0.556) for c in words)
+
+
+def _n(x):
+    return f"{x:.1f}".removesuffix(".0")
+
+
+# ---- SVG ------------------------------------------------------------------------------
+
+
+def svg(shapes, width, height, paper):
+    """The page as an SVG text."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" font-family="{FONTS}"><rect width="{width}" height="{height}" '
+        f'fill="{paper}"/>\n{svg_shapes(shapes)}\n</svg>\n'
+    )
+
+
+def svg_shapes(shapes):
+    return "\n".join(SVG[kind](*rest) for kind, *rest in shapes)
+
+
+def _svg_box(x, y, width, height, fill, line, thickness, radius, dashed):
+    return (
+        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="{radius}" '
+        f'fill="{fill}" stroke="{line}" stroke-width="{_n(thickness)}"{_dash(dashed)}/>'
+    )
+
+
+def _svg_text(x, y, words, size, color, bold, anchor, kind):
+    weight = ' font-weight="bold"' if bold else ""
+    kind = f' class="{kind}"' if kind else ""
+    where = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return (
+        f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}" fill="{color}"{weight}{where}{kind}>'
+        f"{escape(words)}</text>"
+    )
+
+
+def _svg_curve(points, color, thickness, dashed):
+    start, *rest = (f"{_n(x)},{_n(y)}" for x, y in points)
+    return (
+        f'<path d="M{start}C{" ".join(rest)}" fill="none" stroke="{color}" '
+        f'stroke-width="{_n(thickness)}"{_dash(dashed)}/>'
+    )
+
+
+def _svg_arrow(tip, base, color, size):
+    points = " ".join(f"{_n(x)},{_n(y)}" for x, y in _head(tip, base, size))
+    return f'<polygon points="{points}" fill="{color}"/>'
+
+
+def _dash(dashed):
+    return ' stroke-dasharray="5,4"' if dashed else ""
+
+
+SVG = {"box": _svg_box, "text": _svg_text, "curve": _svg_curve, "arrow": _svg_arrow}
+
+
+def _head(tip, base, size):
+    """The three corners of an arrow's head."""
+    dx, dy = tip[0] - base[0], tip[1] - base[1]
+    length = math.hypot(dx, dy) or 1.0
+    dx, dy = dx / length * size, dy / length * size
+    x, y = tip[0] - dx, tip[1] - dy
+    return tip, (x - dy * 0.4, y + dx * 0.4), (x + dy * 0.4, y - dx * 0.4)
+
+
+# ---- Pillow ---------------------------------------------------------------------------
+
+
+def paint(shapes, width, height, paper, scale=1.0):
+    """The page as a Pillow image. Raises ImportError, saying what to install."""
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as error:
+        raise ImportError(
+            'to paint pictures of a film run: pip install "microtensor[viz]" (HTML and SVG need '
+            "nothing)"
+        ) from error
+    s = 2 * scale  # painted twice as large and reduced, so that lines are smooth
+    image = Image.new("RGB", (round(width * s), round(height * s)), paper)
+    pen = ImageDraw.Draw(image)
+    for kind, *rest in shapes:
+        PAINT[kind](pen, s, *rest)
+    return image.resize((round(width * scale), round(height * scale)), Image.LANCZOS)
+
+
+def _paint_box(pen, s, x, y, width, height, fill, line, thickness, radius, dashed):
+    pen.rounded_rectangle(
+        (x * s, y * s, (x + width) * s, (y + height) * s), radius * s, _color(fill),
+        _color(line), round(thickness * s),
+    )  # fmt: skip
+
+
+def _paint_text(pen, s, x, y, words, size, color, bold, anchor, kind):
+    where = {"start": "ls", "middle": "ms", "end": "rs"}[anchor]
+    pen.text((x * s, y * s), words, color, _font(round(size * s), bold), where)
+
+
+def _paint_curve(pen, s, points, color, thickness, dashed):
+    line = [points[0]]
+    for i in range(0, len(points) - 1, 3):
+        a, b, c, d = points[i : i + 4]
+        for k in range(1, 17):
+            t = k / 16
+            u = 1 - t
+            line.append(
+                tuple(
+                    u**3 * p + 3 * u * u * t * q + 3 * u * t * t * r + t**3 * v
+                    for p, q, r, v in zip(a, b, c, d)
+                )
+            )
+    line = [(x * s, y * s) for x, y in line]
+    if dashed:
+        for a, b in list(zip(line, line[1:]))[::2]:
+            pen.line((a, b), color, round(thickness * s))
+    else:
+        pen.line(line, color, round(thickness * s), "curve")
+
+
+def _paint_arrow(pen, s, tip, base, color, size):
+    pen.polygon([(x * s, y * s) for x, y in _head(tip, base, size)], color)
+
+
+PAINT = {"box": _paint_box, "text": _paint_text, "curve": _paint_curve, "arrow": _paint_arrow}
+
+
+def _color(name):
+    return None if name == "none" else name
+
+
+@functools.cache
+def _font(size, bold):
+    """Letters with mathematical signs: those that matplotlib brings, else the system's."""
+    from PIL import ImageFont
+
+    style = "-Bold" if bold else ""
+    wide, arial = f"DejaVuSans{style}.ttf", "Arial Bold.ttf" if bold else "Arial.ttf"
+    for name in (*_of_matplotlib(wide), wide, f"LiberationSans{style}.ttf", arial):
+        try:  # DejaVu has every sign, and is wider
+            return ImageFont.truetype(name, round(size * 0.88) if wide in name else size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)
+
+
+def _of_matplotlib(name):
+    try:
+        import matplotlib
+    except ImportError:
+        return []
+    return [f"{matplotlib.get_data_path()}/fonts/ttf/{name}"]

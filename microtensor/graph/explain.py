@@ -1,0 +1,519 @@
+"""A page about an operation: formula, derivative, why, shapes, an example that is run, the source.
+
+mt.explain("matmul")       # or mt.explain(mt.matmul)
+mt.explain(loss)           # the operation that made this tensor, with its own numbers
+
+The reasons stand in derivations.md, a book with a page for every operation; its formulas are lines
+of NumPy, which are run.
+"""
+
+import difflib
+import functools
+import html
+import inspect
+import re
+import textwrap
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..autograd import Node, Variable, grad, registry
+from ..backends import Backend, backend_of
+from ..backends.dtypes import DTYPES
+from ..creation import tensor
+from ..modes import enable_grad
+
+BOOK = Path(__file__).with_name("derivations.md")
+WIDTH = 100  # columns of a terminal
+SMALL = 64  # elements of a tensor that is shown in full
+PLUMBING = {"asarray", "to_numpy", "dtype", "device", "cast", "memory", "count_along"}
+SYMBOLS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow", "@": "matmul", "==": "eq",
+    "//": "floor_divide", "%": "remainder", "[]": "getitem",
+}  # fmt: skip
+
+
+def explain(what):
+    """An operation, by name, function or symbol ("@"), or the one that made a tensor, explained.
+
+    print(mt.explain("softmax")); in a notebook it shows itself. A tensor's operation is explained
+    with the tensor's own numbers. Raises ValueError for what no operation is called.
+    """
+    if isinstance(what, Variable):
+        if what.grad_fn is None:
+            raise ValueError(
+                "explain: no operation made this tensor: it is a leaf; it was computed without "
+                "requires_grad=True, under no_grad(), or not at all"
+            )
+        return explain(what.grad_fn)
+    if isinstance(what, Node):
+        return _page(what.op, what)
+    function = what
+    if isinstance(what, str):
+        name = SYMBOLS.get(what, what.rpartition(".")[2].rstrip("_") or what)
+        function = registry.get(name) or _public().get(name)
+        if function is None:
+            known = sorted(registry.keys() | _public())
+            near = difflib.get_close_matches(name, known, 3)
+            hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}"
+            raise ValueError(f"explain: there is no operation {what!r}; {hint}")
+    name = getattr(function, "op_name", None) or getattr(function, "__name__", "").rstrip("_")
+    op = registry.get(name)
+    if op is not None and getattr(function, "op_name", name) == name:
+        return _page(op)
+    if callable(function) and hasattr(function, "__code__"):
+        return Explanation(name, *_sentences(function), source=_source(function), composed=True)
+    raise ValueError(
+        f"explain: an operation, its name or a tensor is needed, got {type(what).__name__}"
+    )
+
+
+def _public():
+    """The functions that are not operations themselves but made of them."""
+    from .. import nn, ops
+
+    places = (ops, nn.functional)
+    return {n: f for p in places for n, f in vars(p).items() if hasattr(f, "__code__")}
+
+
+# ---- the book ------------------------------------------------------------------------
+
+
+@dataclass
+class Derivation:
+    """What the book says of an operation."""
+
+    lines: dict = field(default_factory=dict)  # {"y": "a * b", "∂a": "g * b"}: NumPy, in order
+    why: list = field(default_factory=list)  # paragraphs
+    shapes: str = ""  # of its chapter
+    example: str = ""  # Python assignments
+
+    def values(self, op, **given):
+        """({input: array}, {parameter: value}) of the example, and all names for its formulas."""
+        names = {**MATH, **given}
+        for assignment in self.example.split(";"):
+            exec(assignment.strip(), {"__builtins__": {"slice": slice}}, names)
+        inputs, parameters = {}, {}
+        for name in op.defaults:
+            if name not in names or name in MATH and names[name] is MATH[name]:
+                continue
+            value, slopes = names[name], f"∂{name}" in self.lines
+            if name not in op.input_names:
+                names[name] = parameters[name] = _plain(value)
+            elif op.variadic:
+                names[name] = inputs[name] = tuple(_array(v, slopes) for v in value)
+            elif value is not None:
+                names[name] = inputs[name] = _array(value, slopes)
+            else:
+                inputs[name] = None
+        return inputs, parameters, names
+
+    def evaluate(self, names, g):
+        """{left side: array} of every line of the formula, for a gradient g."""
+        names, found = {**names, "g": g}, {}
+        for left, right in self.lines.items():
+            value = eval(right.replace("∂", "d_"), {"__builtins__": {}}, names)
+            found[left] = names[left.replace("∂", "d_")] = value
+        return found
+
+
+def _plain(value):
+    """A parameter with the lists in it as arrays."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return np.array(value) if isinstance(value, list) else value
+
+
+def _array(value, real):
+    return np.array(value, dtype=float) if real else np.array(value)
+
+
+@functools.cache
+def book():
+    """{name: Derivation} of every page."""
+    pages, shapes, example = {}, "", ""
+    chapters = BOOK.read_text(encoding="utf-8").split("\n# ")[1:]
+    for chapter in chapters:
+        opening, *operations = chapter.split("\n## ")
+        shapes, example = _paragraphs(opening.partition("\n")[2])[1:]
+        for text in operations:
+            name, _, body = text.partition("\n")
+            lines, why, own = _paragraphs(body)
+            given = "; ".join(filter(None, [example, own]))
+            pages[name.strip()] = Derivation(lines, why, " ".join(shapes), given)
+    return pages
+
+
+def _paragraphs(text):
+    """The formulas, the paragraphs and the example of a page."""
+    lines, why, example = {}, [], ""
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        if block.startswith("    "):
+            lines.update(line.strip().split(" = ", 1) for line in block.splitlines())
+        elif block.startswith("Try `"):
+            example = block.removeprefix("Try `").rstrip().removesuffix("`")
+        elif block.strip():
+            why.append(" ".join(block.split()))
+    return lines, why, example
+
+
+def _put(shape, index, values):
+    out = np.zeros(shape)
+    np.add.at(out, index, values)
+    return out
+
+
+def _marked(index, shape):
+    out = np.zeros(shape, bool)
+    out[index] = True
+    return out
+
+
+def _softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def _kept(x, p, seed):
+    return backend_of(x).dropout(x, p, seed)[1]
+
+
+MATH = {  # what the formulas are written with: NumPy, and
+    **{name: value for name, value in vars(np).items() if not name.startswith("_")},
+    "ln": np.log,
+    "π": np.pi,
+    "σ": lambda x: 1 / (1 + np.exp(-x)),
+    "φ": lambda x: np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
+    "Φ": lambda x: (1 + MATH["erf"](x / np.sqrt(2))) / 2,
+    "erf": lambda x: backend_of(x).erf(x),
+    "softmax": _softmax,
+    "put": _put,
+    "marked": _marked,
+    "kept": _kept,
+    "unchanged": lambda g: g,
+    "float64": DTYPES["float64"],
+}
+
+# ---- running the real code -----------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """An operation that was run: what went in, what came out, and the gradients."""
+
+    inputs: dict
+    parameters: dict
+    y: object
+    g: object = None
+    grads: dict = field(default_factory=dict)
+    error: float = None  # the largest distance of a gradient from central differences
+
+
+def run(op, inputs, parameters, g=None, differences=True):
+    """Run an operation forwards and backwards; inputs are arrays, numbers, None, or tuples."""
+
+    def call(arrays, **options):
+        given = {
+            name: tuple(_tensor(v, **options) for v in value)
+            if isinstance(value, tuple)
+            else _tensor(value, **options)
+            for name, value in arrays.items()
+        }
+        args = next(iter(given.values())) if op.variadic else list(given.values())
+        with enable_grad():
+            return given, op(*args, **parameters)
+
+    given, out = call(inputs, requires_grad=True)
+    outs = out if isinstance(out, tuple) else (out,)
+    done = Run(inputs, parameters, _numpy(out))
+    made = [o for o in outs if o.requires_grad]
+    if not made:
+        return done
+    if g is None:
+        g = tuple(_ramp(o._data.shape) for o in outs)
+        g = g if isinstance(out, tuple) else g[0]
+    done.g = g
+    seeds = [_tensor(np.asarray(part, made[0]._data.dtype)) for part in _tuple(g)]
+    places = [
+        (name, i, t)
+        for name, value in given.items()
+        for i, t in enumerate(_tuple(value))
+        if isinstance(t, Variable) and t.requires_grad
+    ]
+    found = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
+    errors = []
+    for (name, i, t), slope in zip(places, found):
+        if slope is None:
+            continue
+        array = _numpy(slope)
+        if op.variadic:
+            done.grads[name] = (*done.grads.get(name, ()), array)
+        else:
+            done.grads[name] = array
+        if differences:
+
+            def total(a, name=name, i=i):
+                changed = [*_tuple(inputs[name])]
+                changed[i] = a
+                value = tuple(changed) if isinstance(inputs[name], tuple) else a
+                y = _numpy(call({**inputs, name: value})[1])
+                return sum(float(np.sum(p * q)) for p, q in zip(_tuple(y), _tuple(g)))
+
+            measured = central_differences(total, _numpy(t))
+            errors.append(float(np.max(np.abs(measured - array), initial=0)))
+    done.error = max(errors, default=None)
+    return done
+
+
+def central_differences(f, x, h=1e-6):
+    """(f(x + h) − f(x − h)) / 2h for each element of x."""
+    slopes = np.zeros(x.shape)
+    for at in np.ndindex(x.shape):
+        step = np.zeros(x.shape)
+        step[at] = h
+        slopes[at] = (f(x + step) - f(x - step)) / (2 * h)
+    return slopes
+
+
+def _ramp(shape):
+    """1, 2, 3 …: gradients that are easy to recognize."""
+    return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+
+
+def _tuple(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _tensor(value, requires_grad=False):
+    if not isinstance(value, np.ndarray):
+        return value
+    return tensor(value, requires_grad=requires_grad and value.dtype.kind == "f")
+
+
+def _numpy(value):
+    if isinstance(value, tuple):
+        return tuple(map(_numpy, value))
+    if not isinstance(value, Variable):
+        return value
+    return backend_of(value._data).to_numpy(value._data)
+
+
+# ---- the page ------------------------------------------------------------------------
+
+
+def _sentences(function):
+    """The formula and the derivative that a docstring states."""
+    text = "    ".join(filter(None, map(str.strip, (function.__doc__ or "").splitlines())))
+    formula, gap, derivative = text.partition("    ")
+    return formula.strip(), re.sub(r"\s{2,}", "    ", derivative).strip()
+
+
+def _source(function):
+    """(where, lines) of a function, with its decorator."""
+    try:
+        lines, start = inspect.getsourcelines(inspect.unwrap(function))
+        path = Path(inspect.getsourcefile(inspect.unwrap(function)))
+    except (OSError, TypeError):
+        return "", ""
+    home = Path(__file__).parents[2]
+    where = path.relative_to(home).as_posix() if path.is_relative_to(home) else path.name
+    return f"{where}, line {start}", textwrap.dedent("".join(lines)).rstrip()
+
+
+def _kernels(source):
+    """[(where, lines)] of the kernels that an operation calls, as `Backend` defines them."""
+    called = dict.fromkeys(
+        re.findall(r"(?:backend_of\(\w+\)|\bbackend|\bkernels)\.(\w+)\(", source)
+    )
+    found = [vars(Backend).get(name) for name in called if name not in PLUMBING]
+    return [_source(f) for f in found if inspect.isfunction(f)]
+
+
+def _page(op, node=None):
+    name = op.op_name
+    page = Explanation(name, *_sentences(op.function), source=_source(op.function))
+    signature = inspect.signature(op.function).parameters.values()
+    page.arguments = [("*" if p.kind is p.VAR_POSITIONAL else "") + p.name for p in signature]
+    page.kernels = _kernels(page.source[1])
+    page.derivation = book().get(name) if op.__module__.startswith("microtensor.") else None
+    if node is not None and node.args is not None:
+        page.own = True
+        page.run = _own_run(op, node)
+    else:
+        page.freed = node is not None
+        if page.derivation is not None:
+            inputs, parameters, _ = page.derivation.values(op)
+            page.run = run(op, inputs, parameters)
+    return page
+
+
+def _own_run(op, node):
+    """What the node did, once more, with its own numbers."""
+    args = [_numpy(a) for a in node.args]
+    names = list(op.defaults)
+    if op.variadic:
+        inputs, parameters = {op.input_names[0]: tuple(args)}, dict(node.params)
+    else:
+        inputs = dict(zip(op.input_names, args))
+        parameters = {**dict(zip(names[len(inputs) :], args[len(inputs) :])), **node.params}
+    size = sum(np.size(a) for a in args if isinstance(a, np.ndarray))
+    return run(op, inputs, parameters, _gradient(node), differences=size <= SMALL)
+
+
+def _gradient(node):
+    """The gradient that retain_grad() kept of the result, or None."""
+    kept = [ref() for ref in node._keepers or () if node._width == 1]
+    return next((_numpy(t.grad) for t in kept if t is not None and t.grad is not None), None)
+
+
+@dataclass
+class Explanation:
+    """A page about one operation: `str` is for a terminal; a notebook shows it by itself."""
+
+    name: str
+    formula: str
+    derivative: str
+    source: tuple = ("", "")
+    composed: bool = False
+    arguments: list = field(default_factory=list)
+    derivation: Derivation = None
+    run: Run = None
+    kernels: list = field(default_factory=list)  # [(where, lines)], one floor below
+    own: bool = False
+    freed: bool = False
+
+    def sections(self):
+        """(title, [(kind, text)]) of every section; kind is "text" or "code"."""
+        yield "Formula", [("text", t) for t in (self.formula, *self._derivatives()) if t]
+        if self.composed:
+            yield (
+                "Why",
+                [
+                    (
+                        "text",
+                        "This function is made of operations, and has no derivative of its own: "
+                        "the chain rule goes through each of them in turn.",
+                    )
+                ],
+            )
+        if self.derivation is not None:
+            yield "Why", [("text", t) for t in self.derivation.why]
+            lines = self.derivation.lines
+            width = max(map(len, lines))
+            code = "\n".join(
+                f"{left}{' ' * (width - _columns(left))} = {right}" for left, right in lines.items()
+            )
+            yield "In NumPy", [("code", code)]
+            yield "Shapes", [("text", self.derivation.shapes)]
+        if self.run is not None:
+            title = "With this tensor's numbers" if self.own else "With numbers"
+            yield title, [("code", self._numbers()), *[("text", t) for t in self._check()]]
+        if self.freed:
+            yield (
+                "Its own numbers",
+                [("text", "backward() has freed them; backward(retain_graph=True) keeps them.")],
+            )
+        if self.source[1]:
+            yield f"The lines themselves ({self.source[0]})", [("code", self.source[1])]
+        for where, lines in self.kernels:
+            yield f"The kernel ({where})", [("code", lines)]
+
+    def _derivatives(self):
+        return (
+            [d.rstrip(",") for d in re.split(r"\s{4,}", self.derivative)] if self.derivative else []
+        )
+
+    def _numbers(self):
+        run = self.run
+        given = {n: v for n, v in run.parameters.items() if not callable(v)}
+        groups = [{**run.inputs, **given}, {"y": run.y}]
+        if run.g is not None:
+            groups.append({"g": run.g, **{f"∂{name}": v for name, v in run.grads.items()}})
+        groups = [_apart(group) for group in groups]
+        width = max(len(name) for group in groups for name in group)
+        blocks = [[line for n, v in g.items() for line in _shown(n, v, width)] for g in groups]
+        return "\n\n".join("\n".join(lines) for lines in blocks)
+
+    def _check(self):
+        if self.run.error is not None:
+            yield (
+                "y and ∂ were computed by the lines below, just now. Central differences, "
+                f"(f(x + h) − f(x − h)) / 2h, agree with every ∂ to within {self.run.error:.0e}."
+            )
+
+    def __str__(self):
+        head = f"{self.name}({', '.join(self.arguments)})" if self.arguments else self.name
+        out = [head, "═" * min(len(head), WIDTH)]
+        for title, parts in self.sections():
+            out += ["", title, "─" * len(title)]
+            indent = "" if title.startswith(("The lines", "The kernel")) else "  "
+            for i, (kind, text) in enumerate(parts):
+                if kind == "text":
+                    out += textwrap.wrap(
+                        text, WIDTH, initial_indent=indent, subsequent_indent=indent,
+                        break_long_words=False,
+                    )  # fmt: skip
+                else:
+                    out += textwrap.indent(text, indent).splitlines()
+                if kind == "code" and i + 1 < len(parts):
+                    out.append("")
+        return "\n".join(out)
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self):
+        out = [f"## {self.name}"]
+        for title, parts in self.sections():
+            out.append(f"**{title}**")
+            for kind, text in parts:
+                out.append(f"```python\n{text}\n```" if kind == "code" else _escaped(text))
+        return "\n\n".join(out)
+
+    def _repr_html_(self):
+        out = [f"<h3><code>{html.escape(self.name)}</code></h3>"]
+        for title, parts in self.sections():
+            out.append(f"<h4>{html.escape(title)}</h4>")
+            for kind, text in parts:
+                text = html.escape(text)
+                out.append(f"<pre>{text}</pre>" if kind == "code" else f"<p>{text}</p>")
+        return f'<div style="max-width: 60em">{"".join(out)}</div>'
+
+
+def _escaped(text):
+    """Text in which Markdown sees no marks of its own."""
+    return re.sub(r"([*_`\[\]|<>\\])", r"\\\1", text)
+
+
+def _columns(text):
+    """The columns that a text takes; the hat of x̂ takes none."""
+    return sum(not unicodedata.combining(c) for c in text)
+
+
+def _apart(values):
+    """Tuples of arrays as names of their own: {"y": (a, b)} as {"y[0]": a, "y[1]": b}."""
+    out = {}
+    for name, value in values.items():
+        if isinstance(value, tuple) and any(isinstance(v, np.ndarray) for v in value):
+            out.update({f"{name}[{i}]": v for i, v in enumerate(value)})
+        else:
+            out[name] = value
+    return out
+
+
+def _shown(name, value, width):
+    """The lines of `name = value`; what is large is shortened and its shape given."""
+    if not isinstance(value, np.ndarray):
+        return [f"{name:{width}} = {repr(value) if isinstance(value, str) else value}"]
+    text = np.array2string(
+        value, precision=4, suppress_small=True, threshold=SMALL, edgeitems=3, separator=", ",
+        max_line_width=WIDTH - 6 - width,
+    )  # fmt: skip
+    note = f"    shape {value.shape}" if value.size > SMALL else ""
+    first, *rest = text.splitlines()
+    return [
+        f"{name:{width}} = {first}",
+        *(" " * (width + 3) + line for line in rest),
+        *([f"{'':{width}}  {note}"] if note else []),
+    ]

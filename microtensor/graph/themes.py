@@ -1,0 +1,81 @@
+"""Colours and sizes of pictures: on paper, on slides, on dark screens. One meaning, one hue."""
+
+from dataclasses import dataclass
+
+__all__ = ["THEMES", "Theme", "theme_of"]
+
+FONT = "Arial"
+FONTS = "Arial, Helvetica, Liberation Sans, sans-serif"
+
+WORDS = {  # what is shown, in the legend
+    "input": "input",
+    "parameter": "parameter",
+    "operation": "operation",
+    "module": "module",
+    "result": "result",
+}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """A role's colours are (fill, line); `scale` enlarges letters, `line` the width of lines."""
+
+    paper: str
+    ink: str
+    faint: str
+    wire: str
+    gradient: str  # numbers and arrows of gradients
+    active: str  # what a film is at
+    frames: tuple  # of modules: line, fill, fill of every other level
+    roles: dict
+    flows: dict  # gradients that stand out, by kind
+    scale: float = 1.0
+    line: float = 1.1
+
+
+LIGHT = dict(
+    paper="#FFFFFF", ink="#1F2733", faint="#6B7686", wire="#66738A", gradient="#B3303F",
+    active="#E07A10", frames=("#C9C4E6", "#F8F7FD", "#F1EFFA"),
+    roles={
+        "input": ("#E4F2E7", "#5C9A6B"),
+        "parameter": ("#FFF0CF", "#CF9A2E"),
+        "operation": ("#EDF1F7", "#8A9BB4"),
+        "module": ("#E9E6F8", "#8478C4"),
+        "result": ("#FBE1E1", "#CB5F6A"),
+    },
+    flows={
+        "vanishing": "#3C86C8", "exploding": "#E06A00", "zero": "#8A94A3", "nan": "#C218B5",
+        "missing": "#A3ADBB",
+    },
+)  # fmt: skip
+
+DARK = dict(
+    paper="#14181F", ink="#EEF2F8", faint="#9DA9BB", wire="#8C9AB0", gradient="#FF8A94",
+    active="#FFB347", frames=("#5A5296", "#1B1E2C", "#212437"),
+    roles={
+        "input": ("#1D3A28", "#6FBF85"),
+        "parameter": ("#463613", "#E3B04B"),
+        "operation": ("#262E3B", "#8FA3C2"),
+        "module": ("#302B52", "#A79BEB"),
+        "result": ("#4A2329", "#F08791"),
+    },
+    flows={
+        "vanishing": "#63B3FF", "exploding": "#FF9D45", "zero": "#8A94A3", "nan": "#FF6BF3",
+        "missing": "#66738A",
+    },
+)  # fmt: skip
+
+THEMES = {
+    "paper": Theme(**LIGHT),
+    "slides": Theme(**LIGHT, scale=1.35, line=2.0),
+    "dark": Theme(**DARK, scale=1.35, line=2.0),
+}
+
+
+def theme_of(name):
+    """A theme by its name, or a Theme of your own. Raises ValueError for an unknown name."""
+    if isinstance(name, Theme):
+        return name
+    if name not in THEMES:
+        raise ValueError(f"the theme is {', '.join(THEMES)} or a Theme, not {name!r}")
+    return THEMES[name]
