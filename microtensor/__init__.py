@@ -44,4 +44,8 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module(".graph", __name__)
+    if name == "explain":
+        from .graph.explain import explain
+
+        return explain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
