@@ -150,7 +150,7 @@ def without(*modules):
 
 
 def saliency(model, idx, target=None):
-    """How much each token of idx (T,) pushed the logit of the next token `target` up, or down: (T,).
+    """How much each token of idx (T,) pushed the logit of the next token up, or down: (T,).
 
     It is gradient · embedding: the slope of that logit when the token's vector is made longer, as
     it comes out of the table (arXiv:1312.6034, arXiv:1605.01713). `target` is the likeliest unless
@@ -161,7 +161,7 @@ def saliency(model, idx, target=None):
 
     def hold(args, kwargs, vectors):
         tokens = (*args, *kwargs.values())[0]
-        if found or tokens.shape != idx.shape or not mt.equal(tokens, idx):
+        if found or tokens.ndim != 2 or not mt.equal(tokens[:, -len(idx[0]) :], idx):
             return vectors
         found.append(vectors.detach().requires_grad_())
         return found[0]
@@ -174,7 +174,7 @@ def saliency(model, idx, target=None):
         if target is None:
             target = int(logits.argmax())
         (gradient,) = mt.autograd.grad(logits[target], found)
-    return (gradient * found[0].detach()).sum(-1)[0]
+    return (gradient * found[0].detach()).sum(-1)[0, -len(idx[0]) :]
 
 
 def last_logits(output):

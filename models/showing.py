@@ -1,0 +1,277 @@
+"""What the demos that look inside a model share: a model to look at, and pages to show it on."""
+
+import argparse
+import base64
+import html
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import microtensor as mt
+from microtensor.serialization import write_whole
+
+from . import data, reporting, training
+from .corpus import load_corpus
+from .minigpt import MiniGPT, MiniGPTConfig
+from .tokenizers import CharTokenizer
+
+# ---- a model -----------------------------------------------------------------------------------
+
+SMALL = {"context_length": 64, "d_model": 64, "n_heads": 4, "n_layers": 3}
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def trained_model(args):
+    """The model and the tokenizer of the checkpoint in the folder `args.model`.
+
+    Where there is none, a small model is trained for about a minute, and kept for the next time.
+    """
+    small = Path("runs/small")
+    for folder in (Path(args.model), small):
+        if (folder / CHECKPOINT).exists():
+            print(f"model: {folder / CHECKPOINT}")
+            return training.model_from(training.load_checkpoint(folder / CHECKPOINT))
+    print(f"there is no checkpoint in {args.model}; a small model is trained for about a minute")
+    return small_model(args, small)
+
+
+def small_model(args, folder):
+    corpus = load_corpus(args.data, progress=print)
+    tokenizer = CharTokenizer.from_text(corpus.text)
+    config = MiniGPTConfig(vocab_size=tokenizer.vocab_size, **SMALL)
+    parts = data.split(tokenizer.encode_array(corpus.text), config.context_length)
+    mt.manual_seed(0)
+    recipe = training.TrainingConfig(steps=args.train_steps, lr=4e-3, eval_every=args.train_steps)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = training.Trainer(
+        MiniGPT(config), tokenizer, *parts, recipe, folder / CHECKPOINT, {"text": corpus.name}
+    )
+    progress = reporting.Progress(recipe.steps, recipe.batch_size * config.context_length)
+    try:
+        for record in trainer.run():
+            progress(record)
+    finally:
+        progress.close()
+    return trainer.model, tokenizer
+
+
+# ---- a program ---------------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """The arguments that these demos share. What is wrong is said in one line."""
+
+    def __init__(self, file, doc, out):
+        super().__init__(
+            prog=Path(file).name, description=doc, usage="%(prog)s [options]", allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        add = self.add_argument
+        add("--prompt", default="ROMEO:", metavar="TEXT", help='the text to begin with ("ROMEO:")')
+        add("--model", default="runs/shakespeare", metavar="FOLDER",
+            help="where train_shakespeare.py left a checkpoint (runs/shakespeare)")  # fmt: skip
+        add("--out", default=out, metavar="FOLDER", help=f"where the pictures go ({out})")
+        add("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (0)")
+        add("--data", metavar="FILE", help="without a checkpoint: the text to train on")
+        add("--train-steps", type=int, default=1000, metavar="N",
+            help="without a checkpoint: how long to train (1000)")  # fmt: skip
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+    def sampling(self, temperature):
+        """Let the sampling be chosen, too."""
+        add = self.add_argument
+        add("--temperature", type=float, default=temperature, metavar="X",
+            help=f"0 takes the likeliest token, more is bolder ({temperature:g})")  # fmt: skip
+        add("--top-k", type=int, metavar="N", help="choose among the N likeliest tokens")
+        add("--top-p", type=float, metavar="X",
+            help="choose among the likeliest tokens that make up X of all")  # fmt: skip
+        add("--min-p", type=float, metavar="X",
+            help="choose among the tokens X times as likely as the likeliest, or more")  # fmt: skip
+
+
+def run(action, parser, argv=None):
+    """action(args) with what it may refuse said in one line. Returns the exit code."""
+    args = parser.parse_args(argv)
+    try:
+        return action(args) or 0
+    except (ValueError, LookupError, RuntimeError, OSError, MemoryError, ImportError) as error:
+        print(f"{parser.prog}: {reason(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print()
+        return 130
+
+
+def reason(error):
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError):
+        return f'{error.name} is missing; pip install "microtensor[demos]"'
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def sampling_options(args):
+    return {name: getattr(args, name) for name in ("temperature", "top_k", "top_p", "min_p")}
+
+
+# ---- tokens that can be seen -------------------------------------------------------------------
+
+SEEN = str.maketrans({"\n": "↵", " ": "␣", "\t": "→", "\r": "↵"})
+
+
+def visible(text):
+    """A token's text with every character in it visible."""
+    return "".join(c if c.isprintable() else "�" for c in text.translate(SEEN))
+
+
+def visible_tokens(tokenizer, ids):
+    """Each of the tokens by itself, visible."""
+    return [visible(tokenizer.decode([i])) for i in ids]
+
+
+def bar(share, width):
+    """A bar of blocks and an eighth of one, for a share from 0 to 1."""
+    eighths = round(share * width * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def shaded(texts, scores, colored=True):
+    """Texts in the terminal on red for positive, blue for negative scores from −1 to 1."""
+    if not colored:
+        return "".join(texts)
+
+    def one(text, score):
+        r, g, b = rgb(score)
+        return f"\033[48;2;{r};{g};{b}m\033[38;2;0;0;0m{text}"
+
+    return "".join(map(one, texts, scores)) + "\033[0m"
+
+
+def rgb(score):
+    """White for 0, red for 1, blue for −1, in bytes."""
+    end = np.array((214, 62, 62) if score > 0 else (58, 110, 214))
+    share = min(abs(score), 1) ** 0.7
+    return tuple(int(v) for v in (255 + (end - 255) * share).round())
+
+
+# ---- pictures and pages ------------------------------------------------------------------------
+
+
+def figure(width, height):
+    """An empty matplotlib figure, in inches, that needs no screen."""
+    from matplotlib import rcParams
+    from matplotlib.figure import Figure
+
+    rcParams["font.family"] = ["DejaVu Sans"]
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def png(figure, dpi=130):
+    """A matplotlib figure as PNG bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
+
+
+def save(folder, files):
+    """Write {name: bytes or text} into a folder, each whole or not at all, and say so."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = Path(folder, name)
+        write_whole(path, content.encode() if isinstance(content, str) else content)
+        print(f"written: {path}")
+
+
+def image(png, alt):
+    """PNG bytes as an <img> that holds them."""
+    text = base64.b64encode(png).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{text}">'
+
+
+def page(title, *parts):
+    """One HTML file that needs no other: the parts are HTML."""
+    return PAGE.replace("TITLE", html.escape(title)).replace("BODY", "\n".join(parts))
+
+
+def film(frames):
+    """HTML frames, one of them visible, with buttons to play and to step (also: ← and →)."""
+    shown = "\n".join(f'<div class="frame">{frame}</div>' for frame in frames)
+    return f'<div class="film">{CONTROLS}\n{shown}</div>\n<script>{FILM}</script>'
+
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>TITLE</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1d2733; background: #fff }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+img { max-width: 100%; height: auto } button, select { font: inherit; padding: .2rem .8rem }
+.text { font: 1.05rem/1.9 "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
+        overflow-wrap: anywhere }
+.text span { padding: .15em 0; color: #000 } .new { background: #ffe08a }
+table { border-collapse: collapse; font: .95rem/1.5 "DejaVu Sans Mono", Menlo, Consolas, monospace }
+td, th { padding: .1rem .6rem; text-align: left; font-weight: normal }
+.bar { background: #2f6db5; height: 1em; border-radius: 2px; min-width: 1px }
+.chosen .bar { background: #d1495b } .chosen { font-weight: bold }
+.frame { display: none } .controls { display: flex; gap: .6rem; align-items: center }
+.controls input { flex: 1 } .note { color: #566 } canvas { max-width: 100% }
+</style>
+<h1>TITLE</h1>
+BODY
+</html>
+"""
+
+CONTROLS = """<div class="controls">
+<button class="back">◀</button><button class="play">play</button><button class="on">▶</button>
+<input type="range" min="0" value="0" aria-label="step"><span class="count"></span></div>"""
+
+# `draw(i)` shows step i: of the frames, unless the page has put `film.draw` and `film.steps` there.
+FILM = """
+const film = document.currentScript.previousElementSibling, find = s => film.querySelector(s);
+const frames = [...film.querySelectorAll(".frame")], slider = find("input");
+let draw = i => frames.forEach((f, j) => f.style.display = i == j ? "block" : "none");
+let steps = frames.length, now = 0, timer = null;
+function show(i) {
+  now = Math.max(0, Math.min(steps - 1, i)); draw(now); slider.max = steps - 1; slider.value = now;
+  find(".count").textContent = `${now + 1} / ${steps}`;
+}
+function play(on) {
+  clearInterval(timer);
+  timer = on ? setInterval(() => now + 1 < steps ? show(now + 1) : play(false), 700) : null;
+  find(".play").textContent = on ? "pause" : "play";
+}
+find(".back").onclick = () => { play(false); show(now - 1) };
+find(".on").onclick = () => { play(false); show(now + 1) };
+find(".play").onclick = () => { if (!timer && now == steps - 1) show(0); play(!timer) };
+slider.oninput = () => { play(false); show(+slider.value) };
+document.addEventListener("keydown", e => {
+  if (e.key == "ArrowLeft") find(".back").click();
+  if (e.key == "ArrowRight") find(".on").click();
+});
+show(0);
+"""
+
+
+def bars(rows, chosen=None):
+    """An HTML table of (token, probability), the chosen one marked."""
+    top = max(p for _, p in rows)
+    lines = [
+        f"<tr{' class=chosen' if token == chosen else ''}><td>{html.escape(token)}</td>"
+        f"<td>{p:.1%}</td>"
+        f'<td><div class="bar" style="width:{22 * p / top:.2f}rem"></div></td></tr>'
+        for token, p in rows
+    ]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def spans(texts, scores):
+    """Texts as HTML on red for positive, blue for negative scores from −1 to 1."""
+    return '<div class="text">' + "".join(
+        f'<span style="background:rgb{rgb(s)}" title="{s:+.3f}">{html.escape(t)}</span>'
+        for t, s in zip(texts, scores)
+    ) + "</div>"  # fmt: skip
