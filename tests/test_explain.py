@@ -152,6 +152,13 @@ def test_a_tensor_is_explained_with_its_own_numbers():
     (y * 7).sum().backward(retain_graph=True)
     np.testing.assert_array_equal(mt.explain(y).run.g, [[7.0]])
     np.testing.assert_array_equal(mt.explain(y).run.grads["b"], b.grad.numpy())
+    assert "1, 2, 3 …" in str(page) and "1, 2, 3 …" not in str(mt.explain(y))
+
+
+def test_float32_is_measured_exactly():
+    """Central differences of float32 numbers would be noise; they are taken in float64."""
+    y = mt.nn.Linear(3, 2)(mt.randn(4, 3))
+    assert y.dtype is mt.float32 and mt.explain(y).run.error < 1e-4
 
 
 def test_a_tensor_of_two_results_and_one_whose_graph_is_gone():

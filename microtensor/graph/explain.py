@@ -243,7 +243,7 @@ def run(op, inputs, parameters, g=None, differences=True):
         if isinstance(t, Variable) and t.requires_grad
     ]
     found = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
-    errors = []
+    errors, exact = [], {name: _exact(value) for name, value in inputs.items()}
     for (name, i, t), slope in zip(places, found):
         if slope is None:
             continue
@@ -255,10 +255,10 @@ def run(op, inputs, parameters, g=None, differences=True):
         if differences:
 
             def total(a, name=name, i=i):
-                changed = [*_tuple(inputs[name])]
+                changed = [*_tuple(exact[name])]
                 changed[i] = a
                 value = tuple(changed) if isinstance(inputs[name], tuple) else a
-                y = _numpy(call({**inputs, name: value})[1])
+                y = _numpy(call({**exact, name: value})[1])
                 return sum(float(np.sum(p * q)) for p, q in zip(_tuple(y), _tuple(g)))
 
             measured = central_differences(total, _numpy(t))
@@ -275,6 +275,13 @@ def central_differences(f, x, h=1e-6):
         step[at] = h
         slopes[at] = (f(x + step) - f(x - step)) / (2 * h)
     return slopes
+
+
+def _exact(value):
+    """Floats as float64: differences of close numbers need every digit."""
+    if isinstance(value, tuple):
+        return tuple(map(_exact, value))
+    return value.astype(float) if getattr(value, "dtype", np.dtype(bool)).kind == "f" else value
 
 
 def _ramp(shape):
@@ -340,7 +347,8 @@ def _page(op, node=None):
     page.derivation = book().get(name) if op.__module__.startswith("microtensor.") else None
     if node is not None and node.args is not None:
         page.own = True
-        page.run = _own_run(op, node)
+        g = _gradient(node)
+        page.run, page.gradient_kept = _own_run(op, node, g), g is not None
     else:
         page.freed = node is not None
         if page.derivation is not None:
@@ -349,7 +357,7 @@ def _page(op, node=None):
     return page
 
 
-def _own_run(op, node):
+def _own_run(op, node, g):
     """What the node did, once more, with its own numbers."""
     args = [_numpy(a) for a in node.args]
     names = list(op.defaults)
@@ -359,7 +367,7 @@ def _own_run(op, node):
         inputs = dict(zip(op.input_names, args))
         parameters = {**dict(zip(names[len(inputs) :], args[len(inputs) :])), **node.params}
     size = sum(np.size(a) for a in args if isinstance(a, np.ndarray))
-    return run(op, inputs, parameters, _gradient(node), differences=size <= SMALL)
+    return run(op, inputs, parameters, g, differences=size <= SMALL)
 
 
 def _gradient(node):
@@ -381,8 +389,9 @@ class Explanation:
     derivation: Derivation = None
     run: Run = None
     kernels: list = field(default_factory=list)  # [(where, lines)], one floor below
-    own: bool = False
-    freed: bool = False
+    own: bool = False  # the numbers are those of a tensor,
+    gradient_kept: bool = False  # and g is the gradient that arrived at it
+    freed: bool = False  # backward() has let go of them
 
     def sections(self):
         """(title, [(kind, text)]) of every section; kind is "text" or "code"."""
@@ -437,6 +446,11 @@ class Explanation:
         return "\n\n".join("\n".join(lines) for lines in blocks)
 
     def _check(self):
+        if self.own and self.run.g is not None and not self.gradient_kept:
+            yield (
+                "g is 1, 2, 3 … here. To see the one that arrived, call retain_grad() on the "
+                "tensor before backward(retain_graph=True)."
+            )
         if self.run.error is not None:
             yield (
                 "y and ∂ were computed by the lines below, just now. Central differences, "
