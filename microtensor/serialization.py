@@ -1,4 +1,4 @@
-"""Saving and loading: tensors and plain values in a safetensors file. Never pickle.
+"""Saving and loading: tensors and plain values in a safetensors file. Nothing is ever unpickled.
 
 Every tensor stands in the file under the path that leads to it ("model.wte.weight"), so a dict of
 tensors is an ordinary safetensors file that any program reads by name. What else there is (the
@@ -30,42 +30,70 @@ class LoadError(ValueError):
 
 
 def save(obj, path):
-    """Write `obj` to a file, whole or not at all.
+    """Write `obj` to a path, whole or not at all, or to an open binary file.
 
     `obj` is a tensor, None, a bool, a number, a string, or a dict, list or tuple of such things, of
     any depth: state dicts of modules and optimizers among them. Keys are plain values, too. Raises
     TypeError naming the place of what cannot be saved, OSError if the file cannot be written.
     """
-    write_whole(path, _serialized(obj))
+    data = _serialized(obj)
+    if hasattr(path, "write"):
+        path.write(data)
+    else:
+        write_whole(path, data)
 
 
 def load(path, map_location=None, *, weights_only=True):
     """What `save` wrote, its tensors on the CPU or on the device `map_location`.
 
     Dicts, lists and tuples come back as such; tensors, and parameters, as tensors that require no
-    gradient; a tensor that occurred twice is one tensor again. A safetensors file of another
-    program gives a dict of tensors by name, bfloat16 widened to float32. A file holds data and
-    never code, so `weights_only` changes nothing. Raises LoadError for anything else.
+    gradient; a tensor that occurred twice is one tensor again. What a file is, its content says: a
+    safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
+    (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. In both,
+    bfloat16 is widened to float32. Never is code of a file run, so `weights_only` changes nothing.
+    Raises LoadError for anything else.
     """
-    import safetensors  # here, so that `import microtensor` costs NumPy and little more
-
-    data = Path(path).read_bytes()
+    data = path.read() if hasattr(path, "read") else Path(path).read_bytes()
     backend = backend_for("cpu" if map_location is None else map_location)
+
+    def as_tensor(array):
+        return Tensor._wrap(backend.asarray(array))
+
     try:
-        return _deserialized(data, lambda array: Tensor._wrap(backend.asarray(array)))
-    except (ValueError, safetensors.SafetensorError) as error:
-        reason = str(error)
-        if data[:2] in (b"PK", b"\x80\x02"):
-            reason = "it looks like a pickle of PyTorch's; save it there with safetensors.torch"
-        elif not isinstance(error, LoadError):
-            reason = f"it is not a safetensors file ({error})"
-        raise LoadError(f"{path} cannot be loaded: {reason}") from error
+        if data.startswith(b"PK\3\4"):
+            from . import torch_file
+
+            return torch_file.read(data, as_tensor)
+        return _deserialized(data, as_tensor)
+    except ValueError as error:
+        name = getattr(path, "name", "the file") if hasattr(path, "read") else path
+        raise LoadError(f"{name} cannot be loaded: {error}") from error
+
+
+def save_file(tensors, path, metadata=None):
+    """Write a dict of tensors by name, and nothing of our own, for other programs to read.
+
+    Strings in `metadata` go into the header; readers of weights ask for {"format": "pt"} there.
+    """
+    from safetensors.numpy import save as serialize
+
+    arrays = {name: backend_of(t._data).to_numpy(t._data) for name, t in tensors.items()}
+    arrays = {name: np.require(array, requirements="C") for name, array in arrays.items()}
+    write_whole(path, serialize(arrays, {"format": "pt"} if metadata is None else metadata))
 
 
 def write_whole(path, data):
-    """Write bytes to a file whole or not at all: beside it first, then moved over it.
+    """Write bytes to a file whole or not at all. Raises OSError naming the file."""
+    with whole_file(path) as file:
+        file.write(data)
 
-    Raises OSError naming the file; what was there before is then untouched.
+
+@contextlib.contextmanager
+def whole_file(path):
+    """A file to write bytes to, that is at `path` when the block has ended, whole or not at all.
+
+    It is written beside it first, then moved over it. Raises OSError naming the file; what was
+    there before is then untouched, as it is after any other error in the block.
     """
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{secrets.token_hex(8)}.part")
@@ -74,13 +102,15 @@ def write_whole(path, data):
             raise OSError(errno.EINVAL, "not an ordinary file")
         try:
             with open(part, "xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
+        if error.filename not in (None, str(part), str(target)):  # what the block wanted to read
+            raise
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     with contextlib.suppress(OSError):  # where a folder cannot be synced, the file is still whole
         folder = os.open(target.parent, os.O_RDONLY)
@@ -130,9 +160,18 @@ def _digest(data, seal):
 
 def _deserialized(data, as_tensor):
     """The object in the bytes of a file."""
-    import safetensors
+    import safetensors  # here, so that `import microtensor` costs NumPy and little more
 
-    entries = safetensors.deserialize(data)
+    try:
+        entries = safetensors.deserialize(data)
+    except (ValueError, safetensors.SafetensorError) as error:
+        reason = f"it is not a safetensors file ({error})"
+        if data[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
+            reason = (
+                "it is a bare pickle, as PyTorch wrote before version 1.6; load it there, and save "
+                "it with torch.save or safetensors.torch"
+            )
+        raise LoadError(reason) from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header.get("__metadata__", {})
     # either of the two marks makes the file one of ours, so that damage to one is still noticed

@@ -26,6 +26,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.optim": 5,
     "microtensor.utils": 5,
     "microtensor.serialization": 5,
+    "microtensor.torch_file": 5,
     "microtensor.graph": 6,
     "microtensor": 6,  # its __init__ gathers everything
     "models": 7,
@@ -42,6 +43,7 @@ NEIGHBOURS = {
     ("microtensor.creation", "microtensor.tensor"),
     ("microtensor.random", "microtensor.tensor"),
     ("microtensor.random", "microtensor.creation"),
+    ("microtensor.serialization", "microtensor.torch_file"),
 }
 
 # Imports inside of functions that go up or sideways, and why.

@@ -1,0 +1,261 @@
+"""PyTorch's own files (.pt, .pth): their tensors, without running what is in them.
+
+`torch.save` writes a zip archive: the numbers of each storage are a file of it, and `data.pkl`, a
+pickle, says what is made of them. A pickle is a program for a machine with a stack, and may call
+any function there is: that is why opening one is running a stranger's program. The machine here
+knows only the instructions in `carry_out` and the functions in FUNCTIONS; whatever else a file asks
+for is refused by name, and nothing is imported, called or written on its behalf.
+"""
+
+import io
+import pickletools
+import struct
+import zipfile
+from types import FunctionType
+
+import numpy as np
+
+from .backends.dtypes import DTYPES, dtype
+from .tensor import Tensor
+
+ONLY = "only tensors, dicts, lists, tuples, numbers and strings are read"
+
+
+def read(data, as_tensor):
+    """The object in the bytes of a file; `as_tensor` makes a tensor of an array.
+
+    Tensors that share memory in PyTorch share it here, too. Raises ValueError saying what is wrong,
+    or what is refused.
+    """
+    try:
+        archive = Archive(data)
+        value = carry_out(archive.file("data.pkl"), archive, as_tensor)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, struct.error) as error:
+        raise ValueError(f"it is damaged: {error}") from error
+    except (LookupError, TypeError, OverflowError, AttributeError) as error:
+        raise ValueError(f"it is damaged: its pickle makes no sense ({error!r:.200})") from error
+    refuse_all_but_plain(value)
+    return value
+
+
+class Archive:
+    """The files in a zip archive that PyTorch wrote. ValueError if it is another kind of archive.
+
+    PyTorch compresses nothing, so all files together are no larger than the archive: whatever sizes
+    a forged one claims, reading takes no more memory than that.
+    """
+
+    def __init__(self, data):
+        self.zip = zipfile.ZipFile(io.BytesIO(data))
+        entries = self.zip.infolist()
+        programs = [e.filename for e in entries if e.filename.endswith("/data.pkl")]
+        if len(programs) != 1:
+            raise ValueError("it is a zip archive, but not one of PyTorch's: it has no data.pkl")
+        if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
+            raise ValueError("it is compressed or encrypted, as PyTorch's files never are")
+        if sum(e.file_size for e in entries) > len(data):
+            raise ValueError("it is damaged: the files in it are larger than the whole")
+        self.folder = programs[0].removesuffix("data.pkl")
+        named = f"{self.folder}byteorder" in self.zip.namelist()
+        self.order = ORDERS[self.file("byteorder")] if named else "<"
+        self.storages = {}
+
+    def file(self, name):
+        return self.zip.read(self.folder + name)
+
+    def storage(self, kind, key, length):
+        """The numbers of a storage, as an array; always the same one."""
+        of_kind(Storage, kind), of_kind(str, key), of_kind(int, length)
+        if key not in self.storages:
+            numbers = np.frombuffer(self.file(f"data/{key}"), self.order + kind.code)
+            if kind.name == "BFloat16Storage":  # the upper half of a float32
+                numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
+            elif kind.name == "BoolStorage":
+                if numbers.max(initial=0) > 1:
+                    raise ValueError(f"storage {key} has booleans that are neither 0 nor 1")
+                numbers = numbers.astype(bool)
+            self.storages[key] = kind, numbers.astype(numbers.dtype.newbyteorder("="))
+        stored, numbers = self.storages[key]
+        if stored is not kind or len(numbers) != length:
+            raise ValueError(f"it is damaged: storage {key} holds {len(numbers)} {stored.name}")
+        return numbers
+
+
+ORDERS = {b"little": "<", b"big": ">"}
+
+
+# ---- what a pickle may ask for -----------------------------------------------------
+
+
+class Storage:
+    """A class of storages, such as torch.FloatStorage."""
+
+    def __init__(self, name, code):
+        self.name, self.code = name, code
+
+
+def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
+    """A tensor, as an array: a view of a storage, its strides counted in elements."""
+    for extra in (hooks, metadata):
+        if extra is not None and of_kind(dict, extra):
+            raise ValueError(f"a tensor in it has hooks or metadata; {ONLY}")
+    for n in (offset, *of_kind(tuple, size), *of_kind(tuple, stride)):
+        of_kind(int, n)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if min((offset, *size, *stride)) < 0 or 0 not in size and last >= len(array):
+        raise ValueError(
+            f"it is damaged: a tensor of size {size!r:.80} and stride {stride!r:.80} at {offset} "
+            f"reaches out of its storage of {len(array)}"
+        )
+    if 0 in size:
+        return np.empty(size, array.dtype)
+    expanded = any(step == 0 and n > 1 for n, step in zip(size, stride))  # as Tensor.expand gives
+    return np.lib.stride_tricks.as_strided(
+        array[offset:], size, [step * array.itemsize for step in stride], writeable=not expanded
+    )
+
+
+def rebuild_parameter(tensor, requires_grad, hooks):
+    if of_kind(dict, hooks):
+        raise ValueError(f"a parameter in it has hooks; {ONLY}")
+    return tensor
+
+
+def ordered_dict():
+    return {}
+
+
+def of_kind(kind, value):
+    """The value, if it is exactly of this kind. (No more is said of it: it may be huge.)"""
+    if type(value) is not kind:
+        raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")
+    return value
+
+
+FUNCTIONS = {
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
+    "torch._utils._rebuild_tensor": rebuild_tensor,
+    "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch.Size": lambda size: of_kind(tuple, size),
+    "collections.OrderedDict": ordered_dict,
+}
+STORAGES = {
+    f"torch.{name}Storage": Storage(f"{name}Storage", code)
+    for name, code in {
+        "Double": "f8", "Float": "f4", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4",
+        "Short": "i2", "Char": "i1", "Byte": "u1", "Bool": "u1",
+    }.items()
+}  # fmt: skip
+KINDS = {f"torch.{name}": kind for name, kind in DTYPES.items()}
+NAMES = {**FUNCTIONS, **STORAGES, **KINDS}
+
+
+def named(module, name):
+    """What a pickle calls `module.name`."""
+    full = f"{of_kind(str, module)}.{of_kind(str, name)}"
+    if full not in NAMES:
+        raise ValueError(f"it asks for {full:.200}, which is refused: {ONLY}")
+    return NAMES[full]
+
+
+# ---- the machine -------------------------------------------------------------------
+
+
+def carry_out(program, archive, as_tensor):
+    """The value of a pickle."""
+    program = io.BytesIO(program)
+    stack, marks, memo = [], [], {}
+
+    def pop(n):
+        """The last n values on the stack, in their order."""
+        if n > len(stack):
+            raise IndexError("the stack is empty")
+        values = stack[len(stack) - n :]
+        del stack[len(stack) - n :]
+        return values
+
+    def pop_marked():
+        return pop(len(stack) - marks.pop())
+
+    while True:
+        instruction = pickletools.code2op[program.read(1).decode("latin-1")]
+        argument = lambda: instruction.arg.reader(program)  # noqa: B023
+        match instruction.name:
+            case "PROTO" | "FRAME":
+                argument()
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(instruction.name == "NEWTRUE")
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT":
+                stack.append(argument())
+            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
+                stack.append(argument())
+            case "MARK":
+                marks.append(len(stack))
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(pop(int(instruction.name[-1]))))
+            case "TUPLE":
+                stack.append(tuple(pop_marked()))
+            case "EMPTY_LIST":
+                stack.append([])
+            case "APPEND" | "APPENDS":
+                values = pop(1) if instruction.name == "APPEND" else pop_marked()
+                of_kind(list, stack[-1]).extend(values)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "SETITEM" | "SETITEMS":
+                values = pop(2) if instruction.name == "SETITEM" else pop_marked()
+                items = zip(map(plain_key, values[::2]), values[1::2], strict=True)
+                of_kind(dict, stack[-1]).update(items)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument()] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument()])
+            case "GLOBAL":
+                stack.append(named(*argument().rsplit(" ", 1)))
+            case "STACK_GLOBAL":
+                stack.append(named(*pop(2)))
+            case "BINPERSID":
+                role, kind, key, device, length = of_kind(tuple, stack.pop())
+                stack.append(archive.storage(kind, key, length))
+            case "REDUCE":
+                function, arguments = pop(2)
+                result = of_kind(FunctionType, function)(*of_kind(tuple, arguments))
+                stack.append(as_tensor(result) if isinstance(result, np.ndarray) else result)
+            case "BUILD":  # a state dict knows the versions of its modules
+                if set(of_kind(dict, stack.pop())) != {"_metadata"} or type(stack[-1]) is not dict:
+                    raise ValueError(f"it has an object with attributes; {ONLY}")
+            case "STOP":
+                (value,) = stack
+                return value
+            case name:
+                raise ValueError(f"it has the instruction {name}, which is refused: {ONLY}")
+
+
+def plain_key(key):
+    """A key of a dict. (Long integers and tuples could be made to collide, or to nest deeply.)"""
+    long = type(key) is int and key.bit_length() > 63
+    if long or type(key) not in (str, int, float, bool, type(None)):
+        raise ValueError(f"a key in it is a {type(key).__name__}; keys are strings and numbers")
+    return key
+
+
+def refuse_all_but_plain(value):
+    """ValueError unless it consists of nothing but what a file of tensors is allowed to hold."""
+    left, seen = [value], set()
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if type(value) is dict:
+            left += value.values()
+        elif type(value) in (list, tuple):
+            left += value
+        elif type(value) not in (Tensor, dtype, str, int, float, bool, type(None)):
+            raise ValueError(f"it holds a {type(value).__name__}; {ONLY}")
