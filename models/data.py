@@ -1,9 +1,21 @@
-"""A text as a data set: every window of it, and the same window one token later."""
+"""A text as a data set: every window of it, and the same window one token later.
+
+A text in memory is a row of ids, and `TextWindows` makes batches of it. One that is larger than
+memory is encoded once, piece by piece, to a file (`write_tokens`); `read_tokens` gives its ids as a
+row again, of which only what is used is read. `ShardedWindows` goes through such a row in a
+shuffled order without jumping all over the file.
+"""
+
+import hashlib
+import json
 
 import numpy as np
 
 import microtensor as mt
+from microtensor.serialization import whole_file
 from microtensor.utils.data import Dataset
+
+from .tokenizers import tokenizer_from
 
 
 class TextWindows(Dataset):
@@ -25,8 +37,8 @@ class TextWindows(Dataset):
                 f"a text of {len(ids):,} tokens is too short: a window of {length} and the token "
                 f"after it need {length + 1}"
             )
+        self.ids, self.length, self.device = ids, length, device
         self.windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)
-        self.device = device
 
     def __len__(self):
         return len(self.windows)
@@ -65,3 +77,150 @@ def split(ids, length, held_out=0.1, device=None):
             f"held out must each hold a window of {length} and the token after it"
         )
     return TextWindows(ids[:n], length, device), TextWindows(ids[n:], length, device)
+
+
+# ---- every window once, in a shuffled order ------------------------------------------------------
+
+
+class ShardedWindows(TextWindows):
+    """Windows whose `random_batch` goes through the whole text, then through it again.
+
+    In an epoch every token, but a few at both ends, is a target once: windows stand side by side,
+    and the first begins at another token each time. To read a large file in a shuffled order
+    without jumping all over it, the row is cut into shards of `shard` windows; a few shards, from
+    anywhere, are shuffled together, `mixed` at a time, and used up before the next few.
+
+    The order depends on `seed` alone. `state_dict` says where it stands, for `load_state_dict`.
+    """
+
+    def __init__(self, ids, length, device=None, *, seed=0, shard=4096, mixed=8):
+        super().__init__(ids, length, device)
+        if min(shard, mixed) < 1:
+            raise ValueError(f"shard and mixed must be at least 1, got {shard} and {mixed}")
+        self.seed, self.shard, self.mixed = seed, shard, mixed
+        self.epoch = self.group = self.used = 0  # where it stands
+        self._open = None  # the positions of the group's windows, shuffled
+
+    def random_batch(self, size, generator=None):
+        """The next `size` windows: inputs and targets (size, length). `generator` is not used."""
+        starts = []
+        while size:
+            if self._open is None:
+                self._open = self._shuffled()
+            taken = self._open[self.used : self.used + size]
+            starts.append(taken)
+            size -= len(taken)
+            self.used += len(taken)
+            if self.used == len(self._open):
+                self._open, self.used, self.group = None, 0, self.group + 1
+        return self[np.concatenate(starts)]
+
+    def _shuffled(self):
+        """The positions of all windows of this group of shards; of the first, in the next epoch."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        first = int(rng.integers(min(self.length, len(self))))
+        count = (len(self) - 1 - first) // self.length + 1  # windows side by side
+        shards = rng.permutation(-(-count // self.shard))
+        shards = shards[self.group * self.mixed :][: self.mixed]
+        if not len(shards):
+            self.epoch, self.group = self.epoch + 1, 0
+            return self._shuffled()
+        numbers = (shards[:, None] * self.shard + np.arange(self.shard)).ravel()
+        rng = np.random.default_rng([self.seed, self.epoch, self.group])
+        return first + self.length * rng.permutation(numbers[numbers < count])
+
+    def state_dict(self):
+        """Where it stands: plain numbers."""
+        return {name: getattr(self, name) for name in self.STATE}
+
+    def load_state_dict(self, state):
+        """Go on where `state_dict` found another. ValueError if that one was made otherwise."""
+        ours = self.state_dict()
+        for name in self.STATE[3:]:
+            if state[name] != ours[name]:
+                raise ValueError(f"the order of windows had {name} {state[name]}, not {ours[name]}")
+        self.epoch, self.group, self.used = (state[name] for name in self.STATE[:3])
+        self._open = None
+
+    STATE = "epoch", "group", "used", "seed", "shard", "mixed", "length", "tokens"
+
+    @property
+    def tokens(self):
+        return len(self.ids)
+
+
+# ---- files of tokens -----------------------------------------------------------------------------
+
+# A safetensors file with one tensor, "tokens"; in its metadata the settings of the tokenizer, and
+# the SHA-256 of these and of the ids.
+KINDS = {"U8": "<u1", "U16": "<u2", "I32": "<i4"}
+
+
+def write_tokens(path, tokenizer, pieces):
+    """Encode a text to a file, whole or not at all. Returns the number of tokens.
+
+    `pieces` is a string or an iterable of them, such as `corpus.text_pieces(file)`, of which one at
+    a time is in memory. ValueError for a text without tokens, or a character unknown to the
+    tokenizer.
+    """
+    settings = json.dumps(tokenizer.settings())
+    kind = {np.dtype(dtype): kind for kind, dtype in KINDS.items()}[np.dtype(tokenizer.dtype)]
+    digest, count = hashlib.sha256(settings.encode()), 0
+    with whole_file(path) as file:
+        room = len(_header(settings, kind, 10**15, digest))
+        file.write(bytes(room))  # the header, once it is known
+        for piece in [pieces] if isinstance(pieces, str) else pieces:
+            ids = tokenizer.encode_array(piece).astype(KINDS[kind])
+            digest.update(ids)
+            file.write(ids)
+            count += len(ids)
+        if not count:
+            raise ValueError("there is nothing to write: the text is empty")
+        file.seek(0)
+        file.write(_header(settings, kind, count, digest, room))
+    return count
+
+
+def _header(settings, kind, count, digest, size=0):
+    """The first bytes of the file: the length of a JSON text, and the text, filled with spaces."""
+    bytes = count * np.dtype(KINDS[kind]).itemsize
+    header = {
+        "__metadata__": {"tokenizer": settings, "sha256": digest.hexdigest()},
+        "tokens": {"dtype": kind, "shape": [count], "data_offsets": [0, bytes]},
+    }
+    text = json.dumps(header).encode()
+    text = text.ljust(max(size - 8, -(-len(text) // 8) * 8))
+    return len(text).to_bytes(8, "little") + text
+
+
+def read_tokens(path, tokenizer=None, check=True):
+    """(ids, tokenizer) of a file that `write_tokens` wrote: a row mapped into memory, read-only.
+
+    ValueError if the file is damaged, or was made with another tokenizer than the one given. To
+    know the damage of the ids, all of them are read once; check=False leaves that out.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if not 0 < size <= 2**27:
+                raise ValueError("it does not begin as one")
+            header = json.loads(file.read(size))
+            (count,) = header["tokens"]["shape"]
+            dtype = np.dtype(KINDS[header["tokens"]["dtype"]])
+            about = header["__metadata__"]
+            theirs = tokenizer_from(json.loads(about["tokenizer"]))
+            there, wanted = file.seek(0, 2), 8 + size + count * dtype.itemsize
+            if there != wanted or count < 1:
+                raise ValueError(f"it has {there:,} bytes, not {wanted:,}")
+            if check:
+                file.seek(8 + size)
+                digest = hashlib.file_digest(
+                    file, lambda: hashlib.sha256(about["tokenizer"].encode())
+                )
+                if digest.hexdigest() != about["sha256"]:
+                    raise ValueError("its checksum does not match")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is no file of tokens, or damaged: {error}") from error
+    if tokenizer is not None and theirs.settings() != tokenizer.settings():
+        raise ValueError(f"{path} was written with another tokenizer, {theirs}, not {tokenizer}")
+    return np.memmap(path, dtype, "r", offset=8 + size, shape=(count,)), theirs
