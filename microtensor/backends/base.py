@@ -343,19 +343,19 @@ class Backend:
 
     # ---- losses and tables -----------------------------------------------------------
 
-    def cross_entropy(self, x, target, weight, ignore_index, smoothing):
-        """−log softmax(x)[target] of each row of x (n, c), 0 where target is `ignore_index`.
+    def cross_entropy(self, x, target, counted, share, weight, smoothing):
+        """−log softmax(x)[target] of each row of x (n, c) times its share (n).
 
-        With class weights w the loss of a row is (1−s)·w[t]·(−log p[t]) + s/c·Σ w·(−log p),
-        s the label smoothing. Returns the losses (n), the probabilities (n, c) and the
-        distribution (n, c) that each row was compared with, weights included.
+        With class weights w, and s the label smoothing, the loss of a row that is counted is
+        (1−s)·share·(−log p[t]) + s/c·Σ w·(−log p). Returns the losses (n), the probabilities
+        (n, c) and the distribution (n, c) that each row was compared with, weights included.
         """
         xp = self.xp
-        classes = x.shape[-1]
         y = self.log_softmax(x, -1)
-        q = xp.astype(target[:, None] == self.count_along(x)[None, :], x.dtype) * (1 - smoothing)
-        q = (q + smoothing / classes) * xp.astype(target != ignore_index, x.dtype)[:, None]
-        q = q if weight is None else q * weight
+        q = xp.astype(target[:, None] == self.count_along(x)[None, :], x.dtype) * share[:, None]
+        if smoothing:
+            even = xp.astype(counted, x.dtype)[:, None] * (smoothing / x.shape[-1])
+            q = q * (1 - smoothing) + (even if weight is None else even * weight)
         # −∞·0 counts as 0: a class ruled out by −∞ logits costs nothing unless it is the target
         cost = xp.where(q == 0, 0.0, q * y)
         return -xp.sum(cost, axis=-1), xp.exp(y), q

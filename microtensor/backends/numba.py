@@ -182,15 +182,12 @@ class NumbaBackend(NumPyBackend):
 
     # ---- losses and tables -----------------------------------------------------------
 
-    def cross_entropy(self, x, target, weight, ignore_index, smoothing):
-        if smoothing or not _large(x, weight):
-            return super().cross_entropy(x, target, weight, ignore_index, smoothing)
-        counted = target != ignore_index
-        safe = np.where(counted, target, 0)
-        share = counted.astype(f32) if weight is None else np.where(counted, weight[safe], f32(0))
+    def cross_entropy(self, x, target, counted, share, weight, smoothing):
+        if smoothing or not _large(x, share):
+            return super().cross_entropy(x, target, counted, share, weight, smoothing)
         losses, p = np.empty(len(x), f32), np.empty(x.shape, f32)
-        kernels().cross_entropy(_lines(x), safe, share, losses, p)
-        return losses, p, (share, safe)
+        kernels().cross_entropy(_lines(x), _flat(target), _flat(share), losses, p)
+        return losses, p, (share, target)
 
     def cross_entropy_backward(self, g, probabilities, q):
         if not isinstance(q, tuple) or not _large(probabilities):

@@ -225,21 +225,20 @@ class NumPyBackend(Backend):
 
     # ---- losses and tables -----------------------------------------------------------
 
-    def cross_entropy(self, x, target, weight, ignore_index, smoothing):
+    def cross_entropy(self, x, target, counted, share, weight, smoothing):
         if smoothing:
-            return super().cross_entropy(x, target, weight, ignore_index, smoothing)
-        # each row is compared with one class: keep its weight, not a whole row of zeros
-        rows, counted = np.arange(len(x)), target != ignore_index
-        safe = np.where(counted, target, 0)
-        share = counted.astype(x.dtype) if weight is None else np.where(counted, weight[safe], 0)
+            return super().cross_entropy(x, target, counted, share, weight, smoothing)
+        # each row is compared with one class: keep its share, not a whole row of zeros
         p = x - x.max(-1, keepdims=True)
-        picked = p[rows, safe]
+        picked = p[np.arange(len(x)), target]
         np.exp(p, out=p)
         total = p.sum(-1)
         p /= total[:, None]
         losses = np.log(total)
         losses -= picked
-        return np.where(share == 0, 0, losses * share), p, (share, safe)
+        losses *= share
+        losses[share == 0] = 0  # also where it is infinite
+        return losses, p, (share, target)
 
     def cross_entropy_backward(self, g, probabilities, q):
         if not isinstance(q, tuple):

@@ -7,11 +7,12 @@ import math
 import warnings
 
 from .. import ops
-from ..autograd import in_place
+from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_
-from ..creation import arange, full
+from ..creation import arange, full, full_like
 from ..ops.indexing import _check_positions
-from ..random import draw_seed
+from ..ops.windows import _batch, _count, _each, _padded, fold_, windows_
+from ..random import draw_seed, rand_like
 
 # ---- layers --------------------------------------------------------------------------
 
@@ -51,10 +52,63 @@ def dropout(input, p=0.5, training=True, inplace=False):
     return _changed(ops.dropout, input, inplace, p, draw_seed())
 
 
+def dropout1d(input, p=0.5, training=True, inplace=False):
+    """`dropout` of whole channels of (N, C, L) or (C, L) (arXiv:1411.4280)."""
+    return _channel_dropout("dropout1d", 1, input, p, training, inplace)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """`dropout` of whole channels of images (N, C, H, W) or (C, H, W)."""
+    return _channel_dropout("dropout2d", 2, input, p, training, inplace)
+
+
+def _channel_dropout(name, n, input, p, training, inplace):
+    x, alone = _batch(name, input, n)
+    keep = dropout(x.new_ones(x.shape[:2] + (1,) * n), p, training)
+    return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
+
+
+def embedding_bag(input, weight, offsets=None, mode="mean", per_sample_weights=None,
+                  padding_idx=None):  # fmt: skip
+    """The sum, mean or largest of the rows of weight for each bag of indices.
+
+    `input` (N, L) holds N bags of L; a row of indices is cut into bags that begin at `offsets`.
+    `per_sample_weights`, like `input`, weighs the rows of a sum. `padding_idx` does not count.
+    """
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f'embedding_bag: the mode is "sum", "mean" or "max", got {mode!r}')
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(f'embedding_bag: weights go with the mode "sum", not {mode!r}')
+    if input.ndim == 1 and offsets is None or input.ndim == 2 and offsets is not None:
+        raise ValueError("embedding_bag: offsets go with a row of indices, not with a matrix")
+    if input.ndim == 2:
+        ends = [input.shape[1] * (i + 1) for i in range(len(input))]
+    else:
+        ends = [*offsets.tolist()[1:], len(input)]
+    rows = embedding(input.reshape(-1), weight, padding_idx)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.reshape(-1, 1)
+    counts = input.reshape(-1) != (-1 if padding_idx is None else _row(padding_idx, len(weight)))
+    bags, start = [], 0
+    for end in ends:
+        bag = rows[start:end][counts[start:end]]
+        empty = not len(bag)
+        bags.append(bag.sum(0) if empty or mode == "sum" else
+                    bag.mean(0) if mode == "mean" else bag.max(0).values)  # fmt: skip
+        start = end
+    return ops.stack(bags) if bags else weight[:0]
+
+
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """(x − mean) / √(var + eps) · weight + bias over the last dimensions (arXiv:1607.06450)."""
     rows, weight, bias = _rows_to_norm("layer_norm", input, normalized_shape, weight, bias)
     return _shaped(ops.layer_norm(rows, weight, bias, eps), input)
+
+
+def bilinear(input1, input2, weight, bias=None):
+    """x₁ᵀ weight[o] x₂ + bias for every output o: (…, n), (…, m), (out, n, m) to (…, out)."""
+    y = ops.einsum("...n,onm,...m->...o", input1, weight, input2)
+    return y if bias is None else y + bias
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):
@@ -66,6 +120,68 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
         eps = EPS[input.dtype.name]
     rows, weight, _ = _rows_to_norm("rms_norm", input, normalized_shape, weight, None)
     return _shaped(ops.rms_norm(rows, weight, eps), input)
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """layer_norm over the channels of each group and all positions of (N, C, …) (1803.08494).
+
+    `weight` and `bias` (C) follow.
+    """
+    batch, channels = input.shape[:2]
+    if num_groups < 1 or channels % num_groups:
+        raise RuntimeError(f"group_norm: {num_groups} groups cannot share {channels} channels")
+    size = math.prod(input.shape[1:]) // num_groups
+    rows = ops.reshape(input, (batch, num_groups, size))
+    return _scaled(ops.reshape(ops.layer_norm(rows, None, None, eps), tuple(input.shape)), weight,
+                   bias)  # fmt: skip
+
+
+def _scaled(x, weight, bias):
+    """x (N, C, …) · weight (C) + bias (C)."""
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    x = x if weight is None else x * ops.reshape(weight, shape)
+    return x if bias is None else x + ops.reshape(bias, shape)
+
+
+def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=None, training=False,
+               momentum=0.1, eps=1e-5):  # fmt: skip
+    """(x − mean) / √(var + eps) · weight + bias for each channel of (N, C, …) (arXiv:1502.03167).
+
+    In training mean and variance are those of the batch, and the running ones, if given, move
+    towards them by `momentum`; else they are the running ones.
+    """
+    channels = input.shape[1]
+    if not training:
+        if running_mean is None or running_var is None:
+            raise RuntimeError("batch_norm: a running mean and variance are needed for evaluation")
+        scale = ops.rsqrt(running_var + eps)
+        return _scaled(_scaled(_scaled(input, None, -running_mean), scale, None), weight, bias)
+    rows = ops.flatten(ops.movedim(input, 1, 0), 1)  # (C, everything else)
+    if rows.shape[1] == 1:
+        raise ValueError(
+            "batch_norm: more than one value for each channel is needed in training, got shape "
+            f"{tuple(input.shape)}"
+        )
+    with no_grad():
+        for running, batch in ((running_mean, ops.mean), (running_var, ops.var)):
+            if running is not None and input.numel():
+                running.lerp_(batch(rows, 1).to(running.dtype), momentum)
+    y = ops.reshape(ops.layer_norm(rows, None, None, eps), (channels, input.shape[0],
+                                                           *input.shape[2:]))  # fmt: skip
+    return _scaled(ops.movedim(y, 0, 1), weight, bias)
+
+
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
+                  use_input_stats=True, momentum=0.1, eps=1e-5):  # fmt: skip
+    """batch_norm of each element of the batch by itself (arXiv:1607.08022)."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    with no_grad():
+        flat = ops.flatten(input, 2)
+        for running, own in ((running_mean, ops.mean), (running_var, ops.var)):
+            if running is not None:
+                running.lerp_(own(flat, 2).mean(0).to(running.dtype), momentum)
+    return group_norm(input, input.shape[1], weight, bias, eps)
 
 
 EPS = {"float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -105,7 +221,7 @@ def _shaped(x, like):
 def _changed(op, input, inplace, *params):
     """The operation, or its form that changes the input in place."""
     if inplace:
-        return in_place(input, op.op_name + "_", op, *params)
+        return in_place(input, getattr(op, "op_name", op.__name__) + "_", op, *params)
     return op(input, *params)
 
 
@@ -122,6 +238,76 @@ def leaky_relu(input, negative_slope=0.01, inplace=False):
 def elu(input, alpha=1.0, inplace=False):
     """x where x > 0, else alpha (eˣ − 1) (arXiv:1511.07289)"""
     return _changed(ops.elu, input, inplace, alpha)
+
+
+def celu(input, alpha=1.0, inplace=False):
+    """x where x > 0, else alpha (e^(x/alpha) − 1) (arXiv:1704.07483)"""
+    return _changed(ops.celu, input, inplace, alpha)
+
+
+def selu(input, inplace=False):
+    """The ELU whose results keep mean 0 and variance 1 (arXiv:1706.02515)."""
+    return _changed(ops.selu, input, inplace)
+
+
+def prelu(input, weight):
+    """x where x > 0, else weight·x, with one weight or one for each channel (arXiv:1502.01852)."""
+    return ops.prelu(input, weight)
+
+
+def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+    """x within min_val … max_val, else the nearer of them"""
+    return _changed(ops.hardtanh, input, inplace, min_val, max_val)
+
+
+def relu6(input, inplace=False):
+    """x within 0 … 6, else the nearer of them"""
+    return _changed(ops.relu6, input, inplace)
+
+
+def hardsigmoid(input, inplace=False):
+    """A sigmoid of three straight lines: relu6(x + 3) / 6"""
+    return _changed(ops.hardsigmoid, input, inplace)
+
+
+def hardswish(input, inplace=False):
+    """x hardsigmoid(x) (arXiv:1905.02244)"""
+    return _changed(ops.hardswish, input, inplace)
+
+
+def threshold(input, threshold, value, inplace=False):
+    """x where x > threshold, else value"""
+    return _changed(ops.threshold, input, inplace, threshold, value)
+
+
+def hardshrink(input, lambd=0.5):
+    """x where |x| > lambd, else 0"""
+    return ops.hardshrink(input, lambd)
+
+
+def softshrink(input, lambd=0.5):
+    """x brought nearer to 0 by lambd; 0 where |x| ≤ lambd"""
+    return ops.softshrink(input, lambd)
+
+
+def tanhshrink(input):
+    """x − tanh x"""
+    return ops.tanhshrink(input)
+
+
+def softsign(input):
+    """x / (1 + |x|)"""
+    return ops.softsign(input)
+
+
+def mish(input, inplace=False):
+    """x tanh(softplus(x)) (arXiv:1908.08681)"""
+    return _changed(ops.mish, input, inplace)
+
+
+def glu(input, dim=-1):
+    """The first half of x along `dim` times the sigmoid of the second (arXiv:1612.08083)."""
+    return ops.glu(input, dim)
 
 
 def silu(input, inplace=False):
@@ -154,14 +340,38 @@ def tanh(input):
     return ops.tanh(input)
 
 
-def softmax(input, dim, *, dtype=None):
+def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """eˣ / Σ eˣ along `dim`; `dtype` is converted to first."""
-    return ops.softmax(input if dtype is None else input.to(dtype), dim)
+    return ops.softmax(input if dtype is None else input.to(dtype), _dim("softmax", dim))
 
 
-def log_softmax(input, dim, *, dtype=None):
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    """softmax(−x)"""
+    return softmax(-input, dim, dtype=dtype)
+
+
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """x − ln Σ eˣ along `dim`; `dtype` is converted to first."""
-    return ops.log_softmax(input if dtype is None else input.to(dtype), dim)
+    return ops.log_softmax(input if dtype is None else input.to(dtype), _dim("log_softmax", dim))
+
+
+def _dim(name, dim):
+    if dim is None:
+        raise TypeError(f"{name}: state the dimension `dim` that adds up to 1")
+    return dim
+
+
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+    """A random draw from softmax(logits), differentiable: softmax((logits + noise) / tau).
+
+    `hard` gives one-hot vectors with the derivative of the soft ones (arXiv:1611.01144).
+    """
+    noise = -ops.log(-ops.log(rand_like(logits).clamp(1e-20, 1 - 1e-7)))
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    top = (soft == ops.amax(soft, dim, True)).to(soft.dtype)
+    return top - soft.detach() + soft
 
 
 # ---- losses --------------------------------------------------------------------------
@@ -183,8 +393,9 @@ def cross_entropy(
     if target.is_floating_point():
         return _cross_entropy_of_shares(input, target, weight, reduction, label_smoothing)
     rows, target, shape = _classes_last("cross_entropy", input, target, weight)
-    losses = ops.cross_entropy(rows, target, weight, ignore_index, label_smoothing)
-    return _reduced_classes(losses, target, weight, ignore_index, reduction, shape)
+    _known(reduction)
+    losses = ops.cross_entropy(rows, target, weight, ignore_index, label_smoothing, reduction)
+    return ops.reshape(losses, shape) if reduction == "none" and len(shape) != 1 else losses
 
 
 def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
@@ -218,22 +429,23 @@ def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean")
 
 def _classes_last(name, input, target, weight):
     """Input (N, C, d₁, …) as rows (n, C), target (N, d₁, …) as (n), and the target's shape."""
-    shape = tuple(target.shape)
-    right = tuple(input.shape[:1]) + tuple(input.shape[2:]) if input.ndim > 1 else ()
-    if input.ndim == 0 or shape != right:
+    shape, sizes = tuple(target.shape), tuple(input.shape)
+    right = sizes[:1] + sizes[2:] if len(sizes) > 1 else ()
+    if not sizes or shape != right:
         raise RuntimeError(
-            f"{name}: an input (N, C, …) goes with targets (N, …); got {tuple(input.shape)} "
-            f"with {shape}"
+            f"{name}: an input (N, C, …) goes with targets (N, …); got {sizes} with {shape}"
         )
     if target.dtype.rank != INT:
         raise RuntimeError(f"{name}: targets are integers, got {target.dtype}")
-    classes = input.shape[1 if input.ndim > 1 else 0]
+    classes = sizes[1 if len(sizes) > 1 else 0]
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(f"{name}: {classes} class weights are needed, got {tuple(weight.shape)}")
-    if input.ndim > 2:
+    if len(sizes) == 2:
+        return input, target, shape
+    if len(sizes) > 2:
         input = ops.movedim(input, 1, -1)
-    rows = input if input.ndim == 2 else ops.reshape(input, (target.numel(), classes))
-    return rows, ops.reshape(target, (target.numel(),)), shape
+    n = math.prod(shape)
+    return ops.reshape(input, (n, classes)), ops.reshape(target, (n,)), shape
 
 
 def _reduced_classes(losses, target, weight, ignore_index, reduction, shape):
@@ -247,15 +459,19 @@ def _reduced_classes(losses, target, weight, ignore_index, reduction, shape):
     return losses.sum() / total if total else losses.sum() + math.nan
 
 
+def _known(reduction):
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f'reduction is "none", "mean" or "sum", got {reduction!r}')
+
+
 def _reduced(losses, reduction):
     """The losses as they are, their sum, or their mean."""
+    _known(reduction)
     if reduction == "none":
         return losses
     if reduction == "sum":
         return losses.sum()
-    if reduction == "mean":
-        return losses.mean() if losses.numel() else losses.sum() + math.nan
-    raise ValueError(f'reduction is "none", "mean" or "sum", got {reduction!r}')
+    return losses.mean() if losses.numel() else losses.sum() + math.nan
 
 
 def _alike(name, input, target):
@@ -343,6 +559,97 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     return _reduced(losses, reduction)
 
 
+def margin_ranking_loss(input1, input2, target, margin=0, *, reduction="mean"):
+    """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
+    return _reduced(ops.relu(-target * (input1 - input2) + margin), reduction)
+
+
+def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
+    """x where t is 1, max(0, margin − x) where t is −1"""
+    far = ops.where(target != 1, ops.relu(margin - input), 0.0)
+    near = ops.where(target != -1, input, 0.0)
+    return _reduced(far + near, reduction)
+
+
+def soft_margin_loss(input, target, *, reduction="mean"):
+    """ln(1 + e^(−t x)) for t of 1 and −1"""
+    return _reduced(softplus(-target * input, 1.0, math.inf), reduction)
+
+
+def cosine_embedding_loss(input1, input2, target, margin=0, *, reduction="mean"):
+    """1 − cos(x₁, x₂) where t is 1, max(0, cos(x₁, x₂) − margin) where t is −1"""
+    dim = input1.ndim - 1
+    x, y = input1, input2
+    lengths = ops.sqrt(((x * x).sum(dim) + 1e-12) * ((y * y).sum(dim) + 1e-12))
+    cosine = (x * y).sum(dim) / lengths
+    near = ops.where(target == 1, 1 - cosine, 0.0)
+    far = ops.where(target == -1, ops.relu(cosine - margin), 0.0)
+    return _reduced(near + far, reduction)
+
+
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, *,
+                        reduction="mean"):  # fmt: skip
+    """max(0, |anchor − positive| − |anchor − negative| + margin), in the p-norm.
+
+    With `swap`, |positive − negative| where that is smaller than |anchor − negative|.
+    """
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
+    return _reduced(ops.relu(margin + near - far), reduction)
+
+
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction="mean"):
+    """Σ max(0, margin − x[t] + x[j])ᵖ / C over the classes j ≠ t, for input (N, C) or (C)."""
+    rows = input if input.ndim == 2 else input[None]
+    place = target.reshape(-1, 1)
+    losses = ops.relu(margin - ops.gather(rows, 1, place) + rows) ** p
+    if weight is not None:
+        losses = losses * weight[place]
+    losses = ops.scatter(losses, 1, place, 0.0).sum(1) / rows.shape[1]
+    return _reduced(losses if input.ndim == 2 else losses[0], reduction)
+
+
+def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean"):
+    """The mean over the classes of −t ln σ(x) − (1 − t) ln σ(−x)."""
+    losses = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    losses = losses if weight is None else losses * weight
+    return _reduced(losses.mean(-1), reduction)
+
+
+def poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, *, reduction="mean"):
+    """eˣ − t x, or x − t ln(x + eps) for a rate that is no logarithm.
+
+    `full` adds Stirling's approximation of ln t! where t > 1.
+    """
+    rate, log_rate = (ops.exp(input), input) if log_input else (input, ops.log(input + eps))
+    losses = rate - target * log_rate
+    if full:
+        some = ops.where(target > 1, target, 1.0)
+        stirling = some * ops.log(some) - some + 0.5 * ops.log(2 * math.pi * some)
+        losses = losses + ops.where(target > 1, stirling, 0.0)
+    return _reduced(losses, reduction)
+
+
+def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+    """(ln v + (x − t)² / v) / 2, with v = var, at least eps; `full` adds ln(2π) / 2."""
+    if not isinstance(var, (int, float)) and bool((var < 0).any()) or var is None:
+        raise ValueError("gaussian_nll_loss: the variance is at least 0")
+    var = full_like(input, var) if isinstance(var, (int, float)) else var
+    if var.shape != input.shape:
+        if var.shape == input.shape[:-1]:
+            var = var[..., None]
+        elif var.shape[:-1] != input.shape[:-1] or var.shape[-1] != 1:
+            raise ValueError(
+                f"gaussian_nll_loss: a variance like the input {tuple(input.shape)}, or one for "
+                f"each row, is needed, got {tuple(var.shape)}"
+            )
+    bounded = var + (ops.clamp(var, eps) - var).detach()
+    losses = 0.5 * (ops.log(bounded) + ops.square(input - target) / bounded)
+    return _reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+
+
 # ---- shapes and distances ------------------------------------------------------------
 
 
@@ -361,9 +668,10 @@ def one_hot(tensor, num_classes=-1):
 
 def pad(input, pad, mode="constant", value=None):
     """input with `value` (0) around it: pad = (left, right) of the last dimension, then the one
-    before it, and so on. Negative numbers cut off."""
-    if mode != "constant":
-        raise NotImplementedError(f'pad: only the mode "constant" is there, got {mode!r}')
+    before it, and so on. Negative numbers cut off.
+
+    The modes "reflect", "replicate" and "circular" continue the input instead.
+    """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise RuntimeError(
             f"pad: a pair for each of at most {input.ndim} dimensions, got {tuple(pad)}"
@@ -372,11 +680,34 @@ def pad(input, pad, mode="constant", value=None):
     for dim, (before, after) in enumerate(pairs):
         if -before - after > input.shape[dim]:
             raise RuntimeError(f"pad: {(before, after)} leaves nothing of size {input.shape[dim]}")
+    if mode != "constant":
+        return _continued(input, pairs, mode)
     kept = input[tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pairs, input.shape))]
     shape = [n + b + a for (b, a), n in zip(pairs, input.shape)]
     out = full(shape, value or 0, dtype=input.dtype, device=input.device)
     out[tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(pairs, shape))] = kept
     return out
+
+
+def _continued(x, pairs, mode):
+    """x continued over its ends: as in a mirror, by its last elements, or from the other end."""
+    for dim, (before, after) in enumerate(pairs):
+        n, most = x.shape[dim], max(before, after)
+        if (before, after) == (0, 0):
+            continue
+        if mode in ("reflect", "circular") and most > n - (mode == "reflect"):
+            raise RuntimeError(f"pad: {mode} by {most} needs more than a size of {n}")
+        line = arange(-before, n + after)
+        if mode == "reflect":
+            line = n - 1 - (n - 1 - line.abs()).abs()
+        elif mode == "replicate":
+            line = line.clamp(0, n - 1)
+        elif mode == "circular":
+            line = line % n
+        else:
+            raise NotImplementedError(f"pad: there is no mode {mode!r}")
+        x = ops.index_select(x, dim, line.to(x.device))
+    return x
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12):
@@ -389,6 +720,110 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     x1, x2 = ops.broadcast_tensors(x1, x2)
     norms = (ops.clamp(ops.norm(x, 2, dim), eps) for x in (x1, x2))
     return ops.sum(x1 * x2, dim) / math.prod(norms)
+
+
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of x₁ − x₂ + eps along the last dimension."""
+    return ops.norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+# ---- signals and images --------------------------------------------------------------
+
+conv1d, conv2d = ops.conv1d, ops.conv2d
+conv_transpose1d, conv_transpose2d = ops.conv_transpose1d, ops.conv_transpose2d
+max_pool1d, max_pool2d = ops.max_pool1d, ops.max_pool2d
+avg_pool1d, avg_pool2d = ops.avg_pool1d, ops.avg_pool2d
+adaptive_avg_pool1d, adaptive_avg_pool2d = ops.adaptive_avg_pool1d, ops.adaptive_avg_pool2d
+adaptive_max_pool1d, adaptive_max_pool2d = ops.adaptive_max_pool1d, ops.adaptive_max_pool2d
+
+
+def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+    """The windows of images (N, C, H, W) as columns: (N, C·K, P)."""
+    x, alone = _batch("unfold", input, 2)
+    sizes, spread, pad, steps = (
+        _each(v, 2, "unfold", "kernel_size, dilation, padding or stride")
+        for v in (kernel_size, dilation, padding, stride)
+    )
+    cut = windows_(_padded(x, [(p, p) for p in pad]), sizes, steps, spread)
+    y = ops.reshape(cut, (x.shape[0], x.shape[1] * math.prod(sizes), math.prod(cut.shape[3:])))
+    return ops.squeeze(y, 0) if alone else y
+
+
+def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    """Columns (N, C·K, P) added up to images (N, C, H, W): what `unfold` took apart."""
+    x, alone = (ops.unsqueeze(input, 0), True) if input.ndim == 2 else (input, False)
+    shape, sizes, spread, pad, steps = (
+        _each(v, 2, "fold", "output_size, kernel_size, dilation, padding or stride")
+        for v in (output_size, kernel_size, dilation, padding, stride)
+    )
+    wide = tuple(s + 2 * p for s, p in zip(shape, pad))
+    positions = [_count(n, k, s, d) for n, k, s, d in zip(wide, sizes, steps, spread)]
+    if x.ndim != 3 or x.shape[1] % math.prod(sizes) or x.shape[2] != math.prod(positions):
+        raise RuntimeError(
+            f"fold: {math.prod(sizes)} rows for each channel and {math.prod(positions)} columns "
+            f"are needed, got shape {tuple(input.shape)}"
+        )
+    w = ops.reshape(x, (x.shape[0], x.shape[1] // math.prod(sizes), math.prod(sizes), *positions))
+    y = fold_(w, wide, sizes, steps, spread)
+    y = y[(..., *(slice(p, p + s) for p, s in zip(pad, shape)))]
+    return ops.squeeze(y, 0) if alone else y
+
+
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """(N, C, *S) brought to the sizes `size`, or `scale_factor` times its own.
+
+    "nearest" repeats elements, "linear" and "bilinear" draw lines between them, "area" takes means.
+    """
+    n = input.ndim - 2
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: either size or scale_factor is needed")
+    if size is None:
+        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * n
+        size = [int(s * f) for s, f in zip(input.shape[2:], factors, strict=True)]
+    else:
+        size = _each(size, n, "interpolate", "size")
+        factors = [None] * n
+    if mode == "area" and n <= 2:
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d)[n - 1](input, size)
+    if mode not in ("nearest", "nearest-exact") and (mode, n) not in (
+        ("linear", 1),
+        ("bilinear", 2),
+    ):
+        raise NotImplementedError(f"interpolate: there is no mode {mode!r} for {n} dimensions")
+    for dim, (count, factor) in enumerate(zip(size, factors), 2):
+        length = input.shape[dim]
+        step = 1 / factor if factor else length / count
+        place = arange(count, dtype="float64")
+        if mode.startswith("nearest"):
+            place = (place + (0.5 if mode == "nearest-exact" else 0)) * step
+            input = ops.index_select(input, dim, place.long().clamp(max=length - 1))
+            continue
+        if align_corners:
+            place = place * ((length - 1) / (count - 1) if count > 1 else 0)
+        else:
+            place = ((place + 0.5) * step - 0.5).clamp(0)
+        low = place.long().clamp(max=length - 1)
+        share = (place - low).to(input.dtype).reshape((-1,) + (1,) * (input.ndim - dim - 1))
+        high = (low + 1).clamp(max=length - 1)
+        low, high = (ops.index_select(input, dim, i) for i in (low, high))
+        input = low + (high - low) * share
+    return input
+
+
+def pixel_shuffle(input, upscale_factor):
+    """(…, C·r², H, W) to (…, C, H·r, W·r): channels become r × r pixels (arXiv:1609.05158)."""
+    *batch, c, h, w = input.shape
+    r = upscale_factor
+    x = ops.reshape(input, (-1, c // r**2, r, r, h, w))
+    return ops.reshape(ops.permute(x, (0, 1, 4, 2, 5, 3)), (*batch, c // r**2, h * r, w * r))
+
+
+def pixel_unshuffle(input, downscale_factor):
+    """What undoes `pixel_shuffle`."""
+    *batch, c, h, w = input.shape
+    r = downscale_factor
+    x = ops.reshape(input, (-1, c, h // r, r, w // r, r))
+    return ops.reshape(ops.permute(x, (0, 1, 3, 5, 2, 4)), (*batch, c * r**2, h // r, w // r))
 
 
 # ---- attention -----------------------------------------------------------------------

@@ -97,13 +97,29 @@ def dropout(x, /, p, seed):
 
 
 @op
-def cross_entropy(x, target, weight, /, ignore_index, smoothing):
-    """−ln softmax(x)[target] for each row.    ∂x = g (softmax(x) − one_hot(target))"""
-    counted = xp(target).where(target == ignore_index, xp(target).zeros_like(target), target)
-    _in_range(counted, x.shape[-1])
-    kernels = backend_of(x)
-    losses, p, q = kernels.cross_entropy(x, target, weight, ignore_index, smoothing)
-    return losses, (lambda g: backend_of(g).cross_entropy_backward(g, p, q), None, None)
+def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none"):
+    """−ln softmax(x)[target] for each row.    ∂x = g (softmax(x) − one_hot(target))
+
+    "sum" adds the rows up, "mean" also divides by the weights of the targets that count.
+    """
+    counted = target != ignore_index
+    target = xp(target).where(counted, target, xp(target).zeros_like(target))
+    _in_range(target, x.shape[-1])
+    share = xp(x).astype(counted, x.dtype)
+    if weight is not None:
+        share = share * backend_of(x).embedding(weight[:, None], target)[:, 0]
+    losses, p, q = backend_of(x).cross_entropy(x, target, counted, share, weight, smoothing)
+    rows, total = losses.shape, xp(x).sum(share) if reduction == "mean" else None
+
+    def pull(g):
+        if total is not None:  # of nothing the mean is NaN, but its gradient zero, as in PyTorch
+            g = g / xp(g).where(total == 0, 1.0, total)
+        g = backend_of(g).broadcast_to(g, rows)
+        return backend_of(g).cross_entropy_backward(g, p, q)
+
+    if reduction != "none":
+        losses = xp(x).sum(losses) if total is None else xp(x).sum(losses) / total
+    return losses, (pull, None, None)
 
 
 @op
