@@ -6,11 +6,12 @@ mt.graph.render(mt.graph.draw(loss), "loss.svg")
 """
 
 from .draw import Drawing, draw
+from .film import Film, Frame, film
 from .fold import fold
 from .render import picture, render
 from .trace import Call, Edge, Graph, Value, Vertex, describe, watch
 
 __all__ = [
-    "Call", "Drawing", "Edge", "Graph", "Value", "Vertex", "describe", "draw", "fold", "picture",
-    "render", "watch",
+    "Call", "Drawing", "Edge", "Film", "Frame", "Graph", "Value", "Vertex", "describe", "draw",
+    "film", "fold", "picture", "render", "watch",
 ]  # fmt: skip

@@ -167,7 +167,7 @@ def _font(size, bold):
     wide, arial = f"DejaVuSans{style}.ttf", "Arial Bold.ttf" if bold else "Arial.ttf"
     for name in (*_of_matplotlib(wide), wide, f"LiberationSans{style}.ttf", arial):
         try:  # DejaVu has every sign, and is wider
-            return ImageFont.truetype(name, round(size * 0.88) if wide in name else size)
+            return ImageFont.truetype(name, round(size * 0.85) if wide in name else size)
         except OSError:
             continue
     return ImageFont.load_default(size)

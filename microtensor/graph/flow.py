@@ -45,74 +45,78 @@ def flow_of(nodes, outputs, gradient=None):
     A place is (Node or leaf, index); `nodes` are all nodes behind `outputs`. Every `.grad` stays as
     it is, and the graph is kept.
     """
-    steps, sums, owners = [], {}, [n for n in nodes if n.pullback is not None]
-    leaves = list(
-        dict.fromkeys(
-            e[0] for n in nodes for e in n.edges if e is not None and isinstance(e[0], Variable)
-        )
-    )
-    kept = [(source, source._keepers) for source in (*nodes, *leaves) if source._keepers]
-    pullbacks = [n.pullback for n in owners]
-
-    def at(node):
-        if not steps or steps[-1].node is not node:
-            steps.append(Step(node, []))
-        return steps[-1]
-
-    def note(node, i, g, part):
-        at(node).arrived = [_numpy(one) for one in (g if isinstance(g, tuple) else (g,))]
-        if part is not None and node.edges[i] is not None:
-            part = _numpy(unbroadcast(part, node.args[i]._data))
-            place = node.edges[i]
-            before = sums.get(place)
-            sums[place] = total = part if before is None else before + part
-            steps[-1].parts.append(Part(i, place, part, before, total))
-
-    def recorded(node):
-        pullback = node.pullback
-        if not callable(pullback):
-            return [pull and _noted(note, node, i, pull) for i, pull in enumerate(pullback)]
-
-        def all_inputs(g):
-            parts = pullback(g)
-            single = len(node.edges) == 1 and not node.op.variadic
-            for i, part in enumerate((parts,) if single else parts[: len(node.edges)]):
-                note(node, i, g, part)
-            return parts
-
-        return all_inputs
-
-    for source, _ in kept:  # what retain_grad() asked for
-        source._keepers = None
-    for t, seed in zip(outputs, _seeds(outputs, gradient)):
-        place = (t._node, t._index)
-        sums[place] = seed if place not in sums else sums[place] + seed
+    owners = [n for n in nodes if n.pullback is not None]
+    edges = (e for n in nodes for e in n.edges)
+    leaves = list(dict.fromkeys(e[0] for e in edges if e and isinstance(e[0], Variable)))
+    sources = (*nodes, *leaves)
+    keepers, pullbacks = [s._keepers for s in sources], [n.pullback for n in owners]
+    noted = {}  # node: [(input, gradient that came, gradient that was given)]
     try:
+        for source in sources:  # what retain_grad() asked for
+            if source._keepers:
+                source._keepers = None
         for node in owners:
-            node.pullback = recorded(node)
+            node.pullback = _recorded(node, noted.setdefault(node, []))
         found = grad(outputs, leaves, gradient, retain_graph=True, allow_unused=True)
     finally:
         for node, pullback in zip(owners, pullbacks):
             node.pullback = pullback
-        for source, keepers in kept:
-            source._keepers = keepers
-    for step in steps:  # hooks may have replaced what was summed
-        for i, g in enumerate(step.arrived):
-            if (step.node, i) in sums:
-                sums[step.node, i] = g
+        for source, kept in zip(sources, keepers):
+            if kept:
+                source._keepers = kept
+
+    sums = {}
+    for t, seed in zip(outputs, _seeds(outputs, gradient)):
+        place = (t._node, t._index)
+        sums[place] = seed if place not in sums else np.asarray(sums[place] + seed)
+    steps = []
+    for node in sorted((n for n in noted if noted[n]), key=lambda n: -n.number):
+        g = noted[node][0][1]
+        arrived = [_numpy(one) for one in (g if isinstance(g, tuple) else (g,))]
+        step = Step(node, arrived)
+        steps.append(step)
+        for i, one in enumerate(arrived):  # hooks may have replaced what was summed
+            if (node, i) in sums:
+                sums[node, i] = one
+        for i, _, part in sorted(noted[node], key=lambda note: note[0]):
+            place = node.edges[i]
+            if place is not None and part is not None:
+                part = _numpy(unbroadcast(part, node.args[i]._data))
+                before = sums.get(place)
+                sums[place] = total = part if before is None else np.asarray(before + part)
+                step.parts.append(Part(i, place, part, before, total))
     for leaf, g in zip(leaves, found):
         if g is not None:
             sums[leaf, 0] = _numpy(g._data)
     return steps, sums
 
 
-def _noted(note, node, i, pull):
-    def one_input(g):
-        part = pull(g)
-        note(node, i, g, part)
-        return part
+def _recorded(node, notes):
+    """The pullbacks of a node, which note what came to them and what they gave."""
+    pullback = node.pullback
 
-    return one_input
+    def one(i, pull):
+        def noting(g):
+            part = pull(g)
+            notes.append((i, g, part))
+            return part
+
+        return noting
+
+    def every(g):
+        parts = pullback(g)
+        given = (parts,) if _is_single(node) else parts
+        notes.extend((i, g, part) for i, part in enumerate(given[: len(node.edges)]))
+        return parts
+
+    if callable(pullback):
+        return every
+    return [pull and one(i, pull) for i, pull in enumerate(pullback)]
+
+
+def _is_single(node):
+    """Whether a pullback for all inputs gives a gradient, and not a tuple of them."""
+    return len(node.edges) == 1 and not node.op.variadic
 
 
 def _seeds(outputs, gradient):
@@ -133,19 +137,23 @@ def local(step, i):
     (elements of the results, elements of the input): the pullback of each unit gradient is a row.
     None if there are more than 16 of either.
     """
-    like, live = step.node.args[i]._data, [j == i for j in range(len(step.node.edges))]
+    node, like = step.node, step.node.args[i]._data
     rows, columns = sum(g.size for g in step.arrived), math.prod(like.shape)
     if not 0 < rows <= FEW or not 0 < columns <= FEW:
         return None
-    derivative = np.zeros((rows, columns), like.dtype)
+    derivative = np.zeros((rows, columns), _numpy(like).dtype)
+    ends = np.cumsum([g.size for g in step.arrived])[:-1]
     for row, unit in zip(derivative, np.eye(rows)):
-        ends = np.cumsum([g.size for g in step.arrived])[:-1]
-        slots = [
+        slots = tuple(
             backend_of(like).asarray(part.reshape(g.shape).astype(g.dtype))
             for part, g in zip(np.split(unit, ends), step.arrived)
-        ]
-        for _, part in step.node.pull(slots, live, False):
-            row[:] = _numpy(part).reshape(-1)
+        )
+        g = slots if node.shapes is not None else slots[0]
+        if not callable(node.pullback):
+            part = node.pullback[i](g)
+        else:
+            part = node.pullback(g) if _is_single(node) else node.pullback(g)[i]
+        row[:] = _numpy(unbroadcast(part, like)).reshape(-1)
     return derivative
 
 

@@ -1,5 +1,6 @@
 """Pictures of DOT text, made by Graphviz's `dot`, else by `graphviz-pure`, else the text itself."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -7,6 +8,9 @@ import sys
 import sysconfig
 import warnings
 from pathlib import Path
+
+from .canvas import paint, svg
+from .page import player
 
 __all__ = ["picture", "render"]
 
@@ -27,6 +31,8 @@ def render(graph, path, dpi=144):
     Raises ValueError for another suffix, OSError if the file cannot be written.
     """
     path = Path(path)
+    if hasattr(graph, "frames"):
+        return _film(graph, path)
     kind = path.suffix[1:].lower().replace("gv", "dot")
     if kind not in FORMATS:
         raise ValueError(
@@ -75,6 +81,53 @@ def _renderer(kind):
         'to draw graphs run: pip install "microtensor[viz]" (or install Graphviz, '
         "https://graphviz.org/download)"
     )
+
+
+def _film(film, path):
+    """A film as a page, as an animation, as a picture of its last frame, or as a folder of them."""
+    kind = path.suffix[1:].lower()
+    if kind == "html":
+        return _write(path, player(film).encode())
+    if kind == "gif":
+        return _write(path, _animation(film))
+    if kind in ("svg", "png"):
+        return _write(path, _still(film, -1, kind))
+    if kind:
+        raise ValueError(
+            f"render: a film becomes .html, .gif, a folder without a suffix, or .svg and .png of "
+            f"its last frame, not {path.name!r}"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    digits = len(str(len(film.frames)))
+    for i in range(len(film.frames)):
+        _write(path / f"{i + 1:0{digits}}.svg", _still(film, i, "svg"))
+    return path
+
+
+def _still(film, i, kind):
+    shapes = [shape for group in film.frames[i].shapes for shape in group]
+    page = film.width, film.height, film.theme.paper
+    if kind == "svg":
+        return svg(shapes, *page).encode()
+    stream = io.BytesIO()
+    paint(shapes, *page, scale=1.5).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _animation(film):
+    """A GIF, three seconds for each frame and six for the last."""
+    images = []
+    for frame in film.frames:
+        shapes = [shape for group in frame.shapes for shape in group]
+        image = paint(shapes, film.width, film.height, film.theme.paper)
+        images.append(image.quantize(64, dither=0))
+    stream = io.BytesIO()
+    times = [3000] * (len(images) - 1) + [6000]
+    images[0].save(
+        stream, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0,
+        optimize=False,
+    )  # fmt: skip
+    return stream.getvalue()
 
 
 def _write(path, data):

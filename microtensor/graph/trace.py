@@ -206,9 +206,7 @@ def describe(
         trace.differentiate(gradient, _limit(grads))
     trace.values(_limit(values))
     trace.settle()
-    return Graph(
-        list(trace.vertices.values()), trace.edges, trace.unused(), flows=bool(grads)
-    )
+    return Graph(list(trace.vertices.values()), trace.edges, trace.unused(), flows=bool(grads))
 
 
 def traced(output, params=None, names=None, calls=None, scope=None):

@@ -1,0 +1,408 @@
+"""How the frames of a film are drawn: the stage is laid out once, and stays put."""
+
+import numpy as np
+
+from .canvas import width_of
+from .draw import SYMBOLS, _number
+from .flow import kind_of, size_of
+from .render import picture
+
+__all__ = ["Scene"]
+
+WIDTH, MARGIN = 1280, 36
+TITLE, LABEL, NUMBER, CELL = 16, 10, 14, 12.5  # letters in a box, before the stage is scaled
+CAPTION, HEAD, SCALAR = 20, 14, 22  # and elsewhere on the page
+PANEL = 235  # pixels: the highest that the panel below becomes by being enlarged
+LINE = 1.32  # from line to line, by the size of the letters
+
+
+class Scene:
+    """The stage of a film: boxes and edges of the graph, and what is written around them."""
+
+    def __init__(self, acts, theme, direction, title):
+        self.acts, self.theme, self.title = acts, theme, title
+        self.first = acts[0]
+        self.width = WIDTH
+        self.order = [{key: i for i, key in enumerate(act.vertices)} for act in acts]
+        self.sizes = [self._box_size(i) for i in range(len(self.first.vertices))]
+        self._lay_out(direction)
+
+    # ---- the layout --------------------------------------------------------------------
+
+    def _lay_out(self, direction):
+        """Places of boxes and edges, in the stage's own units, by Graphviz."""
+        order = self.order[0]
+        text = [
+            f"digraph {{ rankdir={direction}; nodesep=0.3; ranksep=0.95; ordering=in",
+            'node [shape=box, fixedsize=true, label=""]; edge [dir=none]',
+        ]
+        for i, (w, h) in enumerate(self.sizes):
+            text.append(f"n{i} [width={w / 72:.3f}, height={h / 72:.3f}]")
+        pairs = [(order[e.source], order[e.target]) for e in self.first.edges]
+        text += [f"n{a} -> n{b}" for a, b in pairs]
+        numbers = any(p.product.size == 1 for a in self.acts for s in a.steps for p in s.parts)
+        text[0] = text[0].replace("0.95", "0.95" if numbers else "0.5")  # room for labels of edges
+        plain = picture("\n".join([*text, "}"]), "plain").decode()
+        wires = {}
+        for line in plain.splitlines():
+            kind, *words = line.split()
+            if kind == "graph":
+                self.stage = float(words[1]) * 72, float(words[2]) * 72
+                self.boxes = [None] * len(self.sizes)
+            elif kind == "node":
+                x, y = float(words[1]) * 72, self.stage[1] - float(words[2]) * 72
+                self.boxes[int(words[0][1:])] = x, y
+            elif kind == "edge":
+                a, b, n = (int(w.lstrip("n")) for w in words[:3])
+                at = [float(w) * 72 for w in words[3 : 3 + 2 * n]]
+                points = tuple((x, self.stage[1] - y) for x, y in zip(at[::2], at[1::2]))
+                wires.setdefault((a, b), []).append(points)
+        self.wires = [wires[pair].pop(0) for pair in pairs]
+
+    def _vertex(self, i, act):
+        return list(act.vertices.values())[i]
+
+    def _box_size(self, i):
+        """Room for everything that the box will ever show."""
+        widths, height = [64.0], 0.0
+        for act in self.acts:
+            v = self._vertex(i, act)
+            title, sub = _titles(v)
+            widths.append(width_of(title, TITLE, True))
+            tall = TITLE * LINE + 8
+            if sub:
+                widths.append(width_of(sub, LABEL + 2))
+                tall += (LABEL + 2) * LINE
+            for k in range(len(v.outputs)):
+                spot = v.key, k
+                for word, values in (
+                    ("value", [act.values[spot]]),
+                    ("grad", self._grads(act, v, k)),
+                ):
+                    sizes = [_grid_size(_grid(x), CELL) for x in values]
+                    if sizes:
+                        widths.append(max(w for w, _ in sizes) + self._indent(v, k, word))
+                        tall += max(h for _, h in sizes) + 3
+                widths += [
+                    width_of(words, NUMBER) + self._indent(v, k, "grad")
+                    for words in self._sums(act, v, k)
+                ]
+            height = max(height, tall)
+        return max(widths) + 22, height + 8
+
+    def _grads(self, act, v, k):
+        """Every gradient that the box may have to show: as they come, and in the end."""
+        found = [
+            part.total
+            for step in act.steps
+            for part in step.parts
+            if (act.key[part.place[0]], part.place[1]) == (v.key, k)
+        ]
+        node = next(s for s, key in act.key.items() if key == v.key)
+        return found + ([act.sums[node, k]] if (node, k) in act.sums else [])
+
+    def _sums(self, act, v, k):
+        for step in act.steps:
+            for part in step.parts:
+                there = act.key[part.place[0]], part.place[1]
+                if there == (v.key, k) and part.before is not None:
+                    yield sum_words(part.before, part.product, part.total)
+
+    def _indent(self, v, k, word):
+        if len(v.outputs) == 1 and v.outputs[0].shape:
+            return 0.0  # black and red are enough for tensors, which need the room
+        return width_of(f"{_which(v, k)}{word} ", LABEL) + 6
+
+    # ---- the page ----------------------------------------------------------------------
+
+    def draw(self, frames):
+        """Draw every frame: groups of shapes, equal where nothing has changed."""
+        lines = [_wrapped(f.caption, CAPTION, WIDTH - 2 * MARGIN) for f in frames]
+        self.top = 74 + max(map(len, lines)) * CAPTION * LINE + 10
+        panels = [self._panel_rows(f) for f in frames]
+        panel = max(sum(h for _, _, h in rows) for rows in panels) + 16
+        w, h = self.stage
+        room = max(250.0, 720 - self.top - panel - 44)
+        self.scale = min((WIDTH - 2 * MARGIN) / w, 1.7)
+        self.scale = min(self.scale, max(room / h, min(self.scale, 0.8)))
+        room = max(room, h * self.scale)
+        self.corner = (WIDTH - w * self.scale) / 2, self.top + (room - h * self.scale) / 2
+        self.height = round(self.top + room + panel + 44)
+        self.flown = {}
+        base = self.height - 36 - panel
+        for n, (frame, words, rows) in enumerate(zip(frames, lines, panels)):
+            if frame.phase == "forward" and (not n or frames[n - 1].phase != "forward"):
+                self.flown = {}
+            frame.shapes = [
+                self._header(frame, n, frames),
+                self._caption(words),
+                *self._stage(frame),
+                *self._panel(rows, base),
+            ]
+
+    def _header(self, frame, n, frames):
+        t = self.theme
+        of = [f for f in frames if f.phase == frame.phase and f.act is frame.act]
+        where = next(i for i, f in enumerate(of) if f is frame) + 1
+        words = f"{frame.phase} {where} of {len(of)}" if len(of) > 1 else frame.phase
+        if len(self.acts) > 1:
+            words = f"step {self.acts.index(frame.act) + 1} · {words}"
+        color = {"forward": t.active, "backward": t.gradient, "update": t.roles["parameter"][1]}
+        done, y = (WIDTH - 2 * MARGIN) * (n + 1) / len(frames), self.height - 16
+        return (
+            ("text", MARGIN, 46, self.title, 27, t.ink, True, "start", ""),
+            ("text", WIDTH - MARGIN, 46, words, 20, color[frame.phase], True, "end", ""),
+            ("box", MARGIN, y, WIDTH - 2 * MARGIN, 4, t.roles["operation"][0], "none", 0, 2, False),
+            ("text", WIDTH - MARGIN, y - 10, "values", 13, t.ink, False, "end", ""),
+            ("text", WIDTH - MARGIN - 52, y - 10, "gradients", 13, t.gradient, False, "end", ""),
+            (
+                "text",
+                WIDTH - MARGIN - 122,
+                y - 10,
+                "local derivatives",
+                13,
+                t.active,
+                False,
+                "end",
+                "",
+            ),
+            ("box", MARGIN, y, done, 4, color[frame.phase], "none", 0, 2, False),
+        )
+
+    def _caption(self, lines):
+        return tuple(
+            ("text", MARGIN, 82 + i * CAPTION * LINE, line, CAPTION, self.theme.ink, False, "start", "caption")
+            for i, line in enumerate(lines)
+        )  # fmt: skip
+
+    # ---- the stage ---------------------------------------------------------------------
+
+    def _at(self, x, y):
+        return self.corner[0] + x * self.scale, self.corner[1] + y * self.scale
+
+    def _stage(self, frame):
+        act = frame.act
+        flows = frame.about.get("flows", {})
+        self.flown.update({e: g for e, g in flows.items()})
+        groups = [
+            self._wire(e, points, frame, e in flows) for e, points in zip(act.edges, self.wires)
+        ]
+        groups += [self._box(i, v, frame) for i, v in enumerate(act.vertices.values())]
+        return groups + [
+            self._wire_label(points, flows[e])
+            for e, points in zip(act.edges, self.wires)
+            if e in flows
+        ]
+
+    def _wire(self, e, points, frame, now):
+        t, s = self.theme, self.scale
+        points = tuple(self._at(*p) for p in points)
+        if e in self.flown:
+            g = self.flown[e]
+            color = t.flows.get(kind_of(g), t.gradient)
+            thick = thickness(g) * (1.6 if now else 1.0) * s
+            head = ("arrow", points[0], points[1], color, (13 if now else 10) * s)
+        else:
+            fed = frame.phase == "forward" and e.target == frame.vertex.key
+            color = t.active if fed else t.wire if e.needs_grad else t.faint
+            thick = (3.0 if fed else 1.2) * s
+            head = ("arrow", points[-1], points[-2], color, (12 if fed else 9) * s)
+        return ("curve", points, color, thick, not e.needs_grad), head
+
+    def _wire_label(self, points, g):
+        """The gradient that flows, written on its way if it is one number."""
+        if g.size != 1:
+            return ()
+        t, size = self.theme, 14 * self.scale
+        middle = len(points) // 2
+        a, b = points[middle - 1], points[middle]
+        x, y = self._at((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+        words = _grid(g)[0][0]
+        w = width_of(words, size, True) + 8
+        color = t.flows.get(kind_of(g), t.gradient)
+        return (
+            ("box", x - w / 2, y - size * 0.7, w, size * 1.4, t.paper, color, 1.0, 4, False),
+            ("text", x, y + size * 0.36, words, size, color, True, "middle", ""),
+        )
+
+    def _box(self, i, v, frame):
+        t, s = self.theme, self.scale
+        (w, h), (x, y) = self.sizes[i], self.boxes[i]
+        known = (v.key, 0) in frame.values
+        active = v.key in frame.about["active"]
+        role = "result" if any(key == v.key for key, _ in frame.act.results) else v.role
+        fill, line = t.roles[role] if known else (t.paper, t.faint)
+        thick = 3.4 if active else t.line
+        if active:
+            line = t.gradient if frame.phase == "backward" else t.active
+        left, top = self._at(x - w / 2, y - h / 2)
+        shapes = [("box", left, top, w * s, h * s, fill, line, thick * s, 0 if role == "parameter" else 8, not v.needs_grad and not active)]  # fmt: skip
+        ink = t.ink if known else t.faint
+        title, sub = _titles(v)
+        at = y - h / 2 + TITLE * LINE + 2
+
+        def text(x, y, words, size, color, bold=False, anchor="middle", kind=""):
+            shapes.append(("text", *self._at(x, y), words, size * s, color, bold, anchor, kind))
+
+        text(x, at, title, TITLE, ink, True)
+        if sub:
+            at += (LABEL + 2) * LINE
+            text(x, at, sub, LABEL + 2, ink)
+        at += 6
+        for k in range(len(v.outputs)):
+            spot = v.key, k
+            value, g = frame.values.get(spot), frame.grads.get(spot)
+            kinds = [("value", value, t.ink, "value"), ("grad", g, t.gradient, "grad")]
+            for word, data, color, kind in kinds:
+                if data is None:
+                    continue
+                if word == "grad":
+                    color = t.flows.get(kind_of(g), color)
+                grid = _grid(data)
+                sums = frame.about.get("sums", {}).get(spot) if word == "grad" else None
+                if sums and g.size == 1:
+                    grid = [[sum_words(*sums)]]
+                wide, tall = _grid_size(grid, CELL)
+                if self._indent(v, k, word):
+                    text(x - w / 2 + 10, at + CELL, f"{_which(v, k)}{word}", LABEL, t.faint, False, "start")  # fmt: skip
+                end = x + w / 2 - 10
+                for cells, right, down in _cells(grid, CELL, end):
+                    size = NUMBER if len(grid) == len(grid[0]) == 1 else CELL
+                    text(right, at + down, cells, size, color, bool(sums), "end", kind)
+                at += tall + 3
+        return tuple(shapes)
+
+    # ---- the panel ---------------------------------------------------------------------
+
+    def _panel_rows(self, frame):
+        """[(blocks with their widths, factor, height)]"""
+        rows = []
+        for blocks in frame.rows[:3]:
+            sized, tall = [], 0.0
+            for block in blocks:
+                if isinstance(block, str):
+                    sized.append((block, width_of(block, SCALAR) + 26, 0))
+                    continue
+                heading, data, _, note = block
+                size = SCALAR if _is_scalar(data) else NUMBER + 1
+                w, h = _grid_size(_grid(data), size)
+                w = max(w + 14, width_of(heading, HEAD), width_of(note, HEAD))
+                h += HEAD * LINE * (1 + bool(note)) + 8
+                sized.append((block, w, h))
+                tall = max(tall, h)
+            total = sum(w for _, w, _ in sized)
+            rows.append((sized, (WIDTH - 2 * MARGIN) / total, tall + 12))
+        largest = min(1.25, PANEL / max(sum(tall for *_, tall in rows), 1.0))
+        return [
+            (sized, min(factor, largest), tall * min(factor, largest))
+            for sized, factor, tall in rows
+        ]
+
+    def _panel(self, rows, top):
+        t = self.theme
+        colors = {"value": t.ink, "gradient": t.gradient, "local": t.active, "words": t.ink}
+        y = top
+        for sized, f, tall in rows:
+            shapes, x = [], MARGIN
+            for block, w, _ in sized:
+                if isinstance(block, str):
+                    shapes.append(("text", x + w * f / 2, y + (HEAD * LINE + SCALAR + 2) * f, block, SCALAR * f, t.faint, True, "middle", ""))  # fmt: skip
+                    x += w * f
+                    continue
+                heading, data, kind, note = block
+                middle = x + w * f / 2
+                shapes.append(("text", middle, y + HEAD * f, heading, HEAD * f, t.faint, False, "middle", ""))  # fmt: skip
+                grid, size = _grid(data), SCALAR if _is_scalar(data) else NUMBER + 1
+                gw, gh = _grid_size(grid, size)
+                color, line = colors[kind], HEAD * LINE + 2
+                if isinstance(data, np.ndarray) and kind == "gradient":
+                    color = t.flows.get(kind_of(data), color)
+                if not _is_scalar(data):
+                    shapes.append(("box", middle - (gw / 2 + 6) * f, y + line * f, (gw + 12) * f, (gh + 2) * f, "none", t.faint, 0.8, 5, False))  # fmt: skip
+                for words, right, down in _cells(grid, size, gw / 2):
+                    shapes.append(("text", middle + right * f, y + (line + down) * f, words, size * f, color, _is_scalar(data), "end", kind))  # fmt: skip
+                if note:
+                    shapes.append(("text", middle, y + (line + gh + HEAD + 4) * f, note, HEAD * f, t.faint, False, "middle", ""))  # fmt: skip
+                x += w * f
+            y += tall
+            yield tuple(shapes)
+
+
+# ---- numbers and words ----------------------------------------------------------------
+
+
+def thickness(g):
+    """The width of an arrow by the size of what flows along it: 1 for 1e-6, 5 for 1e2 and more."""
+    size = size_of(g)
+    if not 0 < size < float("inf"):
+        return 1.5
+    return float(np.clip(1 + (np.log10(size) + 6) / 2, 1.0, 5.0))
+
+
+def sum_words(before, product, total):
+    """ "3 + (−2) = 1", of single numbers."""
+    a, b, c = (_grid(x)[0][0] if x.size == 1 else "" for x in (before, product, total))
+    return f"{a} + {f'({b})' if b.startswith('−') else b} = {c}" if a else ""
+
+
+def _titles(v):
+    """The two first lines of a box."""
+    if v.role != "operation":
+        return v.name or v.kind or v.role, ""
+    symbol = SYMBOLS.get(v.name)
+    names = ", ".join(o.name for o in v.outputs if o.name)
+    if symbol:
+        left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
+        return f"{left} {symbol} {right}".strip(), names
+    return v.name, names
+
+
+def _which(v, k):
+    return f"{v.outputs[k].name or f'[{k}]'} " if len(v.outputs) > 1 else ""
+
+
+def _is_scalar(data):
+    return isinstance(data, str) or isinstance(data, np.ndarray) and data.ndim == 0
+
+
+def _grid(x):
+    """Rows of words: the numbers of a small array, else its shape and size."""
+    if isinstance(x, str):
+        return [[x]]
+    shape = "(" + ", ".join(map(str, x.shape)) + ")"
+    if not isinstance(x, np.ndarray):
+        return [[shape]]
+    if x.size > 36:
+        return [[f"{shape} rms {_number(size_of(x), 3)}"]]
+    if not x.size:
+        return [[f"{shape} empty"]]
+    if x.ndim == 0:
+        return [[_number(x.item(), 4)]]
+    return [[_number(n, 3) for n in row] for row in x.reshape(-1, x.shape[-1]).tolist()]
+
+
+def _columns(grid, size):
+    return [max(width_of(row[j], size) for row in grid) + size * 0.5 for j in range(len(grid[0]))]
+
+
+def _grid_size(grid, size):
+    return sum(_columns(grid, size)), len(grid) * size * LINE
+
+
+def _cells(grid, size, right):
+    """(words, right edge, baseline) of each cell; the last column ends at `right`."""
+    columns = _columns(grid, size)
+    for i, row in enumerate(grid):
+        for j, words in enumerate(row):
+            yield words, right - sum(columns[j + 1 :]), size + i * size * LINE
+
+
+def _wrapped(words, size, width):
+    lines, line = [], ""
+    for word in words.split():
+        longer = f"{line} {word}".strip()
+        if width_of(longer, size) > width:
+            lines.append(line)
+            longer = word
+        line = longer
+    return [*lines, line]
