@@ -70,8 +70,8 @@ class ModernMiniGPT(LanguageModel):
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        # As logits, the products with a table of N(0, 1) would be far too sure at the start.
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        # The products with a table of N(0, 1), as logits, would be far too sure at the start.
+        nn.init.normal_(self.token_embedding.weight, std=config.d_model**-0.5)
         cos, sin = rotations(config.context_length, config.d_head, config.rope_theta)
         self.register_buffer("cos", cos, persistent=False)  # (context_length, D / 2)
         self.register_buffer("sin", sin, persistent=False)
@@ -127,11 +127,9 @@ class Attention(nn.Module):
     def forward(self, x, turn, cache=None):
         B, T, C = x.shape
         heads = (B, T, -1, self.d_head)
-        q = (
-            self.query(x).reshape(heads).transpose(1, 2)
-        )  # (B, T, C) -> (B, T, H, D) -> (B, H, T, D)
-        k = self.key(x).reshape(heads).transpose(1, 2)  # (B, T, G D) -> (B, G, T, D)
-        v = self.value(x).reshape(heads).transpose(1, 2)  # (B, T, G D) -> (B, G, T, D)
+        q = self.query(x).reshape(heads).transpose(1, 2)  # (B, T, H, D) -> (B, H, T, D)
+        k = self.key(x).reshape(heads).transpose(1, 2)  # (B, T, G, D) -> (B, G, T, D)
+        v = self.value(x).reshape(heads).transpose(1, 2)  # (B, T, G, D) -> (B, G, T, D)
         q, k = rotate(q, *turn), rotate(k, *turn)
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, G, S, D): all S tokens so far
