@@ -173,10 +173,10 @@ def compare(args, model, tokenizer, ids):
         row = [column[i] if i < len(column) else "" for column in columns]
         print("  ".join(cell.ljust(width) for cell in row).rstrip())
     figure = showing.figure(11, 3.2)
+    shown = [i for i, *_ in likeliest(tokenizer, shares[-1], 12)]  # the same tokens in each
     for axes, t, p in zip(figure.subplots(1, 4, sharey=True), TEMPERATURES, shares):
-        rows = likeliest(tokenizer, p, 12)
-        axes.bar(range(len(rows)), [share for *_, share in rows], color="#2f6db5")
-        axes.set_xticks(range(len(rows)), [text for _, text, _ in rows])
+        axes.bar(range(len(shown)), p[shown], color="#2f6db5")
+        axes.set_xticks(range(len(shown)), showing.visible_tokens(tokenizer, shown))
         axes.set(title=f"temperature {t:g}", ylim=(0, 1.05))
         axes.spines[["top", "right"]].set_visible(False)
     picture = showing.png(figure)

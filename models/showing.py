@@ -60,6 +60,9 @@ def small_model(args, folder):
 # ---- a program ---------------------------------------------------------------------------------
 
 
+PROMPT = "ROMEO:\nWhat "
+
+
 class Parser(argparse.ArgumentParser):
     """The arguments that these demos share. What is wrong is said in one line."""
 
@@ -69,7 +72,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         add = self.add_argument
-        add("--prompt", default="ROMEO:", metavar="TEXT", help='the text to begin with ("ROMEO:")')
+        add("--prompt", default=PROMPT, metavar="TEXT",
+            help=f"the text to begin with ({visible(PROMPT)})")  # fmt: skip
         add("--model", default="runs/shakespeare", metavar="FOLDER",
             help="where train_shakespeare.py left a checkpoint (runs/shakespeare)")  # fmt: skip
         add("--out", default=out, metavar="FOLDER", help=f"where the pictures go ({out})")
@@ -197,10 +201,14 @@ def page(title, *parts):
     return PAGE.replace("TITLE", html.escape(title)).replace("BODY", "\n".join(parts))
 
 
-def film(frames):
-    """HTML frames, one of them visible, with buttons to play and to step (also: ← and →)."""
+def film(frames, drawn=None):
+    """HTML frames, one of them visible, with buttons to play and to step (also: ← and →).
+
+    `drawn` may name an object of the page's own script that draws them, with `steps` and `draw`.
+    """
     shown = "\n".join(f'<div class="frame">{frame}</div>' for frame in frames)
-    return f'<div class="film">{CONTROLS}\n{shown}</div>\n<script>{FILM}</script>'
+    script = FILM.replace("DRAWN", drawn or "null")
+    return f'<div class="film">{CONTROLS}\n{shown}</div>\n<script>{script}</script>'
 
 
 PAGE = """<!doctype html>
@@ -230,14 +238,18 @@ CONTROLS = """<div class="controls">
 <button class="back">◀</button><button class="play">play</button><button class="on">▶</button>
 <input type="range" min="0" value="0" aria-label="step"><span class="count"></span></div>"""
 
-# `draw(i)` shows step i: of the frames, unless the page has put `film.draw` and `film.steps` there.
 FILM = """
 const film = document.currentScript.previousElementSibling, find = s => film.querySelector(s);
 const frames = [...film.querySelectorAll(".frame")], slider = find("input");
-let draw = i => frames.forEach((f, j) => f.style.display = i == j ? "block" : "none");
-let steps = frames.length, now = 0, timer = null;
+const drawn = DRAWN || {
+  steps: frames.length,
+  draw: i => frames.forEach((f, j) => f.style.display = i == j ? "block" : "none"),
+};
+const steps = drawn.steps;
+let now = 0, timer = null;
 function show(i) {
-  now = Math.max(0, Math.min(steps - 1, i)); draw(now); slider.max = steps - 1; slider.value = now;
+  now = Math.max(0, Math.min(steps - 1, i)); slider.max = steps - 1; slider.value = now;
+  drawn.draw(now, film);
   find(".count").textContent = `${now + 1} / ${steps}`;
 }
 function play(on) {
