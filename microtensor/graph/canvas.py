@@ -1,9 +1,6 @@
 """A page that can be written as SVG or painted with Pillow, from one list of shapes.
 
-A shape is a tuple: ("box", x, y, width, height, fill, line, thickness, radius, dashed),
-("text", x, y, words, size, color, bold, anchor, kind) or ("curve", points, color, thickness,
-dashed), whose points are those of Bézier curves as Graphviz gives them, or
-("arrow", tip, from, color, size). Coordinates are pixels, y downwards.
+A shape is a tuple, made by `box`, `text`, `curve` or `arrow`. Coordinates are pixels, y downwards.
 """
 
 import functools
@@ -12,7 +9,27 @@ from html import escape
 
 from .themes import FONTS
 
-__all__ = ["paint", "svg", "svg_shapes", "width_of"]
+__all__ = ["arrow", "box", "curve", "paint", "svg", "svg_shapes", "text", "width_of"]
+
+
+def box(x, y, width, height, fill="none", line="none", thickness=0, radius=0, dashed=False):
+    return "box", x, y, width, height, fill, line, thickness, radius, dashed
+
+
+def text(x, y, words, size, color, bold=False, anchor="start", kind=""):
+    """Words on the baseline y. `kind` is the class that they have in SVG."""
+    return "text", x, y, words, size, color, bold, anchor, kind
+
+
+def curve(points, color, thickness, dashed=False):
+    """Bézier curves, one after the other, through every third point."""
+    return "curve", points, color, thickness, dashed
+
+
+def arrow(tip, base, color, size):
+    """The head of an arrow that comes from the direction of `base`."""
+    return "arrow", tip, base, color, size
+
 
 # widths of letters by size, of Arial; the rest is about as wide as a digit
 WIDTHS = {

@@ -404,7 +404,7 @@ def _rule(derivative, name):
     """What the docstring of an operation says of the derivative of one input."""
     parts = [p.strip(" ,") for p in derivative.split("    ")]
     for part in parts:
-        if part.startswith(f"∂{name} ") or part.startswith(f"∂{name}="):
+        if part.startswith((f"∂{name} ", f"∂{name}=")):
             return part
     return parts[0]
 

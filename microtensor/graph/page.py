@@ -60,11 +60,11 @@ PLAYER = """<!doctype html>
   font-family="Arial, Helvetica, Liberation Sans, sans-serif"></svg>
 <p class="said" aria-live="polite"></p>
 <nav>
-  <button id="first" title="to the start (Home)">⏮&#xFE0E;</button>
+  <button id="first" title="to the start (Home)">|◀&#xFE0E;</button>
   <button id="back" title="one step back (←)">◀&#xFE0E;</button>
   <button id="play" title="play or pause (space)">▶&#xFE0E; play</button>
   <button id="forth" title="one step forth (→)">▶&#xFE0E;</button>
-  <button id="last" title="to the end (End)">⏭&#xFE0E;</button>
+  <button id="last" title="to the end (End)">▶&#xFE0E;|</button>
   <input id="at" type="range" min="0" value="0" aria-label="step">
   <output></output>
   <select id="pace" aria-label="seconds for each step">

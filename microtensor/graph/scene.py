@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .canvas import width_of
+from .canvas import arrow, box, curve, text, width_of
 from .draw import SYMBOLS, _number
 from .flow import kind_of, size_of
 from .render import picture
@@ -10,7 +10,7 @@ from .render import picture
 __all__ = ["Scene"]
 
 WIDTH, MARGIN = 1280, 36
-TITLE, LABEL, NUMBER, CELL = 16, 10, 14, 12.5  # letters in a box, before the stage is scaled
+TITLE, LABEL, NUMBER, CELL = 16, 10, 14, 13.5  # letters in a box, before the stage is scaled
 CAPTION, HEAD, SCALAR = 20, 14, 22  # and elsewhere on the page
 PANEL = 235  # pixels: the highest that the panel below becomes by being enlarged
 LINE = 1.32  # from line to line, by the size of the letters
@@ -147,33 +147,25 @@ class Scene:
         words = f"{frame.phase} {where} of {len(of)}" if len(of) > 1 else frame.phase
         if len(self.acts) > 1:
             words = f"step {self.acts.index(frame.act) + 1} · {words}"
-        color = {"forward": t.active, "backward": t.gradient, "update": t.roles["parameter"][1]}
+        colors = {"forward": t.active, "backward": t.gradient, "update": t.roles["parameter"][1]}
         done, y = (WIDTH - 2 * MARGIN) * (n + 1) / len(frames), self.height - 16
+        right, color = WIDTH - MARGIN, colors[frame.phase]
         return (
-            ("text", MARGIN, 46, self.title, 27, t.ink, True, "start", ""),
-            ("text", WIDTH - MARGIN, 46, words, 20, color[frame.phase], True, "end", ""),
-            ("box", MARGIN, y, WIDTH - 2 * MARGIN, 4, t.roles["operation"][0], "none", 0, 2, False),
-            ("text", WIDTH - MARGIN, y - 10, "values", 13, t.ink, False, "end", ""),
-            ("text", WIDTH - MARGIN - 52, y - 10, "gradients", 13, t.gradient, False, "end", ""),
-            (
-                "text",
-                WIDTH - MARGIN - 122,
-                y - 10,
-                "local derivatives",
-                13,
-                t.active,
-                False,
-                "end",
-                "",
-            ),
-            ("box", MARGIN, y, done, 4, color[frame.phase], "none", 0, 2, False),
+            text(MARGIN, 46, self.title, 27, t.ink, True),
+            text(right, 46, words, 20, color, True, "end"),
+            text(right, y - 10, "values", 13, t.ink, anchor="end"),
+            text(right - 52, y - 10, "gradients", 13, t.gradient, anchor="end"),
+            text(right - 122, y - 10, "local derivatives", 13, t.active, anchor="end"),
+            box(MARGIN, y, right - MARGIN, 4, t.roles["operation"][0], radius=2),
+            box(MARGIN, y, done, 4, color, radius=2),
         )
 
     def _caption(self, lines):
+        color = self.theme.ink
         return tuple(
-            ("text", MARGIN, 82 + i * CAPTION * LINE, line, CAPTION, self.theme.ink, False, "start", "caption")
+            text(MARGIN, 82 + i * CAPTION * LINE, line, CAPTION, color, kind="caption")
             for i, line in enumerate(lines)
-        )  # fmt: skip
+        )
 
     # ---- the stage ---------------------------------------------------------------------
 
@@ -183,7 +175,7 @@ class Scene:
     def _stage(self, frame):
         act = frame.act
         flows = frame.about.get("flows", {})
-        self.flown.update({e: g for e, g in flows.items()})
+        self.flown.update(flows)
         groups = [
             self._wire(e, points, frame, e in flows) for e, points in zip(act.edges, self.wires)
         ]
@@ -201,13 +193,13 @@ class Scene:
             g = self.flown[e]
             color = t.flows.get(kind_of(g), t.gradient)
             thick = thickness(g) * (1.6 if now else 1.0) * s
-            head = ("arrow", points[0], points[1], color, (13 if now else 10) * s)
+            head = arrow(points[0], points[1], color, (13 if now else 10) * s)
         else:
             fed = frame.phase == "forward" and e.target == frame.vertex.key
             color = t.active if fed else t.wire if e.needs_grad else t.faint
             thick = (3.0 if fed else 1.2) * s
-            head = ("arrow", points[-1], points[-2], color, (12 if fed else 9) * s)
-        return ("curve", points, color, thick, not e.needs_grad), head
+            head = arrow(points[-1], points[-2], color, (12 if fed else 9) * s)
+        return curve(points, color, thick, not e.needs_grad), head
 
     def _wire_label(self, points, g):
         """The gradient that flows, written on its way if it is one number."""
@@ -221,8 +213,8 @@ class Scene:
         w = width_of(words, size, True) + 8
         color = t.flows.get(kind_of(g), t.gradient)
         return (
-            ("box", x - w / 2, y - size * 0.7, w, size * 1.4, t.paper, color, 1.0, 4, False),
-            ("text", x, y + size * 0.36, words, size, color, True, "middle", ""),
+            box(x - w / 2, y - size * 0.7, w, size * 1.4, t.paper, color, 1.0, 4, False),
+            text(x, y + size * 0.36, words, size, color, True, "middle", ""),
         )
 
     def _box(self, i, v, frame):
@@ -235,40 +227,43 @@ class Scene:
         thick = 3.4 if active else t.line
         if active:
             line = t.gradient if frame.phase == "backward" else t.active
+        radius = 0 if role == "parameter" else 8
+        dashed = not (v.needs_grad or active)
         left, top = self._at(x - w / 2, y - h / 2)
-        shapes = [("box", left, top, w * s, h * s, fill, line, thick * s, 0 if role == "parameter" else 8, not v.needs_grad and not active)]  # fmt: skip
+        shapes = [box(left, top, w * s, h * s, fill, line, thick * s, radius, dashed)]
         ink = t.ink if known else t.faint
         title, sub = _titles(v)
+
+        def write(x, y, words, size, color, bold=False, anchor="middle", kind=""):
+            shapes.append(text(*self._at(x, y), words, size * s, color, bold, anchor, kind))
+
         at = y - h / 2 + TITLE * LINE + 2
-
-        def text(x, y, words, size, color, bold=False, anchor="middle", kind=""):
-            shapes.append(("text", *self._at(x, y), words, size * s, color, bold, anchor, kind))
-
-        text(x, at, title, TITLE, ink, True)
+        write(x, at, title, TITLE, ink, True)
         if sub:
             at += (LABEL + 2) * LINE
-            text(x, at, sub, LABEL + 2, ink)
+            write(x, at, sub, LABEL + 2, ink)
         at += 6
         for k in range(len(v.outputs)):
             spot = v.key, k
             value, g = frame.values.get(spot), frame.grads.get(spot)
-            kinds = [("value", value, t.ink, "value"), ("grad", g, t.gradient, "grad")]
-            for word, data, color, kind in kinds:
+            for word, data, color in (("value", value, t.ink), ("grad", g, t.gradient)):
                 if data is None:
                     continue
+                grid, bold = _grid(data), False
                 if word == "grad":
                     color = t.flows.get(kind_of(g), color)
-                grid = _grid(data)
-                sums = frame.about.get("sums", {}).get(spot) if word == "grad" else None
-                if sums and g.size == 1:
-                    grid = [[sum_words(*sums)]]
+                    sums = frame.about.get("sums", {}).get(spot)
+                    if sums and g.size == 1:
+                        grid, bold = [[sum_words(*sums)]], True
                 wide, tall = _grid_size(grid, CELL)
+                end = x + wide / 2 - CELL / 4
                 if self._indent(v, k, word):
-                    text(x - w / 2 + 10, at + CELL, f"{_which(v, k)}{word}", LABEL, t.faint, False, "start")  # fmt: skip
-                end = x + w / 2 - 10
-                for cells, right, down in _cells(grid, CELL, end):
-                    size = NUMBER if len(grid) == len(grid[0]) == 1 else CELL
-                    text(right, at + down, cells, size, color, bool(sums), "end", kind)
+                    end = x + w / 2 - 10
+                    start = x - w / 2 + 10
+                    write(start, at + CELL, _which(v, k) + word, LABEL, t.faint, anchor="start")
+                size = NUMBER if len(grid) == len(grid[0]) == 1 else CELL
+                for words, right, down in _cells(grid, CELL, end):
+                    write(right, at + down, words, size, color, bold, "end", word)
                 at += tall + 3
         return tuple(shapes)
 
@@ -299,33 +294,42 @@ class Scene:
         ]
 
     def _panel(self, rows, top):
-        t = self.theme
-        colors = {"value": t.ink, "gradient": t.gradient, "local": t.active, "words": t.ink}
-        y = top
+        """The rows of the panel, each a group of shapes."""
+        faint = self.theme.faint
         for sized, f, tall in rows:
             shapes, x = [], MARGIN
             for block, w, _ in sized:
-                if isinstance(block, str):
-                    shapes.append(("text", x + w * f / 2, y + (HEAD * LINE + SCALAR + 2) * f, block, SCALAR * f, t.faint, True, "middle", ""))  # fmt: skip
-                    x += w * f
-                    continue
-                heading, data, kind, note = block
                 middle = x + w * f / 2
-                shapes.append(("text", middle, y + HEAD * f, heading, HEAD * f, t.faint, False, "middle", ""))  # fmt: skip
-                grid, size = _grid(data), SCALAR if _is_scalar(data) else NUMBER + 1
-                gw, gh = _grid_size(grid, size)
-                color, line = colors[kind], HEAD * LINE + 2
-                if isinstance(data, np.ndarray) and kind == "gradient":
-                    color = t.flows.get(kind_of(data), color)
-                if not _is_scalar(data):
-                    shapes.append(("box", middle - (gw / 2 + 6) * f, y + line * f, (gw + 12) * f, (gh + 2) * f, "none", t.faint, 0.8, 5, False))  # fmt: skip
-                for words, right, down in _cells(grid, size, gw / 2):
-                    shapes.append(("text", middle + right * f, y + (line + down) * f, words, size * f, color, _is_scalar(data), "end", kind))  # fmt: skip
-                if note:
-                    shapes.append(("text", middle, y + (line + gh + HEAD + 4) * f, note, HEAD * f, t.faint, False, "middle", ""))  # fmt: skip
+                if isinstance(block, str):
+                    down = HEAD * LINE + SCALAR + 2
+                    shapes.append(
+                        text(middle, top + down * f, block, SCALAR * f, faint, True, "middle")
+                    )
+                else:
+                    shapes += self._block(middle, top, f, *block)
                 x += w * f
-            y += tall
+            top += tall
             yield tuple(shapes)
+
+    def _block(self, middle, top, f, heading, data, kind, note):
+        """A heading, numbers or words, and a note below, around a vertical line."""
+        t, single = self.theme, _is_scalar(data)
+        color = {"gradient": t.gradient, "local": t.active}.get(kind, t.ink)
+        if isinstance(data, np.ndarray) and kind == "gradient":
+            color = t.flows.get(kind_of(data), color)
+        grid, size = _grid(data), SCALAR if single else NUMBER + 1
+        wide, high = _grid_size(grid, size)
+        down = HEAD * LINE + 2
+        yield text(middle, top + HEAD * f, heading, HEAD * f, t.faint, anchor="middle")
+        if not single:
+            left, y = middle - (wide / 2 + 6) * f, top + down * f
+            yield box(left, y, (wide + 12) * f, (high + 2) * f, line=t.faint, thickness=1, radius=5)
+        for words, right, below in _cells(grid, size, wide / 2 - size / 4):
+            x, y = middle + right * f, top + (down + below) * f
+            yield text(x, y, words, size * f, color, single, "end", kind)
+        if note:
+            y = top + (down + high + HEAD + 3) * f
+            yield text(middle, y, note, HEAD * f, t.faint, anchor="middle")
 
 
 # ---- numbers and words ----------------------------------------------------------------

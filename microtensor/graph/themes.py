@@ -33,37 +33,37 @@ class Theme:
     line: float = 1.1
 
 
-LIGHT = dict(
-    paper="#FFFFFF", ink="#1F2733", faint="#6B7686", wire="#66738A", gradient="#B3303F",
-    active="#E07A10", frames=("#C9C4E6", "#F8F7FD", "#F1EFFA"),
-    roles={
+LIGHT = {
+    "paper": "#FFFFFF", "ink": "#1F2733", "faint": "#6B7686", "wire": "#66738A",
+    "gradient": "#B3303F", "active": "#D9700A", "frames": ("#C9C4E6", "#F8F7FD", "#F1EFFA"),
+    "roles": {
         "input": ("#E4F2E7", "#5C9A6B"),
         "parameter": ("#FFF0CF", "#CF9A2E"),
         "operation": ("#EDF1F7", "#8A9BB4"),
         "module": ("#E9E6F8", "#8478C4"),
         "result": ("#FBE1E1", "#CB5F6A"),
     },
-    flows={
+    "flows": {
         "vanishing": "#3C86C8", "exploding": "#E06A00", "zero": "#8A94A3", "nan": "#C218B5",
         "missing": "#A3ADBB",
     },
-)  # fmt: skip
+}  # fmt: skip
 
-DARK = dict(
-    paper="#14181F", ink="#EEF2F8", faint="#9DA9BB", wire="#8C9AB0", gradient="#FF8A94",
-    active="#FFB347", frames=("#5A5296", "#1B1E2C", "#212437"),
-    roles={
+DARK = {
+    "paper": "#14181F", "ink": "#EEF2F8", "faint": "#9DA9BB", "wire": "#8C9AB0",
+    "gradient": "#FF8A94", "active": "#FFB347", "frames": ("#5A5296", "#1B1E2C", "#212437"),
+    "roles": {
         "input": ("#1D3A28", "#6FBF85"),
         "parameter": ("#463613", "#E3B04B"),
         "operation": ("#262E3B", "#8FA3C2"),
         "module": ("#302B52", "#A79BEB"),
         "result": ("#4A2329", "#F08791"),
     },
-    flows={
+    "flows": {
         "vanishing": "#63B3FF", "exploding": "#FF9D45", "zero": "#8A94A3", "nan": "#FF6BF3",
         "missing": "#66738A",
     },
-)  # fmt: skip
+}  # fmt: skip
 
 THEMES = {
     "paper": Theme(**LIGHT),
