@@ -1,7 +1,7 @@
 """Every operation: its value and its derivative, side by side.
 
 Read from simple to hard: elementwise, reductions, shapes, indexing, ordering, linear algebra,
-neural, recurrent.
+neural, windows, recurrent.
 """
 
 from .elementwise import *  # noqa: F403
@@ -12,6 +12,7 @@ from .ordering import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
+from .windows import *  # noqa: F403
 
 __all__ = [
     name
