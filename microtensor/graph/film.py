@@ -133,6 +133,7 @@ class _Act:
         self.vertices = {k: v for k, v in trace.vertices.items() if v.role != "result"}
         self.edges = [e for e in trace.edges if not e.target.startswith("result")]
         self.key = {source: v.key for source, v in trace.sources.items()}
+        self.source = {key: source for source, key in self.key.items()}
         for i, t in enumerate(trace.outputs):  # the result lends its name to what computed it
             value = self.vertices[self.key[t.grad_fn]].outputs[t._index]
             value.name = value.name or trace.vertices[f"result{i}"].name
@@ -216,8 +217,7 @@ class _Act:
             yield self._updated(i, acts)
 
     def _sum(self, spot):
-        v = next(s for s, key in self.key.items() if key == spot[0])
-        return self.sums.get((v, spot[1]))
+        return self.sums.get((self.source[spot[0]], spot[1]))
 
     def _frame(self, phase, v, caption, rows, **about):
         named = {
@@ -272,8 +272,15 @@ class _Act:
         name = self.called[v.key, 0]
         if step is None:
             caption = f"Backward through {v.name}: no gradient comes to {name}, so none goes on."
+            caption += self._ended(last)
             return self._frame("backward", v, caption, [], active={v.key}, flows={}, sums={})
         caption = f"Backward through {v.name}. "
+        for i, g in enumerate(step.arrived):
+            before = self.grads.get((v.key, i))
+            if before is not None and not np.array_equal(before, g, equal_nan=True):
+                caption += f"A hook has made {_short(g)} of {_short(before)}. "
+            if before is not None:
+                self.grads[v.key, i] = g
         if first and len(self.results) == 1:
             one = all(g.size == 1 and g.item() == 1 for g in step.arrived)
             caption = "Backward begins: " + (
@@ -294,10 +301,16 @@ class _Act:
                 sums[spot] = self.grads[spot], part.product, part.total
             self.grads[spot] = part.total
         caption += " ".join(told)
-        if last:
-            caption += " Every gradient is there now: this is what backward() leaves in .grad."
+        caption += self._ended(last)
         active = {v.key, *(e.source for e in flows)}
         return self._frame("backward", v, caption, rows, active=active, flows=flows, sums=sums)
+
+    def _ended(self, last):
+        if not last:
+            return ""
+        for spot in self.grads:  # hooks of leaves come last
+            self.grads[spot] = self._sum(spot)
+        return " Every gradient is there now: this is what backward() leaves in .grad."
 
     def _product(self, step, part, spot):
         """In words: how the gradient of one input came about, and what it was added to."""
@@ -325,7 +338,7 @@ class _Act:
             name = self.called[v.key, which]
         blocks = [(f"arrives at {name}", step.arrived[which], "gradient", "")]
         d = self.locals[step.node, part.input]
-        diagonal = d is not None and _diagonal(d, part.product, step.arrived)
+        diagonal = None if d is None else _diagonal(d, part.product, step.arrived)
         if diagonal is not None:
             sign = "×" if part.product.ndim == 0 else "⊙"
             blocks += [sign, ("local derivative", diagonal, "local", rule)]
@@ -413,6 +426,7 @@ def _diagonal(d, product, arrived):
     """The local derivative in the shape of the input, if each element has its own result."""
     if len(arrived) != 1 or arrived[0].shape != product.shape or d.shape[0] != d.shape[1]:
         return None
-    if (d - np.diag(np.diag(d))).any():
+    apart = d[~np.eye(len(d), dtype=bool)]  # 0 × ∞ between them is not a number
+    if (np.nan_to_num(apart) != 0).any():
         return None
     return np.diag(d).reshape(product.shape)

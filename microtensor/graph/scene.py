@@ -98,8 +98,8 @@ class Scene:
             for part in step.parts
             if (act.key[part.place[0]], part.place[1]) == (v.key, k)
         ]
-        node = next(s for s, key in act.key.items() if key == v.key)
-        return found + ([act.sums[node, k]] if (node, k) in act.sums else [])
+        place = act.source[v.key], k
+        return found + ([act.sums[place]] if place in act.sums else [])
 
     def _sums(self, act, v, k):
         for step in act.steps:
