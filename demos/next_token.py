@@ -114,7 +114,7 @@ def frame(tokenizer, step, start, n):
     rows = [(text, share) for _, text, share in likeliest(tokenizer, p, n)]
     chosen = showing.visible(tokenizer.decode([token]))
     return f'<p class="text">{before}<span class="new">{new}</span>▏</p>' + showing.bars(
-        rows, chosen
+        rows, {chosen}
     )
 
 

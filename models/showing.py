@@ -269,13 +269,16 @@ show(0);
 """
 
 
-def bars(rows, chosen=None):
-    """An HTML table of (token, probability), the chosen one marked."""
-    top = max(p for _, p in rows)
+def bars(rows, chosen=(), value="{:.1%}"):
+    """An HTML table of (token, number), with bars as long as the number is large.
+
+    The tokens in `chosen` are marked.
+    """
+    top = max(abs(p) for _, p in rows) or 1
     lines = [
-        f"<tr{' class=chosen' if token == chosen else ''}><td>{html.escape(token)}</td>"
-        f"<td>{p:.1%}</td>"
-        f'<td><div class="bar" style="width:{22 * p / top:.2f}rem"></div></td></tr>'
+        f"<tr{' class=chosen' if token in chosen else ''}><td>{html.escape(token)}</td>"
+        f"<td>{value.format(p)}</td>"
+        f'<td><div class="bar" style="width:{22 * abs(p) / top:.2f}rem"></div></td></tr>'
         for token, p in rows
     ]
     return f"<table>{''.join(lines)}</table>"
