@@ -1,7 +1,9 @@
 """Activations as modules; the formulas are in `functional`."""
 
+from ..creation import full
 from . import functional as F
-from .module import Module
+from .init import constant_
+from .module import Module, Parameter
 
 
 class _Activation(Module):
@@ -42,6 +44,93 @@ class ELU(_Activation):
 
     def __init__(self, alpha=1.0, inplace=False):
         super().__init__(alpha=alpha, inplace=inplace)
+
+
+class CELU(_Activation):
+    __doc__ = F.celu.__doc__
+    function = staticmethod(F.celu)
+
+    def __init__(self, alpha=1.0, inplace=False):
+        super().__init__(alpha=alpha, inplace=inplace)
+
+
+class SELU(ReLU):
+    __doc__ = F.selu.__doc__
+    function = staticmethod(F.selu)
+
+
+class PReLU(Module):
+    """x where x > 0, else weight·x: learned slopes, one or one for each channel (1502.01852).
+
+    They start at `init`.
+    """
+
+    def __init__(self, num_parameters=1, init=0.25, device=None, dtype=None):
+        super().__init__()
+        self.num_parameters, self.init = num_parameters, init
+        self.weight = Parameter(full((num_parameters,), init, device=device, dtype=dtype))
+
+    def reset_parameters(self):
+        """Make the slopes `init` again."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input):
+        return F.prelu(input, self.weight)
+
+    def extra_repr(self):
+        return f"num_parameters={self.num_parameters}"
+
+
+class Hardtanh(_Activation):
+    __doc__ = F.hardtanh.__doc__
+    function = staticmethod(F.hardtanh)
+
+    def __init__(self, min_val=-1.0, max_val=1.0, inplace=False):
+        super().__init__(min_val=min_val, max_val=max_val, inplace=inplace)
+
+
+class ReLU6(ReLU):
+    __doc__ = F.relu6.__doc__
+    function = staticmethod(F.relu6)
+
+
+class Hardsigmoid(ReLU):
+    __doc__ = F.hardsigmoid.__doc__
+    function = staticmethod(F.hardsigmoid)
+
+
+class Hardswish(ReLU):
+    __doc__ = F.hardswish.__doc__
+    function = staticmethod(F.hardswish)
+
+
+class Threshold(_Activation):
+    __doc__ = F.threshold.__doc__
+    function = staticmethod(F.threshold)
+
+    def __init__(self, threshold, value, inplace=False):
+        super().__init__(threshold=threshold, value=value, inplace=inplace)
+
+
+class Hardshrink(_Activation):
+    __doc__ = F.hardshrink.__doc__
+    function = staticmethod(F.hardshrink)
+
+    def __init__(self, lambd=0.5):
+        super().__init__(lambd=lambd)
+
+
+class Softshrink(_Activation):
+    __doc__ = F.softshrink.__doc__
+    function = staticmethod(F.softshrink)
+
+    def __init__(self, lambd=0.5):
+        super().__init__(lambd=lambd)
+
+
+class Mish(ReLU):
+    __doc__ = F.mish.__doc__
+    function = staticmethod(F.mish)
 
 
 class SiLU(_Activation):
@@ -96,13 +185,33 @@ class Softmax(_Activation):
     __doc__ = F.softmax.__doc__
     function = staticmethod(F.softmax)
 
-    def __init__(self, dim):
+    def __init__(self, dim=None):
         super().__init__(dim=dim)
 
 
-class LogSoftmax(_Activation):
+class LogSoftmax(Softmax):
     __doc__ = F.log_softmax.__doc__
     function = staticmethod(F.log_softmax)
 
-    def __init__(self, dim):
+
+class Tanhshrink(Tanh):
+    __doc__ = F.tanhshrink.__doc__
+    function = staticmethod(F.tanhshrink)
+
+
+class Softsign(Tanh):
+    __doc__ = F.softsign.__doc__
+    function = staticmethod(F.softsign)
+
+
+class Softmin(Softmax):
+    __doc__ = F.softmin.__doc__
+    function = staticmethod(F.softmin)
+
+
+class GLU(_Activation):
+    __doc__ = F.glu.__doc__
+    function = staticmethod(F.glu)
+
+    def __init__(self, dim=-1):
         super().__init__(dim=dim)

@@ -68,7 +68,7 @@ def _channel_dropout(name, n, input, p, training, inplace):
     return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
 
 
-def embedding_bag(input, weight, offsets=None, mode="mean", per_sample_weights=None,
+def embedding_bag(input, weight, offsets=None, *, mode="mean", per_sample_weights=None,
                   padding_idx=None):  # fmt: skip
     """The sum, mean or largest of the rows of weight for each bag of indices.
 
@@ -182,6 +182,16 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
             if running is not None:
                 running.lerp_(own(flat, 2).mean(0).to(running.dtype), momentum)
     return group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """x / (k + alpha·mean x²)^beta, the mean over `size` neighbouring channels of (N, C, …)."""
+    if input.ndim < 3:
+        raise ValueError(f"local_response_norm: (N, C, …) is needed, got {tuple(input.shape)}")
+    squares = ops.flatten(ops.square(input), 2)  # (N, C, all positions)
+    near = pad(squares, (0, 0, size // 2, (size - 1) // 2)).transpose(1, 2)
+    mean = avg_pool1d(near, size, 1).transpose(1, 2) if input.numel() else squares
+    return input / (k + alpha * ops.reshape(mean, tuple(input.shape))) ** beta
 
 
 EPS = {"float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -602,7 +612,7 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
 
 def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction="mean"):
     """Σ max(0, margin − x[t] + x[j])ᵖ / C over the classes j ≠ t, for input (N, C) or (C)."""
-    rows = input if input.ndim == 2 else input[None]
+    rows = input if input.ndim == 2 else input.reshape(1, -1)
     place = target.reshape(-1, 1)
     losses = ops.relu(margin - ops.gather(rows, 1, place) + rows) ** p
     if weight is not None:
@@ -680,9 +690,11 @@ def pad(input, pad, mode="constant", value=None):
     for dim, (before, after) in enumerate(pairs):
         if -before - after > input.shape[dim]:
             raise RuntimeError(f"pad: {(before, after)} leaves nothing of size {input.shape[dim]}")
+    kept = input[tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pairs, input.shape))]
+    if mode == "circular":  # goes round in what is left
+        return _continued(kept, [(max(b, 0), max(a, 0)) for b, a in pairs], mode)
     if mode != "constant":
         return _continued(input, pairs, mode)
-    kept = input[tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pairs, input.shape))]
     shape = [n + b + a for (b, a), n in zip(pairs, input.shape)]
     out = full(shape, value or 0, dtype=input.dtype, device=input.device)
     out[tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(pairs, shape))] = kept
@@ -769,10 +781,12 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     return ops.squeeze(y, 0) if alone else y
 
 
-def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
+                recompute_scale_factor=None):  # fmt: skip
     """(N, C, *S) brought to the sizes `size`, or `scale_factor` times its own.
 
     "nearest" repeats elements, "linear" and "bilinear" draw lines between them, "area" takes means.
+    `recompute_scale_factor` steps by the ratio of the sizes, which are whole, not by the factor.
     """
     n = input.ndim - 2
     if (size is None) == (scale_factor is None):
@@ -782,6 +796,7 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
         size = [int(s * f) for s, f in zip(input.shape[2:], factors, strict=True)]
     else:
         size = _each(size, n, "interpolate", "size")
+    if scale_factor is None or recompute_scale_factor:
         factors = [None] * n
     if mode == "area" and n <= 2:
         return (adaptive_avg_pool1d, adaptive_avg_pool2d)[n - 1](input, size)
@@ -814,7 +829,7 @@ def pixel_shuffle(input, upscale_factor):
     """(…, C·r², H, W) to (…, C, H·r, W·r): channels become r × r pixels (arXiv:1609.05158)."""
     *batch, c, h, w = input.shape
     r = upscale_factor
-    x = ops.reshape(input, (-1, c // r**2, r, r, h, w))
+    x = ops.reshape(input, (math.prod(batch), c // r**2, r, r, h, w))
     return ops.reshape(ops.permute(x, (0, 1, 4, 2, 5, 3)), (*batch, c // r**2, h * r, w * r))
 
 
@@ -822,7 +837,7 @@ def pixel_unshuffle(input, downscale_factor):
     """What undoes `pixel_shuffle`."""
     *batch, c, h, w = input.shape
     r = downscale_factor
-    x = ops.reshape(input, (-1, c, h // r, r, w // r, r))
+    x = ops.reshape(input, (math.prod(batch), c, h // r, r, w // r, r))
     return ops.reshape(ops.permute(x, (0, 1, 3, 5, 2, 4)), (*batch, c * r**2, h // r, w // r))
 
 

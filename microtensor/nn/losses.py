@@ -121,3 +121,91 @@ class KLDivLoss(_Loss):
 
     def forward(self, input, target):
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class _Set(_Loss):
+    """A loss whose function takes the settings that the constructor was given by name."""
+
+    def __init__(self, reduction="mean", **settings):
+        super().__init__(reduction)
+        vars(self).update(settings)
+        self._settings = *settings, "reduction"
+
+    def forward(self, *inputs):
+        return self.function(*inputs, **{name: getattr(self, name) for name in self._settings})
+
+
+class SoftMarginLoss(_Set):
+    __doc__ = F.soft_margin_loss.__doc__
+    function = staticmethod(F.soft_margin_loss)
+
+    def __init__(self, *, reduction="mean"):
+        super().__init__(reduction)
+
+
+class MarginRankingLoss(_Set):
+    __doc__ = F.margin_ranking_loss.__doc__
+    function = staticmethod(F.margin_ranking_loss)
+
+    def __init__(self, margin=0.0, *, reduction="mean"):
+        super().__init__(reduction, margin=margin)
+
+
+class HingeEmbeddingLoss(_Set):
+    __doc__ = F.hinge_embedding_loss.__doc__
+    function = staticmethod(F.hinge_embedding_loss)
+
+    def __init__(self, margin=1.0, *, reduction="mean"):
+        super().__init__(reduction, margin=margin)
+
+
+class CosineEmbeddingLoss(_Set):
+    __doc__ = F.cosine_embedding_loss.__doc__
+    function = staticmethod(F.cosine_embedding_loss)
+
+    def __init__(self, margin=0.0, *, reduction="mean"):
+        super().__init__(reduction, margin=margin)
+
+
+class TripletMarginLoss(_Set):
+    __doc__ = F.triplet_margin_loss.__doc__
+    function = staticmethod(F.triplet_margin_loss)
+
+    def __init__(self, margin=1.0, p=2.0, eps=1e-6, swap=False, *, reduction="mean"):
+        super().__init__(reduction, margin=margin, p=p, eps=eps, swap=swap)
+
+
+class MultiMarginLoss(_Set):
+    __doc__ = F.multi_margin_loss.__doc__
+    function = staticmethod(F.multi_margin_loss)
+
+    def __init__(self, p=1, margin=1.0, weight=None, *, reduction="mean"):
+        super().__init__(reduction, p=p, margin=margin)
+        self.register_buffer("weight", weight)
+        self._settings = *self._settings, "weight"
+
+
+class MultiLabelSoftMarginLoss(_Set):
+    __doc__ = F.multilabel_soft_margin_loss.__doc__
+    function = staticmethod(F.multilabel_soft_margin_loss)
+
+    def __init__(self, weight=None, *, reduction="mean"):
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+        self._settings = *self._settings, "weight"
+
+
+class PoissonNLLLoss(_Set):
+    __doc__ = F.poisson_nll_loss.__doc__
+    function = staticmethod(F.poisson_nll_loss)
+
+    def __init__(self, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
+        super().__init__(reduction, log_input=log_input, full=full, eps=eps)
+
+
+class GaussianNLLLoss(_Set):
+    __doc__ = F.gaussian_nll_loss.__doc__
+    function = staticmethod(F.gaussian_nll_loss)
+
+    def __init__(self, *, full=False, eps=1e-6, reduction="mean"):
+        super().__init__(reduction, full=full, eps=eps)
