@@ -15,12 +15,13 @@ from .autograd import (
 )  # fmt: skip
 from .backends.device import device, get_default_device, set_default_device
 from .backends.dtypes import (
-    DTYPES, dtype, get_default_dtype, promote_types, set_default_dtype,
+    DTYPES, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype,
 )  # fmt: skip
 from .backends.threads import get_num_threads, set_num_threads
 from .checking import gradcheck, gradgradcheck
 from .creation import *  # noqa: F403
 from .ops import *  # noqa: F403
+from .ops import linalg
 from .random import *  # noqa: F403
 from .tensor import ALIASES, Size, Tensor, set_printoptions
 

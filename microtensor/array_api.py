@@ -17,10 +17,12 @@ ceil, cos, cosh, exp, expm1, floor, log, log10, log1p, log2, logaddexp = (
     ops.ceil, ops.cos, ops.cosh, ops.exp, ops.expm1, ops.floor, ops.log, ops.log10, ops.log1p,
     ops.log2, ops.logaddexp,
 )  # fmt: skip
+copysign, hypot = ops.copysign, ops.hypot
 isfinite, isinf, isnan, maximum, minimum, round, sign, sin, sinh, sqrt, tan, tanh, trunc = (
     ops.isfinite, ops.isinf, ops.isnan, ops.maximum, ops.minimum, ops.round, ops.sign, ops.sin,
     ops.sinh, ops.sqrt, ops.tan, ops.tanh, ops.trunc,
 )  # fmt: skip
+linalg = ops.linalg
 mean, any, all, argmax, argmin, argsort = (
     ops.mean, ops.any, ops.all, ops.argmax, ops.argmin, ops.argsort
 )  # fmt: skip

@@ -197,15 +197,7 @@ def numel(input):
 
 def allclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Whether |input − other| ≤ atol + rtol·|other| everywhere."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all())
-
-
-def isclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False):
-    """Where |input − other| ≤ atol + rtol·|other|."""
-    close = (input == other) | (
-        ((input - other).abs() <= atol + rtol * other.abs()) & ops.isfinite(other)
-    )
-    return close | (ops.isnan(input) & ops.isnan(other)) if equal_nan else close
+    return bool(ops.isclose(input, other, rtol, atol, equal_nan).all())
 
 
 def equal(input, other):
@@ -230,6 +222,6 @@ def result_type(*tensors):
 
 __all__ = [
     "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye",
-    "from_numpy", "full", "full_like", "is_tensor", "isclose", "linspace", "numel", "ones",
+    "from_numpy", "full", "full_like", "is_tensor", "linspace", "numel", "ones",
     "ones_like", "result_type", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -430,7 +430,7 @@ class Tensor(Variable):
     __add__ = __radd__ = ops.add
     __sub__, __rsub__ = ops.sub, _reflected(ops.sub)
     __mul__ = __rmul__ = ops.mul
-    __truediv__, __rtruediv__ = ops.div, _reflected(ops.div)
+    __truediv__, __rtruediv__ = ops.div_, _reflected(ops.div_)
     __floordiv__, __rfloordiv__ = ops.floor_divide, _reflected(ops.floor_divide)
     __mod__, __rmod__ = ops.remainder, _reflected(ops.remainder)
     __pow__, __rpow__ = ops.pow, _reflected(ops.pow)
@@ -457,37 +457,54 @@ class Tensor(Variable):
     abs, sign, square, sqrt, rsqrt, reciprocal = (
         ops.abs, ops.sign, ops.square, ops.sqrt, ops.rsqrt, ops.reciprocal
     )  # fmt: skip
-    maximum, minimum, clamp, lerp = ops.maximum, ops.minimum, ops.clamp, ops.lerp
+    true_divide, addcmul, addcdiv = ops.true_divide, ops.addcmul, ops.addcdiv
+    float_power, ldexp, hypot, positive = ops.float_power, ops.ldexp, ops.hypot, ops.positive
+    maximum, minimum, fmax, fmin = ops.maximum, ops.minimum, ops.fmax, ops.fmin
+    clamp, clamp_min, clamp_max, lerp = ops.clamp, ops.clamp_min, ops.clamp_max, ops.lerp
+    copysign, nan_to_num, xlogy, logit = ops.copysign, ops.nan_to_num, ops.xlogy, ops.logit
     remainder, fmod, floor_divide = ops.remainder, ops.fmod, ops.floor_divide
     floor, ceil, round, trunc, frac = ops.floor, ops.ceil, ops.round, ops.trunc, ops.frac
-    exp, exp2, expm1, log, log2, log10, log1p, logaddexp = (
-        ops.exp, ops.exp2, ops.expm1, ops.log, ops.log2, ops.log10, ops.log1p, ops.logaddexp
+    exp, exp2, expm1, log, log2, log10, log1p = (
+        ops.exp, ops.exp2, ops.expm1, ops.log, ops.log2, ops.log10, ops.log1p
     )  # fmt: skip
+    logaddexp, logaddexp2 = ops.logaddexp, ops.logaddexp2
     sin, cos, tan, asin, acos, atan, atan2 = (
         ops.sin, ops.cos, ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2
     )  # fmt: skip
     sinh, cosh, tanh, asinh, acosh, atanh = (
         ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh
     )  # fmt: skip
-    relu, sigmoid, erf = ops.relu, ops.sigmoid, ops.erf
+    sinc, deg2rad, rad2deg = ops.sinc, ops.deg2rad, ops.rad2deg
+    relu, sigmoid, erf, prelu = ops.relu, ops.sigmoid, ops.erf, ops.prelu
     eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
-    isnan, isinf, isfinite = ops.isnan, ops.isinf, ops.isfinite
+    isnan, isinf, isfinite, isclose = ops.isnan, ops.isinf, ops.isfinite, ops.isclose
+    isposinf, isneginf, isreal, signbit = ops.isposinf, ops.isneginf, ops.isreal, ops.signbit
+    heaviside = ops.heaviside
     logical_not, logical_and, logical_or, logical_xor = (
         ops.logical_not, ops.logical_and, ops.logical_or, ops.logical_xor
     )  # fmt: skip
     bitwise_not, bitwise_and, bitwise_or, bitwise_xor = (
         ops.bitwise_not, ops.bitwise_and, ops.bitwise_or, ops.bitwise_xor
     )  # fmt: skip
+    bitwise_left_shift, bitwise_right_shift = ops.bitwise_left_shift, ops.bitwise_right_shift
     clone = ops.clone
 
     # ---- reductions ------------------------------------------------------------------
 
     sum, mean, var, std, prod = ops.sum, ops.mean, ops.var, ops.std, ops.prod
-    amax, amin, argmax, argmin = ops.amax, ops.amin, ops.argmax, ops.argmin
+    nansum, nanmean, diff, trace = ops.nansum, ops.nanmean, ops.diff, ops.trace
+    amax, amin, aminmax = ops.amax, ops.amin, ops.aminmax
+    argmax, argmin = ops.argmax, ops.argmin
     max, min, sort, argsort, topk = ops.max, ops.min, ops.sort, ops.argsort, ops.topk
-    norm, logsumexp, cumsum, cumprod = ops.norm, ops.logsumexp, ops.cumsum, ops.cumprod
+    msort, kthvalue, median, nanmedian = ops.msort, ops.kthvalue, ops.median, ops.nanmedian
+    mode, quantile, nanquantile = ops.mode, ops.quantile, ops.nanquantile
+    norm, dist, logsumexp = ops.norm, ops.dist, ops.logsumexp
+    cumsum, cumprod, cummax, cummin = ops.cumsum, ops.cumprod, ops.cummax, ops.cummin
     any, all, count_nonzero = ops.any, ops.all, ops.count_nonzero
     softmax, log_softmax = ops.softmax, ops.log_softmax
+
+    unique, unique_consecutive = ops.unique, ops.unique_consecutive
+    bincount, histc, histogram = ops.bincount, ops.histc, ops.histogram
 
     # ---- shapes ----------------------------------------------------------------------
 
@@ -496,8 +513,15 @@ class Tensor(Variable):
     repeat, tile = _with_sizes(ops.repeat), _with_sizes(ops.tile)
     transpose, swapaxes, movedim = ops.transpose, ops.transpose, ops.movedim
     squeeze, unsqueeze, flatten, unflatten = ops.squeeze, ops.unsqueeze, ops.flatten, ops.unflatten
-    split, chunk, unbind = ops.split, ops.chunk, ops.unbind
-    roll, tril, triu, diagonal = ops.roll, ops.tril, ops.triu, ops.diagonal
+    split, chunk, unbind, tensor_split = ops.split, ops.chunk, ops.unbind, ops.tensor_split
+    split_with_sizes, hsplit, vsplit, dsplit = (
+        ops.split_with_sizes, ops.hsplit, ops.vsplit, ops.dsplit
+    )  # fmt: skip
+    ravel, repeat_interleave, unfold = ops.ravel, ops.repeat_interleave, ops.unfold
+    roll, rot90, fliplr, flipud = ops.roll, ops.rot90, ops.fliplr, ops.flipud
+    tril, triu, diagonal, diag = ops.tril, ops.triu, ops.diagonal, ops.diag
+    diag_embed, diagflat, sum_to_size = ops.diag_embed, ops.diagflat, ops.sum_to_size
+    broadcast_to = _with_sizes(ops.broadcast_to)
 
     def view(self, *shape):
         """The same memory under another shape. Raises RuntimeError where that needs a copy."""
@@ -537,7 +561,13 @@ class Tensor(Variable):
     select, narrow, index_select, take_along_dim = (
         ops.select, ops.narrow, ops.index_select, ops.take_along_dim
     )  # fmt: skip
-    masked_fill, masked_select, nonzero = ops.masked_fill, ops.masked_select, ops.nonzero
+    masked_fill, masked_select, masked_scatter = (
+        ops.masked_fill, ops.masked_select, ops.masked_scatter
+    )  # fmt: skip
+    nonzero, argwhere, take, put = ops.nonzero, ops.argwhere, ops.take, ops.put
+    index_add, index_copy, index_fill, index_put = (
+        ops.index_add, ops.index_copy, ops.index_fill, ops.index_put
+    )  # fmt: skip
 
     def where(self, condition, other):
         """This tensor where the condition holds, else `other`."""
@@ -546,6 +576,12 @@ class Tensor(Variable):
     # ---- linear algebra --------------------------------------------------------------
 
     matmul, mm, bmm, mv, dot, outer = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer
+    vdot, inner, kron, cross = ops.vdot, ops.inner, ops.kron, ops.cross
+    addmm, addmv, addr, addbmm, baddbmm = ops.addmm, ops.addmv, ops.addr, ops.addbmm, ops.baddbmm
+    det, logdet, slogdet, inverse, pinverse = (
+        ops.linalg.det, ops.logdet, ops.linalg.slogdet, ops.linalg.inv, ops.linalg.pinv
+    )  # fmt: skip
+    cholesky, matrix_power = ops.linalg.cholesky, ops.linalg.matrix_power
 
     # ---- questions -------------------------------------------------------------------
 
@@ -575,11 +611,14 @@ class Tensor(Variable):
 
 
 for _name in (
-    "add sub mul div neg pow abs sign square sqrt rsqrt reciprocal clamp lerp remainder fmod "
-    "floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan asin "
-    "acos atan sinh cosh tanh asinh acosh atanh relu sigmoid erf tril triu scatter scatter_add "
-    "masked_fill cumsum cumprod eq ne lt le gt ge logical_not logical_and logical_or logical_xor "
-    "bitwise_not bitwise_and bitwise_or bitwise_xor"
+    "add sub mul div true_divide addcmul addcdiv neg pow float_power ldexp hypot abs sign square "
+    "sqrt rsqrt reciprocal clamp clamp_min clamp_max lerp copysign nan_to_num xlogy logit remainder "
+    "fmod floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan "
+    "sinc asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf "
+    "tril triu scatter scatter_add index_add index_copy index_fill index_put put masked_fill "
+    "masked_scatter cumsum cumprod eq ne lt le gt ge heaviside logical_not logical_and logical_or "
+    "logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor bitwise_left_shift "
+    "bitwise_right_shift addmm addmv addr addbmm baddbmm"
 ).split():
     setattr(Tensor, _name + "_", _in_place(_name + "_", getattr(ops, _name)))
 for _name, _op in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow",
@@ -594,7 +633,8 @@ ALIASES = {
     "clip": "clamp", "concat": "cat", "concatenate": "cat", "divide": "div", "true_divide": "div",
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
     "multiply": "mul", "negative": "neg", "subtract": "sub", "swapaxes": "transpose",
-    "swapdims": "transpose", "moveaxis": "movedim", "fix": "trunc",
+    "swapdims": "transpose", "moveaxis": "movedim", "fix": "trunc", "sgn": "sign",
+    "row_stack": "vstack", "ger": "outer", "__rdiv__": "__rtruediv__",
 }  # fmt: skip
 for _alias, _name in ALIASES.items():
     for _end in ("", "_"):
@@ -715,7 +755,7 @@ class TensorBackend(Backend):
         return Tensor._wrap(backend_of(x._data).keep_mask(x._data, p, seed))
 
     erf, sigmoid = staticmethod(ops.erf), staticmethod(ops.sigmoid)
-    put, get_at = staticmethod(ops.put), staticmethod(ops.getitem)
+    put, get_at = staticmethod(ops.put_at), staticmethod(ops.getitem)
     embedding, diagonal = staticmethod(ops.embedding), staticmethod(ops.diagonal_)
 
     def count_along(self, x, axis=-1):
@@ -734,7 +774,7 @@ class TensorBackend(Backend):
         return ops.scatter_add_(values.new_zeros(shape), index, values, axis)
 
     def embedding_backward(self, g, index, rows):
-        return ops.put(g, (rows, g.shape[-1]), index._data if isinstance(index, Tensor) else index)
+        return ops.put_at(g, (rows, g.shape[-1]), index._data if isinstance(index, Tensor) else index)
 
     def einsum(self, equation, *tensors):
         return ops.einsum_(*tensors, equation=equation)

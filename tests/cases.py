@@ -387,9 +387,9 @@ for index in [
     case("getitem", lambda x, i=index: x[_numpy_index(i)], (2, 3, 4),
          call=lambda m, x, i=index: x[i],
          torch=None if index in BACKWARDS else True)  # fmt: skip
-    case("put", lambda v, i=index: _put(v, (2, 3, 4), _numpy_index(i)),
+    case("put_at", lambda v, i=index: _put(v, (2, 3, 4), _numpy_index(i)),
          np.empty((2, 3, 4))[_numpy_index(index)].shape, torch=None,
-         call=lambda m, v, i=index: m.ops.put(
+         call=lambda m, v, i=index: m.ops.put_at(
              v, (2, 3, 4), m.ops.plain_index(i, v.new_zeros(2, 3, 4))))  # fmt: skip
 
 case("getitem", lambda x, i: x[i], (4, 3), INDEX, call=lambda m, x, i: x[i])

@@ -1,5 +1,7 @@
 """Data types by name, and PyTorch's rules for mixing them."""
 
+import numpy as np
+
 
 class dtype:
     """A data type: `mt.float32`, `mt.int64`, … The same object on every device."""
@@ -87,3 +89,29 @@ def result_type(arrays=(), scalars=(), numbers=()):
         if result is None or lower is not None and lower.rank > result.rank:
             result = lower
     return result
+
+
+class finfo:
+    """The limits of a floating dtype: max, min, eps, tiny, smallest_normal, resolution, bits."""
+
+    def __init__(self, dtype=None):
+        self.dtype = str(dtype_of(dtype or get_default_dtype()).name)
+        limits = np.finfo(self.dtype)
+        self.bits = limits.bits
+        for name in ("max", "min", "eps", "tiny", "smallest_normal", "resolution"):
+            setattr(self, name, float(getattr(limits, name)))
+
+    def __repr__(self):
+        return f"finfo(max={self.max:g}, eps={self.eps:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+
+
+class iinfo:
+    """The limits of an integer dtype: max, min, bits."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype_of(dtype).name
+        limits = np.iinfo(self.dtype)
+        self.bits, self.max, self.min = limits.bits, int(limits.max), int(limits.min)
+
+    def __repr__(self):
+        return f"iinfo(max={self.max}, min={self.min}, dtype={self.dtype})"

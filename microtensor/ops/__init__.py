@@ -4,11 +4,18 @@ Read from simple to hard: elementwise, reductions, shapes, indexing, ordering, l
 neural, windows, recurrent.
 """
 
+from . import linalg
+from .activations import *  # noqa: F403
+from .arranging import *  # noqa: F403
+from .counting import *  # noqa: F403
+from .distances import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .linear_algebra import *  # noqa: F403
+from .logic import *  # noqa: F403
 from .neural import *  # noqa: F403
 from .ordering import *  # noqa: F403
+from .placing import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403

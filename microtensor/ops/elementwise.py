@@ -1,13 +1,13 @@
-"""Operations on each element, from arithmetic to activations.
+"""Functions of each element: arithmetic, rounding, exponentials, trigonometry.
 
 g is the gradient of the value. Broadcasting is undone by the engine.
 """
 
 import math
 
-from ..autograd import op
+from ..autograd import Variable, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT
+from ..backends.dtypes import FLOAT, bool_, finfo, float64, int64
 
 # ---- arithmetic ----------------------------------------------------------------------
 
@@ -35,9 +35,45 @@ def mul(a, b):
 
 
 @op(promote="float")
-def div(a, b):
+def div_(a, b):
     """a / b.    ∂a = g / b,    ∂b = −g a / b²"""
     return a / b, (lambda g: g / b, lambda g: -g * (a / b / b))
+
+
+def div(a, b, *, rounding_mode=None):
+    """a / b; with the mode "floor" or "trunc" the whole number below it, or towards zero."""
+    if rounding_mode is None:
+        return div_(a, b)
+    if rounding_mode not in ("floor", "trunc"):
+        raise RuntimeError(
+            f'div: rounding_mode must be None, "floor" or "trunc", got {rounding_mode!r}'
+        )
+    return rounded_quotient_(a, b, rounding_mode)
+
+
+def true_divide(a, b):
+    """a / b"""
+    return div_(a, b)
+
+
+def rsub(x, other, *, alpha=1):
+    """other − alpha·x"""
+    return sub(other, x, alpha=alpha)
+
+
+def addcmul(x, tensor1, tensor2, *, value=1):
+    """x + value·tensor1·tensor2"""
+    return add(x, mul(tensor1, tensor2), alpha=value)
+
+
+def addcdiv(x, tensor1, tensor2, *, value=1):
+    """x + value·tensor1 / tensor2"""
+    return add(x, div_(tensor1, tensor2), alpha=value)
+
+
+def positive(x):
+    """x itself."""
+    return x
 
 
 @op
@@ -71,6 +107,23 @@ def pow(a, b):
     return y, (to_a, to_b)
 
 
+def float_power(a, b):
+    """aᵇ in float64."""
+    return pow(*(cast(x, float64) if isinstance(x, Variable) else float(x) for x in (a, b)))
+
+
+def ldexp(a, b):
+    """a 2ᵇ"""
+    return mul(a, pow(2.0, b))
+
+
+@op(promote="float")
+def hypot(a, b):
+    """√(a² + b²), without overflow.    ∂a = g a / y,    ∂b = g b / y"""
+    y = xp(a).hypot(a, b)
+    return y, (lambda g: g * (a / y), lambda g: g * (b / y))
+
+
 @op(promote="float")
 def reciprocal(x):
     """1 / x.    ∂x = −g / x²"""
@@ -81,6 +134,7 @@ def reciprocal(x):
 @op
 def square(x):
     """x².    ∂x = 2 g x"""
+    x = backend_of(x).cast(x, int64) if backend_of(x).dtype(x) is bool_ else x
     return x * x, lambda g: g * x * 2
 
 
@@ -107,7 +161,16 @@ def abs(x):
 @op
 def sign(x):
     """−1, 0 or 1.    ∂x = 0"""
+    if backend_of(x).dtype(x) is bool_:
+        return xp(x).asarray(x, copy=True), None
     return xp(x).sign(x), lambda g: g * 0
+
+
+@op(promote="float")
+def copysign(a, b):
+    """a with the sign of b.    ∂a = g where the sign stayed, else −g; 0 at a = 0,    ∂b = 0"""
+    y = xp(a).copysign(a, _like(b, a))
+    return y, (lambda g: g * xp(a).sign(a) * xp(y).sign(y), lambda g: g * 0)
 
 
 @op(promote="same")
@@ -132,6 +195,24 @@ def _larger(a, b):
 
 
 @op(promote="same")
+def fmax(a, b):
+    """The larger of a and b, a number rather than NaN.    ∂a = g where it is a,    ∂b = else g"""
+    first = (a >= b) | xp(b).isnan(b)
+    return xp(a).where(first, a, b), _chosen(first)
+
+
+@op(promote="same")
+def fmin(a, b):
+    """The smaller of a and b, a number rather than NaN.    ∂a = g where it is a,    ∂b = else g"""
+    first = (a <= b) | xp(b).isnan(b)
+    return xp(a).where(first, a, b), _chosen(first)
+
+
+def _chosen(first):
+    return lambda g: xp(g).where(first, g, 0.0), lambda g: xp(g).where(first, 0.0, g)
+
+
+@op(promote="same")
 def clamp_(x, min, max):
     """x, but at least min and at most max.    ∂x = g where it is so; the bounds get the rest"""
     raised = x if min is None else xp(x).maximum(x, min)
@@ -153,6 +234,29 @@ def clamp(x, min=None, max=None):
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max is needed")
     return clamp_(x, min, max)
+
+
+def clamp_min(x, min):
+    """x, but at least min."""
+    return clamp(x, min)
+
+
+def clamp_max(x, max):
+    """x, but at most max."""
+    return clamp(x, max=max)
+
+
+@op
+def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
+    """x with numbers for NaN, ∞ and −∞, by default 0 and the largest.    ∂x = g where x is finite"""
+    dtype = backend_of(x).dtype(x)
+    if dtype.rank != FLOAT:
+        return xp(x).asarray(x, copy=True), None
+    top, bottom = (finfo(dtype).max if n is None else n for n in (posinf, neginf))
+    bottom = -bottom if neginf is None else bottom
+    finite = xp(x).isfinite(x)
+    y = xp(x).where(xp(x).isnan(x), float(nan or 0), xp(x).where(x > 0, top, bottom))
+    return xp(x).where(finite, x, xp(x).astype(y, x.dtype)), lambda g: xp(g).where(finite, g, 0.0)
 
 
 def _like(value, x):
@@ -187,9 +291,14 @@ def fmod(a, b):
     """a − b trunc(a/b): the sign is a's.    ∂a = g,    ∂b = −g trunc(a/b)"""
     _refuse_zero(a, b)
     a, b = _like(a, b), _like(b, a)
+    return _fmod(a, b), (lambda g: g, lambda g: -g * xp(g).trunc(a / b))
+
+
+def _fmod(a, b):
+    """What a divided by b towards zero leaves."""
+    a, b = _like(a, b), _like(b, a)
     r = xp(a).abs(a) % xp(b).abs(b)
-    y = xp(a).where(a < 0, -r, r)
-    return y, (lambda g: g, lambda g: -g * xp(g).trunc(a / b))
+    return xp(a).where(a < 0, -r, r)
 
 
 @op(promote="same")
@@ -197,6 +306,14 @@ def floor_divide(a, b):
     """⌊a / b⌋.    No derivative: the steps are flat."""
     _refuse_zero(a, b)
     return a // b, None
+
+
+@op(promote="same")
+def rounded_quotient_(a, b, /, mode):
+    """a / b without its fraction: the whole number below it, or towards zero.    ∂a = 0,    ∂b = 0"""
+    _refuse_zero(a, b)
+    whole = a // b if mode == "floor" else (a - _fmod(a, b)) // b
+    return whole, (lambda g: g * 0, lambda g: g * 0)
 
 
 def _refuse_zero(a, b):
@@ -294,6 +411,31 @@ def logaddexp(a, b):
     )
 
 
+def logaddexp2(a, b):
+    """log₂(2ᵃ + 2ᵇ)"""
+    return logaddexp(a * LN2, b * LN2) / LN2
+
+
+@op(promote="float")
+def xlogy(x, y):
+    """x ln y, and 0 where x = 0.    ∂x = g ln y, 0 where x = 0,    ∂y = g x / y"""
+    x, y = _like(x, y), _like(y, x)
+    none = (x == 0) & ~xp(y).isnan(y)
+    logs = xp(y).log(xp(y).where(none, 1.0, y))
+    return x * logs, (lambda g: g * logs, lambda g: g * x / y)
+
+
+@op(promote="float")
+def logit_(x):
+    """ln(x / (1 − x)), the inverse of the sigmoid.    ∂x = g / x (1 − x)"""
+    return xp(x).log(x / (1 - x)), lambda g: g / (x * (1 - x))
+
+
+def logit(x, eps=None):
+    """ln(x / (1 − x)), of an x that is kept within eps … 1 − eps."""
+    return logit_(x if eps is None else clamp(x, eps, 1 - eps))
+
+
 # ---- trigonometry --------------------------------------------------------------------
 
 
@@ -314,6 +456,26 @@ def tan(x):
     """tan x.    ∂x = g (1 + tan² x)"""
     y = xp(x).tan(x)
     return y, lambda g: g * (1 + y * y)
+
+
+@op(promote="float")
+def sinc(x):
+    """sin πx / πx, and 1 at 0.    ∂x = g (cos πx − y) / x, 0 at 0"""
+    z = x * math.pi
+    zero = x == 0
+    safe = xp(x).where(zero, 1.0, z)
+    y = xp(x).where(zero, 1.0, xp(x).sin(safe) / safe)
+    return y, lambda g: xp(g).where(zero, 0.0, g * (xp(x).cos(z) - y) * math.pi / safe)
+
+
+def deg2rad(x):
+    """Degrees in radians."""
+    return mul(x, math.pi / 180)
+
+
+def rad2deg(x):
+    """Radians in degrees."""
+    return mul(x, 180 / math.pi)
 
 
 @op(promote="float")
@@ -382,186 +544,13 @@ def atanh(x):
     return xp(x).atanh(x), lambda g: g / (1 - x * x)
 
 
-# ---- activations ---------------------------------------------------------------------
-
-
-@op
-def relu(x):
-    """max(x, 0).    ∂x = g where x > 0"""
-    y = xp(x).maximum(x, xp(x).zeros_like(x))
-    return y, lambda g: xp(g).where(y <= 0, 0.0, g)
-
-
-@op(promote="float")
-def leaky_relu(x, /, negative_slope=0.01):
-    """x where x > 0, else slope·x.    ∂x = g where x > 0, else slope·g"""
-    return xp(x).where(x > 0, x, x * negative_slope), lambda g: xp(g).where(
-        x > 0, g, g * negative_slope
-    )
-
-
-@op(promote="float")
-def elu(x, /, alpha=1.0):
-    """x where x > 0, else alpha (eˣ − 1).    ∂x = g where x > 0, else g alpha eˣ"""
-    low = alpha * xp(x).expm1(xp(x).where(x > 0, 0.0, x))
-    return xp(x).where(x > 0, x, low), lambda g: xp(g).where(x > 0, g, g * (low + alpha))
-
-
-@op(promote="float")
-def sigmoid(x):
-    """σ(x) = 1 / (1 + e⁻ˣ).    ∂x = g σ (1 − σ)"""
-    y = backend_of(x).sigmoid(x)
-    return y, lambda g: g * (y * (1 - y))
-
-
-@op(promote="float")
-def logsigmoid(x):
-    """ln σ(x) = min(x, 0) − ln(1 + e^−|x|).    ∂x = g σ(−x)"""
-    y = xp(x).where(x < 0, x, 0.0) - xp(x).log1p(xp(x).exp(-xp(x).abs(x)))
-    return y, lambda g: g * backend_of(x).sigmoid(-x)
-
-
-@op(promote="float")
-def silu(x):
-    """x σ(x), also called swish (arXiv:1606.08415).    ∂x = g σ (1 + x (1 − σ))"""
-    s = backend_of(x).sigmoid(x)
-    return x * s, lambda g: g * (s * (1 + x * (1 - s)))
-
-
-@op(promote="float")
-def softplus(x, /, beta=1.0, threshold=20.0):
-    """ln(1 + e^βx) / β, and x itself where βx > threshold.    ∂x = g σ(βx)"""
-    z = x * beta
-    smooth = xp(x).where(z > 0, z, 0.0) + xp(x).log1p(xp(x).exp(-xp(x).abs(z)))
-    line = z > threshold
-
-    y = xp(x).where(line, x, smooth / beta)
-    return y, lambda g: xp(g).where(line, g, g * backend_of(z).sigmoid(z))
+# ---- the normal distribution's integral ----------------------------------------------
 
 
 @op(promote="float")
 def erf(x):
     """The error function, 2/√π ∫₀ˣ e^(−t²) dt.    ∂x = g 2/√π e^(−x²)"""
     return backend_of(x).erf(x), lambda g: g * (TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
-
-
-@op(promote="float")
-def gelu(x, /, approximate="none"):
-    """x Φ(x), Φ the normal distribution (arXiv:1606.08415).    ∂x = g (Φ(x) + x Φ'(x))"""
-    if approximate not in ("none", "tanh"):
-        raise RuntimeError(f'approximate must be "none" or "tanh", got {approximate!r}')
-    y, slope = backend_of(x).gelu(x, approximate == "tanh")
-    return y, lambda g: g * slope
-
-
-# ---- comparisons, logic and bits: nothing to differentiate ---------------------------
-
-
-@op(promote="same")
-def eq(a, b):
-    """a = b.    No derivative: booleans."""
-    return a == b, None
-
-
-@op(promote="same")
-def ne(a, b):
-    """a ≠ b.    No derivative: booleans."""
-    return a != b, None
-
-
-@op(promote="same")
-def lt(a, b):
-    """a < b.    No derivative: booleans."""
-    return a < b, None
-
-
-@op(promote="same")
-def le(a, b):
-    """a ≤ b.    No derivative: booleans."""
-    return a <= b, None
-
-
-@op(promote="same")
-def gt(a, b):
-    """a > b.    No derivative: booleans."""
-    return a > b, None
-
-
-@op(promote="same")
-def ge(a, b):
-    """a ≥ b.    No derivative: booleans."""
-    return a >= b, None
-
-
-@op
-def isnan(x):
-    """x is not a number.    No derivative: booleans."""
-    return xp(x).isnan(x), None
-
-
-@op
-def isinf(x):
-    """x is ∞ or −∞.    No derivative: booleans."""
-    return xp(x).isinf(x), None
-
-
-@op
-def isfinite(x):
-    """x is a number and finite.    No derivative: booleans."""
-    return xp(x).isfinite(x), None
-
-
-def _truth(x):
-    """x ≠ 0, also for booleans."""
-    return xp(x).astype(x, xp(x).bool, copy=False) if hasattr(x, "dtype") else bool(x)
-
-
-@op
-def logical_not(x):
-    """x = 0.    No derivative: booleans."""
-    return ~_truth(x), None
-
-
-@op
-def logical_and(a, b):
-    """a ≠ 0 and b ≠ 0.    No derivative: booleans."""
-    return _truth(a) & _truth(b), None
-
-
-@op
-def logical_or(a, b):
-    """a ≠ 0 or b ≠ 0.    No derivative: booleans."""
-    return _truth(a) | _truth(b), None
-
-
-@op
-def logical_xor(a, b):
-    """Exactly one of a and b ≠ 0.    No derivative: booleans."""
-    return _truth(a) ^ _truth(b), None
-
-
-@op
-def bitwise_not(x):
-    """Each bit the other way.    No derivative: integers."""
-    return ~x, None
-
-
-@op(promote="same")
-def bitwise_and(a, b):
-    """The bits set in both.    No derivative: integers."""
-    return a & b, None
-
-
-@op(promote="same")
-def bitwise_or(a, b):
-    """The bits set in either.    No derivative: integers."""
-    return a | b, None
-
-
-@op(promote="same")
-def bitwise_xor(a, b):
-    """The bits set in exactly one.    No derivative: integers."""
-    return a ^ b, None
 
 
 # ---- conversion ----------------------------------------------------------------------

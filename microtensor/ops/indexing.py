@@ -19,7 +19,7 @@ def getitem(x, /, index):
 
 
 @op
-def put(values, /, shape, index):
+def put_at(values, /, shape, index):
     """Zeros of a shape with values added at index.    ∂values = g[index]"""
     y = backend_of(values).put(values, shape, index)
     return y, lambda g: backend_of(g).get_at(g, index)
@@ -352,11 +352,17 @@ def nonzero_(x):
     return xp(x).stack(list(xp(x).nonzero(x)), axis=1), None
 
 
-def nonzero(x, as_tuple=False):
+def nonzero(x, *, as_tuple=False):
     """The positions (n, d) of the elements that are not zero, or a tuple of d columns."""
     positions = nonzero_(x if x.ndim else reshape(x, (1,)))
-    positions = positions if x.ndim else positions[:, :0]
-    return unbind_columns(positions) if as_tuple else positions
+    if as_tuple:  # here, and only here, a single number counts as a row of one
+        return unbind_columns(positions)
+    return positions if x.ndim else positions[:, :0]
+
+
+def argwhere(x):
+    """The positions (n, d) of the elements that are not zero."""
+    return nonzero(x)
 
 
 def unbind_columns(positions):

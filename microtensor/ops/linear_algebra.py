@@ -1,9 +1,13 @@
 """Products of vectors, matrices and anything."""
 
+import math
+
 from ..autograd import op
 from ..backends import backend_of, xp
+from .elementwise import add, mul, sub
 from .indexing import diagonal
-from .shapes import reshape
+from .reductions import sum
+from .shapes import _positive, broadcast_shapes, expand, permute, reshape, roll
 
 
 @op(promote="same")
@@ -142,3 +146,82 @@ def outer(a, b):
             f"outer: two vectors are needed, got shapes {tuple(a.shape)} and {tuple(b.shape)}"
         )
     return reshape(a, (-1, 1)) * b
+
+
+def inner(a, b):
+    """Σ over the last dimensions of both; with a single number, the product."""
+    return mul(a, b) if not a.ndim or not b.ndim else tensordot(a, b, ([-1], [-1]))
+
+
+def vdot(a, b):
+    """Σ a b of two vectors."""
+    return dot(a, b)
+
+
+def tensordot(a, b, dims=2):
+    """Σ over dimensions of a and of b: the last and the first `dims`, or two lists of them."""
+    if isinstance(dims, int):
+        dims = range(a.ndim - dims, a.ndim), range(dims)
+    ours, theirs = ([_positive(d, x.ndim) for d in ds] for x, ds in zip((a, b), dims))
+    left = [d for d in range(a.ndim) if d not in ours]
+    right = [d for d in range(b.ndim) if d not in theirs]
+    n = math.prod(a.shape[d] for d in ours)
+    shape = tuple(a.shape[d] for d in left) + tuple(b.shape[d] for d in right)
+    rows = reshape(permute(a, (*left, *ours)), (math.prod(a.shape[d] for d in left), n))
+    columns = reshape(permute(b, (*theirs, *right)), (n, math.prod(b.shape[d] for d in right)))
+    return reshape(matmul(rows, columns), shape)
+
+
+def kron(a, b):
+    """Every element of a times all of b, block by block."""
+    n = max(a.ndim, b.ndim)
+    a, b = (reshape(x, (1,) * (n - x.ndim) + tuple(x.shape)) for x in (a, b))
+    apart = [k for size in a.shape for k in (size, 1)], [k for size in b.shape for k in (1, size)]
+    product = mul(reshape(a, tuple(apart[0])), reshape(b, tuple(apart[1])))
+    return reshape(product, tuple(k * m for k, m in zip(a.shape, b.shape)))
+
+
+def cross(a, b, dim=-1):
+    """The vector at right angles to a and b, both of size 3 along `dim`."""
+    dim = _positive(dim, max(a.ndim, b.ndim))
+    if a.shape[dim] != 3 or b.shape[dim] != 3:
+        raise RuntimeError(
+            f"cross: a size of 3 is needed, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    return sub(mul(roll(a, -1, dim), roll(b, -2, dim)), mul(roll(a, -2, dim), roll(b, -1, dim)))
+
+
+# ---- a product added to something ----------------------------------------------------
+
+
+def _plus(x, product, beta, alpha):
+    """beta·x + alpha·product; with beta = 0 x does not count, whatever it holds."""
+    product = product if alpha == 1 else mul(product, alpha)
+    if beta == 0:
+        return expand(product, broadcast_shapes(x.shape, product.shape))
+    return add(product, x if beta == 1 else mul(x, beta))
+
+
+def addmm(x, mat1, mat2, *, beta=1, alpha=1):
+    """beta·x + alpha·(a matrix times a matrix)"""
+    return _plus(x, mm(mat1, mat2), beta, alpha)
+
+
+def addmv(x, mat, vec, *, beta=1, alpha=1):
+    """beta·x + alpha·(a matrix times a vector)"""
+    return _plus(x, mv(mat, vec), beta, alpha)
+
+
+def addr(x, vec1, vec2, *, beta=1, alpha=1):
+    """beta·x + alpha·(the outer product of two vectors)"""
+    return _plus(x, outer(vec1, vec2), beta, alpha)
+
+
+def baddbmm(x, batch1, batch2, *, beta=1, alpha=1):
+    """beta·x + alpha·(each matrix of a batch times its own)"""
+    return _plus(x, bmm(batch1, batch2), beta, alpha)
+
+
+def addbmm(x, batch1, batch2, *, beta=1, alpha=1):
+    """beta·x + alpha·Σ over a batch of products of matrices"""
+    return _plus(x, sum(bmm(batch1, batch2), 0), beta, alpha)

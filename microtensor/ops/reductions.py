@@ -7,10 +7,12 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, int64
+from ..backends.dtypes import FLOAT, bool_, dtype_of, int64
 from ..backends.promotion import is_float
-from .elementwise import _truth
-from .shapes import _positive
+from .elementwise import div, sub
+from .indexing import diagonal, narrow, where_
+from .logic import _truth, logical_xor
+from .shapes import _positive, cat
 
 
 def _kept(shape, dim):
@@ -41,22 +43,30 @@ def _dim(x, dim):
 
 
 @op
-def sum(x, /, dim=None, keepdim=False):
+def sum(x, /, dim=None, keepdim=False, dtype=None):
     """Σ x.    ∂x = g, the same for every element that was added"""
     dim = _dim(x, dim)
-    y = xp(x).sum(_summed(x), axis=dim, keepdims=keepdim)
+    y = xp(x).sum(_summed(x, dtype), axis=dim, keepdims=keepdim)
     shape = x.shape  # all that the pullback needs of x
     return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
 
 
-def _summed(x):
-    """Integers and booleans are added and multiplied as int64, as in PyTorch."""
-    return x if is_float(x) else backend_of(x).cast(x, int64)
+def _summed(x, dtype=None):
+    """x in the dtype that was asked for; else integers and booleans are added up as int64."""
+    if dtype is None and is_float(x):
+        return x
+    return backend_of(x).cast(x, int64 if dtype is None else dtype_of(dtype))
+
+
+def nansum(x, dim=None, keepdim=False, *, dtype=None):
+    """Σ x, NaN counting 0."""
+    return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype)
 
 
 @op
-def mean(x, /, dim=None, keepdim=False):
+def mean(x, /, dim=None, keepdim=False, dtype=None):
     """Σ x / n.    ∂x = g / n"""
+    x = x if dtype is None else _summed(x, dtype)
     _floating(x)
     dim = _dim(x, dim)
     shape, n = x.shape, _count(x.shape, dim)
@@ -74,13 +84,19 @@ def _mean(x, dim, keepdim):
     return xp(x).sum(x, axis=dim, keepdims=keepdim) * math.nan
 
 
+def nanmean(x, dim=None, keepdim=False, *, dtype=None):
+    """The mean of those elements that are not NaN."""
+    total = nansum(x, dim, keepdim, dtype=dtype)
+    return div(total, sum(x == x, dim, keepdim))
+
+
 def _floating(x):
     if backend_of(x).dtype(x).rank != FLOAT:
         raise RuntimeError("a floating-point tensor is needed; convert with .float()")
 
 
 @op
-def var(x, /, dim=None, correction=1, keepdim=False):
+def var_(x, /, dim, correction, keepdim):
     """Σ (x − mean)² / (n − correction).    ∂x = 2 g (x − mean) / (n − correction)"""
     _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
@@ -88,8 +104,39 @@ def var(x, /, dim=None, correction=1, keepdim=False):
     return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n if n else math.inf)
 
 
+def var(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+    """Σ (x − mean)² / (n − correction), the variance. unbiased=False stands for correction=0."""
+    return var_(x, *_correction(dim, unbiased, correction), keepdim)
+
+
+def std(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+    """√var, the standard deviation. unbiased=False stands for correction=0."""
+    return std_(x, *_correction(dim, unbiased, correction), keepdim)
+
+
+def var_mean(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+    """(var, mean)"""
+    dim, correction = _correction(dim, unbiased, correction)
+    return var_(x, dim, correction, keepdim), mean(x, dim, keepdim)
+
+
+def std_mean(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+    """(std, mean)"""
+    dim, correction = _correction(dim, unbiased, correction)
+    return std_(x, dim, correction, keepdim), mean(x, dim, keepdim)
+
+
+def _correction(dim, unbiased, correction):
+    """(dim, correction): a boolean may stand in the place of dim and means unbiased."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        correction = int(unbiased)
+    return dim, 1 if correction is None else correction
+
+
 @op
-def std(x, /, dim=None, correction=1, keepdim=False):
+def std_(x, /, dim, correction, keepdim):
     """√var.    ∂x = g (x − mean) / ((n − correction) std), 0 where std = 0"""
     _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
@@ -108,9 +155,10 @@ def _centred(x, dim, correction):
 
 
 @op
-def prod(x, /, dim=None, keepdim=False):
+def prod(x, /, dim=None, keepdim=False, dtype=None):
     """Π x.    ∂xᵢ = g Π of the other x, zeros among them or not"""
-    n, y = len(x.shape), xp(x).prod(_summed(x), axis=dim, keepdims=keepdim)
+    x = _summed(x, dtype)
+    n, y = len(x.shape), xp(x).prod(x, axis=_dim(x, dim), keepdims=keepdim, dtype=x.dtype)
 
     def pull(g):
         line = xp(x).reshape(x, (-1,)) if dim is None else x
@@ -195,8 +243,9 @@ def argmin(x, /, dim=None, keepdim=False):
 
 
 @op
-def vector_norm(x, /, ord=2, dim=None, keepdim=False):
+def vector_norm(x, /, ord=2, dim=None, keepdim=False, dtype=None):
     """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
+    x = x if dtype is None else _summed(x, dtype)
     _floating(x)
     dim = _dim(x, dim)
     size = x if ord == 2 else xp(x).abs(x)  # a square has no sign
@@ -228,11 +277,6 @@ def vector_norm(x, /, ord=2, dim=None, keepdim=False):
     return y, pull
 
 
-def norm(x, p="fro", dim=None, keepdim=False):
-    """The p-norm of all elements, or along `dim`; "fro" means p = 2."""
-    return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim)
-
-
 @op(promote="float")
 def logsumexp(x, /, dim=None, keepdim=False):
     """ln Σ eˣ, shifted by the largest x so that nothing overflows.    ∂x = g eˣ⁻ʸ, the softmax"""
@@ -260,22 +304,24 @@ def _dropped(x, dim):
 
 
 @op
-def cumsum(x, /, dim):
+def cumsum(x, /, dim, dtype=None):
     """Σ of the elements up to each one.    ∂x = Σ of g from each one on"""
+    x = _summed(x, dtype)
     if not x.shape:
-        return xp(x).asarray(_summed(x), copy=True), lambda g: g
+        return xp(x).asarray(x, copy=True), lambda g: g
 
     def backwards(g):
         return xp(g).flip(xp(g).cumulative_sum(xp(g).flip(g, axis=dim), axis=dim), axis=dim)
 
-    return xp(x).cumulative_sum(_summed(x), axis=dim), backwards
+    return xp(x).cumulative_sum(x, axis=dim, dtype=x.dtype), backwards
 
 
 @op
-def cumprod(x, /, dim):
+def cumprod(x, /, dim, dtype=None):
     """Π of the elements up to each one.    ∂xᵢ = Σⱼ gⱼ Π of the xₖ, k ≤ j and k ≠ i"""
+    x = _summed(x, dtype)
     if not x.shape:
-        return xp(x).asarray(_summed(x), copy=True), lambda g: g
+        return xp(x).asarray(x, copy=True), lambda g: g
     dim = _positive(dim, len(x.shape))
     n = x.shape[dim]
 
@@ -289,7 +335,24 @@ def cumprod(x, /, dim):
             parts.append(xp(x).sum(run, axis=dim, keepdims=True))
         return xp(x).concat(parts, axis=dim) if parts else g * 1
 
-    return xp(x).cumulative_prod(_summed(x), axis=dim), pull
+    return xp(x).cumulative_prod(x, axis=dim, dtype=x.dtype), pull
+
+
+def diff(x, n=1, dim=-1, prepend=None, append=None):
+    """x[i + 1] − x[i] along `dim`, n times, of x with what is put before and after it."""
+    dim = _positive(dim, x.ndim)
+    x = cat([part for part in (prepend, x, append) if part is not None], dim)
+    for _ in range(min(n, x.shape[dim])):
+        later, earlier = narrow(x, dim, 1, x.shape[dim] - 1), narrow(x, dim, 0, x.shape[dim] - 1)
+        x = logical_xor(later, earlier) if x.dtype is bool_ else sub(later, earlier)
+    return x
+
+
+def trace(x):
+    """Σ of the diagonal of a matrix."""
+    if x.ndim != 2:
+        raise RuntimeError(f"trace: a matrix is needed, got shape {tuple(x.shape)}")
+    return sum(diagonal(x))
 
 
 # ---- logic ---------------------------------------------------------------------------

@@ -115,6 +115,7 @@ def broadcast_tensors(*tensors):
 
 def broadcast_shapes(*shapes):
     """The shape that arrays of these shapes broadcast to. Raises RuntimeError if there is none."""
+    shapes = [(s,) if isinstance(s, int) else s for s in shapes]
     n = max(map(len, shapes), default=0)
     columns = list(zip(*((1,) * (n - len(s)) + tuple(s) for s in shapes)))
     if any(len({*c} - {1}) > 1 for c in columns):
@@ -266,9 +267,9 @@ def flip_(x, /, dims):
     return y, lambda g: xp(g).flip(g, axis=dims)
 
 
-def flip(x, *dims):
+def flip(x, dims):
     """x with the dimensions `dims` reversed."""
-    return flip_(x, sizes(dims)) if x.ndim else clone(x)
+    return flip_(x, sizes((dims,))) if x.ndim else clone(x)
 
 
 @op

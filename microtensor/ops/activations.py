@@ -1,0 +1,173 @@
+"""What makes a network more than one linear map, from the simplest to the smoothest.
+
+In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ).
+"""
+
+import math
+
+from ..autograd import op
+from ..backends import backend_of, xp
+from .elementwise import abs, div, mul, sub, tanh
+from .indexing import where_
+from .shapes import _positive, chunk, reshape
+
+
+@op
+def relu(x):
+    """max(x, 0).    ∂x = g where x > 0"""
+    y = xp(x).maximum(x, xp(x).zeros_like(x))
+    return y, lambda g: xp(g).where(y <= 0, 0.0, g)
+
+
+@op(promote="float")
+def leaky_relu(x, /, negative_slope=0.01):
+    """x where x > 0, else slope·x.    ∂x = g where x > 0, else slope·g"""
+    return xp(x).where(x > 0, x, x * negative_slope), lambda g: xp(g).where(
+        x > 0, g, g * negative_slope
+    )
+
+
+@op(promote="float")
+def elu(x, /, alpha=1.0, scale=1.0, input_scale=1.0):
+    """scale·x where x > 0, else scale·alpha (eᶻ − 1), z = input_scale·x.
+
+    ∂x = g scale where x > 0, else g scale·alpha·input_scale eᶻ  (arXiv:1511.07289)
+    """
+    z = xp(x).where(x > 0, 0.0, x * input_scale)
+    low, high = alpha * scale, scale
+    y = xp(x).where(x > 0, x * high, low * xp(x).expm1(z))
+    return y, lambda g: xp(g).where(x > 0, g * high, g * (low * input_scale * xp(x).exp(z)))
+
+
+def celu(x, alpha=1.0):
+    """x where x > 0, else alpha (e^(x/alpha) − 1) (arXiv:1704.07483)"""
+    return elu(x, alpha, 1.0, 1 / alpha)
+
+
+def selu(x):
+    """The ELU whose results keep mean 0 and variance 1 (arXiv:1706.02515)."""
+    return elu(x, 1.6732632423543772, 1.0507009873554805)
+
+
+def prelu(x, weight):
+    """x where x > 0, else weight·x, with one weight or one for each channel (arXiv:1502.01852)."""
+    if weight.ndim > 1 or weight.numel() not in (1, x.shape[1] if x.ndim > 1 else 1):
+        raise RuntimeError(
+            f"prelu: one weight, or one for each channel of {tuple(x.shape)}, is needed, "
+            f"got shape {tuple(weight.shape)}"
+        )
+    weight = reshape(weight, (-1,) + (1,) * max(x.ndim - 2, 0) if x.ndim else ())
+    return where_(x, mul(weight, x), (x > 0)._data)
+
+
+@op(promote="same")
+def hardtanh_(x, /, low, high):
+    """x within low … high, else the nearer of them.    ∂x = g where low < x < high"""
+    inside = (x > low) & (x < high)
+    y = xp(x).minimum(xp(x).maximum(x, xp(x).full_like(x, low)), xp(x).full_like(x, high))
+    return y, lambda g: xp(g).where(inside, g, 0.0)
+
+
+def hardtanh(x, min_val=-1.0, max_val=1.0):
+    """x within min_val … max_val, else the nearer of them."""
+    return hardtanh_(x, min_val, max_val)
+
+
+def relu6(x):
+    """x within 0 … 6, else the nearer of them."""
+    return hardtanh_(x, 0, 6)
+
+
+def hardsigmoid(x):
+    """A sigmoid of three straight lines: relu6(x + 3) / 6."""
+    return div(relu6(x + 3), 6)
+
+
+def hardswish(x):
+    """x hardsigmoid(x) (arXiv:1905.02244)."""
+    return mul(x, hardsigmoid(x))
+
+
+@op
+def threshold(x, /, threshold, value):
+    """x where x > threshold, else value.    ∂x = g where x > threshold"""
+    on = x > threshold
+    return xp(x).where(on, x, value), lambda g: xp(g).where(on, g, 0.0)
+
+
+@op
+def hardshrink(x, /, lambd=0.5):
+    """x, but 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
+    on = xp(x).abs(x) > lambd
+    return xp(x).where(on, x, 0.0), lambda g: xp(g).where(on, g, 0.0)
+
+
+@op
+def softshrink(x, /, lambd=0.5):
+    """x brought nearer to 0 by lambd, 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
+    on = xp(x).abs(x) > lambd
+    return xp(x).where(on, x - lambd * xp(x).sign(x), 0.0), lambda g: xp(g).where(on, g, 0.0)
+
+
+def softsign(x):
+    """x / (1 + |x|)"""
+    return div(x, abs(x) + 1)
+
+
+def tanhshrink(x):
+    """x − tanh x"""
+    return sub(x, tanh(x))
+
+
+@op(promote="float")
+def sigmoid(x):
+    """σ(x) = 1 / (1 + e⁻ˣ).    ∂x = g σ (1 − σ)"""
+    y = backend_of(x).sigmoid(x)
+    return y, lambda g: g * (y * (1 - y))
+
+
+@op(promote="float")
+def logsigmoid(x):
+    """ln σ(x) = min(x, 0) − ln(1 + e^−|x|).    ∂x = g σ(−x)"""
+    y = xp(x).where(x < 0, x, 0.0) - xp(x).log1p(xp(x).exp(-xp(x).abs(x)))
+    return y, lambda g: g * backend_of(x).sigmoid(-x)
+
+
+@op(promote="float")
+def silu(x):
+    """x σ(x), also called swish (arXiv:1606.08415).    ∂x = g σ (1 + x (1 − σ))"""
+    s = backend_of(x).sigmoid(x)
+    return x * s, lambda g: g * (s * (1 + x * (1 - s)))
+
+
+@op(promote="float")
+def softplus(x, /, beta=1.0, threshold=20.0):
+    """ln(1 + e^βx) / β, and x itself where βx > threshold.    ∂x = g σ(βx)"""
+    z = x * beta
+    smooth = xp(x).where(z > 0, z, 0.0) + xp(x).log1p(xp(x).exp(-xp(x).abs(z)))
+    line = z > threshold
+
+    y = xp(x).where(line, x, smooth / beta)
+    return y, lambda g: xp(g).where(line, g, g * backend_of(z).sigmoid(z))
+
+
+@op(promote="float")
+def gelu(x, /, approximate="none"):
+    """x Φ(x), Φ the normal distribution (arXiv:1606.08415).    ∂x = g (Φ(x) + x Φ'(x))"""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f'approximate must be "none" or "tanh", got {approximate!r}')
+    y, slope = backend_of(x).gelu(x, approximate == "tanh")
+    return y, lambda g: g * slope
+
+
+def mish(x):
+    """x tanh(ln(1 + eˣ)) (arXiv:1908.08681)"""
+    return mul(x, tanh(softplus(x, threshold=math.inf)))
+
+
+def glu(x, dim=-1):
+    """The first half of x along `dim` times the sigmoid of the second (arXiv:1612.08083)."""
+    if x.shape[_positive(dim, x.ndim)] % 2:
+        raise RuntimeError(f"glu: the size of dimension {dim} must be even, got {tuple(x.shape)}")
+    a, b = chunk(x, 2, dim)
+    return mul(a, sigmoid(b))

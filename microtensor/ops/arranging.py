@@ -1,0 +1,250 @@
+"""Arrangements of tensors that are made of other operations: no derivative of their own."""
+
+import itertools
+
+import numpy as np
+
+from ..autograd import Variable
+from ..backends import backend_of
+from .elementwise import clone
+from .indexing import diagonal, index_select, narrow, put_at
+from .shapes import (
+    _positive,
+    broadcast_tensors,
+    cat,
+    expand,
+    flip,
+    movedim,
+    reshape,
+    split,
+    stack,
+    transpose,
+)  # fmt: skip
+
+
+def _positions(x, numbers):
+    """Positions that NumPy has worked out, as a tensor where x is."""
+    return x._wrap(backend_of(x._data).asarray(np.asarray(numbers, np.int64)))
+
+
+# ---- one shape for another -----------------------------------------------------------
+
+
+def ravel(x):
+    """All elements in one row."""
+    return reshape(x, (-1,))
+
+
+def broadcast_to(x, size):
+    """x expanded to the shape `size`."""
+    return expand(x, tuple(size))
+
+
+def sum_to_size(x, *size):
+    """x summed to a shape that broadcasts to its own: the transpose of `expand`."""
+    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    extra = x.ndim - len(size)
+    dims = [d for d in range(x.ndim) if d < extra or size[d - extra] != x.shape[d]]
+    return reshape(x.sum(tuple(dims), True) if dims else x, size)
+
+
+def _each(function):
+    """A function of one tensor that also takes several, or a sequence of them."""
+
+    def of_each(*tensors):
+        if len(tensors) == 1 and isinstance(tensors[0], Variable):
+            return function(tensors[0])
+        tensors = tensors[0] if len(tensors) == 1 else tensors
+        return tuple(map(function, tensors))
+
+    of_each.__name__, of_each.__doc__ = function.__name__, function.__doc__
+    return of_each
+
+
+@_each
+def atleast_1d(x):
+    """x, a single number as a row of one. Several tensors give a tuple."""
+    return x if x.ndim else reshape(x, (1,))
+
+
+@_each
+def atleast_2d(x):
+    """x, with dimensions of size 1 in front until there are two. Several tensors give a tuple."""
+    return x if x.ndim > 1 else reshape(x, (1, -1))
+
+
+@_each
+def atleast_3d(x):
+    """x, a matrix with a third dimension, a row with one on either side. Several give a tuple."""
+    return x if x.ndim > 2 else reshape(x, (*x.shape, 1) if x.ndim == 2 else (1, -1, 1))
+
+
+# ---- joining and taking apart --------------------------------------------------------
+
+
+def hstack(tensors):
+    """Side by side: along the second dimension, rows along their only one."""
+    tensors = atleast_1d(*tensors) if len(tensors) > 1 else [atleast_1d(tensors[0])]
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+def vstack(tensors):
+    """One below the other: along the first dimension; rows become matrices of one row."""
+    return cat([atleast_2d(t) for t in tensors], 0)
+
+
+def dstack(tensors):
+    """One behind the other: along the third dimension."""
+    return cat([atleast_3d(t) for t in tensors], 2)
+
+
+def column_stack(tensors):
+    """Side by side, rows as columns."""
+    return cat([t if t.ndim > 1 else reshape(t, (-1, 1)) for t in tensors], 1)
+
+
+def block_diag(*tensors):
+    """Matrices along the diagonal of a larger one, zeros elsewhere."""
+    tensors = [atleast_2d(t) for t in tensors]
+    width, left, rows = sum(t.shape[1] for t in tensors), 0, []
+    for t in tensors:
+        height, n = t.shape
+        right = width - left - n
+        rows.append(cat([t.new_zeros(height, left), t, t.new_zeros(height, right)], 1))
+        left += n
+    return cat(rows, 0)
+
+
+def split_with_sizes(x, split_sizes, dim=0):
+    """Consecutive parts of x along `dim`, of these lengths."""
+    return split(x, list(split_sizes), dim)
+
+
+def tensor_split(x, indices_or_sections, dim=0):
+    """Parts of x along `dim`: as many as said and of about one length, or cut at these places."""
+    n, cuts = x.shape[_positive(dim, x.ndim)], indices_or_sections
+    if isinstance(cuts, Variable):
+        cuts = cuts.tolist()
+    if isinstance(cuts, int):
+        cuts = np.cumsum([n // cuts + (i < n % cuts) for i in range(cuts - 1)], dtype=int).tolist()
+    cuts = [slice(*ends).indices(n) for ends in itertools.pairwise([0, *cuts, n])]
+    return tuple(narrow(x, dim, start, max(stop - start, 0)) for start, stop, _ in cuts)
+
+
+def hsplit(x, indices_or_sections):
+    """`tensor_split` along the second dimension, of a row along its only one."""
+    return tensor_split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+def vsplit(x, indices_or_sections):
+    """`tensor_split` along the first dimension."""
+    return tensor_split(x, indices_or_sections, 0)
+
+
+def dsplit(x, indices_or_sections):
+    """`tensor_split` along the third dimension."""
+    return tensor_split(x, indices_or_sections, 2)
+
+
+# ---- every one with every other ------------------------------------------------------
+
+
+def meshgrid(*tensors, indexing="ij"):
+    """For each row the grid of all rows that varies with it; "xy" exchanges the first two sizes."""
+    tensors = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Variable) else tensors
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'meshgrid: indexing is "ij" or "xy", got {indexing!r}')
+    n = len(tensors)
+    across = [reshape(t, (1,) * i + (-1,) + (1,) * (n - i - 1)) for i, t in enumerate(tensors)]
+    grids = broadcast_tensors(*across)
+    swap = indexing == "xy" and n > 1
+    return tuple(transpose(g, 0, 1) for g in grids) if swap else grids
+
+
+def cartesian_prod(*tensors):
+    """Every choice of one element from each row: (choices, number of rows)."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([ravel(grid) for grid in meshgrid(*tensors)], 1)
+
+
+def combinations(x, r=2, with_replacement=False):
+    """Every choice of r elements of a row, in their order: (choices, r)."""
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    chosen = list(choose(range(len(x)), r))
+    if not r:
+        return x[:0]
+    return x[_positions(x, np.reshape(chosen, (len(chosen), r)))]
+
+
+# ---- turning and repeating -----------------------------------------------------------
+
+
+def fliplr(x):
+    """x with its second dimension reversed."""
+    return flip(x, 1)
+
+
+def flipud(x):
+    """x with its first dimension reversed."""
+    return flip(x, 0)
+
+
+def rot90(x, k=1, dims=(0, 1)):
+    """x turned by k quarters from the first of `dims` towards the second."""
+    a, b = dims
+    if k % 4 == 0:
+        return clone(x)
+    if k % 4 == 2:
+        return flip(x, (a, b))
+    turned = transpose(x, a, b)
+    return flip(turned, a if k % 4 == 1 else b)
+
+
+def repeat_interleave(x, repeats, dim=None, *, output_size=None):
+    """Each slice along `dim` repeated: as often as said, or one number for each. Without dim, flat."""
+    if dim is None:
+        x, dim = ravel(x), 0
+    n = x.shape[_positive(dim, x.ndim)]
+    repeats = repeats.tolist() if isinstance(repeats, Variable) else repeats
+    return index_select(x, dim, _positions(x, np.repeat(np.arange(n), repeats)))
+
+
+# ---- diagonals and windows -----------------------------------------------------------
+
+
+def diag_embed(x, offset=0, dim1=-2, dim2=-1):
+    """Matrices in dimensions dim1 and dim2 with the rows of x on a diagonal, zeros elsewhere."""
+    n = x.shape[-1] + abs(offset)
+    line = _positions(x, np.arange(x.shape[-1]))._data
+    index = (..., line + max(-offset, 0), line + max(offset, 0))
+    return movedim(put_at(x, (*x.shape[:-1], n, n), index), (-2, -1), (dim1, dim2))
+
+
+def diag(x, diagonal=0):
+    """A matrix with a row on a diagonal; of a matrix, its diagonal."""
+    if x.ndim not in (1, 2):
+        raise RuntimeError(f"diag: a row or a matrix is needed, got shape {tuple(x.shape)}")
+    return diag_embed(x, diagonal) if x.ndim == 1 else clone(_diagonal(x, diagonal))
+
+
+_diagonal = diagonal
+
+
+def diagflat(x, offset=0):
+    """A matrix with all elements of x on a diagonal."""
+    return diag_embed(ravel(x), offset)
+
+
+def unfold(x, dimension, size, step):
+    """All windows of `size` elements along a dimension, `step` apart, as a new last dimension."""
+    dim = _positive(dimension, x.ndim)
+    x = x if x.ndim else reshape(x, (1,))
+    if not 0 <= size <= x.shape[dim] or step < 1:
+        raise RuntimeError(
+            f"unfold: windows of {size}, {step} apart, do not fit a size of {x.shape[dim]}"
+        )
+    starts = np.arange(0, x.shape[dim] - size + 1, step)
+    index = _positions(x, starts[:, None] + np.arange(size))
+    windows = x[(slice(None),) * dim + (index,)]
+    return movedim(windows, dim + 1, -1)

@@ -1,0 +1,358 @@
+"""The functions of `mt.linalg`: norms, inverses, determinants, factorisations.
+
+A is a matrix or, with dimensions in front, a batch of them; ᵀ transposes the last two dimensions.
+Sources of the derivatives: Giles, An extended collection of matrix derivative results (2008);
+Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
+"""
+
+import math
+from collections import namedtuple
+
+from ..autograd import op
+from ..backends import backend_of, xp
+from ..backends.dtypes import FLOAT, dtype_of, finfo
+from .arranging import diag_embed
+from .elementwise import abs, cast, mul, reciprocal
+from .indexing import diagonal as _diagonal
+from .indexing import where
+from .linear_algebra import cross, matmul
+from .reductions import amax, amin, sum, vector_norm
+from .shapes import _positive, movedim, reshape, transpose, tril, triu
+
+__all__ = [
+    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul",
+    "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
+    "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+]  # fmt: skip
+
+
+def _T(x):
+    return xp(x).matrix_transpose(x)
+
+
+def _square(A):
+    """Raise RuntimeError unless A is made of square matrices of floats."""
+    if len(A.shape) < 2 or A.shape[-1] != A.shape[-2]:
+        raise RuntimeError("square matrices are needed")
+    if backend_of(A).dtype(A).rank != FLOAT:
+        raise RuntimeError("a floating-point tensor is needed; convert with .float()")
+
+
+def _identity(A):
+    """The identity matrix like A."""
+    return diag_embed(A.new_ones(A.shape[-1]))
+
+
+# ---- norms ---------------------------------------------------------------------------
+
+
+def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
+    """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
+    dims = (dim,) if isinstance(dim, int) else dim
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype)
+    if dims is None:
+        dims = tuple(range(A.ndim))
+        if len(dims) not in (1, 2):
+            raise RuntimeError(f"norm: with ord, vectors or matrices are needed, or dim; got {A!r}")
+    if len(dims) == 1:
+        return vector_norm(A, ord, dims, keepdim, dtype)
+    return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
+
+
+def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+    """ "fro": √Σ a²; "nuc": Σ of the singular values; ±2: the largest or smallest of them;
+
+    ±1 and ±inf: the largest or smallest Σ |a| of the columns and of the rows.
+    """
+    A = A if dtype is None else cast(A, dtype_of(dtype))
+    rows, columns = (_positive(d, A.ndim) for d in dim)
+    if ord == "fro":
+        return vector_norm(A, 2, (rows, columns), keepdim)
+    if ord not in ("nuc", 1, -1, 2, -2, math.inf, -math.inf):
+        raise RuntimeError(f"matrix_norm: there is no norm {ord!r}")
+    A = movedim(A, (rows, columns), (-2, -1))
+    if ord == "nuc":
+        y = sum(svdvals(A), -1)
+    else:
+        along = svdvals(A) if ord in (2, -2) else sum(abs(A), -2 if ord in (1, -1) else -1)
+        y = (amax if ord > 0 else amin)(along, -1)
+    if keepdim:
+        for d in sorted((rows, columns)):
+            y = reshape(y, (*y.shape[:d], 1, *y.shape[d:]))
+    return y
+
+
+# ---- inverses and determinants -------------------------------------------------------
+
+
+@op
+def inv(A):
+    """A⁻¹.    ∂A = −A⁻ᵀ g A⁻ᵀ"""
+    _square(A)
+    y = xp(A).linalg.inv(A)
+    return y, lambda g: -(_T(y) @ g @ _T(y))
+
+
+@op
+def solve_(A, B):
+    """The X of A X = B.    ∂B = A⁻ᵀ g,    ∂A = −∂B Xᵀ"""
+    _square(A)
+    X = xp(A).linalg.solve(A, B)
+    return X, (
+        lambda g: -(xp(g).linalg.solve(_T(A), g) @ _T(X)),
+        lambda g: xp(g).linalg.solve(_T(A), g),
+    )
+
+
+def solve(A, B, *, left=True):
+    """The X of A X = B, or of X A = B if not `left`. B holds matrices, or vectors."""
+    if not left:
+        return transpose(solve(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
+    vectors = B.ndim == 1 or B.ndim == A.ndim - 1 and tuple(B.shape) == tuple(A.shape[:-1])
+    if not vectors:
+        return solve_(A, B)
+    return solve_(A, B[..., None])[..., 0]
+
+
+def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
+    """The X of A X = B (X A = B if not `left`), reading only the upper or lower triangle of A."""
+    A = triu(A, int(unitriangular)) if upper else tril(A, -int(unitriangular))
+    return solve(A + _identity(A) if unitriangular else A, B, left=left)
+
+
+@op
+def det(A):
+    """|A|.    ∂A = g |A| A⁻ᵀ"""
+    _square(A)
+    y = xp(A).linalg.det(A)
+    return y, lambda g: (g * y)[..., None, None] * _T(xp(A).linalg.inv(A))
+
+
+@op
+def slogdet_(A):
+    """The sign and the logarithm of |A|.    ∂A = g A⁻ᵀ, g of the logarithm"""
+    _square(A)
+    sign, log = xp(A).linalg.slogdet(A)
+    return (sign, log), lambda g: g[1][..., None, None] * _T(xp(A).linalg.inv(A))
+
+
+slogdet_result = namedtuple("slogdet", ["sign", "logabsdet"])
+
+
+def slogdet(A):
+    """(sign, logabsdet): |A| = sign · e^logabsdet, which does not overflow."""
+    return slogdet_result(*slogdet_(A))
+
+
+def matrix_power(A, n):
+    """A multiplied with itself: n times, of the inverse if n < 0."""
+    A = inv(A) if n < 0 else A
+    power, n = None, -n if n < 0 else n
+    while n:  # by the binary digits of n
+        if n % 2:
+            power = A if power is None else matmul(power, A)
+        n //= 2
+        A = matmul(A, A) if n else A
+    return A * 0 + _identity(A) if power is None else power
+
+
+def multi_dot(tensors):
+    """The product of matrices, multiplied in the order that costs least."""
+    tensors = list(tensors)
+    if len(tensors) < 2:
+        raise RuntimeError(f"multi_dot: at least two tensors are needed, got {len(tensors)}")
+    while len(tensors) > 1:  # first the product over the largest dimension: it is gone at once
+        i = max(range(len(tensors) - 1), key=lambda i: tensors[i].shape[-1])
+        tensors[i : i + 2] = [matmul(tensors[i], tensors[i + 1])]
+    return tensors[0]
+
+
+# ---- factorisations ------------------------------------------------------------------
+
+
+@op
+def cholesky_(A):
+    """The lower L of A = L Lᵀ.    ∂A = ½ (S + Sᵀ), S = L⁻ᵀ Φ(Lᵀ g) L⁻¹, Φ: lower half, ½ diagonal"""
+    _square(A)
+    L = xp(A).linalg.cholesky(A)
+
+    def pull(g):
+        m = xp(g).tril(_T(L) @ g)
+        inverse = xp(g).linalg.inv(L)
+        s = _T(inverse) @ (m - 0.5 * _on_diagonal(m)) @ inverse
+        return 0.5 * (s + _T(s))
+
+    return L, pull
+
+
+def _on_diagonal(m):
+    """m with zeros off its diagonal."""
+    return xp(m).tril(xp(m).triu(m))
+
+
+def cholesky(A, *, upper=False):
+    """The lower L of A = L Lᵀ, or the upper one of A = Lᵀ L, for a positive definite A."""
+    L = cholesky_(A)
+    return transpose(L, -2, -1) if upper else L
+
+
+def _gaps(a):
+    """1 / (aⱼ − aᵢ), 0 on the diagonal."""
+    gap = a[..., None, :] - a[..., :, None]
+    return xp(a).where(gap == 0, 0.0, 1 / xp(a).where(gap == 0, 1.0, gap))
+
+
+@op
+def eigh_(A):
+    """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
+    _square(A)
+    w, V = xp(A).linalg.eigh(A)
+
+    def pull(gs):
+        g_w, g_V = gs
+        inner = (_T(V) @ g_V) * _gaps(w) + _diagonals(g_w)
+        s = V @ inner @ _T(V)
+        return 0.5 * (s + _T(s))
+
+    return (w, V), pull
+
+
+def _diagonals(a):
+    """Matrices with a on their diagonals."""
+    line = backend_of(a).count_along(a)
+    return xp(a).where(line[:, None] == line[None, :], a[..., None], 0.0)
+
+
+eigh_result = namedtuple("linalg_eigh", ["eigenvalues", "eigenvectors"])
+
+
+def eigh(A, UPLO="L"):
+    """(eigenvalues, eigenvectors) of symmetric A, of which one triangle is read; in rising order."""
+    lower = tril(A) if UPLO == "L" else transpose(triu(A), -2, -1)
+    return eigh_result(*eigh_(lower + transpose(tril(lower, -1), -2, -1)))
+
+
+def eigvalsh(A, UPLO="L"):
+    """The eigenvalues of symmetric A, in rising order."""
+    return eigh(A, UPLO).eigenvalues
+
+
+@op
+def svd_(A):
+    """U, s, Vᵀ of A = U diag(s) Vᵀ, s falling.
+
+    ∂A = U (J s + s K + diag(∂s)) Vᵀ + (1 − U Uᵀ) ∂U Vᵀ / s + U ∂Vᵀ (1 − V Vᵀ) / s,
+    J and K the antisymmetric parts of Uᵀ∂U and Vᵀ∂V, over sⱼ² − sᵢ²
+    """
+    U, s, Vh = xp(A).linalg.svd(A, full_matrices=False)
+
+    def pull(gs):
+        g_U, g_s, g_V = gs[0], gs[1], _T(gs[2])
+        V, row, column = _T(Vh), s[..., None, :], s[..., :, None]
+        safe = xp(s).where(s == 0, 1.0, s)
+        j, k = (_gaps(s * s) * (_T(x) @ g) for x, g in ((U, g_U), (V, g_V)))
+        inner = (j + _T(j)) * row + column * (k + _T(k)) + _diagonals(g_s)
+        left = (g_U - U @ (_T(U) @ g_U)) / safe[..., None, :]
+        right = (g_V - V @ (_T(V) @ g_V)) / safe[..., None, :]
+        return U @ inner @ Vh + left @ Vh + U @ _T(right)
+
+    return (U, s, Vh), pull
+
+
+svd_result = namedtuple("linalg_svd", ["U", "S", "Vh"])
+
+
+def svd(A, full_matrices=True):
+    """(U, S, Vh): A = U diag(S) Vh with orthonormal U and Vh, S falling.
+
+    The full U and Vh are square; the derivatives of those that are added are not there.
+    """
+    U, s, Vh = svd_(A)
+    if full_matrices and A.shape[-1] != A.shape[-2]:
+        U, _, Vh = (A._wrap(part) for part in xp(A._data).linalg.svd(A._data, full_matrices=True))
+    return svd_result(U, s, Vh)
+
+
+@op
+def svdvals(A):
+    """The singular values of A, falling.    ∂A = U diag(g) Vᵀ"""
+    U, s, Vh = xp(A).linalg.svd(A, full_matrices=False)
+    return s, lambda g: (U * g[..., None, :]) @ Vh
+
+
+@op
+def qr_(A):
+    """Q, R of A = Q R.    ∂A = (∂Q + Q C) R⁻ᵀ, C = the lower half of R ∂Rᵀ − ∂Qᵀ Q, mirrored"""
+    Q, R = xp(A).linalg.qr(A)
+
+    def pull(gs):
+        if A.shape[-1] > A.shape[-2]:
+            raise RuntimeError("the derivative of qr is there for matrices that are not wide")
+        g_Q, g_R = gs
+        m = R @ _T(g_R) - _T(g_Q) @ Q
+        mirrored = xp(m).tril(m) + _T(xp(m).tril(m, k=-1))
+        return _T(xp(m).linalg.solve(R, _T(g_Q + Q @ mirrored)))
+
+    return (Q, R), pull
+
+
+qr_result = namedtuple("linalg_qr", ["Q", "R"])
+
+
+def qr(A, mode="reduced"):
+    """(Q, R): A = Q R with orthonormal columns of Q and an upper R."""
+    if mode != "reduced":
+        raise RuntimeError(f'qr: only the mode "reduced" is there, got {mode!r}')
+    return qr_result(*qr_(A))
+
+
+# ---- least squares -------------------------------------------------------------------
+
+
+def pinv(A, *, atol=None, rtol=None, hermitian=False):
+    """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0."""
+    U, s, Vh = svd_(A)
+    keep = s > _cut(A, s, atol, rtol)
+    inverse = where(keep, reciprocal(where(keep, s, 1.0)), 0.0)
+    return matmul(transpose(Vh, -2, -1) * inverse[..., None, :], transpose(U, -2, -1))
+
+
+def matrix_rank(A, *, atol=None, rtol=None, hermitian=False):
+    """How many singular values are above max(atol, rtol·largest)."""
+    s = svdvals(A.detach())
+    return sum(s > _cut(A, s, atol, rtol), -1)
+
+
+def _cut(A, s, atol, rtol):
+    """Below which size a singular value counts as 0; without any bounds by the dtype's precision."""
+    if rtol is None:
+        rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
+    top = amax(s.detach(), -1, True) if s.shape[-1] else s.detach()
+    bounds = [b[..., None] if hasattr(b, "ndim") else b for b in (atol or 0.0, rtol)]
+    return where(top * bounds[1] > bounds[0], top * bounds[1], top * 0 + bounds[0])
+
+
+lstsq_result = namedtuple("linalg_lstsq", ["solution", "residuals", "rank", "singular_values"])
+
+
+def lstsq(A, B, rcond=None, *, driver=None):
+    """(solution, …): the X of least |A X − B|², and of those the smallest."""
+    vectors = B.ndim == A.ndim - 1
+    X = matmul(pinv(A, rtol=rcond), B[..., None] if vectors else B)
+    X = X[..., 0] if vectors else X
+    s = svdvals(A.detach())
+    return lstsq_result(X, s.new_zeros(0), matrix_rank(A, rtol=rcond), s)
+
+
+# ---- by other names ------------------------------------------------------------------
+
+
+def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+    """The diagonals of matrices, as a new last dimension."""
+    return _diagonal(A, offset, dim1, dim2)
+
+
+def vecdot(x, y, *, dim=-1):
+    """Σ x y along `dim`."""
+    return sum(mul(x, y), dim)

@@ -1,0 +1,85 @@
+"""Elements by position under PyTorch's many names; made of getitem, setitem and put_at."""
+
+import numpy as np
+
+from ..autograd import Variable
+from .arranging import ravel
+from .elementwise import add, mul
+from .indexing import _check_positions, plain_index, put_at, setitem
+from .shapes import _positive, expand, reshape
+
+
+def take(x, index):
+    """The elements of x, counted in row-major order, at an index of any shape."""
+    _check_positions("take", index, -x.numel(), x.numel())
+    return ravel(x)[index]
+
+
+def put(x, index, source, accumulate=False):
+    """x with source put, or added, at an index that counts in row-major order."""
+    _check_positions("put", index, -x.numel(), x.numel())
+    flat = index_put(ravel(x), (ravel(index),), ravel(source), accumulate)
+    return reshape(flat, tuple(x.shape))
+
+
+def index_put(x, indices, values, accumulate=False):
+    """x with x[indices] = values, or += values, which then add up where a place comes twice."""
+    index = plain_index(tuple(indices), x)
+    if not accumulate:
+        return setitem(x, values, index)
+    shape = x.detach()[tuple(indices)].shape
+    return add(x, put_at(expand(values, tuple(shape)), tuple(x.shape), index))
+
+
+def _along(x, dim, index, name):
+    """The index of x that an index along one dimension stands for."""
+    dim = _positive(dim, x.ndim)
+    index = index if index.ndim else reshape(index, (1,))
+    n = x.shape[dim] if x.ndim else 1
+    if index.ndim != 1:
+        raise IndexError(f"{name}: a 1-d index is needed, got shape {tuple(index.shape)}")
+    _check_positions(name, index, -n, n)
+    return (slice(None),) * dim + (index._data,)
+
+
+def _whole(function):
+    """A function of x with dimensions, for a single number too: as a row of one."""
+
+    def of_any(x, dim, index, value, **options):
+        if x.ndim:
+            return function(x, dim, index, value, **options)
+        value = reshape(value, (-1,)) if isinstance(value, Variable) and value.ndim == 0 else value
+        return reshape(function(reshape(x, (1,)), dim, index, value, **options), ())
+
+    of_any.__name__, of_any.__doc__ = function.__name__, function.__doc__
+    return of_any
+
+
+@_whole
+def index_add(x, dim, index, source, *, alpha=1):
+    """x with the slices of alpha·source added at positions along `dim`."""
+    source = source if alpha == 1 else mul(source, alpha)
+    return add(x, put_at(source, tuple(x.shape), _along(x, dim, index, "index_add")))
+
+
+@_whole
+def index_copy(x, dim, index, source):
+    """x with the slices of source put at positions along `dim`."""
+    return setitem(x, source, _along(x, dim, index, "index_copy"))
+
+
+@_whole
+def index_fill(x, dim, index, value):
+    """x with the slices at positions along `dim` filled with a number."""
+    value = value if isinstance(value, Variable) else x.new_tensor(value)
+    return setitem(x, reshape(value, ()), _along(x, dim, index, "index_fill"))
+
+
+def masked_scatter(x, mask, source):
+    """x with the elements where mask is true taken from source, one after the other."""
+    shape = np.broadcast_shapes(tuple(x.shape), tuple(mask.shape))
+    x, mask = expand(x, shape), expand(mask, shape)
+    n = int(mask.sum())
+    if n > source.numel():
+        raise RuntimeError(f"masked_scatter: {n} elements are needed, got {source.numel()}")
+    return setitem(x, ravel(source)[:n], mask._data)
