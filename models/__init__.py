@@ -14,6 +14,7 @@ MODELS = {  # class -> its file, which is imported when it is asked for
     "ModernBlock": "modern_block",
     "MiniGPT": "minigpt",
     "ModernMiniGPT": "modern_minigpt",
+    "GPT2": "gpt2",
 }
 
 

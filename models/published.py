@@ -1,0 +1,147 @@
+"""Folders of published models, as `transformers` reads and writes them.
+
+config.json               the sizes
+model.safetensors         the weights by name (or in parts, listed in an index; or, as older
+                          programs wrote them, in a pytorch_model.bin)
+vocab.json, merges.txt    the tokenizer, if it is GPT-2's kind
+"""
+
+import json
+from pathlib import Path
+
+import microtensor as mt
+from microtensor.serialization import save_file, write_whole
+
+from .tokenizers import load_tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+def read_config(folder):
+    """The dict in config.json. ValueError if it is damaged."""
+    return _json(Path(folder, "config.json"))
+
+
+def insist(config, name, *accepted):
+    """ValueError unless a config says for `name`, or does not say, what our model does."""
+    value = config.get(name, accepted[0])
+    if not any(value == a and type(value) is type(a) for a in accepted):
+        wanted = " or ".join(json.dumps(a) for a in accepted)
+        raise ValueError(f"config.json has {name} {value!r:.80}; this model knows {wanted} only")
+
+
+def sizes(config, names, config_class):
+    """Our config, of the numbers that config.json has under its own `names`: {theirs: ours}.
+
+    ValueError for numbers that make no model.
+    """
+    found = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+    for theirs, ours in names.items():
+        kind = config_class.__dataclass_fields__[ours].type
+        if kind is float and type(found.get(ours)) is int:
+            found[ours] = float(found[ours])
+        if ours in found and type(found[ours]) is not kind:
+            raise ValueError(f"config.json has {theirs} {found[ours]!r:.80}, which is no number")
+    return config_class(**found)
+
+
+def read_tensors(folder):
+    """The weights by name. ValueError for a damaged file, FileNotFoundError if there is none."""
+    folder = Path(folder)
+    index = folder / f"{WEIGHTS}.index.json"
+    if (folder / WEIGHTS).exists() or not index.exists():
+        old = folder / "pytorch_model.bin"
+        path = old if old.exists() and not (folder / WEIGHTS).exists() else folder / WEIGHTS
+        return _tensors(path)
+    parts = _json(index).get("weight_map")
+    if not isinstance(parts, dict):
+        raise ValueError(f"{index} has no weight_map")
+    tensors = {}
+    for part in sorted(set(map(str, parts.values()))):
+        if Path(part).name != part:  # a path that leads out of the folder
+            raise ValueError(f"{index} names {part!r:.80}, which is no file of the folder")
+        tensors |= _tensors(folder / part)
+    return tensors
+
+
+def read_tokenizer(folder):
+    """The tokenizer of a folder, or None if it has none of GPT-2's kind."""
+    if Path(folder, "vocab.json").exists() and Path(folder, "merges.txt").exists():
+        return load_tokenizer(folder)
+    return None
+
+
+def expect(tensors, count):
+    """ValueError unless the weights are `count` numbers: asked before a model is made so large."""
+    found = sum(t.numel() for t in tensors.values())
+    if found != count:
+        raise ValueError(
+            f"the weights do not fit the config: there are {found:,} numbers, not {count:,}"
+        )
+
+
+def fill(model, tensors, names):
+    """Give each parameter of a model its tensor: `names` has theirs for each of ours.
+
+    `Name.T` is the transposed. ValueError for tensors that are missing, left over, or of another
+    shape than config.json promised.
+    """
+    wanted = {theirs.removesuffix(".T") for theirs in names.values()}
+    missing, unknown = sorted(wanted - set(tensors)), sorted(set(tensors) - wanted)
+    if missing or unknown:
+        what = f"there is no {missing[0]!r}" if missing else f"{unknown[0]!r} has no place in it"
+        raise ValueError(
+            f"the weights are not those of a {type(model).__name__} of this config: {what} "
+            f"({len(missing)} missing, {len(unknown)} left over)"
+        )
+    state = {}
+    for ours, parameter in model.state_dict().items():
+        theirs = names[ours]
+        tensor = tensors[theirs.removesuffix(".T")]
+        if theirs.endswith(".T") and tensor.ndim == 2:
+            tensor = tensor.t()
+        if tensor.shape != parameter.shape or not tensor.is_floating_point():
+            raise ValueError(
+                f"the weights do not fit the config: {theirs!r} is {tuple(tensor.shape)} "
+                f"{tensor.dtype}, and should be {tuple(parameter.shape)} of floats"
+            )
+        state[ours] = tensor
+    model.load_state_dict(state)
+
+
+def named(model, names):
+    """The parameters of a model under published names."""
+    tensors = {}
+    for ours, tensor in model.state_dict().items():
+        theirs = names[ours]
+        tensors[theirs.removesuffix(".T")] = tensor.t() if theirs.endswith(".T") else tensor
+    return tensors
+
+
+def write(folder, config, tensors, tokenizer=None):
+    """Write a folder. Each file is written whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / WEIGHTS)
+    write_whole(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
+    if tokenizer is not None:
+        tokenizer.save(folder)
+
+
+def _json(path):
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a {type(value).__name__}, not an object with names")
+    return value
+
+
+def _tensors(path):
+    tensors = mt.load(path)
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(t, mt.Tensor) for name, t in tensors.items()
+    ):
+        raise ValueError(f"{path} is not a file of tensors by name")
+    return tensors
