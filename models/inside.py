@@ -156,25 +156,35 @@ def saliency(model, idx, target=None):
     it comes out of the table (arXiv:1312.6034, arXiv:1605.01713). `target` is the likeliest unless
     given. ValueError if no nn.Embedding reads the tokens.
     """
-    idx = idx[None]
     found = []
 
     def hold(args, kwargs, vectors):
         tokens = (*args, *kwargs.values())[0]
-        if found or tokens.ndim != 2 or not mt.equal(tokens[:, -len(idx[0]) :], idx):
+        if found or tokens.ndim < 2 or not ends_alike(last_row(tokens), idx):
             return vectors
         found.append(vectors.detach().requires_grad_())
         return found[0]
 
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     with evaluating(model), mt.enable_grad(), replaced(tables, hold):
-        logits = last_logits(model(idx))[0]
+        logits = last_logits(model(idx[None]))[0]
         if not found:
             raise ValueError(f"no nn.Embedding of {type(model).__name__} looks the tokens up")
         if target is None:
             target = int(logits.argmax())
         (gradient,) = mt.autograd.grad(logits[target], found)
-    return (gradient * found[0].detach()).sum(-1)[0, -len(idx[0]) :]
+    pushes = last_row((gradient * found[0].detach()).sum(-1))[-len(idx) :]
+    return mt.cat([pushes.new_zeros(len(idx) - len(pushes)), pushes])
+
+
+def last_row(x):
+    """The (T,) of a text (1, T), or the last window of all its windows (1, T, n)."""
+    return x.reshape(-1, x.shape[-1])[-1]
+
+
+def ends_alike(tokens, idx):
+    n = min(len(tokens), len(idx))
+    return bool((tokens[-n:] == idx[-n:]).all())
 
 
 def last_logits(output):
