@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microtensor as mt
+from models.minigpt import MiniGPT, MiniGPTConfig
 from models.sampling import (
     check_options,
+    complete,
+    distribution,
     generate,
     generate_text,
+    generate_texts,
+    keep_min_p,
     keep_top_k,
     keep_top_p,
+    penalize_repetition,
     sample,
     scale_temperature,
 )
@@ -94,6 +100,21 @@ def test_temperature_sharpens_and_flattens():
         np.testing.assert_allclose(got, expected / expected.sum(), rtol=1e-12)
 
 
+def test_min_p_is_a_share_of_the_likeliest():
+    logits = logits_of(0.4, 0.2, 0.05, 0.25, 0.1)
+    assert kept(keep_min_p(logits, 0.5)) == [[0, 1, 3]]
+    assert kept(keep_min_p(logits, 0.51)) == [[0, 3]]
+    assert kept(keep_min_p(logits, 1)) == [[0]]
+    assert keep_min_p(logits, 0) is logits
+
+
+def test_repetition_makes_seen_tokens_less_likely():
+    logits = mt.tensor([[2.0, -1.0, 3.0, -4.0]])
+    seen = mt.tensor([[True, True, False, False]])
+    assert penalize_repetition(logits, seen, 2.0).tolist() == [[1.0, -2.0, 3.0, -4.0]]
+    assert penalize_repetition(logits, seen, 0.5).tolist() == [[4.0, -0.5, 3.0, -4.0]]
+
+
 # ---- one choice --------------------------------------------------------------------------------
 
 
@@ -112,10 +133,14 @@ def test_temperature_zero_takes_the_likeliest():
         ({"top_p": 0.5}, [1.0, 0.0, 0.0, 0.0]),
         ({"top_p": 0.51}, [0.625, 0.375, 0.0, 0.0]),
         ({"top_k": 2, "top_p": 0.6}, [1.0, 0.0, 0.0, 0.0]),  # p of what k has left: 0.625
+        ({"min_p": 0.6}, [0.625, 0.375, 0.0, 0.0]),
+        ({"temperature": 0.5, "min_p": 0.37}, [1.0, 0.0, 0.0, 0.0]),  # of 0.25 : 0.09
     ],
 )
 def test_tokens_come_as_often_as_they_should(options, expected):
     got = shares(logits_of(0.5, 0.3, 0.2, 0), **options)
+    exactly = distribution(logits_of(0.5, 0.3, 0.2, 0), **options)
+    np.testing.assert_allclose(exactly.numpy()[0], expected, atol=1e-7)
     expected = np.array(expected)
     assert (np.abs(got - expected) <= 4.5 * np.sqrt(expected * (1 - expected) / 4000)).all()
 
@@ -123,6 +148,30 @@ def test_tokens_come_as_often_as_they_should(options, expected):
 def test_a_token_ruled_out_never_comes():
     got = shares(logits_of(0, 1e-3, 0, 1, 0))
     assert got[[0, 2, 4]].tolist() == [0, 0, 0] and got[1] > 0
+
+
+def test_the_penalty_comes_before_the_choice():
+    logits, seen = mt.tensor([[3.0, 2.0]]), mt.tensor([[True, False]])
+    assert sample(logits, temperature=0, repetition_penalty=2, seen=seen).tolist() == [1]
+    assert sample(logits, temperature=0, repetition_penalty=2).tolist() == [0]
+    options = {"repetition_penalty": 2, "seen": seen, "temperature": 0.5}
+    expected = np.exp([3.0, 4.0]) / np.exp([3.0, 4.0]).sum()
+    np.testing.assert_allclose(distribution(logits, **options).numpy()[0], expected, rtol=1e-12)
+
+
+def test_the_distribution_of_the_likeliest_alone():
+    assert distribution(mt.tensor([[1.0, 3.0, 2.0]]), temperature=0).tolist() == [[0, 1, 0]]
+
+
+def test_a_generator_for_each_row():
+    rows = mt.zeros(3, 100)
+
+    def streams(*seeds):
+        return [mt.Generator().manual_seed(s) for s in seeds]
+
+    together = sample(rows, generator=streams(5, 6, 5)).tolist()
+    alone = [sample(rows[:1], generator=streams(s)).item() for s in (5, 6, 5)]
+    assert together == alone and together[0] != together[1]
 
 
 @pytest.mark.parametrize("temperature", [1e-30, 1e30])
@@ -165,6 +214,9 @@ def test_choices_are_integers_without_history():
         ({"top_p": -0.5}, "top_p must be"),
         ({"top_p": 1.01}, "top_p must be"),
         ({"top_p": math.nan}, "top_p must be"),
+        ({"min_p": -0.1}, "min_p must be within 0 … 1, got -0.1"),
+        ({"min_p": 1.5}, "min_p must be within 0 … 1, got 1.5"),
+        ({"repetition_penalty": 0}, r"repetition_penalty must be above 0 \(1: none\), got 0"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, complaint):
@@ -261,3 +313,96 @@ def test_a_prompt_that_cannot_be_continued():
         generate_text(Counting(5), CharTokenizer("abcde"), "", 4)
     with pytest.raises(ValueError, match="'x' at index 1"):
         generate_text(Counting(5), CharTokenizer("abcde"), "ax", 4)
+
+
+# ---- several texts -----------------------------------------------------------------------------
+
+LETTERS = "abcdefghij\n"
+
+
+@pytest.fixture(scope="module")
+def writer():
+    """An untrained model, and a tokenizer for it."""
+    mt.manual_seed(0)
+    config = MiniGPTConfig(len(LETTERS), context_length=12, d_model=12, n_heads=2, n_layers=2)
+    return MiniGPT(config).double(), CharTokenizer(LETTERS)
+
+
+PROMPTS = ["abc", "b", "hgf", "jjjjjjj", "abc", "ab\ncdefghija"]
+
+
+def test_each_text_is_what_it_would_be_alone(writer):
+    options = {"n": 2, "seed": 7, "temperature": 2.0, "top_k": 6, "repetition_penalty": 1.3}
+    together = complete(*writer, PROMPTS, 20, **options)  # more than the context holds
+    assert together == [complete(*writer, p, 20, **options) for p in PROMPTS]
+    assert [len(t) for texts in together for t in texts] == [20] * 12
+    assert together[0] == together[4] and len({t for texts in together for t in texts}) == 10
+
+
+def test_completions_of_one_prompt_differ_and_repeat(writer):
+    texts = complete(*writer, "abc", 10, n=4, seed=1)
+    assert len(set(texts)) == 4 and texts == complete(*writer, "abc", 10, n=4, seed=1)
+    assert texts[1:3] == complete(*writer, "abc", 10, n=2, seed=2)  # completion j: seed + j
+    assert len(set(complete(*writer, "abc", 10, n=3, temperature=0))) == 1
+
+
+def test_batches_with_and_without_cache_agree(writer):
+    texts = complete(*writer, PROMPTS, 9, n=2, seed=3)
+    assert texts == complete(*writer, PROMPTS, 9, n=2, seed=3, use_cache=False)
+
+
+def test_texts_come_as_they_are_written(writer):
+    pieces = generate_texts(*writer, ["abc", "b"], 3, temperature=0)
+    assert [next(pieces)[:2] for _ in range(4)] == [(0, 0), (1, 0), (0, 0), (1, 0)]
+
+
+def test_a_strong_penalty_writes_no_token_twice(writer):
+    (text,) = complete(*writer, "abc", 8, repetition_penalty=1e6, temperature=0)
+    assert len(set("abc" + text)) == 11
+
+
+@pytest.mark.parametrize(
+    "stop, expected",
+    [
+        ("f", "de"),
+        (["h", "fg"], "de"),
+        ("efg", "d"),
+        ("d", ""),
+        (["efx", "gx"], "defghij"),  # what looks like a beginning is held back, not lost
+        (["ij!"], "defghij"),
+        ([], "defghij"),
+    ],
+)
+def test_a_text_ends_before_a_stop_string(stop, expected):
+    tokenizer = CharTokenizer("abcdefghijx!")
+    assert complete(Counting(12), tokenizer, "c", 7, stop=stop, temperature=0) == [expected]
+    pieces = list(generate_text(Counting(12), tokenizer, "c", 7, stop=stop, temperature=0))
+    assert "".join(pieces) == expected
+
+
+def test_nothing_is_computed_after_the_last_stop():
+    model = Counting(10)
+    texts = complete(model, CharTokenizer("abcdefghij"), ["a", "c"], 7, stop=["e"], temperature=0)
+    assert texts == [["bcd"], ["d"]] and len(model.seen) == 4  # both were one batch
+
+
+@pytest.mark.parametrize(
+    "prompt, options, complaint",
+    [
+        ("", {}, "the prompt is empty"),
+        ("a?", {}, r"'\?' at index 1"),
+        ("abcdefghijabc", {}, "the prompt has 13 tokens, but the model sees 12 at once"),
+        (["a", ""], {}, "the prompt is empty"),
+        ("a", {"n": 0}, "at least one completion must be asked for, got n = 0"),
+        ("a", {"stop": ["b", ""]}, "a stop string must not be empty"),
+        ("a", {"seed": 1, "generator": mt.Generator()}, "a seed or a generator, not both"),
+        ("a", {"temperature": -1}, "temperature must be"),
+        ("a", {"top_k": 12}, "top_k must be within 1 … 11, the vocabulary, got 12"),
+        ("a", {"generator": [mt.Generator()] * 2}, "generate: 2 generators for 1 prompts"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_at_once(writer, prompt, options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        complete(*writer, prompt, 3, **options)
+    with pytest.raises(ValueError, match=complaint):  # before the first piece is asked for
+        generate_texts(*writer, [prompt] if isinstance(prompt, str) else prompt, 3, **options)
