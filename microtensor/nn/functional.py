@@ -22,16 +22,25 @@ def linear(input, weight, bias=None):
     return ops.linear(input, weight, bias)
 
 
-def embedding(input, weight, padding_idx=None):
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
+              scale_grad_by_freq=False, sparse=False):  # fmt: skip
     """The rows of weight (n, d) at integer indices of any shape: (…, d).
 
     The row `padding_idx` gets no gradient. Raises IndexError for an index outside 0 … n − 1.
     """
+    _not_there("embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
     if input.dtype.rank != INT:
         raise RuntimeError(f"embedding: indices are integers, got {input.dtype}")
     if padding_idx is not None:
         padding_idx = _row(padding_idx, weight.shape[0])
     return ops.embedding(weight, input, padding_idx)
+
+
+def _not_there(name, **options):
+    """Raise NotImplementedError for an option of PyTorch's that was asked for and is not there."""
+    for option, value in options.items():
+        if value:
+            raise NotImplementedError(f"{name}: {option} is not there, got {option}={value!r}")
 
 
 def _row(index, n):
@@ -68,13 +77,17 @@ def _channel_dropout(name, n, input, p, training, inplace):
     return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
 
 
-def embedding_bag(input, weight, offsets=None, *, mode="mean", per_sample_weights=None,
+def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False,
+                  mode="mean", sparse=False, per_sample_weights=None, include_last_offset=False,
                   padding_idx=None):  # fmt: skip
     """The sum, mean or largest of the rows of weight for each bag of indices.
 
     `input` (N, L) holds N bags of L; a row of indices is cut into bags that begin at `offsets`.
-    `per_sample_weights`, like `input`, weighs the rows of a sum. `padding_idx` does not count.
+    `per_sample_weights`, like `input`, weighs the rows of a sum. `padding_idx` does not count. With
+    `include_last_offset` the last offset is where the last bag ends.
     """
+    _not_there("embedding_bag", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq,
+               sparse=sparse)  # fmt: skip
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f'embedding_bag: the mode is "sum", "mean" or "max", got {mode!r}')
     if per_sample_weights is not None and mode != "sum":
@@ -84,7 +97,7 @@ def embedding_bag(input, weight, offsets=None, *, mode="mean", per_sample_weight
     if input.ndim == 2:
         ends = [input.shape[1] * (i + 1) for i in range(len(input))]
     else:
-        ends = [*offsets.tolist()[1:], len(input)]
+        ends = [*offsets.tolist()[1:], *([] if include_last_offset else [len(input)])]
     rows = embedding(input.reshape(-1), weight, padding_idx)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
@@ -188,9 +201,11 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """x / (k + alpha·mean x²)^beta, the mean over `size` neighbouring channels of (N, C, …)."""
     if input.ndim < 3:
         raise ValueError(f"local_response_norm: (N, C, …) is needed, got {tuple(input.shape)}")
+    if not input.numel():
+        return input
     squares = ops.flatten(ops.square(input), 2)  # (N, C, all positions)
     near = pad(squares, (0, 0, size // 2, (size - 1) // 2)).transpose(1, 2)
-    mean = avg_pool1d(near, size, 1).transpose(1, 2) if input.numel() else squares
+    mean = avg_pool1d(near, size, 1).transpose(1, 2)
     return input / (k + alpha * ops.reshape(mean, tuple(input.shape))) ** beta
 
 

@@ -122,12 +122,17 @@ class Embedding(Module):
         num_embeddings,
         embedding_dim,
         padding_idx=None,
-        *,
+        max_norm=None,
+        norm_type=2.0,
+        scale_grad_by_freq=False,
+        sparse=False,
         _weight=None,
         device=None,
         dtype=None,
     ):
         super().__init__()
+        F._not_there("Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq,
+                     sparse=sparse)  # fmt: skip
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else F._row(padding_idx, num_embeddings)
         if _weight is not None:
@@ -163,21 +168,30 @@ class Embedding(Module):
 class EmbeddingBag(Module):
     """The mean, sum or largest of the rows of each bag of indices. The rows start normal."""
 
-    def __init__(self, num_embeddings, embedding_dim, mode="mean", *, padding_idx=None, device=None,
-                 dtype=None):  # fmt: skip
+    def __init__(self, num_embeddings, embedding_dim, max_norm=None, norm_type=2.0,
+                 scale_grad_by_freq=False, mode="mean", sparse=False, _weight=None,
+                 include_last_offset=False, padding_idx=None, device=None, dtype=None):  # fmt: skip
         super().__init__()
+        F._not_there("EmbeddingBag", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq,
+                     sparse=sparse)  # fmt: skip
+        self.include_last_offset = include_last_offset
         self.num_embeddings, self.embedding_dim, self.mode = num_embeddings, embedding_dim, mode
         self.padding_idx = None if padding_idx is None else F._row(padding_idx, num_embeddings)
+        if _weight is not None:
+            self.weight = Parameter(_weight)
+            return
         self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         self.reset_parameters()
 
     reset_parameters = Embedding.reset_parameters
-    extra_repr = Embedding.extra_repr
+
+    def extra_repr(self):
+        return Embedding.extra_repr(self) + f", mode={self.mode!r}"
 
     def forward(self, input, offsets=None, per_sample_weights=None):
         return F.embedding_bag(
             input, self.weight, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
-            padding_idx=self.padding_idx,
+            include_last_offset=self.include_last_offset, padding_idx=self.padding_idx,
         )  # fmt: skip
 
 

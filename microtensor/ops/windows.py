@@ -276,7 +276,7 @@ def _avg_pool(name, n, x, kernel_size, stride, padding, ceil_mode, count_include
         counted = _padded(counted, own, 1.0 if count_include_pad else 0.0)
         counted = _padded(counted, [(0, end - p) for p, end in pairs])
         divisor = sum_of(windows_(counted, sizes, steps, spread), 2)
-    y = total / divisor
+    y = (total / divisor).to(x.dtype)
     return squeeze(y, 0) if alone else y
 
 
