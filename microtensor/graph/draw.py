@@ -7,30 +7,47 @@ import itertools
 import math
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from html import escape
 
 import graphviz
+import numpy as np
 
+from .flow import LIMITS, kind_of, size_of
 from .fold import fold
 from .render import NoRenderer, picture
-from .trace import describe, watch
+from .themes import FONT, WORDS, Theme, theme_of
+from .trace import Graph, called, describe, watch
 
 __all__ = ["Drawing", "draw"]
 
-ROLES = {  # what is shown: fill, line, words in the legend
-    "input": ("#E4F2E7", "#5C9A6B", "input"),
-    "parameter": ("#FFF0CF", "#CF9A2E", "parameter"),
-    "operation": ("#EDF1F7", "#8A9BB4", "operation"),
-    "module": ("#E9E6F8", "#8478C4", "module"),
-    "result": ("#FBE1E1", "#CB5F6A", "result"),
-}
-INK, FAINT, GRADIENT, WIRE = "#1F2733", "#6B7686", "#B3303F", "#66738A"
-FONT = "Arial"
 SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "**"}
+VIEWS = ("forward", "backward", "both")
+STANDS_OUT = {  # kinds of gradients, in the words of a box and of the legend
+    "exploding": ("exploding", "above {:g}"),
+    "vanishing": ("vanishing", "below {:g}"),
+    "nan": ("NaN or ∞", ""),
+    "zero": ("zero", ""),
+    "missing": ("no gradient came", ""),
+}
+NAMED = 40  # parameters without a gradient: at most so many are listed
 
 
 class Drawing(graphviz.Digraph):
-    """A `graphviz.Digraph` that shows itself in a notebook, whatever renderer is installed."""
+    """A `graphviz.Digraph` that shows itself in a notebook, whatever renderer is installed.
+
+    `again(depth, expand)` draws the same computation folded in another way, `deepest` is the depth
+    at which nothing is folded.
+    """
+
+    _sheet = None
+
+    def again(self, depth=None, expand=None):
+        return self._sheet.drawn(depth, expand)
+
+    @property
+    def deepest(self):
+        return max((len(v.calls) for v in self._sheet.whole.vertices), default=0)
 
     def _repr_mimebundle_(self, include=None, exclude=None, **_):
         try:
@@ -46,9 +63,13 @@ def draw(
     values=False,
     grads=False,
     depth=None,
+    expand=None,
     *,
+    view="forward",
     gradient=None,
     calls=None,
+    limits=LIMITS,
+    theme="paper",
     direction="LR",
     legend=True,
     title="",
@@ -58,103 +79,369 @@ def draw(
 
     `output` may be a function that computes it: `draw(lambda: model(x), params=model, depth=1)`
     watches the model at work and folds modules `depth` levels down (0 is the whole model) into one
-    box each, identical neighbours into one marked "× 4". Without `depth` everything is drawn, with
-    a frame around each module. What was computed elsewhere, `with watch(model) as calls`, is folded
-    with those `calls`.
+    box each, identical neighbours into one marked "× 4". `expand="blocks.0"` draws that one module
+    in full. Without either everything is drawn, with a frame around each module. What was computed
+    elsewhere, `with watch(model) as calls`, is folded with those `calls`.
 
     `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and
     what they are called. `names` maps names to tensors, or tensors to names; without it the
     caller's variables lend theirs. `values` and `grads` show the numbers of tensors of at most 16
     elements, or of as many as given; gradients are computed here, from `gradient` if the output has
-    more than one element, and every `.grad` stays as it is. `direction` is "LR" (left to right),
-    "TB", "RL" or "BT"; other keywords are Graphviz attributes of the graph.
+    more than one element, and every `.grad` stays as it is.
+
+    `view="backward"` shows the gradients on their way back, "both" beside the data: arrows as thick
+    as the gradient is large, in another colour where it is below or above `limits`, zero, NaN or
+    missing, and the sum where gradients meet. `theme` is "paper", "slides" or "dark". `direction`
+    is "LR" (left to right), "TB", "RL" or "BT"; other keywords are Graphviz attributes of the
+    graph.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
     if direction not in ("LR", "RL", "TB", "BT"):
         raise ValueError(f"draw: the direction is LR, RL, TB or BT, not {direction!r}")
-    scope = None
+    if view not in VIEWS:
+        raise ValueError(f"draw: the view is {', '.join(VIEWS)}, not {view!r}")
+    theme, scope = theme_of(theme), None
     if names is None:
         variables = sys._getframe(1).f_locals
         scope = {name: t for name, t in variables.items() if not name.startswith("_")}
     if callable(output):
-        if calls is None and hasattr(params, "named_modules"):
-            with watch(params) as calls:
-                output = output()
-        else:
-            output = output()
-    if depth is not None and calls is None:
+        watched = params if calls is None and hasattr(params, "named_modules") else None
+        with watch(watched) as seen:
+            output, found = called(output)
+        calls = seen if watched is not None else calls
+        scope = None if scope is None else {**scope, **found}
+    if (depth is not None or expand is not None) and calls is None:
         raise ValueError(
             "draw: to fold by module, the modules must be seen at work: "
             "draw(lambda: model(x), params=model, depth=1)"
         )
-    graph = describe(output, params, names, values, grads, gradient, calls, scope)
-    if depth is not None:
-        graph = fold(graph, depth)
-    return _drawing(graph, direction, legend, title, attributes)
+    flows = grads or view != "forward"
+    whole = describe(output, params, names, values, grads, gradient, calls, scope, flows=flows)
+    about = direction, legend, title, attributes
+    return _Sheet(whole, theme, view, limits, about).drawn(depth, expand)
 
 
-def _drawing(graph, direction, legend, title, attributes):
-    dot = Drawing("microtensor")
-    dot.attr(
-        "graph", rankdir=direction, bgcolor="white", fontname=FONT, fontcolor=INK, pad="0.25",
-        nodesep="0.28", ranksep="0.42", labelloc="t", labeljust="l",
-    )  # fmt: skip
-    if not any(v.calls for v in graph.vertices):  # within frames Graphviz gets it backwards
-        dot.attr("graph", ordering="in")
-    dot.attr(
-        "node", shape="box", style="filled", fontname=FONT, fontsize="12", fontcolor=INK,
-        margin="0.12,0.06", height="0.3", width="0.3", penwidth="1.1",
-    )  # fmt: skip
-    dot.attr("edge", color=WIRE, arrowsize="0.6", penwidth="1.1", fontname=FONT, fontsize="9")
-    header = _header(graph, legend, title)
-    if header:
-        dot.attr("graph", label=header)
-    if attributes:
-        dot.attr("graph", **{name: str(value) for name, value in attributes.items()})
-    last = {e.source for e in graph.edges if e.target.startswith("result")}
-    _frames(dot, graph, graph.vertices, 1, last, "")
-    vertices = {v.key: v for v in graph.vertices}
-    for e in graph.edges:
-        about = _about(vertices[e.source].outputs[e.output])
-        style = {} if e.needs_grad else {"style": "dashed", "color": "#A3ADBB"}
-        tip = f"{e.input}: {about}" if e.input else about
-        if e.source[0] != "l":  # keep the way of the data straight, not that of the parameters
-            style["weight"] = "3"
-        dot.edge(e.source, e.target, edgetooltip=_plain(tip), **style)
-    return dot
+@dataclass
+class _Sheet:
+    """A graph, and all that was asked of its drawing."""
 
+    whole: Graph
+    theme: Theme
+    view: str
+    limits: tuple
+    about: tuple  # direction, legend, title, Graphviz attributes
 
-def _frames(dot, graph, vertices, level, last, path):
-    """Draw the vertices, those inside a module call at `level` in a frame of their own.
+    def drawn(self, depth, expand):
+        graph = self.whole
+        if depth is not None or expand is not None:
+            graph = fold(graph, 1 if depth is None else depth, expand)
+        self.graph, direction, attributes = graph, self.about[0], self.about[3]
+        t, dot = self.theme, Drawing("microtensor")
+        dot._sheet, dot.folded = self, (depth, expand)
+        dot.attr(
+            "graph", rankdir=direction, bgcolor=t.paper, fontname=FONT, fontcolor=t.ink, pad="0.25",
+            nodesep=f"{0.28 * t.scale:.2f}", ranksep=f"{0.42 * t.scale:.2f}", labelloc="t",
+            labeljust="l",
+        )  # fmt: skip
+        if not any(v.calls for v in graph.vertices):  # within frames Graphviz gets it backwards
+            dot.attr("graph", ordering="in")
+        dot.attr(
+            "node", shape="box", style="filled", fontname=FONT, fontsize=self.points(12),
+            fontcolor=t.ink, margin="0.12,0.06", height="0.3", width="0.3", penwidth=f"{t.line}",
+        )  # fmt: skip
+        dot.attr(
+            "edge", color=t.wire, arrowsize="0.6", penwidth=f"{t.line}", fontname=FONT,
+            fontsize=self.points(9), fontcolor=t.ink,
+        )  # fmt: skip
+        self.met = self._meetings()
+        self.last = {e.source for e in graph.edges if e.target.startswith("result")}
+        header = self._header()
+        if header:
+            dot.attr("graph", label=header)
+        if attributes:
+            dot.attr("graph", **{name: str(value) for name, value in attributes.items()})
+        self._frames(dot, graph.vertices, 1, "")
+        self._edges(dot)
+        return dot
 
-    Names are told from `path` on, the module whose frame this is.
-    """
-    frames = {}
-    for v in vertices:
-        inside = len(v.calls) > level + (v.role == "module")
-        if inside:
-            frames.setdefault(v.calls[level], []).append(v)
+    def points(self, size):
+        """The size of letters, in this theme."""
+        return f"{size * self.theme.scale:g}"
+
+    # ---- boxes -------------------------------------------------------------------------
+
+    def _frames(self, dot, vertices, level, path):
+        """Draw the vertices, those inside a module call at `level` in a frame of their own.
+
+        Names are told from `path` on, the module whose frame this is.
+        """
+        t, frames = self.theme, {}
+        for v in vertices:
+            inside = len(v.calls) > level + (v.role == "module")
+            if inside:
+                frames.setdefault(v.calls[level], []).append(v)
+            else:
+                dot.node(
+                    v.key, self._label(v, path), tooltip=_plain(self._tooltip(v)), **self._style(v)
+                )
+        for call, members in frames.items():
+            with dot.subgraph(name=f"cluster_{call.start}") as frame:
+                times = self.graph.repeats.get(call, 1)
+                line, odd, even = t.frames
+                frame.attr(
+                    label=self._frame_title(call, path, times), style="rounded,filled", color=line,
+                    fillcolor=odd if level % 2 else even, margin="12",
+                    tooltip=_plain(f"{call.path}: {call.kind}"),
+                )  # fmt: skip
+                self._frames(frame, members, level + 1, call.path + ".")
+
+    def _style(self, v):
+        fill, line = self.theme.roles[v.role]
+        style = {"style": "filled" if v.role == "parameter" else "filled,rounded"}
+        if not v.needs_grad:
+            style["style"] += ",dashed"
+        kind = self._kind(v)
+        if kind:
+            line = self.theme.flows[kind]
+            style["penwidth"] = f"{2.5 * self.theme.line:.3g}"
+        return {**style, "fillcolor": fill, "color": line}
+
+    def _kind(self, v):
+        """What is remarkable about the gradients that came here."""
+        if not self.graph.flows or not v.needs_grad or v.role == "result" or not v.outputs:
+            return ""
+        kinds = {kind_of(o.flow, self.limits) for o in v.outputs}
+        if kinds - {"missing"}:  # of several results one may be unused
+            kinds.discard("missing")
+        return next((kind for kind in STANDS_OUT if kind in kinds), "")
+
+    def _meetings(self):
+        """{(vertex, which of its results): gradients that came, if there are several}."""
+        came = {}
+        for e in self.graph.edges:
+            if e.flow is not None and not e.target.startswith("result"):
+                came.setdefault((e.source, e.output), []).append(e.flow)
+        return {place: flows for place, flows in came.items() if len(flows) > 1}
+
+    # ---- edges -------------------------------------------------------------------------
+
+    def _edges(self, dot):
+        t, vertices = self.theme, {v.key: v for v in self.graph.vertices}
+        for e in self.graph.edges:
+            about = _about(vertices[e.source].outputs[e.output])
+            tip = f"{e.input}: {about}" if e.input else about
+            style = {} if e.needs_grad else {"style": "dashed", "color": t.flows["missing"]}
+            if e.source[0] != "l":  # keep the way of the data straight, not that of the parameters
+                style["weight"] = "3"
+            flows = self.view != "forward" and e.needs_grad
+            if self.view != "backward" or not flows:
+                dot.edge(e.source, e.target, edgetooltip=_plain(tip), **style)
+            if flows:
+                dot.edge(e.source, e.target, **style, **self._gradient(e, tip))
+
+    def _gradient(self, e, tip):
+        """How the gradient that flows back along an edge is drawn."""
+        t, kind = self.theme, kind_of(e.flow, self.limits)
+        style = {"dir": "back", "color": t.flows.get(kind, t.gradient), "label": ""}
+        style["penwidth"] = f"{_thickness(e.flow) * t.line:.2f}"
+        words = STANDS_OUT[kind][0] if kind in ("nan", "zero", "missing") else _few(e.flow)
+        size, bold = self.points(9), ("<b>", "</b>") if kind else ("", "")
+        style["label"] = (
+            f'<<font point-size="{size}" color="{style["color"]}">{bold[0]}&#160;{escape(words)}'
+            f'&#160;{bold[1]}</font><br/><font point-size="{style["penwidth"]}">&#160;</font>>'
+        )
+        if kind in ("zero", "missing"):
+            style["style"] = "dashed"
+        told = f"gradient of {tip}\n{_told(e.flow, kind)}"
+        style["edgetooltip"] = style["labeltooltip"] = _plain(told)
+        return style
+
+    # ---- words -------------------------------------------------------------------------
+
+    def _label(self, v, path):
+        """What is written in a box: title, shape, and the numbers if they are to be shown."""
+        name = v.name.removeprefix(path)
+        if v.role == "module":
+            lines = [self._counted(name or v.kind, v.count)]
+            size = f"{v.parameters:,} parameters{' each' * (v.count > 1)}" if v.parameters else ""
+            about = ", ".join(filter(None, (v.kind * bool(name), size)))
+            lines += [self.faint(about)] if about else []
+        elif v.role == "operation":
+            lines = self._operation(v)
         else:
-            dot.node(
-                v.key, _label(v, path, v.key in last), tooltip=_plain(_tooltip(v)), **_style(v)
+            lines = [f"<b>{escape(name or v.kind or v.role)}</b>"]
+        # what the last operation makes is told by the result
+        is_last = v.role == "operation" and len(v.outputs) == 1 and v.key in self.last
+        shown = [] if is_last else v.outputs
+        if v.role == "operation":
+            lines += [f"<i>{escape(o.name)}</i>" for o in shown if o.name]
+        abouts = Counter(_about(o) for o in shown)
+        lines += [
+            self.faint(f"{n} × {about}" if n > 1 else about) for about, n in abouts.items() if about
+        ]
+        rows = "".join(f'<tr><td colspan="2">{line}</td></tr>' for line in lines)
+        for i, o in enumerate(shown):
+            which = f"{o.name or f'[{i}]'} " if len(shown) > 1 else ""
+            if o.data is not None:
+                rows += self._numbers_row(which + "value", self._numbers(o.data, self.theme.ink))
+            rows += self._gradient_rows(v, i, o, which)
+        kind = self._kind(v)
+        if kind:
+            words = f"{STANDS_OUT[kind][0]}{' gradient' * (kind not in ('missing',))}"
+            color = self.theme.flows[kind]
+            rows += f'<tr><td colspan="2"><b>{self.faint(words, color)}</b></td></tr>'
+        return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
+
+    def _gradient_rows(self, v, i, o, which):
+        """The gradient of one tensor, and, where several meet, their sum."""
+        color, rows = self.theme.gradient, ""
+        came = self.met.get((v.key, i), ()) if v.role != "result" else ()
+        with np.errstate(all="ignore"):
+            whole = came and o.flow is not None and np.allclose(sum(came), o.flow, equal_nan=True)
+        if whole and o.flow.size == 1:
+            numbers = [_number(g.item(), 4) for g in came]
+            words = " + ".join(f"({n})" if n[0] == "−" and j else n for j, n in enumerate(numbers))
+            words = f"{words} = {_number(o.flow.item(), 4)}"
+            font = f'<font color="{color}">{words}</font>'
+            return self._numbers_row(which + "grad", font)
+        if o.grad is not None:
+            rows += self._numbers_row(which + "grad", self._numbers(o.grad, color))
+        if whole:
+            words = f"Σ of {len(came)} gradients"
+            words += f", rms {_number(size_of(o.flow), 3)}" * (o.grad is None)
+            rows += f'<tr><td colspan="2">{self.faint(words, color)}</td></tr>'
+        return rows
+
+    def _numbers_row(self, word, numbers):
+        return f'<tr><td align="left">{self.faint(word)}</td><td align="right">{numbers}</td></tr>'
+
+    def _frame_title(self, call, path, count):
+        """A module whose inside is drawn: where it is, how many there are, what it is."""
+        lines = [self._counted(call.path.removeprefix(path), count), self.faint(call.kind)]
+        rows = "".join(f'<tr><td align="left">{line}</td></tr>' for line in lines)
+        return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
+
+    def _counted(self, name, count):
+        """The name of a module, or of `count` identical ones in a row: "blocks.0–3 × 4"."""
+        if count == 1:
+            return f"<b>{escape(name)}</b>"
+        head, _, last = name.rpartition(".")
+        if last.isdecimal():
+            name = f"{head}{'.' * bool(head)}{last}–{int(last) + count - 1}"
+        font = f'<font color="{self.theme.roles["module"][1]}" point-size="{self.points(15)}">'
+        return f"<b>{escape(name)}&#160;&#160;{font}× {count}</font></b>"
+
+    def _operation(self, v):
+        """An operation with the numbers among its inputs: "1 − □", "sum" over "dim=1"."""
+        symbol = SYMBOLS.get(v.name)
+        if symbol is None:
+            more = {**{n: _number(x) for n, x in v.constants.items()}, **v.arguments}
+            title = f"<b>{escape(v.name)}</b>"
+        else:
+            more = v.arguments
+            left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
+            words = f"{left} {symbol} {right}".strip()
+            title = f'<b><font point-size="{self.points(14)}">{words}</font></b>'
+        about = ", ".join(f"{name}={value}" for name, value in more.items())
+        return [title, self.faint(about)] if about else [title]
+
+    def faint(self, words, color=None):
+        color, size = color or self.theme.faint, self.points(9)
+        return f'<font point-size="{size}" color="{color}">{escape(words)}</font>'
+
+    def _numbers(self, data, color):
+        """An array as a small table, rows of its last dimension."""
+        if data.ndim == 0:
+            return f'<font color="{color}">{_number(data.item(), 4)}</font>'
+        if not data.size:
+            return f'<font color="{color}">empty</font>'
+        font = f'<font point-size="{self.points(10)}" color="{color}">'
+        rows = "".join(
+            "<tr>"
+            + "".join(
+                f'<td align="right">{font}{gap}{_number(x, 3)}</font></td>'
+                for gap, x in zip(itertools.chain([""], itertools.repeat("&#160;")), row)
             )
-    for call, members in frames.items():
-        with dot.subgraph(name=f"cluster_{call.start}") as frame:
-            times = graph.repeats.get(call, 1)
-            frame.attr(
-                label=_frame_title(call, path, times), style="rounded,filled",
-                color="#C9C4E6", fillcolor="#F8F7FD" if level % 2 else "#F1EFFA", margin="12",
-                tooltip=_plain(f"{call.path}: {call.kind}"),
-            )  # fmt: skip
-            _frames(frame, graph, members, level + 1, last, call.path + ".")
+            + "</tr>"
+            for row in data.reshape(-1, data.shape[-1]).tolist()
+        )
+        return f'<table border="0" cellspacing="0" cellpadding="2">{rows}</table>'
 
+    def _tooltip(self, v):
+        """What a picture in a browser says when the mouse rests on a box."""
+        if v.role == "module":
+            inside = f"{v.operations} operations, {v.parameters:,} parameters"
+            name = v.name or "the model"
+            return f"{name}: {v.kind}\n{inside}" + f"\n× {v.count}" * (v.count > 1)
+        if v.role == "operation":
+            derivative = [part.strip(" ,") for part in v.derivative.split("    ")]
+            lines = [v.signature, v.formula, *derivative, v.where]
+        else:
+            about = _about(v.outputs[0])
+            lines = [f"{v.role} {v.name}: {about}", "no gradient" * (not v.needs_grad)]
+        if self.graph.flows and v.needs_grad:
+            lines += [f"gradient: {_told(o.flow, kind_of(o.flow, self.limits))}" for o in v.outputs]
+        return "\n".join(filter(None, lines))
 
-def _style(v):
-    fill, line, _ = ROLES[v.role]
-    style = "filled" if v.role == "parameter" else "filled,rounded"
-    if not v.needs_grad:
-        style += ",dashed"
-    return {"style": style, "fillcolor": fill, "color": line}
+    # ---- the header --------------------------------------------------------------------
+
+    def _header(self):
+        """The title and the legend as one table above the drawing."""
+        _, legend, title, _ = self.about
+        graph, t = self.graph, self.theme
+        rows = ""
+        if title:
+            font = f'<font point-size="{self.points(16)}">'
+            rows = f'<tr><td align="left">{font}<b>{escape(title)}</b></font></td></tr>'
+        if legend:
+            rows += self._legend([self._swatch(role) for role in t.roles if self._has(role)])
+            told = []
+            if self.view == "forward":
+                if any(o.grad is not None for v in graph.vertices for o in v.outputs):
+                    told.append(self.faint("gradient of the result", t.gradient))
+            else:
+                words = "← gradient, thicker where larger (rms: root of the mean square)"
+                told.append(self.faint(words, t.gradient))
+            if any(not e.needs_grad for e in graph.edges):
+                told.append(self.faint("- - -  no gradient"))
+            rows += self._legend(told) + self._legend(self._remarkable())
+        if legend and graph.unused:
+            names = graph.unused[:NAMED]
+            more = len(graph.unused) - len(names)
+            lines = [", ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
+            lines[0] = f"no gradient reaches {lines[0]}"
+            lines[-1] += f" and {more} more" * bool(more)
+            color = t.flows["nan"] if graph.flows else t.faint
+            for line in lines:
+                rows += f'<tr><td align="left">{self.faint(line, color)}</td></tr>'
+        rows += '<tr><td height="4"></td></tr>' if rows else ""
+        return rows and f'<<table border="0" cellspacing="0" cellpadding="3">{rows}</table>>'
+
+    def _has(self, role):
+        return any(v.role == role for v in self.graph.vertices)
+
+    def _legend(self, words):
+        """A row of the legend."""
+        words = "&#160;&#160; ".join(words)
+        return f'<tr><td align="left">{words}&#160;</td></tr>' if words else ""
+
+    def _swatch(self, role):
+        line = self.theme.roles[role][1]
+        square = f'<font point-size="{self.points(12)}" color="{line}">■</font>'
+        return f"{square}&#160;{self.faint(WORDS[role])}&#160;"
+
+    def _remarkable(self):
+        """Kinds of gradients that are in the picture and stand out."""
+        present = {self._kind(v) for v in self.graph.vertices}
+        if self.view != "forward":
+            present |= {kind_of(e.flow, self.limits) for e in self.graph.edges if e.needs_grad}
+        limits = {"vanishing": self.limits[0], "exploding": self.limits[1]}
+        return [
+            f"<b>{self.faint(words, self.theme.flows[kind])}</b>"
+            + (self.faint(" " + bound.format(limits[kind])) if bound else "")
+            for kind, (words, bound) in STANDS_OUT.items()
+            if kind in present
+        ]
 
 
 def _plain(text):
@@ -163,99 +450,9 @@ def _plain(text):
     return text.replace("\n", r"\n") if "\n" in text else text
 
 
-# ---- words ---------------------------------------------------------------------------
-
-
-def _label(v, path, is_last):
-    """What is written in a box: a title, the shape, and the numbers if they are to be shown."""
-    name = v.name.removeprefix(path)
-    if v.role == "module":
-        lines = [_counted(name or v.kind, v.count)]
-        size = f"{v.parameters:,} parameters{' each' * (v.count > 1)}" if v.parameters else ""
-        about = ", ".join(filter(None, (v.kind * bool(name), size)))
-        lines += [_faint(about)] if about else []
-    elif v.role == "operation":
-        lines = _operation(v)
-    else:
-        lines = [f"<b>{escape(name or v.kind or v.role)}</b>"]
-    # what the last operation makes is told by the result
-    shown = [] if is_last and v.role == "operation" and len(v.outputs) == 1 else v.outputs
-    if v.role == "operation":
-        lines += [f"<i>{escape(o.name)}</i>" for o in shown if o.name]
-    abouts = Counter(_about(o) for o in shown)
-    lines += [_faint(f"{n} × {about}" if n > 1 else about) for about, n in abouts.items() if about]
-    rows = "".join(f'<tr><td colspan="2">{line}</td></tr>' for line in lines)
-    for i, o in enumerate(shown):
-        which = f"{o.name or f'[{i}]'} " if len(shown) > 1 else ""
-        for word, data, color in (("value", o.data, INK), ("grad", o.grad, GRADIENT)):
-            if data is not None:
-                rows += (
-                    f'<tr><td align="left">{_faint(which + word)}</td>'
-                    f'<td align="right">{_numbers(data, color)}</td></tr>'
-                )
-    return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
-
-
-def _frame_title(call, path, count):
-    """A module whose inside is drawn: where it is, how many there are, what it is."""
-    lines = [_counted(call.path.removeprefix(path), count), _faint(call.kind)]
-    rows = "".join(f'<tr><td align="left">{line}</td></tr>' for line in lines)
-    return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
-
-
-def _counted(name, count):
-    """The name of a module, or of `count` identical ones in a row: "blocks.0–3 × 4"."""
-    if count == 1:
-        return f"<b>{escape(name)}</b>"
-    head, _, last = name.rpartition(".")
-    if last.isdecimal():
-        name = f"{head}{'.' * bool(head)}{last}–{int(last) + count - 1}"
-    color = ROLES["module"][1]
-    return (
-        f'<b>{escape(name)}&#160;&#160;<font color="{color}" point-size="15">× {count}</font></b>'
-    )
-
-
-def _operation(v):
-    """An operation with the numbers among its inputs: "1 − □", "sum" over "dim=1"."""
-    symbol = SYMBOLS.get(v.name)
-    if symbol is None:
-        more = {**{n: _number(x) for n, x in v.constants.items()}, **v.arguments}
-        title = escape(v.name)
-        about = ", ".join(f"{name}={value}" for name, value in more.items())
-        return [f"<b>{title}</b>", _faint(about)] if about else [f"<b>{title}</b>"]
-    left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
-    about = ", ".join(f"{name}={value}" for name, value in v.arguments.items())
-    title = f'<b><font point-size="14">{f"{left} {symbol} {right}".strip()}</font></b>'
-    return [title, _faint(about)] if about else [title]
-
-
-def _faint(text, color=FAINT):
-    return f'<font point-size="9" color="{color}">{escape(text)}</font>'
-
-
 def _about(value):
     """Shape and dtype of a tensor, as far as they are known."""
     return " ".join(filter(None, (str(value.shape or ""), value.dtype)))
-
-
-def _numbers(data, color):
-    """An array as a small table, rows of its last dimension."""
-    font = f'<font point-size="10" color="{color}">'
-    if data.ndim == 0:
-        return f'<font color="{color}">{_number(data.item(), 4)}</font>'
-    if not data.size:
-        return f'<font color="{color}">empty</font>'
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f'<td align="right">{font}{gap}{_number(x, 3)}</font></td>'
-            for gap, x in zip(itertools.chain([""], itertools.repeat("&#160;")), row)
-        )
-        + "</tr>"
-        for row in data.reshape(-1, data.shape[-1]).tolist()
-    )
-    return f'<table border="0" cellspacing="0" cellpadding="2">{rows}</table>'
 
 
 def _number(x, digits=4):
@@ -266,44 +463,27 @@ def _number(x, digits=4):
     return f"{x + 0.0:.{digits}g}".replace("-", "−")  # + 0.0: no negative zero
 
 
-def _tooltip(v):
-    """What a picture in a browser says when the mouse rests on a box."""
-    if v.role == "module":
-        inside = f"{v.operations} operations, {v.parameters:,} parameters"
-        return f"{v.name or 'the model'}: {v.kind}\n{inside}" + f"\n× {v.count}" * (v.count > 1)
-    if v.role == "operation":
-        derivative = [part.strip(" ,") for part in v.derivative.split("    ")]
-        return "\n".join(filter(None, (v.signature, v.formula, *derivative)))
-    about = _about(v.outputs[0])
-    return f"{v.role} {v.name}: {about}" + "\nno gradient" * (not v.needs_grad)
+def _few(g):
+    """A gradient in the few words that an edge has room for."""
+    if g.size <= 3 and g.ndim <= 1:
+        return ", ".join(_number(x, 3) for x in g.reshape(-1).tolist())
+    return f"rms {_number(size_of(g), 3)}"
 
 
-# ---- the header ----------------------------------------------------------------------
+def _told(g, kind):
+    """A gradient in words."""
+    if g is None:
+        return "none came"
+    if not g.size or kind in ("nan", "zero"):
+        return STANDS_OUT.get(kind, ("empty",))[0]
+    top = float(np.abs(g.astype(np.float64)).max())
+    words = f"rms {_number(size_of(g), 3)}, largest {_number(top, 3)}"
+    return f"{words} ({STANDS_OUT[kind][0]})" if kind else words
 
 
-def _header(graph, legend, title):
-    """The title and the legend as one table above the drawing."""
-    rows = f'<tr><td align="left"><font point-size="16"><b>{escape(title)}</b></font></td></tr>'
-    rows = rows if title else ""
-    if legend:
-        present = {v.role for v in graph.vertices}
-        cells = "".join(
-            f'<td><table border="1" cellborder="0" cellpadding="0" color="{line}" bgcolor="{fill}" '
-            f'width="13" height="11" fixedsize="true"><tr><td></td></tr></table></td>'
-            f"<td>{_faint(words)}&#160;&#160;</td>"
-            for role, (fill, line, words) in ROLES.items()
-            if role in present
-        )
-        if any(not e.needs_grad for e in graph.edges):
-            cells += f"<td>{_faint('- - -  no gradient')}&#160;&#160;</td>"
-        if any(o.grad is not None for v in graph.vertices for o in v.outputs):
-            cells += f"<td>{_faint('gradient of the result', GRADIENT)}</td>"
-        rows += (
-            '<tr><td align="left"><table border="0" cellspacing="0" cellpadding="2"><tr>'
-            f"{cells}</tr></table></td></tr>"
-        )
-    if legend and graph.unused:
-        names = ", ".join(graph.unused[:8]) + ", …" * (len(graph.unused) > 8)
-        rows += f'<tr><td align="left">{_faint(f"no gradient reaches {names}")}</td></tr>'
-    rows += '<tr><td height="4"></td></tr>' if rows else ""
-    return rows and f'<<table border="0" cellspacing="0" cellpadding="3">{rows}</table>>'
+def _thickness(g):
+    """The width of an arrow by the size of what flows along it: from 1 for 1e-6 to 5 for 1e2."""
+    size = 0.0 if g is None else size_of(g)
+    if not 0 < size < math.inf:
+        return 1.5
+    return min(max(1 + (math.log10(size) + 6) / 2, 1.0), 5.0)

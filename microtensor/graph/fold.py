@@ -1,30 +1,61 @@
 """Smaller graphs: modules folded into one vertex each, identical neighbours into one of them."""
 
+import difflib
 from dataclasses import replace
 
-from .trace import Graph, _numel
+from .trace import _numel
 
 __all__ = ["fold"]
 
 
-def fold(graph, depth):
+def fold(graph, depth, expand=None):
     """The graph with module calls `depth` levels down as one vertex each; 0 is the whole model.
 
     Modules that call no others are one vertex wherever they are. Modules that follow one another
-    and are identical, up to the values of their parameters, become one that counts them.
+    and are identical, up to the values of their parameters, become one that counts them. `expand`
+    is the path of a module that is drawn in full, with the modules around it opened.
+    Raises ValueError if no module of that path was called.
     """
-    for level in range(1, depth + 1):
-        graph = _fold_repeats(graph, level)
-    return _fold_modules(graph, depth)
+    levels = depth
+    if expand is not None:
+        calls = {call for v in graph.vertices for call in v.calls}
+        depths = [len(call.chain) for call in calls if call.path == expand]
+        if not depths:
+            near = sorted({call.path for call in calls if call.path})
+            near = difflib.get_close_matches(expand, near, 4, 0) or near
+            raise ValueError(
+                f"draw: no module {expand!r} was called; there are {', '.join(near)}, …"
+            )
+        levels = max(depth, *depths)
+    for level in range(1, levels + 1):
+        graph = _fold_repeats(graph, level, expand)
+    return _fold_modules(graph, depth, expand)
 
 
-def _fold_modules(graph, depth):
+def _leads(call, expand):
+    """Whether the module of a call is the one to be drawn in full, or one around it."""
+    if expand is None:
+        return False
+    return not call.path or f"{expand}.".startswith(f"{call.path}.")
+
+
+def _level(v, depth, expand, callers):
+    """The level of the call that a vertex is folded into, None if it stays as it is."""
+    for level, call in enumerate(v.calls):
+        if call.path == expand:
+            return None
+        if not _leads(call, expand) and (level >= depth or level and call not in callers):
+            return level
+    return None
+
+
+def _fold_modules(graph, depth, expand):
     """Vertices in a call at `depth`, or in one that calls no others, become that call's vertex."""
     callers = {call.parent for v in graph.vertices for call in v.calls}
     into, boxes, vertices = {}, {}, []
     for v in graph.vertices:
-        level = min(depth, len(v.calls) - 1)
-        if level < depth and (level < 1 or v.calls[level] in callers):
+        level = _level(v, depth, expand, callers)
+        if level is None:
             into[v.key] = v
             vertices.append(v)
             continue
@@ -34,7 +65,8 @@ def _fold_modules(graph, depth):
             box = boxes[call] = replace(
                 v, key=f"call{call.start}", role="module", name=call.path, kind=call.kind,
                 outputs=[], constants={}, arguments={}, signature="", formula="", derivative="",
-                calls=v.calls[: level + 1], needs_grad=True, count=graph.repeats.get(call, 1),
+                where="", calls=v.calls[: level + 1], needs_grad=True,
+                count=graph.repeats.get(call, 1),
             )  # fmt: skip
             vertices.append(box)
         into[v.key] = box
@@ -45,8 +77,11 @@ def _fold_modules(graph, depth):
     return _quotient(graph, vertices, into)
 
 
-def _quotient(graph, vertices, into, dropped=()):
-    """The graph of `vertices`, where `into` says which of them each old vertex became."""
+def _quotient(graph, vertices, into, dropped=(), add=True):
+    """The graph of `vertices`, where `into` says which of them each old vertex became.
+
+    Gradients that flow along edges that become one are added, or the first one is kept.
+    """
     old = {v.key: v for v in graph.vertices}
     edges = {}
     for e in graph.edges:
@@ -60,11 +95,16 @@ def _quotient(graph, vertices, into, dropped=()):
                 source.outputs.append(value)
             output = next(i for i, o in enumerate(source.outputs) if value is o)
         name = "" if target.role == "module" else e.input
-        edges[replace(e, source=source.key, target=target.key, output=output, input=name)] = None
-    return Graph(vertices, list(edges), graph.unused, graph.repeats)
+        edge = replace(e, source=source.key, target=target.key, output=output, input=name)
+        if edge not in edges:
+            edges[edge] = e.flow
+        elif add and e.flow is not None:
+            edges[edge] = e.flow if edges[edge] is None else edges[edge] + e.flow
+    edges = [e if e.flow is flow else replace(e, flow=flow) for e, flow in edges.items()]
+    return replace(graph, vertices=vertices, edges=edges)
 
 
-def _fold_repeats(graph, level):
+def _fold_repeats(graph, level, expand=None):
     """Runs of identical calls at `level` as one: vertex i of the first stands for that of all."""
     members = {}  # call: its vertices
     between = {}  # parent: birth numbers of its operations that are in no call at this level
@@ -76,7 +116,10 @@ def _fold_repeats(graph, level):
     inputs = {}
     for e in graph.edges:
         inputs.setdefault(e.target, []).append(e)
-    looks = {call: _look(call, vertices, inputs) for call, vertices in members.items()}
+    looks = {
+        call: (_leads(call, expand), _look(call, vertices, inputs))
+        for call, vertices in members.items()
+    }
 
     runs, last = [], None
     for call in sorted(members, key=lambda call: call.start):
@@ -109,9 +152,8 @@ def _fold_repeats(graph, level):
         and inside[e.source][1] is not inside[e.target][1]
     }  # from one member of a run to the next
     vertices = [v for v in graph.vertices if into[v.key] is v]
-    return _quotient(
-        Graph(graph.vertices, graph.edges, graph.unused, repeats), vertices, into, crossing
-    )
+    graph = replace(graph, repeats=repeats)
+    return _quotient(graph, vertices, into, crossing, add=False)
 
 
 def _look(call, vertices, inputs):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .canvas import arrow, box, curve, text, width_of
-from .draw import SYMBOLS, _number
+from .draw import SYMBOLS, _number, _thickness
 from .flow import kind_of, size_of
 from .render import picture
 
@@ -192,7 +192,7 @@ class Scene:
         if e in self.flown:
             g = self.flown[e]
             color = t.flows.get(kind_of(g), t.gradient)
-            thick = thickness(g) * (1.6 if now else 1.0) * s
+            thick = _thickness(g) * (1.6 if now else 1.0) * s
             head = arrow(points[0], points[1], color, (13 if now else 10) * s)
         else:
             fed = frame.phase == "forward" and e.target == frame.vertex.key
@@ -333,14 +333,6 @@ class Scene:
 
 
 # ---- numbers and words ----------------------------------------------------------------
-
-
-def thickness(g):
-    """The width of an arrow by the size of what flows along it: 1 for 1e-6, 5 for 1e2 and more."""
-    size = size_of(g)
-    if not 0 < size < float("inf"):
-        return 1.5
-    return float(np.clip(1 + (np.log10(size) + 6) / 2, 1.0, 5.0))
 
 
 def sum_words(before, product, total):

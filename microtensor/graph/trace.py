@@ -190,6 +190,7 @@ def describe(
     gradient=None,
     calls=None,
     scope=None,
+    flows=False,
 ):
     """The graph behind a tensor, a list or a {name: tensor} of them, as a `Graph`.
 
@@ -198,15 +199,18 @@ def describe(
     to any tensors, or tensors to names. `values` and `grads` keep the numbers of tensors of at most
     16 elements, or of as many as given. The gradients are computed here, from `gradient` if the
     output has more than one element; `.grad` stays as it is. `calls` is what `watch` noted; `scope`
-    are variables that lend their names to tensors that have no other.
+    are variables that lend their names to tensors that have no other. `flows` keeps the gradients
+    of all tensors and along all edges, however large.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
     trace = traced(output, params, names, calls, scope)
-    if grads:
+    if grads or flows:
         trace.differentiate(gradient, _limit(grads))
     trace.values(_limit(values))
     trace.settle()
-    return Graph(list(trace.vertices.values()), trace.edges, trace.unused(), flows=bool(grads))
+    return Graph(
+        list(trace.vertices.values()), trace.edges, trace.unused(), flows=bool(grads or flows)
+    )
 
 
 def traced(output, params=None, names=None, calls=None, scope=None):
