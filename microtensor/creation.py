@@ -158,6 +158,8 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     if end is None:
         start, end = 0, start
     start, end, step = (n.item() if isinstance(n, Tensor) else n for n in (start, end, step))
+    if dtype is not None and dtype_of(dtype).rank != FLOAT:
+        start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) / step < 0:
         raise RuntimeError(f"arange: steps of {step} do not lead from {start} to {end}")
     if dtype is None:
@@ -173,8 +175,32 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
 
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
     """`steps` numbers from `start` to `end`, evenly spaced, both included."""
-    line = np.linspace(float(start), float(end), int(steps))
+    number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
+    line = np.linspace(number(start), number(end), int(steps))
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
+
+
+def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+    """`steps` powers of `base`, the exponents evenly spaced from `start` to `end`."""
+    number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
+    line = float(base) ** np.linspace(number(start), number(end), int(steps))
+    return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
+
+
+def tril_indices(row, col, offset=0, *, dtype=int64, device=None):
+    """The rows and columns (2, n) of the places on and below a diagonal of a (row, col) matrix."""
+    return _tensor(np.stack(np.tril_indices(row, offset, col)), dtype, device, False, None)
+
+
+def triu_indices(row, col, offset=0, *, dtype=int64, device=None):
+    """The rows and columns (2, n) of the places on and above a diagonal of a (row, col) matrix."""
+    return _tensor(np.stack(np.triu_indices(row, offset, col)), dtype, device, False, None)
+
+
+def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
+    """A number as a tensor of no dimensions, a float unless told otherwise."""
+    return full((), s, dtype=dtype or get_default_dtype(), device=device,
+                requires_grad=requires_grad)  # fmt: skip
 
 
 def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
@@ -222,6 +248,7 @@ def result_type(*tensors):
 
 __all__ = [
     "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye",
-    "from_numpy", "full", "full_like", "is_tensor", "linspace", "numel", "ones",
-    "ones_like", "result_type", "tensor", "zeros", "zeros_like",
+    "from_numpy", "full", "full_like", "is_tensor", "linspace", "logspace", "numel",
+    "ones", "ones_like", "result_type", "scalar_tensor", "tensor", "tril_indices", "triu_indices",
+    "zeros", "zeros_like",
 ]  # fmt: skip

@@ -354,6 +354,15 @@ class Tensor(Variable):
     def bool(self):
         return self.to("bool")
 
+    def byte(self):
+        return self.to("uint8")
+
+    def char(self):
+        return self.to("int8")
+
+    def short(self):
+        return self.to("int16")
+
     def int(self):
         return self.to("int32")
 
@@ -520,7 +529,7 @@ class Tensor(Variable):
     ravel, repeat_interleave, unfold = ops.ravel, ops.repeat_interleave, ops.unfold
     roll, rot90, fliplr, flipud = ops.roll, ops.rot90, ops.fliplr, ops.flipud
     tril, triu, diagonal, diag = ops.tril, ops.triu, ops.diagonal, ops.diag
-    diag_embed, diagflat, sum_to_size = ops.diag_embed, ops.diagflat, ops.sum_to_size
+    diag_embed, diagflat = ops.diag_embed, ops.diagflat
     broadcast_to = _with_sizes(ops.broadcast_to)
 
     def view(self, *shape):
@@ -553,7 +562,7 @@ class Tensor(Variable):
         return ops.transpose(self, 0, 1) if self.ndim == 2 else self
 
     T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
-    mT = property(lambda self: ops.transpose(self, -2, -1))
+    mT = mH = property(lambda self: ops.transpose(self, -2, -1))
 
     # ---- picking and putting ---------------------------------------------------------
 

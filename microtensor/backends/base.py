@@ -298,7 +298,8 @@ class Backend:
 
     def linear_backward_weight(self, g, x):
         """gᵀ x, summed over every row: (m, n) from g (…, m) and x (…, n)."""
-        return self.xp.reshape(g, (-1, g.shape[-1])).T @ self.xp.reshape(x, (-1, x.shape[-1]))
+        rows = math.prod(g.shape[:-1])
+        return self.xp.reshape(g, (rows, g.shape[-1])).T @ self.xp.reshape(x, (rows, x.shape[-1]))
 
     def sum_rows(self, g):
         """The sum over all axes but the last: a bias's gradient."""

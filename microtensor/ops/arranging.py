@@ -40,14 +40,6 @@ def broadcast_to(x, size):
     return expand(x, tuple(size))
 
 
-def sum_to_size(x, *size):
-    """x summed to a shape that broadcasts to its own: the transpose of `expand`."""
-    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    extra = x.ndim - len(size)
-    dims = [d for d in range(x.ndim) if d < extra or size[d - extra] != x.shape[d]]
-    return reshape(x.sum(tuple(dims), True) if dims else x, size)
-
-
 def _each(function):
     """A function of one tensor that also takes several, or a sequence of them."""
 
@@ -202,7 +194,10 @@ def rot90(x, k=1, dims=(0, 1)):
 
 
 def repeat_interleave(x, repeats, dim=None, *, output_size=None):
-    """Each slice along `dim` repeated: as often as said, or one number for each. Without dim, flat."""
+    """Each slice along `dim` repeated, all as often or each as often as is said for it.
+
+    Without `dim` it is the elements in one row that are repeated.
+    """
     if dim is None:
         x, dim = ravel(x), 0
     n = x.shape[_positive(dim, x.ndim)]
@@ -239,7 +234,8 @@ def diagflat(x, offset=0):
 def unfold(x, dimension, size, step):
     """All windows of `size` elements along a dimension, `step` apart, as a new last dimension."""
     dim = _positive(dimension, x.ndim)
-    x = x if x.ndim else reshape(x, (1,))
+    if not x.ndim:
+        return unfold(reshape(x, (1,)), 0, size, step)[0]
     if not 0 <= size <= x.shape[dim] or step < 1:
         raise RuntimeError(
             f"unfold: windows of {size}, {step} apart, do not fit a size of {x.shape[dim]}"

@@ -37,7 +37,7 @@ def bincount(x, weights=None, minlength=0):
 
 
 def searchsorted(sorted_sequence, values, *, out_int32=False, right=False, side=None, sorter=None):
-    """Where values would stand in rows of rising order: before their equals, or behind if `right`."""
+    """Where values would stand in rising rows: before their equals, or behind them if `right`."""
     if side is not None:
         right = side == "right"
     rows, v = _host(sorted_sequence), np.asarray(_host(values) if _is(values) else values)
@@ -74,7 +74,10 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
 
 
 def unique(x, sorted=True, return_inverse=False, return_counts=False, dim=None):
-    """The different elements, or slices along `dim`, in order; where each went; how often it came."""
+    """The different elements, or slices along `dim`, in order; where each went; how often it came.
+
+    They are in order whether `sorted` or not.
+    """
     array = _host(x)
     if dim is not None:
         dim = _positive(dim, x.ndim)
@@ -89,7 +92,7 @@ def unique_consecutive(x, return_inverse=False, return_counts=False, dim=None):
     """The elements, or slices along `dim`, without repetitions one after the other."""
     array = _host(x)
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
-    changed = (rows[1:] != rows[:-1]).reshape(max(len(rows) - 1, 0), -1).any(1)
+    changed = np.any(rows[1:] != rows[:-1], axis=tuple(range(1, rows.ndim)))
     new = np.concatenate([np.ones(min(len(rows), 1), bool), changed])
     starts = np.flatnonzero(new)
     values = rows[starts] if dim is None else np.moveaxis(rows[starts], 0, dim)

@@ -8,6 +8,7 @@ import math
 from ..autograd import Variable, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, finfo, float64, int64
+from ..backends.promotion import is_float
 
 # ---- arithmetic ----------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ def clamp_max(x, max):
 
 @op
 def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
-    """x with numbers for NaN, ∞ and −∞, by default 0 and the largest.    ∂x = g where x is finite"""
+    """x with numbers for NaN, ∞ and −∞: 0 and the largest.    ∂x = g where x is finite"""
     dtype = backend_of(x).dtype(x)
     if dtype.rank != FLOAT:
         return xp(x).asarray(x, copy=True), None
@@ -310,9 +311,13 @@ def floor_divide(a, b):
 
 @op(promote="same")
 def rounded_quotient_(a, b, /, mode):
-    """a / b without its fraction: the whole number below it, or towards zero.    ∂a = 0,    ∂b = 0"""
+    """The whole number below a / b, or between it and 0.    ∂a = 0,    ∂b = 0"""
     _refuse_zero(a, b)
-    whole = a // b if mode == "floor" else (a - _fmod(a, b)) // b
+    a, b = _like(a, b), _like(b, a)
+    if mode == "floor":
+        whole = a // b
+    else:
+        whole = xp(a).trunc(a / b) if is_float(a) else (a - _fmod(a, b)) // b
     return whole, (lambda g: g * 0, lambda g: g * 0)
 
 

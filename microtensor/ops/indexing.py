@@ -212,6 +212,8 @@ def gather(x, dim, index):
     """out[i][j] = x[index[i][j]][j] for dim = 0: x picked along `dim` by an index of its rank."""
     if not x.ndim and index.ndim == 1:
         x = reshape(x, (1,))
+    if not index.numel():  # which fits any tensor
+        return reshape(x, (-1,))[:0].reshape(index.shape)
     _check_along("gather", x, dim, index)
     return gather_(x, index, dim)
 
@@ -220,7 +222,7 @@ def _check_along(name, x, dim, index, source=None):
     """Raise RuntimeError unless an index along `dim` fits x, and the source fits the index."""
     dim = _positive(dim, x.ndim)
     for fits, where in ((x, dim), (source, None)):
-        if isinstance(fits, Variable) and (
+        if isinstance(fits, Variable) and index.numel() and (
             fits.ndim != index.ndim
             or any(n > m and d != where for d, (n, m) in enumerate(zip(index.shape, fits.shape)))
         ):
@@ -235,8 +237,7 @@ def _check_along(name, x, dim, index, source=None):
 
 def _check_positions(name, index, n, kind):
     """Raise RuntimeError for an index that is not of integers, `kind` for one outside 0 … n − 1."""
-    if index.dtype.rank != INT:
-        raise RuntimeError(f"{name}: an index is made of integers, got {index.dtype}")
+    _check_integers(name, index)
     wrong = _outside(index._data, 0, n)
     if wrong is not None:
         raise kind(f"{name}: index {wrong} is out of range: there are 0 to {n - 1}")
@@ -245,14 +246,20 @@ def _check_positions(name, index, n, kind):
 def take_along_dim(x, indices, dim=None):
     """`gather` with broadcasting; without dim, of all elements in a row."""
     if dim is None:
-        return gather(reshape(x, (-1,)), 0, reshape(indices, (-1,)))
+        return take_along_dim(reshape(x, (-1,)), reshape(indices, (-1,)), 0)
     dim = _positive(dim, x.ndim)
     shape = list(_broadcast(x[(slice(None),) * dim + (slice(0, 1),)],
                             indices[(slice(None),) * dim + (slice(0, 1),)]))  # fmt: skip
     shape[dim] = x.shape[dim]
     x = expand(x, tuple(shape))
+    indices = where(indices < 0, indices + shape[dim], indices)
     shape[dim] = indices.shape[dim]
     return gather(x, dim, expand(indices, tuple(shape)))
+
+
+def _check_integers(name, index):
+    if index.dtype.rank != INT:
+        raise RuntimeError(f"{name}: an index is made of integers, got {index.dtype}")
 
 
 @op
@@ -274,10 +281,27 @@ def _taken(x, index, axis):
     return xp(x).take_along_axis(x[part], index, axis=axis)
 
 
-def scatter(x, dim, index, src):
-    """x with out[index[i][j]][j] = src[i][j] for dim = 0; src may be a number."""
+def scatter(x, dim, index, src=None, *, value=None, reduce=None):
+    """x with out[index[i][j]][j] = src[i][j] for dim = 0; src may be a number.
+
+    With reduce="add" it is added to what is there, and with "multiply" multiplied.
+    """
+    src = value if src is None else src
+    if reduce is None:
+        _check_along("scatter", x, dim, index, src)
+        return scatter_(x, index, _as_large(src, index), dim)
+    if reduce not in ("add", "multiply"):
+        raise RuntimeError(f'scatter: reduce is "add" or "multiply", got {reduce!r}')
+    if not isinstance(src, Variable):
+        src = x.new_full(tuple(index.shape), src)
+    if reduce == "add":
+        return scatter_add(x, dim, index, src)
     _check_along("scatter", x, dim, index, src)
-    return scatter_(x, index, _as_large(src, index), dim)
+    backend, shape = backend_of(x._data), tuple(x.shape)
+    place = backend._along(shape, index._data, _positive(dim, x.ndim))
+    here = backend._table(place, x.numel())  # (elements of x, elements of index): what goes where
+    factors = where_(reshape(_as_large(src, index), (1, -1)), 1, here).prod(1, dtype=x.dtype)
+    return x * reshape(factors, shape)
 
 
 def _as_large(src, index):

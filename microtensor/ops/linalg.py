@@ -12,7 +12,7 @@ from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
 from .arranging import diag_embed
-from .elementwise import abs, cast, mul, reciprocal
+from .elementwise import abs, cast, maximum, mul, reciprocal, square, sub
 from .indexing import diagonal as _diagonal
 from .indexing import where
 from .linear_algebra import cross, matmul
@@ -76,7 +76,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
         y = sum(svdvals(A), -1)
     else:
         along = svdvals(A) if ord in (2, -2) else sum(abs(A), -2 if ord in (1, -1) else -1)
-        y = (amax if ord > 0 else amin)(along, -1)
+        y = (amax if ord > 0 else amin)(along, -1) if along.shape[-1] or ord < 0 else sum(along, -1)
     if keepdim:
         for d in sorted((rows, columns)):
             y = reshape(y, (*y.shape[:d], 1, *y.shape[d:]))
@@ -173,7 +173,10 @@ def multi_dot(tensors):
 
 @op
 def cholesky_(A):
-    """The lower L of A = L Lᵀ.    ∂A = ½ (S + Sᵀ), S = L⁻ᵀ Φ(Lᵀ g) L⁻¹, Φ: lower half, ½ diagonal"""
+    """The lower L of A = L Lᵀ.
+
+    ∂A = ½ (S + Sᵀ), S = L⁻ᵀ Φ(Lᵀ g) L⁻¹, Φ being the lower half with half of the diagonal
+    """
     _square(A)
     L = xp(A).linalg.cholesky(A)
 
@@ -204,10 +207,10 @@ def _gaps(a):
 
 
 @op
-def eigh_(A):
+def eigh_(A, /, upper):
     """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
     _square(A)
-    w, V = xp(A).linalg.eigh(A)
+    w, V = xp(A).linalg.eigh(_T(A) if upper else A)  # of which the lower triangle is read
 
     def pull(gs):
         g_w, g_V = gs
@@ -228,9 +231,8 @@ eigh_result = namedtuple("linalg_eigh", ["eigenvalues", "eigenvectors"])
 
 
 def eigh(A, UPLO="L"):
-    """(eigenvalues, eigenvectors) of symmetric A, of which one triangle is read; in rising order."""
-    lower = tril(A) if UPLO == "L" else transpose(triu(A), -2, -1)
-    return eigh_result(*eigh_(lower + transpose(tril(lower, -1), -2, -1)))
+    """(eigenvalues, eigenvectors), rising, of symmetric A, of which only one triangle is read."""
+    return eigh_result(*eigh_(A, UPLO.upper() == "U"))
 
 
 def eigvalsh(A, UPLO="L"):
@@ -239,16 +241,18 @@ def eigvalsh(A, UPLO="L"):
 
 
 @op
-def svd_(A):
+def svd_(A, /, full):
     """U, s, Vᵀ of A = U diag(s) Vᵀ, s falling.
 
     ∂A = U (J s + s K + diag(∂s)) Vᵀ + (1 − U Uᵀ) ∂U Vᵀ / s + U ∂Vᵀ (1 − V Vᵀ) / s,
     J and K the antisymmetric parts of Uᵀ∂U and Vᵀ∂V, over sⱼ² − sᵢ²
     """
-    U, s, Vh = xp(A).linalg.svd(A, full_matrices=False)
+    result = xp(A).linalg.svd(A, full_matrices=full)
+    s, n = result[1], result[1].shape[-1]
+    U, Vh = result[0][..., :n], result[2][..., :n, :]
 
     def pull(gs):
-        g_U, g_s, g_V = gs[0], gs[1], _T(gs[2])
+        g_U, g_s, g_V = gs[0][..., :n], gs[1], _T(gs[2][..., :n, :])
         V, row, column = _T(Vh), s[..., None, :], s[..., :, None]
         safe = xp(s).where(s == 0, 1.0, s)
         j, k = (_gaps(s * s) * (_T(x) @ g) for x, g in ((U, g_U), (V, g_V)))
@@ -257,7 +261,7 @@ def svd_(A):
         right = (g_V - V @ (_T(V) @ g_V)) / safe[..., None, :]
         return U @ inner @ Vh + left @ Vh + U @ _T(right)
 
-    return (U, s, Vh), pull
+    return tuple(result), pull
 
 
 svd_result = namedtuple("linalg_svd", ["U", "S", "Vh"])
@@ -266,12 +270,9 @@ svd_result = namedtuple("linalg_svd", ["U", "S", "Vh"])
 def svd(A, full_matrices=True):
     """(U, S, Vh): A = U diag(S) Vh with orthonormal U and Vh, S falling.
 
-    The full U and Vh are square; the derivatives of those that are added are not there.
+    The full U and Vh are square; what that adds to them has no derivative.
     """
-    U, s, Vh = svd_(A)
-    if full_matrices and A.shape[-1] != A.shape[-2]:
-        U, _, Vh = (A._wrap(part) for part in xp(A._data).linalg.svd(A._data, full_matrices=True))
-    return svd_result(U, s, Vh)
+    return svd_result(*svd_(A, full_matrices))
 
 
 @op
@@ -287,12 +288,12 @@ def qr_(A):
     Q, R = xp(A).linalg.qr(A)
 
     def pull(gs):
-        if A.shape[-1] > A.shape[-2]:
-            raise RuntimeError("the derivative of qr is there for matrices that are not wide")
-        g_Q, g_R = gs
-        m = R @ _T(g_R) - _T(g_Q) @ Q
+        n = A.shape[-2]  # columns of a wide A beyond the n-th are Q times those of R
+        g_Q, g_R = gs[0] + A[..., n:] @ _T(gs[1][..., n:]), gs[1][..., :n]
+        m = R[..., :n] @ _T(g_R) - _T(g_Q) @ Q
         mirrored = xp(m).tril(m) + _T(xp(m).tril(m, k=-1))
-        return _T(xp(m).linalg.solve(R, _T(g_Q + Q @ mirrored)))
+        first = _T(xp(m).linalg.solve(R[..., :n], _T(g_Q + Q @ mirrored)))
+        return xp(m).concat([first, Q @ gs[1][..., n:]], axis=-1)
 
     return (Q, R), pull
 
@@ -310,39 +311,62 @@ def qr(A, mode="reduced"):
 # ---- least squares -------------------------------------------------------------------
 
 
-def pinv(A, *, atol=None, rtol=None, hermitian=False):
-    """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0."""
-    U, s, Vh = svd_(A)
+def _symmetric(A):
+    """A with its lower triangle mirrored."""
+    return tril(A) + transpose(tril(A, -1), -2, -1)
+
+
+def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
+    """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0.
+
+    `rcond` is rtol; of a hermitian A only the lower triangle is read.
+    """
+    rtol = rcond if rtol is None else rtol
+    U, s, Vh = svd_(_symmetric(A) if hermitian else A, False)
     keep = s > _cut(A, s, atol, rtol)
     inverse = where(keep, reciprocal(where(keep, s, 1.0)), 0.0)
     return matmul(transpose(Vh, -2, -1) * inverse[..., None, :], transpose(U, -2, -1))
 
 
-def matrix_rank(A, *, atol=None, rtol=None, hermitian=False):
-    """How many singular values are above max(atol, rtol·largest)."""
-    s = svdvals(A.detach())
+def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
+    """How many singular values are above max(atol, rtol·largest); `tol` is atol."""
+    atol = tol if atol is None else atol
+    s = svdvals((_symmetric(A) if hermitian else A).detach())
     return sum(s > _cut(A, s, atol, rtol), -1)
 
 
 def _cut(A, s, atol, rtol):
-    """Below which size a singular value counts as 0; without any bounds by the dtype's precision."""
+    """Below which a singular value counts as 0: without any bounds by the dtype's precision."""
     if rtol is None:
         rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
     top = amax(s.detach(), -1, True) if s.shape[-1] else s.detach()
-    bounds = [b[..., None] if hasattr(b, "ndim") else b for b in (atol or 0.0, rtol)]
-    return where(top * bounds[1] > bounds[0], top * bounds[1], top * 0 + bounds[0])
+    atol, rtol = (b[..., None] if hasattr(b, "ndim") else b for b in (atol, rtol))
+    return top * rtol if atol is None else maximum(top * rtol, top * 0 + atol)
 
 
 lstsq_result = namedtuple("linalg_lstsq", ["solution", "residuals", "rank", "singular_values"])
 
 
 def lstsq(A, B, rcond=None, *, driver=None):
-    """(solution, …): the X of least |A X − B|², and of those the smallest."""
+    """(solution, residuals, rank, singular_values): the X of least |A X − B|², of those the smallest.
+
+    As in PyTorch the residuals are there for a tall A of full rank, the rank unless the driver is
+    "gels", the singular values if it is "gelsd" or "gelss". One algorithm stands for all drivers.
+    """
     vectors = B.ndim == A.ndim - 1
-    X = matmul(pinv(A, rtol=rcond), B[..., None] if vectors else B)
-    X = X[..., 0] if vectors else X
-    s = svdvals(A.detach())
-    return lstsq_result(X, s.new_zeros(0), matrix_rank(A, rtol=rcond), s)
+    columns = B[..., None] if vectors else B
+    X = matmul(pinv(A, rcond), columns)
+    rows, n = A.shape[-2:]
+    rank, s = matrix_rank(A, rtol=rcond), svdvals(A.detach())
+    residuals = s.new_zeros(0)
+    if rows > n and bool((rank == n).all()):
+        residuals = sum(square(sub(matmul(A, X), columns)), -2)
+    return lstsq_result(
+        X[..., 0] if vectors else X,
+        residuals,
+        rank.new_zeros(0) if driver == "gels" else rank,
+        s if driver in ("gelsd", "gelss") else s.new_zeros(0),
+    )
 
 
 # ---- by other names ------------------------------------------------------------------

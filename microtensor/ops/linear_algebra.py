@@ -163,6 +163,11 @@ def tensordot(a, b, dims=2):
     if isinstance(dims, int):
         dims = range(a.ndim - dims, a.ndim), range(dims)
     ours, theirs = ([_positive(d, x.ndim) for d in ds] for x, ds in zip((a, b), dims))
+    a, b = (  # a size of 1 stands for as many as the other has
+        expand(x, tuple(dict(zip(d_x, (y.shape[d] for d in d_y))).get(i, n) if n == 1 else n
+                        for i, n in enumerate(x.shape)))
+        for x, y, d_x, d_y in ((a, b, ours, theirs), (b, a, theirs, ours))
+    )  # fmt: skip
     left = [d for d in range(a.ndim) if d not in ours]
     right = [d for d in range(b.ndim) if d not in theirs]
     n = math.prod(a.shape[d] for d in ours)
@@ -196,6 +201,8 @@ def cross(a, b, dim=-1):
 
 def _plus(x, product, beta, alpha):
     """beta·x + alpha·product; with beta = 0 x does not count, whatever it holds."""
+    number = (bool, int, float)[product.dtype.rank]  # PyTorch cuts 0.5 to 0 for whole numbers
+    beta, alpha = number(beta), number(alpha)
     product = product if alpha == 1 else mul(product, alpha)
     if beta == 0:
         return expand(product, broadcast_shapes(x.shape, product.shape))

@@ -142,7 +142,7 @@ def mode(x, dim=-1, keepdim=False):
 
 
 def quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
-    """What a share q (a number or a row of them) of the elements is below; in front, one for each q.
+    """What a share q of the elements is below; for a row of q, one for each in a new dimension 0.
 
     Between two elements: "linear", "lower", "higher", "nearest" or "midpoint".
     """

@@ -5,19 +5,27 @@ import numpy as np
 from ..autograd import Variable
 from .arranging import ravel
 from .elementwise import add, mul
-from .indexing import _check_positions, plain_index, put_at, setitem
+from .indexing import _check_integers, _outside, plain_index, put_at, setitem
 from .shapes import _positive, expand, reshape
+
+
+def _check(name, index, n):
+    """Raise an error unless an index is made of integers in −n … n − 1."""
+    _check_integers(name, index)
+    wrong = _outside(index._data, -n, n)
+    if wrong is not None:
+        raise IndexError(f"{name}: index {wrong} is out of range: there are {-n} to {n - 1}")
 
 
 def take(x, index):
     """The elements of x, counted in row-major order, at an index of any shape."""
-    _check_positions("take", index, -x.numel(), x.numel())
+    _check("take", index, x.numel())
     return ravel(x)[index]
 
 
 def put(x, index, source, accumulate=False):
     """x with source put, or added, at an index that counts in row-major order."""
-    _check_positions("put", index, -x.numel(), x.numel())
+    _check("put", index, x.numel())
     flat = index_put(ravel(x), (ravel(index),), ravel(source), accumulate)
     return reshape(flat, tuple(x.shape))
 
@@ -38,7 +46,7 @@ def _along(x, dim, index, name):
     n = x.shape[dim] if x.ndim else 1
     if index.ndim != 1:
         raise IndexError(f"{name}: a 1-d index is needed, got shape {tuple(index.shape)}")
-    _check_positions(name, index, -n, n)
+    _check(name, index, n)
     return (slice(None),) * dim + (index._data,)
 
 

@@ -263,7 +263,9 @@ def vector_norm(x, /, ord=2, dim=None, keepdim=False, dtype=None):
     if ord == 2:
         y = xp(x).sqrt(xp(x).sum(x * x, axis=dim, keepdims=keepdim))
     else:
-        y = xp(x).sum(size**ord, axis=dim, keepdims=keepdim) ** (1 / ord)
+        total = xp(x).sum(size**ord, axis=dim, keepdims=keepdim)
+        root = xp(x).where(total == 0, 1.0, total) ** (1 / ord)
+        y = xp(x).where(total == 0, 0.0, root)
 
     def pull(g):
         norm = _spread(y, x.shape, dim)
@@ -341,7 +343,7 @@ def cumprod(x, /, dim, dtype=None):
 def diff(x, n=1, dim=-1, prepend=None, append=None):
     """x[i + 1] − x[i] along `dim`, n times, of x with what is put before and after it."""
     dim = _positive(dim, x.ndim)
-    x = cat([part for part in (prepend, x, append) if part is not None], dim)
+    x = cat([part for part in (prepend, x, append) if part is not None], dim) if n else x
     for _ in range(min(n, x.shape[dim])):
         later, earlier = narrow(x, dim, 1, x.shape[dim] - 1), narrow(x, dim, 0, x.shape[dim] - 1)
         x = logical_xor(later, earlier) if x.dtype is bool_ else sub(later, earlier)

@@ -37,20 +37,84 @@ log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor lt
 mul ne neg reciprocal remainder rsqrt sigmoid sign sin sinh sqrt square sub tan tanh trunc
 
 nn.functional.gelu nn.functional.silu nn.functional.softplus
+
+nn.functional.celu nn.functional.elu nn.functional.glu nn.functional.hardshrink
+nn.functional.hardsigmoid nn.functional.hardswish nn.functional.hardtanh nn.functional.leaky_relu
+nn.functional.logsigmoid nn.functional.mish nn.functional.prelu nn.functional.relu
+nn.functional.relu6 nn.functional.selu nn.functional.softmin nn.functional.softshrink
+nn.functional.softsign nn.functional.tanhshrink nn.functional.threshold
+
+nn.functional.linear nn.functional.bilinear nn.functional.embedding nn.functional.embedding_bag
+nn.functional.batch_norm nn.functional.group_norm nn.functional.instance_norm
+nn.functional.layer_norm nn.functional.local_response_norm nn.functional.rms_norm
+nn.functional.cosine_similarity nn.functional.normalize nn.functional.one_hot nn.functional.pad
+nn.functional.pairwise_distance
+
+nn.functional.binary_cross_entropy nn.functional.binary_cross_entropy_with_logits
+nn.functional.cosine_embedding_loss nn.functional.cross_entropy nn.functional.gaussian_nll_loss
+nn.functional.hinge_embedding_loss nn.functional.huber_loss nn.functional.kl_div
+nn.functional.l1_loss nn.functional.margin_ranking_loss nn.functional.mse_loss
+nn.functional.multi_margin_loss nn.functional.multilabel_soft_margin_loss nn.functional.nll_loss
+nn.functional.poisson_nll_loss nn.functional.smooth_l1_loss nn.functional.soft_margin_loss
+nn.functional.triplet_margin_loss
+
+nn.functional.adaptive_avg_pool1d nn.functional.adaptive_avg_pool2d
+nn.functional.adaptive_max_pool1d nn.functional.adaptive_max_pool2d nn.functional.avg_pool1d
+nn.functional.avg_pool2d nn.functional.conv1d nn.functional.conv2d nn.functional.conv_transpose1d
+nn.functional.conv_transpose2d nn.functional.interpolate nn.functional.max_pool1d
+nn.functional.max_pool2d nn.functional.pixel_shuffle nn.functional.pixel_unshuffle
+nn.functional.unfold
 """.split()
 
 # What is left out, and why: {name or name.variant: (reason, whether a sample is concerned)}.
-LEFT_OUT = {}
+LEFT_OUT = {
+    "argsort": (
+        "8,000 booleans: PyTorch leaves open in which order equals come",
+        lambda sample: sample.input.dtype is torch.bool and sample.input.numel() == 8000,
+    ),
+    "__rpow__": (
+        "whole numbers to negative powers are an error, as for PyTorch's pow with a number",
+        lambda sample: not sample.input.is_floating_point() and (sample.input < 0).any(),
+    ),
+    **dict.fromkeys(
+        ("nn.functional.embedding", "nn.functional.embedding_bag"),
+        (
+            "max_norm, scale_grad_by_freq and sparse gradients are not there",
+            lambda sample: sample.kwargs.keys() & {"max_norm", "scale_grad_by_freq", "sparse"},
+        ),
+    ),
+    "nn.functional.batch_norm": (
+        "an input without channels",
+        lambda sample: sample.input.ndim < 2,
+    ),
+    "nn.functional.interpolate.area": (
+        "volumes",
+        lambda sample: sample.input.ndim == 5,
+    ),
+    **dict.fromkeys(
+        ("nn.functional.interpolate.bicubic", "nn.functional.interpolate.trilinear"),
+        ("only nearest, linear, bilinear and area are there", lambda sample: True),
+    ),
+}
+
+# What PyTorch itself leaves open: the numbers of random and of empty tensors,
+OPEN = "empty empty_like new_empty rand_like randint randint_like randn randn_like".split()
+# and where among equals an element stood, of which whole numbers and booleans have many.
+TIES = "kthvalue median mode nanmedian sort topk".split()
 
 # How ours is called where a sample is not written as a program would write it.
 CALLS = {
     "einsum": lambda tensors, equation: mt.einsum(equation, *tensors),
+    "nn.functional.embedding": lambda w, i, **how: mt.nn.functional.embedding(i, w, **how),
+    "nn.functional.embedding_bag": lambda w, i, **how: mt.nn.functional.embedding_bag(i, w, **how),
+    "where": lambda x, condition, other: mt.where(condition, x, other),
+    "linalg.pinv.singular": lambda a, b: mt.linalg.pinv(a @ b.mT),
 }
 
 # ---- running a sample ----------------------------------------------------------------
 
 DTYPES = "float32", "float64", "int64", "bool"
-TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}  # PyTorch's, relative and absolute
+TOLERANCE = {"float32": (1.3e-5, 1e-5), "float64": (1e-7, 1e-7)}  # PyTorch's for matrix products
 KNOWN = {getattr(torch, name): dtype for name, dtype in mt.backends.dtypes.DTYPES.items()}
 del KNOWN[torch.float16]
 FOREIGN = (torch.memory_format, torch.layout, torch.Generator)
@@ -89,14 +153,18 @@ def ours(value):
     return value
 
 
-def find(name):
+def find(op):
     """Our function, or method, of this name."""
-    if name in CALLS:
-        return CALLS[name]
+    name = op.name
+    for known in (op.full_name, name):
+        if known in CALLS:
+            return CALLS[known]
     for home in (mt, mt.Tensor):
         try:
             found = attrgetter(name)(home)
         except AttributeError:
+            continue
+        if isinstance(found, mt.dtype):  # mt.float is one, Tensor.float() is what is meant
             continue
         return found.fget if isinstance(found, property) else found
     raise AttributeError(f"there is no {name}")
@@ -113,7 +181,7 @@ def same(got, expected, what=""):
         assert (tuple(got.shape), got.dtype.name) == about, f"{what}{got!r}, not {expected!r}"
         rtol, atol = TOLERANCE.get(about[1], (0, 0))
         np.testing.assert_allclose(
-            got.detach().numpy(), expected.detach().resolve_neg().numpy(), rtol, atol, err_msg=what
+            got.detach().numpy(), expected.numpy(force=True), rtol, atol, err_msg=what
         )
     else:
         assert got == KNOWN.get(expected, expected), f"{what}{got!r}, not {expected!r}"
@@ -152,7 +220,12 @@ def compare(op, sample):
     torchs = (sample.input, *sample.args), sample.kwargs
     args, params = ours(torchs)
     expected = op(*torchs[0], **torchs[1])
-    out = find(op.name)(*args, **params)
+    out = find(op)(*args, **params)
+    if op.name in OPEN:
+        out, expected = mt.zeros_like(out), torch.zeros_like(expected)
+    if op.name in TIES and isinstance(out, tuple) and not sample.input.is_floating_point():
+        out, expected = out[0], expected[0]
+    out, expected = map(sample.output_process_fn_grad, (out, expected))
     same(out, expected)
     inputs, torch_inputs = tensors((args, params), mt), tensors(torchs, torch)
     if torch_inputs:
