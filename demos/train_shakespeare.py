@@ -15,6 +15,7 @@ from pathlib import Path
 
 import microtensor as mt
 from models import data, reporting, sampling, training
+from models.checkpoints import best_of
 from models.corpus import load_corpus
 from models.minigpt import MiniGPT, MiniGPTConfig
 from models.tokenizers import ByteTokenizer, CharTokenizer
@@ -47,6 +48,8 @@ def main(argv=None):
     try:
         if args.length is not None and args.length < 1:
             raise ValueError(f"length must be at least 1, got {args.length}")
+        if args.keep < 1:
+            raise ValueError(f"keep must be at least 1, got {args.keep}")
         if not args.out:
             raise ValueError("--out needs the name of a folder")
         sampling.check_options(args.temperature, args.top_k, args.top_p)
@@ -75,7 +78,7 @@ def prepare(args):
     path = checkpoint_path(args)
     state = None
     if args.resume:
-        state = load(path)
+        state = load(path, training.load_newest)
         refuse_changes(args, state)
         about = state["about"]
         model_config = MiniGPTConfig(**state["config"])
@@ -105,7 +108,7 @@ def prepare(args):
     )  # fmt: skip
     mt.manual_seed(config.seed)
     model = MiniGPT(model_config).to(args.device)
-    trainer = Trainer(model, tokenizer, *parts, config, path, about)
+    trainer = Trainer(model, tokenizer, *parts, config, path, about, args.keep)
     if state:
         trainer.load_state_dict(state)
     print(
@@ -203,7 +206,9 @@ class CtrlC:
 def write(args):
     """Let a trained model continue the prompt."""
     mt.zeros(1, device=args.device)
-    model, tokenizer = training.model_from(load(checkpoint_path(args)), args.device)
+    path = checkpoint_path(args)
+    state = load(best_of(path) if args.best else path)
+    model, tokenizer = training.model_from(state, args.device)
     pieces = sampling.generate_text(
         model, tokenizer, args.prompt, args.length or 500, **sampling_options(args, args.seed)
     )
@@ -236,9 +241,9 @@ def folder_flag(folder):
     return "" if Path(folder) == Path(OUT) else f" --out {folder}"
 
 
-def load(path):
+def load(path, load_checkpoint=training.load_checkpoint):
     try:
-        return training.load_checkpoint(path)
+        return load_checkpoint(path)
     except FileNotFoundError:
         first = f"python {sys.argv[0]}{folder_flag(path.parent)}"
         raise ValueError(f"there is no checkpoint at {path}; train first: {first}") from None
@@ -288,6 +293,8 @@ def parser():
                    help=f"where checkpoint and picture are ({OUT})")  # fmt: skip
     p.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     p.add_argument("--overwrite", action="store_true", help="start over in a folder in use")
+    p.add_argument("--keep", type=int, default=2, metavar="N",
+                   help="newest checkpoints to keep, beside the best (2)")  # fmt: skip
     p.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
     p.add_argument("--seed", type=int, help="seed of all random numbers (0; --prompt: any)")
 
@@ -310,6 +317,8 @@ def parser():
 
     group = p.add_argument_group("writing")
     group.add_argument("--prompt", metavar="TEXT", help="do not train: continue this text")
+    group.add_argument("--best", action="store_true",
+                       help="not the newest checkpoint, but that of the lowest loss")  # fmt: skip
     group.add_argument("--length", type=int, metavar="N",
                        help="tokens to write (500; samples during training 200)")  # fmt: skip
     group.add_argument("--temperature", type=float, default=0.8, metavar="X",

@@ -3,13 +3,15 @@
 import math
 import time
 from dataclasses import asdict, dataclass
+from importlib import import_module
 
 import microtensor as mt
 from microtensor import nn
 from microtensor.optim import SGD, AdamW
 from microtensor.optim.lr_scheduler import LambdaLR
 
-from .minigpt import MiniGPT, MiniGPTConfig
+from . import MODELS
+from .checkpoints import FORMAT, Checkpoints, load_checkpoint, load_newest
 from .sampling import evaluating
 from .tokenizers import tokenizer_from
 
@@ -79,16 +81,18 @@ class Trainer:
     """Trains `model` on `train` and examines it on `held_out` (both `TextWindows`).
 
     `model(idx, targets)` gives logits and loss; what made it is `model.config`, a dataclass.
-    `checkpoint` is the file to save to at every evaluation, or None. `about` is kept in it: plain
-    JSON values that say what was trained, and on what.
+    `checkpoint` is the file to save to at every evaluation, or None; the `keep` newest are kept,
+    and the best: see `checkpoints`. `about` is kept in it: plain JSON values that say what was
+    trained, and on what.
     """
 
     def __init__(
-        self, model, tokenizer, train, held_out, config=None, checkpoint=None, about=None
+        self, model, tokenizer, train, held_out, config=None, checkpoint=None, about=None, keep=2
     ):  # fmt: skip
         self.model, self.tokenizer, self.train, self.held_out = model, tokenizer, train, held_out
         self.config = config or TrainingConfig()
         self.checkpoint, self.about = checkpoint, about or {}
+        self.checkpoints = checkpoint and Checkpoints(checkpoint, keep)
         self.optimizer = OPTIMIZERS[self.config.optimizer](
             model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
         )
@@ -164,7 +168,9 @@ class Trainer:
 
     def save(self):
         """Write everything that it takes to go on exactly as if nothing had happened."""
-        mt.save(self.state_dict(), self.checkpoint)
+        examined = self.validation and self.validation[-1][0] == self.step
+        best = examined and all(self.validation[-1][1] < loss for _, loss in self.validation[:-1])
+        self.checkpoints.save(self.state_dict(), best)
         self.saved_step = self.step
 
     def state_dict(self):
@@ -198,6 +204,8 @@ class Trainer:
         self.generator.set_state(state["random"]["batches"])
         mt.set_rng_state(state["random"]["default"])
         self.step = self.saved_step = state["step"]
+        if self.checkpoints:
+            self.checkpoints.go_on()
         self.losses, self.validation = state["losses"].tolist(), list(state["validation"])
 
 
@@ -213,24 +221,25 @@ def evaluate(model, data, batches=40, batch_size=64):
     return total / windows
 
 
-FORMAT = "a microtensor language model, 1"
-ARCHITECTURES = {}  # the models that a checkpoint may hold: class name -> (class, its config)
+ARCHITECTURES = {}  # models that are not in this package: class name -> (class, its config)
 
 
 def register(model_class, config_class):
-    """Let `model_from` make such a model: `model_class(config_class(**settings))`."""
+    """Let `model_from` make a model of your own: `model_class(config_class(**settings))`."""
     ARCHITECTURES[model_class.__name__] = model_class, config_class
 
 
-register(MiniGPT, MiniGPTConfig)
-
-
-def load_checkpoint(path):
-    """What a `Trainer` saved at `path`. ValueError if the file is something else, or damaged."""
-    state = mt.load(path)
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a checkpoint of a language model")
-    return state
+def architecture(name):
+    """A class of models and that of its config, by name. ValueError if there is none."""
+    if name in MODELS:
+        module = import_module(f".{MODELS[name]}", __package__)
+        return getattr(module, name), getattr(module, f"{name}Config")
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"the checkpoint holds a {name!r:.80}, which is not among {', '.join(MODELS)}; "
+            "models.training.register makes it known"
+        )
+    return ARCHITECTURES[name]
 
 
 def model_from(state, device=None):
@@ -238,13 +247,7 @@ def model_from(state, device=None):
 
     ValueError if nobody has registered such a model.
     """
-    name = state["architecture"]
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f"the checkpoint holds a {name}, which is not among {', '.join(ARCHITECTURES)}; "
-            "models.training.register makes it known"
-        )
-    model_class, config_class = ARCHITECTURES[name]
+    model_class, config_class = architecture(state["architecture"])
     model = model_class(config_class(**state["config"]))
     model.load_state_dict(state["model"])
     return model.to(device or "cpu"), tokenizer_from(state["tokenizer"])
@@ -256,3 +259,9 @@ def differences(theirs, ours):
         return f"{theirs}, not {ours}"
     names = [n for n in {**theirs, **ours} if theirs.get(n) != ours.get(n)]
     return ", ".join(f"{n} {theirs.get(n)!r:.40}, not {ours.get(n)!r:.40}" for n in names)
+
+
+__all__ = [
+    "NonFiniteLoss", "Record", "Trainer", "TrainingConfig", "architecture", "evaluate",
+    "load_checkpoint", "load_newest", "model_from", "register",
+]  # fmt: skip

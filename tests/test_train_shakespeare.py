@@ -64,6 +64,12 @@ def refused(answer, code=2):
 # ---- training ----------------------------------------------------------------------------------
 
 
+CHECKPOINTS = [
+    "best.safetensors", "checkpoint-3.safetensors", "checkpoint-6.safetensors",
+    "checkpoint.safetensors",
+]  # fmt: skip
+
+
 def test_what_a_run_says_and_leaves_behind(run):
     code, out, err = run(*new_run())
     assert code == 0 and err == ""
@@ -78,10 +84,10 @@ def test_what_a_run_says_and_leaves_behind(run):
     assert "saved after step 6: out/checkpoint.safetensors" in out
     if importlib.util.find_spec("matplotlib"):  # which only the demos need
         assert "picture of the losses: out/loss.png" in out
-        assert sorted(os.listdir("out")) == ["checkpoint.safetensors", "loss.png"]
+        assert sorted(os.listdir("out")) == sorted([*CHECKPOINTS, "loss.png"])
         assert Path("out/loss.png").read_bytes().startswith(b"\x89PNG")
     else:
-        assert "matplotlib is missing" in out and os.listdir("out") == ["checkpoint.safetensors"]
+        assert "matplotlib is missing" in out and sorted(os.listdir("out")) == CHECKPOINTS
 
 
 def test_without_flags_it_is_the_recipe_of_the_readme():
@@ -138,6 +144,36 @@ def test_resume_with_more_steps(run):
     assert "step 6/6: loss" in out and "step 3/6" not in out
     code, out, _ = run("--resume", "--out", "out")
     assert code == 0 and "saved after step 6" in out and "loss 5" not in out
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(run):
+    run(*new_run(6))
+    whole = Path("out/checkpoint.safetensors").read_bytes()
+    with open("out/checkpoint.safetensors", "r+b") as file:  # and so its other name
+        file.truncate(5000)
+    assert "checkpoint.safetensors cannot be loaded" in refused(
+        run("--out", "out", "--prompt", "I")
+    )
+    code, out, err = run("--resume", "--out", "out", "--length", 5)
+    assert code == 0 and err == ""
+    told = "out/checkpoint.safetensors cannot be loaded: it is not a safetensors file (.*)"
+    assert re.search(rf"^{told}; checkpoint-3.safetensors is used, of step 3$", out, re.M)
+    assert "going on after step 3 of 6" in out
+    assert Path("out/checkpoint.safetensors").read_bytes() == whole
+
+
+def test_how_many_are_kept_and_the_best(run):
+    run(*new_run(12), "--keep", 3)
+    kept = {name for name in os.listdir("out") if name.startswith("checkpoint-")}
+    assert kept == {f"checkpoint-{n}.safetensors" for n in (6, 9, 12)}
+    best = load_checkpoint("out/best.safetensors")
+    history = load_checkpoint("out/checkpoint.safetensors")["validation"]
+    assert best["validation"][-1] == min(history, key=lambda entry: entry[1])
+    write = ["--out", "out", "--prompt", "It is", "--temperature", 0, "--best"]
+    code, out, err = run(*write)
+    assert code == 0 and err == "" and out.startswith("It is")
+    Path("out/best.safetensors").unlink()
+    assert "there is no checkpoint at out/best.safetensors" in refused(run(*write))
 
 
 def start(*args):
@@ -258,6 +294,7 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--top-k", "0"], "top_k must be at least 1, got 0"),
         (["--top-k", "257"], "top_k must be within 1 … 256"),
         (["--top-p", "0"], "top_p must be above 0 and at most 1, got 0.0"),
+        (["--keep", "0"], "keep must be at least 1, got 0"),
         (["--length", "0"], "length must be at least 1, got 0"),
         (["--resume"], "there is no checkpoint at out/checkpoint.safetensors"),
         (["--prompt", "It"], "there is no checkpoint at out/checkpoint.safetensors"),
@@ -319,7 +356,7 @@ def test_a_disk_that_is_full_stops_with_the_old_checkpoint(run, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     answer = run("--resume", "--out", "out", "--steps", 4)
     err = refused(answer, code=1)
-    assert "out/checkpoint.safetensors" in err and "No space left on device" in err
+    assert "out/checkpoint-3.safetensors" in err and "No space left on device" in err
     assert "no picture of the losses" in answer[1]
     assert Path("out/checkpoint.safetensors").read_bytes() == before
     assert not [name for name in os.listdir("out") if name.startswith(".")]

@@ -194,7 +194,7 @@ def test_any_model_and_optimizer(tmp_path):
     list(t.run())
     assert type(t.optimizer) is mt.optim.SGD and t.losses[-1] < t.losses[0]
     state = load_checkpoint(t.checkpoint)
-    with pytest.raises(ValueError, match="holds a Bigrams, which is not among MiniGPT"):
+    with pytest.raises(ValueError, match="holds a 'Bigrams', which is not among .*MiniGPT"):
         model_from(state)
     register(Bigrams, BigramsConfig)
     try:
@@ -389,4 +389,5 @@ def test_a_disk_that_is_full_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         t.save()
     assert t.checkpoint.read_bytes() == before and t.saved_step == 0
-    assert [f.name for f in tmp_path.iterdir()] == [t.checkpoint.name]
+    names = {f.name for f in tmp_path.iterdir()}
+    assert names == {"checkpoint.safetensors", "checkpoint-0.safetensors"}
