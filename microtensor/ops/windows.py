@@ -229,7 +229,8 @@ def _max_pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode, ret
     x, alone, sizes, steps, spread, pairs = _pool(
         name, n, x, kernel_size, stride, padding, dilation, ceil_mode
     )
-    y, which = max_pool_(_padded(x, pairs, -math.inf), sizes, steps, spread)
+    lowest = -math.inf if x.is_floating_point() else -(1 << 8 * x.itemsize - 1)
+    y, which = max_pool_(_padded(x, pairs, lowest), sizes, steps, spread)
     y = squeeze(y, 0) if alone else y
     if not return_indices:
         return y
