@@ -66,6 +66,7 @@ def draw(
     expand=None,
     *,
     view="forward",
+    derivatives=False,
     gradient=None,
     calls=None,
     limits=LIMITS,
@@ -89,6 +90,8 @@ def draw(
     elements, or of as many as given; gradients are computed here, from `gradient` if the output has
     more than one element, and every `.grad` stays as it is.
 
+    `derivatives` writes the local derivative of each operation between single numbers on its
+    arrow: in a backward view as the chain rule, "gradient × local derivative = product".
     `view="backward"` shows the gradients on their way back, "both" beside the data: arrows as thick
     as the gradient is large, in another colour where it is below or above `limits`, zero, NaN or
     missing, and the sum where gradients meet. `theme` is "paper", "slides" or "dark". `direction`
@@ -115,8 +118,10 @@ def draw(
             "draw: to fold by module, the modules must be seen at work: "
             "draw(lambda: model(x), params=model, depth=1)"
         )
-    flows = grads or view != "forward"
-    whole = describe(output, params, names, values, grads, gradient, calls, scope, flows=flows)
+    flows = view != "forward"
+    whole = describe(
+        output, params, names, values, grads, gradient, calls, scope, flows, derivatives
+    )
     about = direction, legend, title, attributes
     return _Sheet(whole, theme, view, limits, about).drawn(depth, expand)
 
@@ -137,7 +142,7 @@ class _Sheet:
             graph = fold(graph, 1 if depth is None else depth, expand)
         self.graph, direction, attributes = graph, self.about[0], self.about[3]
         t, dot = self.theme, Drawing("microtensor")
-        dot._sheet, dot.folded = self, (depth, expand)
+        dot._sheet, dot.graph, dot.folded = self, graph, (depth, expand)
         dot.attr(
             "graph", rankdir=direction, bgcolor=t.paper, fontname=FONT, fontcolor=t.ink, pad="0.25",
             nodesep=f"{0.28 * t.scale:.2f}", ranksep=f"{0.42 * t.scale:.2f}", labelloc="t",
@@ -235,26 +240,38 @@ class _Sheet:
                 style["weight"] = "3"
             flows = self.view != "forward" and e.needs_grad
             if self.view != "backward" or not flows:
+                if e.local is not None and not flows:
+                    style["label"] = self._edge_label(self.faint(self._slope(e), t.active), 1)
                 dot.edge(e.source, e.target, edgetooltip=_plain(tip), **style)
             if flows:
-                dot.edge(e.source, e.target, **style, **self._gradient(e, tip))
+                came = vertices[e.target].outputs
+                dot.edge(e.source, e.target, **style, **self._gradient(e, tip, came))
 
-    def _gradient(self, e, tip):
+    def _slope(self, e):
+        slope = _number(e.local.reshape(-1)[0].item(), 4)
+        return f"({slope})" if slope.startswith("−") and self.view != "forward" else slope
+
+    def _edge_label(self, words, thick):
+        """Words beside an arrow, with room for half of its thickness below."""
+        return f'<&#160;{words}&#160;<br/><font point-size="{thick:.1f}">&#160;</font>>'
+
+    def _gradient(self, e, tip, came):
         """How the gradient that flows back along an edge is drawn."""
         t, kind = self.theme, kind_of(e.flow, self.limits)
-        style = {"dir": "back", "color": t.flows.get(kind, t.gradient), "label": ""}
-        style["penwidth"] = f"{_thickness(e.flow) * t.line:.2f}"
+        color, thick = t.flows.get(kind, t.gradient), _thickness(e.flow) * t.line
+        style = {"dir": "back", "color": color, "penwidth": f"{thick:.2f}"}
         words = STANDS_OUT[kind][0] if kind in ("nan", "zero", "missing") else _few(e.flow)
-        size, bold = self.points(9), ("<b>", "</b>") if kind else ("", "")
-        style["label"] = (
-            f'<<font point-size="{size}" color="{style["color"]}">{bold[0]}&#160;{escape(words)}'
-            f'&#160;{bold[1]}</font><br/><font point-size="{style["penwidth"]}">&#160;</font>>'
-        )
+        words = self.faint(words, color)
+        if kind:
+            words = f"<b>{words}</b>"
+        if e.local is not None:
+            before = self.faint(f"{_number(came[0].flow.reshape(-1)[0].item(), 4)} × ", t.gradient)
+            words = f"{before}{self.faint(self._slope(e), t.active)}{self.faint(' = ')}{words}"
         if kind in ("zero", "missing"):
             style["style"] = "dashed"
-        told = f"gradient of {tip}\n{_told(e.flow, kind)}"
-        style["edgetooltip"] = style["labeltooltip"] = _plain(told)
-        return style
+        told = _plain(f"gradient of {tip}\n{_told(e.flow, kind)}")
+        label = self._edge_label(words, thick)
+        return {**style, "label": label, "edgetooltip": told, "labeltooltip": told}
 
     # ---- words -------------------------------------------------------------------------
 
@@ -402,6 +419,8 @@ class _Sheet:
             else:
                 words = "← gradient, thicker where larger (rms: root of the mean square)"
                 told.append(self.faint(words, t.gradient))
+            if any(e.local is not None for e in graph.edges):
+                told.append(self.faint("local derivative", t.active))
             if any(not e.needs_grad for e in graph.edges):
                 told.append(self.faint("- - -  no gradient"))
             rows += self._legend(told) + self._legend(self._remarkable())

@@ -100,7 +100,9 @@ def _quotient(graph, vertices, into, dropped=(), add=True):
             edges[edge] = e.flow
         elif add and e.flow is not None:
             edges[edge] = e.flow if edges[edge] is None else edges[edge] + e.flow
-    edges = [e if e.flow is flow else replace(e, flow=flow) for e, flow in edges.items()]
+    edges = [
+        e if e.flow is flow else replace(e, flow=flow, local=None) for e, flow in edges.items()
+    ]
     return replace(graph, vertices=vertices, edges=edges)
 
 

@@ -10,11 +10,11 @@ import warnings
 from pathlib import Path
 
 from .canvas import paint, svg
-from .page import player
+from .page import explorer, player
 
 __all__ = ["picture", "render"]
 
-FORMATS = ("svg", "png", "pdf", "dot")
+FORMATS = ("svg", "png", "pdf", "dot", "html")
 FONT = 'font-family="Arial"'  # graphviz measures with one font; browsers want a list
 FONTS = 'font-family="Arial, Helvetica, Liberation Sans, sans-serif"'
 
@@ -24,7 +24,11 @@ class NoRenderer(RuntimeError):
 
 
 def render(graph, path, dpi=144):
-    """Write a drawing to a file, as the suffix says: .svg, .png, .pdf or .dot. Returns its path.
+    """Write a drawing or a film to a file, as the suffix says. Returns its path.
+
+    A drawing becomes .svg, .png, .pdf, .dot, or .html: one page that is panned, zoomed, hovered
+    over and folded by module without a network. A film becomes an .html that plays, a .gif, a
+    folder of SVG frames (no suffix), or its last frame as .svg or .png.
 
     Where no program is installed that can draw it, the DOT text is written beside it instead, a
     warning says what to install, and the path of that text is returned. `dpi` is for PNG.
@@ -42,6 +46,8 @@ def render(graph, path, dpi=144):
     if kind == "dot":
         return _write(path, source.encode())
     try:
+        if kind == "html":
+            return _write(path, explorer(graph, picture).encode())
         return _write(path, picture(source, kind, dpi))
     except NoRenderer as missing:
         text = _write(path.with_suffix(".dot"), source.encode())

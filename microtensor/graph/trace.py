@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from ..autograd import Variable, births
 from ..backends import backend_of
 from ..modes import _Switch
-from .flow import flow_of
+from .flow import flow_of, local
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
 
@@ -69,6 +69,7 @@ class Edge:
     input: str = ""
     needs_grad: bool = True
     flow: object = field(default=None, compare=False)  # the gradient that came back along it
+    local: object = field(default=None, compare=False)  # the derivative of target by source
 
 
 @dataclass
@@ -191,6 +192,7 @@ def describe(
     calls=None,
     scope=None,
     flows=False,
+    derivatives=False,
 ):
     """The graph behind a tensor, a list or a {name: tensor} of them, as a `Graph`.
 
@@ -200,16 +202,17 @@ def describe(
     16 elements, or of as many as given. The gradients are computed here, from `gradient` if the
     output has more than one element; `.grad` stays as it is. `calls` is what `watch` noted; `scope`
     are variables that lend their names to tensors that have no other. `flows` keeps the gradients
-    of all tensors and along all edges, however large.
+    of all tensors and along all edges, however large; `derivatives` the local derivative of each
+    edge between single numbers.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
     trace = traced(output, params, names, calls, scope)
-    if grads or flows:
-        trace.differentiate(gradient, _limit(grads))
+    if grads or flows or derivatives:
+        trace.differentiate(gradient, _limit(grads), derivatives)
     trace.values(_limit(values))
     trace.settle()
     return Graph(
-        list(trace.vertices.values()), trace.edges, trace.unused(), flows=bool(grads or flows)
+        list(trace.vertices.values()), trace.edges, trace.unused(), flows=trace.flown is not None
     )
 
 
@@ -353,7 +356,7 @@ class _Trace:
         self.vertices[v.key] = v
         self.edges.append(Edge(self.sources[place[0]].key, v.key, place[1]))
 
-    def differentiate(self, gradient, limit):
+    def differentiate(self, gradient, limit, derivatives=False):
         """Note the gradient of every tensor and along every edge; each `.grad` stays as it is."""
         steps, sums = flow_of(self.nodes, self.outputs, gradient)
         for (source, index), g in sums.items():
@@ -364,7 +367,10 @@ class _Trace:
         for step in steps:
             for part in step.parts:
                 i = self.wires[step.node, part.input]
-                self.edges[i] = replace(self.edges[i], flow=part.product)
+                slope = None  # worked out where it is one number
+                if derivatives and part.product.size == 1 and [g.size for g in step.arrived] == [1]:
+                    slope = local(step, part.input)
+                self.edges[i] = replace(self.edges[i], flow=part.product, local=slope)
         for i, t in enumerate(self.outputs):
             seed = sums[t.grad_fn, t._index]
             at = next(j for j, e in enumerate(self.edges) if e.target == f"result{i}")
