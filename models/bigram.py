@@ -28,6 +28,11 @@ class BigramConfig(Config):
 
     context_length: int = 1
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.context_length != 1:
+            raise ValueError(f"the context_length of a Bigram is 1, got {self.context_length}")
+
 
 class Bigram(LanguageModel):
     """A trained table of logits, one row for each token."""

@@ -165,3 +165,11 @@ def attend_with_cache(attention, x, mask, cache):
     seen = None if T == 1 else ~mask  # a single new token sees all
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)  # -> (B, H, T, D)
     return attention.out_proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from . import command_line
+
+    sys.exit(command_line.main("minigpt"))

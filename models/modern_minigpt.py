@@ -206,3 +206,11 @@ class BlockCache:
         self.keys[:, :, new], self.values[:, :, new] = k, v
         self.length = new.stop
         return self.keys[:, :, : new.stop], self.values[:, :, : new.stop]
+
+
+if __name__ == "__main__":
+    import sys
+
+    from . import command_line
+
+    sys.exit(command_line.main("modern_minigpt"))

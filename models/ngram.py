@@ -61,8 +61,7 @@ class NGram(LanguageModel):
         ids = np.asarray(ids, np.int64)
         if ids.ndim != 1 or len(ids) < n:
             raise ValueError(f"NGram: a text of at least {n} tokens is needed, got {ids.shape}")
-        if ids.min() < 0 or ids.max() >= V:
-            raise IndexError(f"NGram: a token is outside the vocabulary of {V}")
+        self._check_range(ids)
         self.keys, self.counts = [], []
         row = np.zeros(len(ids), np.int64)  # before each token, the number of the row of k tokens
         for k in range(n):
@@ -85,8 +84,7 @@ class NGram(LanguageModel):
             raise RuntimeError("NGram: nothing has been counted yet; call fit(ids)")
         V = self.config.vocab_size
         ids = idx.cpu().numpy().astype(np.int64)  # (B, T)
-        if ids.size and (ids.min() < 0 or ids.max() >= V):
-            raise IndexError(f"NGram: a token is outside the vocabulary of {V}")
+        self._check_range(ids)
         p = np.full((*ids.shape, V), 1 / V)  # (B, T, V): the shortest context is none at all
         row = np.zeros(ids.shape, np.int64)  # the number of the row of k tokens that ends here
         for k in range(self.config.n):
@@ -98,6 +96,11 @@ class NGram(LanguageModel):
                 row = self._find(k - 1, before, ids)
             self._mix(p, k, row)
         return with_loss(mt.from_numpy(np.log(p).astype(np.float32)).to(idx.device), targets)
+
+    def _check_range(self, ids):
+        wrong = ids[(ids < 0) | (ids >= self.config.vocab_size)]
+        if wrong.size:
+            raise IndexError(f"NGram: token {wrong[0]} is outside 0 … {self.config.vocab_size - 1}")
 
     def _find(self, k, row, token):
         """The numbers of the rows of k + 1 tokens; −1 where it was never seen."""

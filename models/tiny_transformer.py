@@ -51,6 +51,9 @@ class TinyTransformer(LanguageModel):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size)
+        for table in self.token_embedding, self.position_embedding:
+            # Vectors of length 1: what the blocks add to them then matters from the start.
+            nn.init.normal_(table.weight, std=config.d_model**-0.5)
 
     def forward(self, idx, targets=None):
         """Logits (B, T, V) for tokens idx (B, T); with targets (B, T), also the mean loss.
