@@ -90,10 +90,20 @@ class Derivation:
     shapes: str = ""  # of its chapter
     example: str = ""  # Python assignments
 
+    @property
+    def symmetric(self):
+        """Whether the inputs are symmetric matrices, as eigh takes them."""
+        return "symmetric = True" in self.example
+
+    @property
+    def value(self):
+        """The name that the formulas give to the value: y, unless that is an input."""
+        return "y" if "y" in self.lines else "result"
+
     def values(self, op, **given):
         """({input: array}, {parameter: value}) of the example, and all names for its formulas."""
         names = {**MATH, **given}
-        for assignment in self.example.split(";"):
+        for assignment in filter(None, self.example.split(";")):
             exec(assignment.strip(), {"__builtins__": {"slice": slice}}, names)
         inputs, parameters = {}, {}
         for name in op.defaults:
@@ -194,6 +204,7 @@ MATH = {  # what the formulas are written with: NumPy, and
     "kept": _kept,
     "unchanged": lambda g: g,
     "float64": DTYPES["float64"],
+    **{name: getattr(np.linalg, name) for name in "inv det cholesky eigh svd qr".split()},
 }
 
 # ---- running the real code -----------------------------------------------------------
@@ -211,8 +222,11 @@ class Run:
     error: float = None  # the largest distance of a gradient from central differences
 
 
-def run(op, inputs, parameters, g=None, differences=True):
-    """Run an operation forwards and backwards; inputs are arrays, numbers, None, or tuples."""
+def run(op, inputs, parameters, g=None, differences=True, symmetric=False):
+    """Run an operation forwards and backwards; inputs are arrays, numbers, None, or tuples.
+
+    Of a `symmetric` input, central differences move an element and its mirror image together.
+    """
 
     def call(arrays, **options):
         given = {
@@ -232,10 +246,14 @@ def run(op, inputs, parameters, g=None, differences=True):
     if not made:
         return done
     if g is None:
-        g = tuple(_ramp(o._data.shape) for o in outs)
+        g = tuple(_ramp(o._data.shape) * o.requires_grad for o in outs)  # 0 for what has no slope
         g = g if isinstance(out, tuple) else g[0]
     done.g = g
-    seeds = [_tensor(np.asarray(part, made[0]._data.dtype)) for part in _tuple(g)]
+    seeds = [
+        _tensor(np.asarray(part, o._data.dtype))
+        for part, o in zip(_tuple(g), outs)
+        if o.requires_grad
+    ]
     places = [
         (name, i, t)
         for name, value in given.items()
@@ -261,18 +279,19 @@ def run(op, inputs, parameters, g=None, differences=True):
                 y = _numpy(call({**exact, name: value})[1])
                 return sum(float(np.sum(p * q)) for p, q in zip(_tuple(y), _tuple(g)))
 
-            measured = central_differences(total, _numpy(t))
+            measured = central_differences(total, _numpy(t), symmetric)
             errors.append(float(np.max(np.abs(measured - array), initial=0)))
     done.error = max(errors, default=None)
     return done
 
 
-def central_differences(f, x, h=1e-6):
+def central_differences(f, x, symmetric=False, h=1e-6):
     """(f(x + h) − f(x − h)) / 2h for each element of x."""
     slopes = np.zeros(x.shape)
     for at in np.ndindex(x.shape):
         step = np.zeros(x.shape)
         step[at] = h
+        step = (step + step.mT) / 2 if symmetric else step
         slopes[at] = (f(x + step) - f(x - step)) / (2 * h)
     return slopes
 
@@ -353,7 +372,7 @@ def _page(op, node=None):
         page.freed = node is not None
         if page.derivation is not None:
             inputs, parameters, _ = page.derivation.values(op)
-            page.run = run(op, inputs, parameters)
+            page.run = run(op, inputs, parameters, symmetric=page.derivation.symmetric)
     return page
 
 
@@ -367,7 +386,8 @@ def _own_run(op, node, g):
         inputs = dict(zip(op.input_names, args))
         parameters = {**dict(zip(names[len(inputs) :], args[len(inputs) :])), **node.params}
     size = sum(np.size(a) for a in args if isinstance(a, np.ndarray))
-    return run(op, inputs, parameters, g, differences=size <= SMALL)
+    page = book().get(op.op_name, Derivation())
+    return run(op, inputs, parameters, g, size <= SMALL, page.symmetric)
 
 
 def _gradient(node):
@@ -437,7 +457,7 @@ class Explanation:
     def _numbers(self):
         run = self.run
         given = {n: v for n, v in run.parameters.items() if not callable(v)}
-        groups = [{**run.inputs, **given}, {"y": run.y}]
+        groups = [{**run.inputs, **given}, {"result" if "y" in run.inputs else "y": run.y}]
         if run.g is not None:
             groups.append({"g": run.g, **{f"∂{name}": v for name, v in run.grads.items()}})
         groups = [_apart(group) for group in groups]

@@ -423,11 +423,12 @@ def logaddexp2(a, b):
 
 @op(promote="float")
 def xlogy(x, y):
-    """x ln y, and 0 where x = 0.    ∂x = g ln y, 0 where x = 0,    ∂y = g x / y"""
+    """x ln y, and 0 where x = 0.    ∂x = g ln y, 0 where x = 0 ≥ y,    ∂y = g x / y"""
     x, y = _like(x, y), _like(y, x)
     none = (x == 0) & ~xp(y).isnan(y)
     logs = xp(y).log(xp(y).where(none, 1.0, y))
-    return x * logs, (lambda g: g * logs, lambda g: g * x / y)
+    slope = xp(y).log(xp(y).where((x == 0) & (y <= 0), 1.0, y))
+    return x * logs, (lambda g: g * slope, lambda g: g * x / y)
 
 
 @op(promote="float")
