@@ -12,7 +12,7 @@ from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
 from .arranging import diag_embed
-from .elementwise import abs, cast, maximum, mul, reciprocal, square, sub
+from .elementwise import abs, cast, maximum, mul, square, sub
 from .indexing import diagonal as _diagonal
 from .indexing import where
 from .linear_algebra import cross, matmul
@@ -321,11 +321,27 @@ def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
 
     `rcond` is rtol; of a hermitian A only the lower triangle is read.
     """
-    rtol = rcond if rtol is None else rtol
-    U, s, Vh = svd_(_symmetric(A) if hermitian else A, False)
-    keep = s > _cut(A, s, atol, rtol)
-    inverse = where(keep, reciprocal(where(keep, s, 1.0)), 0.0)
-    return matmul(transpose(Vh, -2, -1) * inverse[..., None, :], transpose(U, -2, -1))
+    A, rtol = _symmetric(A) if hermitian else A, rcond if rtol is None else rtol
+    s = svdvals(A.detach())
+    if not s.numel():
+        return transpose(A, -2, -1) * 0
+    top = amax(s, -1)
+    return pinv_(A, where(top > 0, _cut(A, s, atol, rtol)[..., 0] / top, 0.0)._data)
+
+
+@op
+def pinv_(A, /, rtol):
+    """A⁺.    ∂A = −A⁺ᵀ g A⁺ᵀ + (1 − A A⁺) gᵀ A⁺ A⁺ᵀ + A⁺ᵀ A⁺ gᵀ (1 − A⁺ A)
+
+    (Golub and Pereyra, The differentiation of pseudo-inverses, 1973)
+    """
+    P = xp(A).linalg.pinv(A, rtol=rtol)
+
+    def pull(g):
+        left, right = _T(g) @ P @ _T(P), _T(P) @ P @ _T(g)
+        return -(_T(P) @ g @ _T(P)) + (left - A @ (P @ left)) + (right - (right @ P) @ A)
+
+    return P, pull
 
 
 def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
@@ -348,10 +364,11 @@ lstsq_result = namedtuple("linalg_lstsq", ["solution", "residuals", "rank", "sin
 
 
 def lstsq(A, B, rcond=None, *, driver=None):
-    """(solution, residuals, rank, singular_values): the X of least |A X − B|², of those the smallest.
+    """(solution, residuals, rank, singular_values): the smallest X of those of least |A X − B|².
 
-    As in PyTorch the residuals are there for a tall A of full rank, the rank unless the driver is
-    "gels", the singular values if it is "gelsd" or "gelss". One algorithm stands for all drivers.
+    As in PyTorch the residuals are there for a tall A of full rank unless the driver is "gelsy",
+    as it is by default, the rank unless it is "gels", the singular values if it is "gelsd" or
+    "gelss". One algorithm stands for all drivers.
     """
     vectors = B.ndim == A.ndim - 1
     columns = B[..., None] if vectors else B
@@ -359,7 +376,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     rows, n = A.shape[-2:]
     rank, s = matrix_rank(A, rtol=rcond), svdvals(A.detach())
     residuals = s.new_zeros(0)
-    if rows > n and bool((rank == n).all()):
+    if driver not in (None, "gelsy") and rows > n and bool((rank == n).all()):
         residuals = sum(square(sub(matmul(A, X), columns)), -2)
     return lstsq_result(
         X[..., 0] if vectors else X,

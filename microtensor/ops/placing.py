@@ -3,9 +3,10 @@
 import numpy as np
 
 from ..autograd import Variable
+from ..backends.dtypes import int64
 from .arranging import ravel
 from .elementwise import add, mul
-from .indexing import _check_integers, _outside, plain_index, put_at, setitem
+from .indexing import _check_integers, _outside, masked_fill, plain_index, put_at, setitem
 from .shapes import _positive, expand, reshape
 
 
@@ -79,8 +80,11 @@ def index_copy(x, dim, index, source):
 @_whole
 def index_fill(x, dim, index, value):
     """x with the slices at positions along `dim` filled with a number."""
-    value = value if isinstance(value, Variable) else x.new_tensor(value)
-    return setitem(x, reshape(value, ()), _along(x, dim, index, "index_fill"))
+    dim = _positive(dim, x.ndim)
+    (*_, places) = _along(x, dim, index, "index_fill")
+    value = reshape(value, ()) if isinstance(value, Variable) else value
+    filled = put_at(x.new_ones(len(places), dtype=int64), (x.shape[dim],), (places,)) > 0
+    return masked_fill(x, reshape(filled, (-1,) + (1,) * (x.ndim - dim - 1)), value)
 
 
 def masked_scatter(x, mask, source):
