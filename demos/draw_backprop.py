@@ -1,6 +1,7 @@
 """Draw what backpropagation goes through: a neuron, a small network, an attention head, a GPT.
 
 python demos/draw_backprop.py --out pictures --format svg
+python demos/draw_backprop.py minigpt --format html --theme dark
 """
 
 import argparse
@@ -14,15 +15,17 @@ from microtensor import nn
 from models import MiniGPT, MiniGPTConfig
 
 
-def neuron():
-    """y = tanh(x1 w1 + x2 w2 + b), with every value and every gradient."""
+def neuron(**look):
+    """y = tanh(x1 w1 + x2 w2 + b), with every value, local derivative and gradient."""
     x1, x2 = mt.tensor(2.0), mt.tensor(-1.0)
     w1, w2, b = (mt.tensor(v, requires_grad=True) for v in (0.5, 1.5, 0.3))
     y = mt.tanh(x1 * w1 + x2 * w2 + b)
-    return mt.graph.draw(y, values=True, grads=True, title="One neuron")
+    return mt.graph.draw(
+        y, values=True, grads=True, derivatives=True, view="both", title="One neuron", **look
+    )
 
 
-def network():
+def network(**look):
     """A network with three hidden neurons learns XOR: values and gradients of its first step."""
     mt.manual_seed(0)
     x = mt.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -30,7 +33,7 @@ def network():
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     return mt.graph.draw(
         lambda: {"loss": ((model(x) - target) ** 2).mean()},
-        params=model, values=True, grads=True, title="A network learns XOR: the first step",
+        params=model, values=True, grads=True, title="A network learns XOR: the first step", **look,
     )  # fmt: skip
 
 
@@ -49,24 +52,49 @@ class Head(nn.Module):
         return weights @ self.value(x)  # (T, T) @ (T, D) -> (T, D)
 
 
-def attention():
+def attention(**look):
     """One attention head, every operation."""
     mt.manual_seed(0)
     head, x = Head(C=16, D=8), mt.randn(5, 16)
-    return mt.graph.draw(lambda: {"y": head(x)}, params=head, title="One attention head")
+    return mt.graph.draw(lambda: {"y": head(x)}, params=head, title="One attention head", **look)
 
 
-def minigpt(depth):
+class Deep(nn.Module):
+    """Sigmoids on sigmoids: what reaches the first layer is next to nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(5))
+        self.forgotten = nn.Linear(4, 4)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).sigmoid()
+        return x
+
+
+def vanishing(**look):
+    """Gradients on their way back through five layers of sigmoids, where they vanish."""
+    mt.manual_seed(0)
+    model, x = Deep(), mt.randn(8, 4)
+    return mt.graph.draw(
+        lambda: {"loss": (model(x) ** 2).mean()},
+        params=model, depth=1, view="backward", limits=(1e-4, 1e3), direction="TB", ranksep=0.2,
+        title="Why deep networks of sigmoids learn slowly", **look,
+    )  # fmt: skip
+
+
+def minigpt(look, **folding):
     """MiniGPT with its modules folded; the four blocks are identical and drawn once."""
     config = MiniGPTConfig()
     model = MiniGPT(config)
-    idx = mt.randint(0, config.vocab_size, (32, config.context_length))
+    idx = mt.randint(0, config.vocab_size, (4, config.context_length))
     targets = mt.randint(0, config.vocab_size, idx.shape)
     size = sum(p.numel() for p in model.parameters())
     return mt.graph.draw(
         lambda: {"loss": model(idx, targets)[1]},
-        params=model, depth=depth, direction="TB", ranksep=0.2,
-        title=f"MiniGPT, {size:,} parameters",
+        params=model, direction="TB", ranksep=0.2, title=f"MiniGPT, {size:,} parameters",
+        **folding, **look,
     )  # fmt: skip
 
 
@@ -74,25 +102,39 @@ PICTURES = {
     "neuron": neuron,
     "network": network,
     "attention": attention,
-    "minigpt": lambda: minigpt(depth=1),
-    "minigpt_block": lambda: minigpt(depth=2),
+    "vanishing": vanishing,
+    "minigpt": lambda **look: minigpt(look, depth=1),
+    "minigpt_block": lambda **look: minigpt(look, depth=2),
+    "minigpt_attention": lambda **look: minigpt(look, expand="blocks.0.attention"),
+    "minigpt_gradients": lambda **look: minigpt(look, depth=2, view="backward"),
 }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
+        "names", nargs="*", metavar="PICTURE", help=f"{', '.join(PICTURES)} (default: all)"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("pictures"), metavar="FOLDER", help="default: %(default)s"
     )
     parser.add_argument(
-        "--format", choices=("svg", "png", "pdf", "dot"), default="svg", help="default: %(default)s"
+        "--format", choices=("svg", "png", "pdf", "dot", "html"), default="svg",
+        help="html is a page to pan, zoom and unfold; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--theme", choices=("paper", "slides", "dark"), default="paper", help="default: %(default)s"
     )
     args = parser.parse_args()
+    unknown = [name for name in args.names if name not in PICTURES]
+    if unknown:
+        sys.exit(f"there is no picture {unknown[0]!r}; there are {', '.join(PICTURES)}")
     warnings.showwarning = lambda message, *_: print(message)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        for name, picture in PICTURES.items():
-            print(mt.graph.render(picture(), args.out / f"{name}.{args.format}"))
+        for name in args.names or PICTURES:
+            picture = PICTURES[name](theme=args.theme)
+            print(mt.graph.render(picture, args.out / f"{name}.{args.format}"))
     except OSError as error:
         sys.exit(f"{args.out}: {error.strerror or error}")
 

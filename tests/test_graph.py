@@ -614,10 +614,13 @@ def test_the_demo(tmp_path):
     assert done.returncode == 0, done.stderr
     written = [tmp_path / line for line in done.stdout.split()]
     assert [path.stem for path in written] == [
-        "neuron", "network", "attention", "minigpt", "minigpt_block",
+        "neuron", "network", "attention", "vanishing", "minigpt", "minigpt_block",
+        "minigpt_attention", "minigpt_gradients",
     ]  # fmt: skip
     assert "× 4" in (tmp_path / "pictures" / "minigpt.dot").read_text("utf-8")
     blocked = tmp_path / "file"
     blocked.write_text("")
     done = subprocess.run([*command[:3], str(blocked)], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    done = subprocess.run([*command[:2], "nothing"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1

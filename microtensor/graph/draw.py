@@ -252,8 +252,9 @@ class _Sheet:
         return f"({slope})" if slope.startswith("−") and self.view != "forward" else slope
 
     def _edge_label(self, words, thick):
-        """Words beside an arrow, with room for half of its thickness below."""
-        return f'<&#160;{words}&#160;<br/><font point-size="{thick:.1f}">&#160;</font>>'
+        """Words beside an arrow, with room for half of its thickness to the left and below."""
+        room = "&#160;" * (1 + round(thick / 4))
+        return f'<{room}{words}&#160;<br/><font point-size="{thick:.1f}">&#160;</font>>'
 
     def _gradient(self, e, tip, came):
         """How the gradient that flows back along an edge is drawn."""

@@ -249,7 +249,9 @@ class _Act:
         for spot in spots:
             self.shown[spot] = self.values[spot]
             blocks += [(self.called[spot], self.values[spot], "value", ""), ","]
-        rows = [[("operation", v.signature, "words", v.formula), ":", *blocks[:-1]]]
+        settings = [f"{name}={value}" for name, value in v.arguments.items()]
+        call = f"{v.name}({', '.join(node.op.input_names + settings)})"
+        rows = [[("operation", call, "words", v.formula), ":", *blocks[:-1]]]
         given = _listed(self._told(e) for e in self._inputs(v)) or "numbers"
         caption = f"Forward: {v.name} takes {given} and makes {_short(self.values[spots[0]])}."
         if len(spots) > 1:

@@ -56,7 +56,8 @@ def explorer(drawing, picture):
     about = {
         "pictures": [
             {
-                "depth": depth, "opened": opened, "svg": _bare(picture(getattr(drawn, "source", drawn))),
+                "depth": depth, "opened": opened,
+                "svg": _bare(picture(getattr(drawn, "source", drawn))),
                 "modules": _modules(drawn) if sheet else {},
             }
             for (depth, opened), drawn in states.items()
