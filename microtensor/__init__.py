@@ -15,7 +15,7 @@ from .autograd import (
 )  # fmt: skip
 from .backends.device import device, get_default_device, set_default_device
 from .backends.dtypes import (
-    DTYPES, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype,
+    DTYPES, bfloat16, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype,
 )  # fmt: skip
 from .backends.threads import get_num_threads, set_num_threads
 from .checking import gradcheck, gradgradcheck
@@ -27,6 +27,9 @@ from .tensor import ALIASES, Size, Tensor, set_printoptions
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip
+from . import amp, compat  # isort: skip
+from .amp import autocast  # isort: skip
+from .compat import *  # noqa: F403  # isort: skip
 
 bool, uint8, int8, int16, int32, int64 = (
     DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")

@@ -1,4 +1,4 @@
-"""Questions about the GPU."""
+"""Questions about the GPU, and PyTorch's names for what it may be asked."""
 
 from .backends import backend_for
 
@@ -17,6 +17,22 @@ def device_count():
     return backend_for("cuda").device_count() if is_available() else 0
 
 
-def synchronize():
+def synchronize(device=None):
     """Wait until everything that was asked of the GPU is done."""
     backend_for("cuda").synchronize()
+
+
+def is_bf16_supported():
+    """False: there is no bfloat16 compute."""
+    return False
+
+
+def manual_seed(seed):
+    """Nothing: one stream of random numbers serves all devices; `mt.manual_seed` starts it."""
+
+
+manual_seed_all = manual_seed
+
+
+def empty_cache():
+    """Nothing: memory goes back when its last tensor goes."""

@@ -26,6 +26,8 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.optim": 5,
     "microtensor.utils": 5,
     "microtensor.serialization": 5,
+    "microtensor.amp": 5,
+    "microtensor.compat": 6,
     "microtensor.torch_file": 5,
     "microtensor.graph": 6,
     "microtensor": 6,  # its __init__ gathers everything

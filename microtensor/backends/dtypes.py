@@ -29,6 +29,8 @@ uint8 = dtype("uint8", INT, 1)
 int8, int16, int32, int64 = (dtype(f"int{8 * n}", INT, n) for n in (1, 2, 4, 8))
 float16, float32, float64 = (dtype(f"float{8 * n}", FLOAT, n) for n in (2, 4, 8))
 
+bfloat16 = dtype("bfloat16", FLOAT, 2)  # a name for programs to choose from; nothing computes in it
+
 DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)}
 PYTHON = {bool: BOOL, int: INT, float: FLOAT}
 

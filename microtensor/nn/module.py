@@ -351,6 +351,9 @@ class Module:
     def cuda(self, device=None):
         return self.to("cuda" if device is None else device_of(device))
 
+    def compile(self, *args, **kwargs):
+        """Nothing: see `mt.compile`."""
+
     # ---- hooks -----------------------------------------------------------------------
 
     def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):

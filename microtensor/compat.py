@@ -1,0 +1,170 @@
+"""For programs written for PyTorch: what they call and a CPU library need not do, and `as_torch`.
+
+Nothing here is silently ignored: a function says in its docstring what it does not do, a flag can
+be read and written and changes nothing, and what is missing raises an error that names it.
+"""
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import sys
+import types
+
+from . import amp, nn, utils
+from .backends.dtypes import DTYPES
+from .tensor import Tensor
+
+# ---- functions -----------------------------------------------------------------------
+
+
+def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mode=None,
+            options=None, disable=False):  # fmt: skip
+    """The model or function as it is: nothing is compiled. Also a decorator."""
+    return (lambda function: function) if model is None else model
+
+
+def set_float32_matmul_precision(precision):
+    """Take "highest", "high" or "medium"; products are computed in full precision always."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(
+            'set_float32_matmul_precision: "highest", "high" or "medium" is needed, got '
+            f"{precision!r}"
+        )
+    _settings["precision"] = precision
+
+
+def get_float32_matmul_precision():
+    """What was last set; "highest" at first."""
+    return _settings["precision"]
+
+
+def use_deterministic_algorithms(mode, *, warn_only=False):
+    """Remember the wish: every operation here is deterministic on the CPU anyway."""
+    _settings["deterministic"] = bool(mode)
+
+
+def are_deterministic_algorithms_enabled():
+    """What was last wished for."""
+    return _settings["deterministic"]
+
+
+_settings = {"precision": "highest", "deterministic": False}
+
+FloatTensor, DoubleTensor, LongTensor, IntTensor, ByteTensor, BoolTensor = (
+    functools.partial(Tensor, dtype=DTYPES[name])
+    for name in ("float32", "float64", "int64", "int32", "uint8", "bool")
+)
+
+# ---- places --------------------------------------------------------------------------
+
+
+def _place(name, module):
+    """Let `microtensor.<name>` be this module, for import statements and as an attribute."""
+    path = f"{__package__}.{name}"
+    sys.modules[path] = module
+    parent, _, last = path.rpartition(".")
+    if not hasattr(sys.modules[parent], last):
+        setattr(sys.modules[parent], last, module)
+
+
+def _module(name, doc, **names):
+    """A module that holds these names."""
+    module = types.ModuleType(f"{__package__}.{name}", doc)
+    vars(module).update(names)
+    _place(name, module)
+
+
+def _absent(name):
+    """A class that cannot be made, and says what is missing."""
+
+    def refuse(self, *args, **kwargs):
+        raise NotImplementedError(f"microtensor has no {name}: it runs as one process")
+
+    return type(name.rpartition(".")[2], (), {"__init__": refuse})
+
+
+_no = lambda: False  # noqa: E731
+
+_module("backends.cudnn", "Flags: they change nothing.", enabled=True, benchmark=False,
+        deterministic=False, allow_tf32=True, is_available=_no, version=lambda: None)  # fmt: skip
+_module("backends.cuda", "Flags: they change nothing.", is_built=_no,
+        matmul=types.SimpleNamespace(allow_tf32=False))  # fmt: skip
+_module("backends.mps", "Apple's GPU, which is not used.", is_available=_no, is_built=_no)
+_module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaGradScaler)
+_module("distributed", "Several processes, which are not there.", is_available=_no,
+        is_initialized=_no, **{name: _absent(f"distributed.{name}")
+        for name in ("init_process_group", "destroy_process_group", "barrier")})  # fmt: skip
+_module("nn.parallel", "Several devices, which are not there.", **{
+    name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
+})  # fmt: skip
+nn.DataParallel = nn.parallel.DataParallel
+
+for _name, _home in {
+    "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
+    "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
+    **{f"nn.modules.{name}": nn for name in (
+        "activation", "batchnorm", "container", "conv", "dropout", "linear", "loss", "module",
+        "normalization", "pooling", "rnn", "sparse", "transformer",
+    )},
+}.items():  # fmt: skip
+    _place(_name, _home)
+
+
+# ---- import torch --------------------------------------------------------------------
+
+
+class _Finder:
+    """Answers `import torch.…` with `microtensor.…`, the very same module, imported only now."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] != "torch":
+            return None
+        if importlib.util.find_spec(_ours(name)) is None:
+            raise ModuleNotFoundError(f"microtensor has no {name}", name=name)
+        return importlib.util.spec_from_loader(name, self)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        sys.modules[module.__name__] = importlib.import_module(_ours(module.__name__))
+
+
+def _ours(name):
+    return __package__ + name.removeprefix("torch")
+
+
+def _loaded(package):
+    """What is loaded of a package: {name: module}."""
+    return {name: m for name, m in sys.modules.items() if name.split(".")[0] == package}
+
+
+@contextlib.contextmanager
+def as_torch():
+    """Let `import torch`, within, find microtensor; afterwards everything is as before.
+
+    Works whether or not PyTorch is installed or was imported already. For lessons and tests: what
+    is imported within must not have been imported before, or it keeps the torch that it has. Not
+    for several threads that import at a time.
+    """
+    torchs, finder = _loaded("torch"), _Finder()
+    for name in torchs:
+        del sys.modules[name]
+    for name, module in _loaded(__package__).items():
+        sys.modules["torch" + name.removeprefix(__package__)] = module
+    sys.meta_path.insert(0, finder)
+    try:
+        yield sys.modules[__package__]
+    finally:
+        sys.meta_path.remove(finder)
+        for name in _loaded("torch"):
+            del sys.modules[name]
+        sys.modules.update(torchs)
+
+
+__all__ = [
+    "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor",
+    "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
+    "set_float32_matmul_precision", "use_deterministic_algorithms",
+]  # fmt: skip
