@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import microtensor as mt
 from microtensor import nn, optim
@@ -294,7 +295,6 @@ def test_the_page_needs_no_network(tmp_path):
 
 
 def test_the_animation(tmp_path):
-    Image = pytest.importorskip("PIL.Image", reason="Pillow paints the animation")
     loss, names = chain()
     reel = film(loss, names=names, theme="dark")
     with Image.open(io.BytesIO(render(reel, tmp_path / "film.gif").read_bytes())) as image:
