@@ -357,13 +357,17 @@ def _kernels(source):
     return [_source(f) for f in found if inspect.isfunction(f)]
 
 
+def _ours(op):
+    return str(op.__module__).startswith("microtensor.")
+
+
 def _page(op, node=None):
     name = op.op_name
     page = Explanation(name, *_sentences(op.function), source=_source(op.function))
     signature = inspect.signature(op.function).parameters.values()
     page.arguments = [("*" if p.kind is p.VAR_POSITIONAL else "") + p.name for p in signature]
     page.kernels = _kernels(page.source[1])
-    page.derivation = book().get(name) if op.__module__.startswith("microtensor.") else None
+    page.derivation = book().get(name) if _ours(op) else None
     if node is not None and node.args is not None:
         page.own = True
         g = _gradient(node)
@@ -386,8 +390,8 @@ def _own_run(op, node, g):
         inputs = dict(zip(op.input_names, args))
         parameters = {**dict(zip(names[len(inputs) :], args[len(inputs) :])), **node.params}
     size = sum(np.size(a) for a in args if isinstance(a, np.ndarray))
-    page = book().get(op.op_name, Derivation())
-    return run(op, inputs, parameters, g, size <= SMALL, page.symmetric)
+    page = book().get(op.op_name) if _ours(op) else None
+    return run(op, inputs, parameters, g, size <= SMALL, bool(page and page.symmetric))
 
 
 def _gradient(node):
@@ -511,13 +515,17 @@ class Explanation:
             out.append(f"<h4>{html.escape(title)}</h4>")
             for kind, text in parts:
                 text = html.escape(text)
-                out.append(f"<pre>{text}</pre>" if kind == "code" else f"<p>{text}</p>")
+                marked = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+                out.append(f"<pre>{text}</pre>" if kind == "code" else f"<p>{marked}</p>")
         return f'<div style="max-width: 60em">{"".join(out)}</div>'
 
 
 def _escaped(text):
-    """Text in which Markdown sees no marks of its own."""
-    return re.sub(r"([*_`\[\]|<>\\])", r"\\\1", text)
+    """Text in which Markdown sees no marks but `code`."""
+    parts = re.split(r"(`.+?`)", text)
+    return "".join(
+        p if p.startswith("`") else re.sub(r"([*_\[\]|<>\\])", r"\\\1", p) for p in parts
+    )
 
 
 def _columns(text):
