@@ -18,7 +18,7 @@ from models import data, reporting, sampling, training
 from models.checkpoints import best_of
 from models.corpus import load_corpus
 from models.minigpt import MiniGPT, MiniGPTConfig
-from models.tokenizers import ByteTokenizer, CharTokenizer
+from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from models.training import NonFiniteLoss, Trainer, TrainingConfig
 
 MODEL = {
@@ -56,7 +56,7 @@ def main(argv=None):
         if args.prompt is not None:
             return write(args)
         trainer = prepare(args)
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+    except (ValueError, RuntimeError, OSError, MemoryError, ImportError) as error:
         return complain(error, 2)
     except KeyboardInterrupt:
         return 130
@@ -91,15 +91,21 @@ def prepare(args):
     else:
         about = {"data": args.data, "tokenizer": args.tokenizer or "byte",
                  "held_out": 0.1 if args.held_out is None else args.held_out}  # fmt: skip
+        if about["tokenizer"] == "bpe":
+            about["vocab_size"] = 1024 if args.vocab_size is None else args.vocab_size
+        elif args.vocab_size is not None:
+            raise ValueError("--vocab-size is for --tokenizer bpe alone")
         model_config = MiniGPTConfig(**given(args, MODEL))
         config = TrainingConfig(**given(args, [*TRAINING, "seed"]))
 
     corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
     print(f"text: {corpus.name}, {len(corpus.text):,} characters")
     about |= {"text": corpus.name, "sha256": same_text(corpus, about)}
-    tokenizer = (
-        CharTokenizer.from_text(corpus.text) if about["tokenizer"] == "char" else ByteTokenizer()
-    )
+    tokenizer = {
+        "byte": lambda text: ByteTokenizer(),
+        "char": CharTokenizer.from_text,
+        "bpe": lambda text: BPETokenizer.from_text(text, about["vocab_size"]),
+    }[about["tokenizer"]](corpus.text)
     model_config = replace(model_config, vocab_size=tokenizer.vocab_size)
     sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
     parts = data.split(
@@ -257,7 +263,7 @@ def given(args, names):
 def refuse_changes(args, state):
     """ValueError if an argument asks for something else than what the checkpoint was made with."""
     was = {**state["config"], **state["training"], **state["about"]}
-    wanted = given(args, [*MODEL, *TRAINING, "seed", "tokenizer", "held_out"])
+    wanted = given(args, [*MODEL, *TRAINING, "seed", "tokenizer", "vocab_size", "held_out"])
     wanted.pop("steps", None)  # more of them may be asked for
     changes = training.differences({name: was.get(name) for name in wanted}, wanted)
     if changes:
@@ -301,8 +307,9 @@ def parser():
     group = p.add_argument_group("the text")
     group.add_argument("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
     group.add_argument("--offline", action="store_true", help="do not look for it on the web")
-    group.add_argument("--tokenizer", choices=["byte", "char"],
-                       help="a token is a byte, or a character of the text (byte)")  # fmt: skip
+    group.add_argument("--tokenizer", choices=["byte", "char", "bpe"],
+                       help="a byte, a character, or a frequent run of bytes (byte)")  # fmt: skip
+    group.add_argument("--vocab-size", type=int, metavar="N", help="tokens of bpe (1024)")
     group.add_argument("--held-out", type=float, metavar="X",
                        help="share of the text, its end, to test with (0.1)")  # fmt: skip
 

@@ -188,6 +188,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": {"batches": self.generator.get_state(), "default": mt.get_rng_state()},
+            # where a `ShardedWindows` stands; other windows have no order of their own
+            "data": self.train.state_dict() if hasattr(self.train, "state_dict") else None,
         }
 
     def load_state_dict(self, state):
@@ -203,6 +205,8 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["random"]["batches"])
         mt.set_rng_state(state["random"]["default"])
+        if state.get("data") is not None:
+            self.train.load_state_dict(state["data"])
         self.step = self.saved_step = state["step"]
         if self.checkpoints:
             self.checkpoints.go_on()
@@ -231,7 +235,7 @@ def register(model_class, config_class):
 
 def architecture(name):
     """A class of models and that of its config, by name. ValueError if there is none."""
-    if name in MODELS:
+    if name in MODELS and name != "LookupTable":  # a table has no config, and no checkpoints
         module = import_module(f".{MODELS[name]}", __package__)
         return getattr(module, name), getattr(module, f"{name}Config")
     if name not in ARCHITECTURES:

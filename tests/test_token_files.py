@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import microtensor as mt
+from models import MiniGPT, MiniGPTConfig
 from models.corpus import read_text, text_pieces
 from models.data import ShardedWindows, TextWindows, read_tokens, split, write_tokens
 from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from models.training import Trainer, TrainingConfig, load_checkpoint
 
 TEXT = "Now is the winter of our discontent\r\nMade glorious summer by this sun of York;\n\n" * 20
 UNIX = TEXT.replace("\r\n", "\n")
@@ -254,3 +257,32 @@ def test_a_batch_may_be_larger_than_the_text():
 def test_they_are_windows_like_any():
     assert len(sharded()) == len(TextWindows(IDS, 10))
     assert [len(x) for x, _ in sharded().spread(2, 3)] == [3, 3]
+
+
+# ---- training on them ----------------------------------------------------------------------------
+
+
+def test_training_goes_on_in_the_same_order(tmp_path):
+    write_tokens(tmp_path / "tokens", ByteTokenizer(), UNIX)
+    ids, tokenizer = read_tokens(tmp_path / "tokens")
+    path = tmp_path / "checkpoint.safetensors"
+
+    def trainer(steps):
+        mt.manual_seed(0)
+        sizes = {"context_length": 8, "d_model": 8, "n_heads": 2, "n_layers": 1}
+        train, held_out = split(ids, 8)
+        train = ShardedWindows(train.ids, 8, shard=4, mixed=3)
+        config = TrainingConfig(steps=12, batch_size=5, eval_every=5, eval_batches=1)
+        trainer = Trainer(MiniGPT(MiniGPTConfig(**sizes)), tokenizer, train, held_out, config, path)
+        if steps != 12:
+            trainer.load_state_dict(load_checkpoint(path))
+        for record in trainer.run():
+            if record.step == 5 and steps == 12:
+                path.with_name("half").write_bytes(path.read_bytes())
+        return trainer
+
+    whole = trainer(12)
+    path.write_bytes(path.with_name("half").read_bytes())
+    resumed = trainer(7)
+    assert resumed.losses == whole.losses and len(whole.losses) == 12
+    assert resumed.train.state_dict() == whole.train.state_dict()

@@ -265,6 +265,17 @@ def test_a_prompt_is_continued_without_training(run):
     assert Path("out/checkpoint.safetensors").read_bytes() == before
 
 
+def test_byte_pairs(run):
+    assert run(*new_run(3), "--tokenizer", "bpe", "--vocab-size", 270)[0] == 0
+    assert load_checkpoint(Path("out/checkpoint.safetensors"))["config"]["vocab_size"] == 270
+    assert run("--out", "out", "--resume", "--steps", 4)[0] == 0
+    assert run("--out", "out", "--prompt", "é 漢", "--length", 3)[1].startswith("é 漢")
+    assert "vocab_size 270, not 9" in refused(run("--out", "out", "--resume", "--vocab-size", 9))
+    few = refused(run(*new_run(out="new"), "--tokenizer", "bpe", "--vocab-size", 9))
+    assert "vocab_size must be at least 256" in few
+    assert "for --tokenizer bpe alone" in refused(run(*new_run(out="new"), "--vocab-size", 300))
+
+
 def test_control_characters_do_not_reach_the_terminal():
     assert reporting.printable("a\x1b[2J\a\r\n\té\x9b") == "a�[2J��\n�é�"
 
