@@ -9,7 +9,6 @@ counts, reads the text once. Held-out loss is the mean of −log p(next characte
 of the text, in nats; all models are asked about the same windows of it.
 """
 
-import io
 import math
 import sys
 import time
@@ -17,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.serialization import write_whole
 from models import data, reporting, sampling, training
 from models.command_line import Parser, first_prompt, guarded, shown
 from models.corpus import load_corpus
-from models.ladder import RUNGS, WINDOW, teach
+from models.ladder import RUNGS, WINDOW
 from models.tokenizers import CharTokenizer
 
 SAMPLE = 300  # characters
@@ -88,8 +86,9 @@ def result_of(rung, tokenizer, parts, args):
         loss = training.evaluate(model, parts[1])
     else:
         config = rung.training(steps=args.steps, eval_every=args.steps, seed=args.seed)
-        trainer = teach(rung, tokenizer, *parts, config)
-        model, seconds = trainer.model, 0.0
+        mt.manual_seed(config.seed)
+        model, seconds = rung.build(tokenizer.vocab_size), 0.0
+        trainer = training.Trainer(model, tokenizer, *parts, config)
         for record in trainer.run():
             seconds += record.seconds
             waiting(f"{rung.name}: step {record.step:,} of {args.steps:,}")
@@ -174,14 +173,13 @@ def draw(results, title, path):
             axes.text(x * widest, y, text(result), ha=side, va="center", family=family,
                       fontsize=8 if family else None, parse_math=False)  # fmt: skip
     axes.set_yticks(range(len(results)), [r.name for r in results])
-    axes.set(xlim=(0, 2.75 * widest), ylim=(len(results) - 0.4, -1.1), title=title)
+    axes.set(xlim=(0, 2.75 * widest), ylim=(len(results) - 0.4, -1.1))
+    axes.set_title(title, parse_math=False)
     axes.set_xticks([])
     axes.set_xlabel("held-out loss (nats per character); orange: does not beat the rung before",
                     loc="left")  # fmt: skip
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
-    write_whole(path, png.getvalue())
+    reporting.save_png(figure, path)
 
 
 if __name__ == "__main__":

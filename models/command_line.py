@@ -5,17 +5,15 @@ cannot be done is said in one line.
 """
 
 import argparse
-import io
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.serialization import write_whole
 
 from . import data, reporting, sampling, training
 from .corpus import load_corpus
-from .ladder import RUNGS, teach, window
+from .ladder import RUNGS, window
 from .tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
 
 HELP = {
@@ -74,6 +72,7 @@ def learned(rung, args):
     print(f"text: {corpus.name}, {len(text):,} characters")
     tokenizer = chosen_tokenizer(args, text)
     sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
+    mt.manual_seed(config.seed)
     model = rung.build(tokenizer.vocab_size, **sizes)
     if args.prompt is not None:  # better known before training than after it
         sampling.encode_prompt(model, tokenizer, args.prompt)
@@ -85,9 +84,8 @@ def learned(rung, args):
     folder.mkdir(parents=True, exist_ok=True)
     about = {"text": corpus.name, "repeats": args.repeats}
     path = folder / "checkpoint.safetensors"
-    trainer = teach(rung, tokenizer, *parts, config, sizes, path, about)
-    train(trainer, rung.name)
-    return trainer.model, tokenizer
+    train(training.Trainer(model, tokenizer, *parts, config, path, about), rung.name)
+    return model, tokenizer
 
 
 def count(model, train, held_out):
@@ -205,10 +203,8 @@ def draw_attention(pieces, weights, path):
     axes.set_xticks(places, pieces, family=["DejaVu Sans Mono"])
     axes.set(ylabel="weight", title="What the last position looks at", xlim=(-0.6, len(pieces)))
     axes.spines[["top", "right"]].set_visible(False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, png.getvalue())
+    reporting.save_png(figure, path)
 
 
 # ---- the rungs that do not learn ---------------------------------------------------------------

@@ -11,8 +11,6 @@ and are here, so that one trainer, one command line and one table (demos/ladder.
 import math
 from dataclasses import dataclass, field
 
-import microtensor as mt
-
 from . import training
 from .bigram import Bigram, BigramConfig
 from .minigpt import MiniGPT, MiniGPTConfig
@@ -59,13 +57,6 @@ def window(model):
     return WINDOW if getattr(model, "slides", False) else model.config.context_length
 
 
-def teach(rung, tokenizer, train, held_out, config, sizes=None, checkpoint=None, about=None):
-    """A new trainer for a rung that learns by gradients, on windows of text; seeded."""
-    mt.manual_seed(config.seed)
-    model = rung.build(tokenizer.vocab_size, **(sizes or {}))
-    return training.Trainer(model, tokenizer, train, held_out, config, checkpoint, about)
-
-
 TRANSFORMER = ("context_length", "d_model", "n_heads", "n_layers")
 
 RUNGS = {
@@ -97,6 +88,3 @@ RUNGS = {
         ),
     )
 }  # fmt: skip
-
-for _rung in RUNGS.values():
-    training.register(_rung.model, _rung.config)

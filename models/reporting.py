@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+import warnings
 from collections import deque
 
 import numpy as np
@@ -111,12 +112,20 @@ def draw_losses(losses, validation, path, title=""):
     axes.plot(steps, values, "o-", color="#d1495b", markersize=4, label="held-out text")
     axes.annotate(f"{values[-1]:.3f}", (steps[-1], values[-1]), xytext=(7, 0), va="center",
                   textcoords="offset points", color="#d1495b")  # fmt: skip
-    axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
+    axes.set(xlabel="step", ylabel="loss (nats per token)")
+    axes.set_title(title, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    save_png(figure, path)
+
+
+def save_png(figure, path):
+    """Write a figure of matplotlib as PNG, whole or not at all."""
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
+    with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(png, format="png", dpi=150)
     write_whole(path, png.getvalue())
 
 

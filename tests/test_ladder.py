@@ -152,7 +152,8 @@ def test_a_checkpoint_gives_the_model_back(name, tmp_path):
     parts, path = data.split(TEXT, 4), tmp_path / "a.safetensors"
     config = rung.training(steps=2, batch_size=2, eval_batches=1, eval_batch_size=2)
     sizes = {"d_model": 16} if "d_model" in rung.sizes else {}
-    trainer = ladder.teach(rung, tokenizer, *parts, config, sizes, path)
+    model = rung.build(V, **sizes)
+    trainer = training.Trainer(model, tokenizer, *parts, config, path)
     list(trainer.run())
     model, _ = training.model_from(training.load_checkpoint(path))
     assert type(model) is rung.model and model.config == trainer.model.config
@@ -386,11 +387,11 @@ def test_position_matters_only_by_slot():
 
 
 def test_plain_sgd():
-    config = ladder.RUNGS["tiny_lm"].training()
+    rung = ladder.RUNGS["tiny_lm"]
+    config = rung.training()
     assert (config.optimizer, config.weight_decay, config.clip) == ("sgd", 0.0, math.inf)
-    trainer = ladder.teach(
-        ladder.RUNGS["tiny_lm"], CharTokenizer("abcdefghijk"), *data.split(TEXT, 8), config
-    )
+    parts = data.split(TEXT, 8)
+    trainer = training.Trainer(rung.build(V), CharTokenizer("abcdefghijk"), *parts, config)
     assert type(trainer.optimizer) is mt.optim.SGD
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     trainer.train_step()
