@@ -11,7 +11,7 @@ import pytest
 
 import microtensor as mt
 from microtensor.autograd import registry, unbroadcast
-from microtensor.graph.explain import Derivation, _tuple, book, run
+from microtensor.graph.derivations import Derivation, as_tuple, book, run
 
 OURS = {n: op for n, op in registry.items() if str(op.__module__).startswith("microtensor.")}
 
@@ -51,22 +51,26 @@ def test_what_is_stated_is_true(name):
         done = run(op, inputs, parameters, symmetric=page.symmetric)
         if seed and done.grads:  # any gradient, not only 1, 2, 3 …
             random = np.random.default_rng(seed)
-            g = tuple(random.normal(size=np.shape(part)) * (part != 0) for part in _tuple(done.g))
+            g = tuple(random.normal(size=np.shape(part)) * (part != 0) for part in as_tuple(done.g))
             g = g if isinstance(done.g, tuple) else g[0]
             done = run(op, inputs, parameters, g, symmetric=page.symmetric)
         if name == "einsum":
             names = {**names, "a": inputs["tensors"][0], "b": inputs["tensors"][1]}
         stated = page.evaluate(names, done.g)
-        for ours, theirs in zip(_tuple(done.y), _tuple(stated[page.value]), strict=True):
+        for ours, theirs in zip(as_tuple(done.y), as_tuple(stated[page.value]), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
         derivatives = {n[1:]: v for n, v in stated.items() if n.startswith("∂")}
         assert derivatives.keys() == done.grads.keys()
         for n, theirs in derivatives.items():
-            triples = zip(_tuple(done.grads[n]), _tuple(theirs), _tuple(inputs[n]), strict=True)
+            triples = zip(
+                as_tuple(done.grads[n]), as_tuple(theirs), as_tuple(inputs[n]), strict=True
+            )
             for ours, value, x in triples:
                 value = np.broadcast_to(value, np.shape(value))
                 np.testing.assert_allclose(ours, unbroadcast(value, x), rtol=1e-10, atol=1e-12)
-        largest = max((np.abs(g).max() for v in done.grads.values() for g in _tuple(v)), default=0)
+        largest = max(
+            (np.abs(g).max() for v in done.grads.values() for g in as_tuple(v)), default=0
+        )
         assert done.error is None or done.error < 1e-6 * (1 + largest)
         assert bool(done.grads) == (done.error is not None)
 
