@@ -28,6 +28,8 @@ def test_blocks_run_in_order_and_print_their_comments(tmp_path, monkeypatch):
     assert float(namespace["loss"].item()) < 0.1
     assert (tmp_path / "circle.safetensors").exists()
     assert list(tmp_path.glob("circle.svg*")), "the picture, or its DOT text"
+    assert (tmp_path / "film.html").exists() and (tmp_path / "film.gif").exists()
+    assert len(list((tmp_path / "film").glob("*.svg"))) == len(namespace["film"])
 
 
 def test_the_quotation_is_the_source():

@@ -178,6 +178,25 @@ def bench_operations(seconds):
         side_by_side(name, *both(make, function, shape), seconds / 3)
 
 
+def bench_drawing(seconds):
+    """From a computation to the DOT text of its drawing, and to a film."""
+    total = mt.tensor(1.0, requires_grad=True)
+    for _ in range(10_000):
+        total = total * 1.0
+    views = {
+        "": {}, ", values and gradients": {"values": True, "grads": True},
+        ", on the way back": {"view": "backward"},
+    }  # fmt: skip
+    for words, asked in views.items():
+        work = lambda asked=asked: mt.graph.draw(total, **asked).source
+        side_by_side(f"10,000 operations to DOT{words}", work, None, seconds)
+    model, idx = minigpt(mt), mt.zeros(4, 64, dtype=mt.int64)
+    fold = lambda: mt.graph.draw(lambda: model(idx, idx)[1], params=model, depth=1).source
+    side_by_side("MiniGPT at work, folded, to DOT", fold, None, seconds)
+    a, b = mt.tensor(2.0, requires_grad=True), mt.tensor(-0.5, requires_grad=True)
+    side_by_side("a film of (a * b).tanh()", lambda: mt.graph.film((a * b).tanh()), None, seconds)
+
+
 def bench_import(seconds):
     """A new process that imports the library and ends."""
 
