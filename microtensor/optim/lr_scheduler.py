@@ -186,6 +186,17 @@ class LinearLR(FactorLR):
         return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
 
 
+class PolynomialLR(FactorLR):
+    """lr = base · (1 − epoch / total_iters)^power, and 0 from step `total_iters` on."""
+
+    def __init__(self, optimizer, total_iters=5, power=1.0, last_epoch=-1):
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
+
+
 class LambdaLR(LRScheduler):
     """lr = base · f(epoch), with one function for all groups or one for each.
 
@@ -217,6 +228,16 @@ class LambdaLR(LRScheduler):
         self.lr_lambdas = functions
 
 
+class MultiplicativeLR(LambdaLR):
+    """lr ← lr · f(epoch) at every step but the first."""
+
+    def get_lr(self):
+        lrs = [group["lr"] for group in self.optimizer.param_groups]
+        if not self.last_epoch:
+            return lrs
+        return [lr * f(self.last_epoch) for lr, f in zip(lrs, self.lr_lambdas)]
+
+
 # ---- curves -----------------------------------------------------------------------
 
 
@@ -239,6 +260,39 @@ class CosineAnnealingLR(LRScheduler):
 
     def lr_at(self, epoch):
         return [_cosine(base, self.eta_min, epoch / self.T_max) for base in self.base_lrs]
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """CosineAnnealingLR again and again: over T_0 steps, then T_mult times as many, and so on.
+
+    `step(epoch)` goes to any place, also between two epochs (arXiv:1608.03983).
+    """
+
+    def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):
+        self._require(T_0 > 0 and isinstance(T_0, int), f"T_0 is an int above 0, got {T_0}")
+        self._require(T_mult >= 1 and isinstance(T_mult, int), f"T_mult is 1, 2, …, got {T_mult}")
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch):
+        length = self.T_0
+        while epoch >= length and self.T_mult > 1:
+            epoch, length = epoch - length, length * self.T_mult
+        return [_cosine(base, self.eta_min, epoch % length / length) for base in self.base_lrs]
+
+    def get_lr(self):
+        return self.lr_at(self.last_epoch)
+
+    def step(self, epoch=None):
+        """Go one step further, or to `epoch`."""
+        if epoch is None:
+            return super().step()
+        self._require(epoch >= 0, f"an epoch of at least 0 is needed, got {epoch}")
+        self.last_epoch = math.floor(epoch)
+        self._last_lr = self.lr_at(epoch)
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = lr
+        return None
 
 
 class OneCycleLR(LRScheduler):
@@ -421,6 +475,7 @@ class ReduceLROnPlateau(LRScheduler):
 
 
 __all__ = [
-    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
-    "MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+    "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ExponentialLR",
+    "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR",
+    "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip

@@ -1,10 +1,12 @@
-"""Update rules, from simple to hard. Each update is one kernel, in place: see `backends/base.py`.
+"""Update rules, from simple to hard. SGD, Adam and AdamW are kernels: see `backends/base.py`.
 
-`foreach` and `fused` choose between implementations in PyTorch; here the one there is is fused, and
-they are taken for the sake of programs that pass them.
+`foreach` and `fused` choose between implementations in PyTorch; here there is one, and they are
+taken for the sake of programs that pass them.
 """
 
+from ..autograd import no_grad
 from ..backends import backend_of
+from ..creation import zeros_like
 from .optimizer import Optimizer
 
 
@@ -93,3 +95,108 @@ class AdamW(Adam):
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2,
                  amsgrad=False, *, maximize=False, foreach=None, fused=None):  # fmt: skip
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+# ---- made of operations --------------------------------------------------------------
+
+
+class _Composed(Optimizer):
+    """A rule that changes p by operations: `rule` gets the gradient, with weight decay added.
+
+    State tensors start 0; `state["step"]` counts from 1.
+    """
+
+    def update(self, p, grad, group, state):
+        with no_grad():
+            grad = -grad if group["maximize"] else grad
+            if group["weight_decay"]:
+                grad = grad + group["weight_decay"] * p
+            for name in self.needed(group):
+                if name not in state:
+                    state[name] = zeros_like(p)
+            state["step"] = int(state.get("step", 0)) + 1
+            self.rule(p, grad, group, state, float(group["lr"]))
+
+    def needed(self, group):
+        """The names of the state tensors that a group's options ask for."""
+        return self.buffers
+
+    def check(self, options):
+        for name in ("lr", "eps", "weight_decay", "momentum", "lr_decay"):
+            if name in options:
+                self.require(options[name] >= 0, name, "at least 0", options[name])
+        for name in ("rho", "alpha"):
+            if name in options:
+                self.require(0 <= options[name] <= 1, name, "within 0 … 1", options[name])
+
+
+class Adagrad(_Composed):
+    """p ← p − lr / (1 + (t − 1) lr_decay) · g / (√Σ g² + eps)  (Duchi et al., 2011)"""
+
+    buffers = ("sum",)
+
+    def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0,
+                 eps=1e-10, foreach=None, *, maximize=False, fused=None):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
+        })  # fmt: skip
+
+    def rule(self, p, grad, group, state, lr):
+        if state["step"] == 1:
+            state["sum"].fill_(group["initial_accumulator_value"])
+        state["sum"].add_(grad * grad)
+        lr = lr / (1 + (state["step"] - 1) * group["lr_decay"])
+        p.sub_(lr * grad / (state["sum"].sqrt() + group["eps"]))
+
+
+class RMSprop(_Composed):
+    """p ← p − lr · g / (√v + eps), with a running mean v of g²  (Hinton, lecture 6e, 2012).
+
+    `centered` takes the square of g's running mean from v; `momentum` adds up what p moves by.
+    """
+
+    buffers = ("square_avg", "grad_avg", "momentum_buffer")
+
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0,
+                 centered=False, foreach=None, maximize=False):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
+            "momentum": momentum, "centered": centered, "maximize": maximize,
+        })  # fmt: skip
+
+    def needed(self, group):
+        return [
+            n for n, on in zip(self.buffers, (True, group["centered"], group["momentum"])) if on
+        ]
+
+    def rule(self, p, grad, group, state, lr):
+        v = state["square_avg"].lerp_(grad * grad, 1 - group["alpha"])
+        if group["centered"]:
+            v = v - state["grad_avg"].lerp_(grad, 1 - group["alpha"]).square()
+        move = grad / (v.sqrt() + group["eps"])
+        if group["momentum"]:
+            move = state["momentum_buffer"].mul_(group["momentum"]).add_(move)
+        p.sub_(lr * move)
+
+
+class Adadelta(_Composed):
+    """p ← p − lr · d, d = g √(u + eps) / √(v + eps), with running means v of g² and u of d².
+
+    arXiv:1212.5701
+    """
+
+    buffers = ("square_avg", "acc_delta")
+
+    def __init__(self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, foreach=None, *,
+                 maximize=False):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+        })  # fmt: skip
+
+    def rule(self, p, grad, group, state, lr):
+        v = state["square_avg"].lerp_(grad * grad, 1 - group["rho"])
+        u = state["acc_delta"]
+        move = grad * (u + group["eps"]).sqrt() / (v + group["eps"]).sqrt()
+        u.lerp_(move * move, 1 - group["rho"])
+        p.sub_(lr * move)

@@ -60,7 +60,23 @@ def test_adam(name, betas, eps, weight_decay, amsgrad, maximize, dtype):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+COMPOSED = [
+    ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
+    ("RMSprop", {}),
+    ("RMSprop", {"centered": True, "momentum": 0.9}),
+    ("Adadelta", {"rho": 0.8}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("weight_decay", [0, 0.1])
+@pytest.mark.parametrize("name, options", COMPOSED, ids=str)
+def test_composed(name, options, weight_decay, maximize, dtype):
+    compare(name, dtype, lr=0.01, weight_decay=weight_decay, maximize=maximize, **options)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta"])
 def test_defaults(name):
     mine, other = compare(name, "float64")
     theirs = other.param_groups[0]
@@ -76,8 +92,10 @@ def test_groups():
 
 
 @pytest.mark.parametrize(
-    "name, options", [("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True})]
-)
+    "name, options",
+    [("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True}), ("Adagrad", {}), ("Adadelta", {}),
+     ("RMSprop", {"centered": True, "momentum": 0.9})],
+)  # fmt: skip
 def test_a_state_dict_of_pytorchs_loads(name, options):
     mine, other = compare(name, "float64", steps=3, lr=0.01, **options)
     mine.state.clear()
@@ -116,7 +134,11 @@ SCHEDULES = {
     "linear": lambda s, o: s.LinearLR(o, 0.1, 0.7, 33),
     "linear down": lambda s, o: s.LinearLR(o, 1.0, 0.0, 60),
     "linear defaults": lambda s, o: s.LinearLR(o),
+    "polynomial": lambda s, o: s.PolynomialLR(o, 40, 2.0),
+    "multiplicative": lambda s, o: s.MultiplicativeLR(o, lambda i: 1 - 1 / (i + 9)),
     "cosine": lambda s, o: s.CosineAnnealingLR(o, 100, 1e-4),
+    "warm restarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, 2, 1e-4),
+    "warm restarts of one length": lambda s, o: s.CosineAnnealingWarmRestarts(o, 13),
     "cosine around again": lambda s, o: s.CosineAnnealingLR(o, 23, 1e-3),
     "one cycle": lambda s, o: s.OneCycleLR(o, [0.1, 0.2], 130),
     "one cycle linear": lambda s, o: s.OneCycleLR(
