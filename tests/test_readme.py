@@ -22,7 +22,7 @@ def test_blocks_run_in_order_and_print_their_comments(tmp_path, monkeypatch):
         comments = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
         for line, comment in zip(out.getvalue().splitlines(), comments):
             said.append((line, comment))
-    assert len(said) == 3
+    assert len(said) == len(re.findall(r"^print\(.*\)  # ", TEXT, re.MULTILINE)) >= 5
     for line, comment in said:
         assert comment == line or comment.startswith(line + ":")
     assert float(namespace["loss"].item()) < 0.1
