@@ -254,7 +254,7 @@ class Keys:
         sys.stdout.flush()
         before = termios.tcgetattr(sys.stdin)
         try:
-            tty.setcbreak(sys.stdin)
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
             return sys.stdin.read(1)
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

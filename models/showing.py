@@ -44,16 +44,17 @@ def small_model(args, folder):
     parts = data.split(tokenizer.encode_array(corpus.text), config.context_length)
     mt.manual_seed(0)
     recipe = training.TrainingConfig(steps=args.train_steps, lr=4e-3, eval_every=args.train_steps)
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = training.Trainer(
-        MiniGPT(config), tokenizer, *parts, recipe, folder / CHECKPOINT, {"text": corpus.name}
-    )
+    about = {"text": corpus.name}
+    trainer = training.Trainer(MiniGPT(config), tokenizer, *parts, recipe, None, about)
     progress = reporting.Progress(recipe.steps, recipe.batch_size * config.context_length)
     try:
         for record in trainer.run():
             progress(record)
     finally:
         progress.close()
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer.checkpoint = folder / CHECKPOINT
+    trainer.save()  # not before: what was broken off must not pass for trained
     return trainer.model, tokenizer
 
 
