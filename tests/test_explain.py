@@ -105,6 +105,132 @@ def test_a_wrong_derivative_would_be_found():
         del registry["wrong_square"]
 
 
+# ---- the docstrings themselves -------------------------------------------------------
+
+
+class Formula:
+    """The mathematics of docstrings, evaluated: juxtaposition multiplies, and binds before /.
+
+    So g / 2√x is g / (2√x). Raises SyntaxError for what is words rather than mathematics.
+    """
+
+    SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁻ᵃᵇˣ", "01234-abx")
+    TOKEN = re.compile(
+        r"\s*(?:(\d+)|([⁰¹²³⁴⁻ᵃᵇˣ]+)|(π|σ|β|[A-Za-z_][A-Za-z0-9_]*)|([-−+·/()√^⌊⌋]))"
+    )
+    FUNCTIONS = "ln sin cos tan sinh cosh tanh sign trunc".split()
+
+    def __init__(self, text, names):
+        self.names, self.tokens, end = names, [], 0
+        while end < len(text.rstrip()):
+            found = self.TOKEN.match(text, end)
+            if not found:
+                raise SyntaxError(text[end:])
+            spaced = text[end].isspace()
+            self.tokens.append((found.group().strip().replace("−", "-"), spaced))
+            end = found.end()
+
+    @classmethod
+    def value(cls, text, names):
+        formula = cls(text, names)
+        value = formula.sum()
+        if formula.tokens:
+            raise SyntaxError(str(formula.tokens))
+        return value
+
+    def next(self, *wanted):
+        """Whether the next token is one of these; then it is taken."""
+        if self.tokens and self.tokens[0][0] in wanted:
+            return self.tokens.pop(0)[0]
+        return None
+
+    def sum(self):
+        value = -self.quotient() if self.next("-") else self.quotient()
+        while sign := self.next("+", "-"):
+            value = value + self.quotient() if sign == "+" else value - self.quotient()
+        return value
+
+    def quotient(self):
+        value = self.product()
+        while self.next("/"):
+            value = value / self.product()
+        return value
+
+    def product(self, tight=False):
+        """Factors side by side; `tight`: without a space between, as in cos πx."""
+        value = self.factor()
+        while (
+            self.tokens and (self.tokens[0][0] not in "+-/)⌋") and not (tight and self.tokens[0][1])
+        ):
+            self.next("·")
+            value = value * self.factor()
+        return value
+
+    def power(self, value):
+        if self.tokens and self.tokens[0][0][0] in "⁰¹²³⁴⁻ᵃᵇˣ":
+            exponent = self.tokens.pop(0)[0].translate(self.SUPERSCRIPT)
+            return value ** eval(exponent, {}, self.names)
+        return (
+            value ** (-self.factor() if self.next("-") else self.factor())
+            if self.next("^")
+            else value
+        )
+
+    def factor(self):
+        if not self.tokens:
+            raise SyntaxError("a factor is missing")
+        token = self.tokens.pop(0)[0]
+        if token in "(⌊":
+            value = self.sum()
+            if not self.next(")" if token == "(" else "⌋"):
+                raise SyntaxError("a bracket is open")
+            return self.power(value if token == "(" else np.floor(value))
+        if token == "√":
+            return np.sqrt(self.factor())
+        if token in self.FUNCTIONS:
+            squared = self.next("²")
+            value = self.names[token](self.product(tight=True))
+            return value**2 if squared else value
+        if token == "σ":
+            called = self.tokens and self.tokens[0] == ("(", False)
+            return self.names["σ"](self.factor() if called else self.names["x"])
+        if token.isdigit():
+            return self.power(float(token))
+        if token not in self.names or callable(self.names[token]):
+            raise SyntaxError(token)
+        return self.power(self.names[token])
+
+
+def docstring_derivatives(op):
+    """{input: formula} as the docstring states it, without remarks on single points."""
+    text = "    ".join(map(str.strip, op.__doc__.splitlines()))
+    stated = re.findall(r"∂(\w+) = (.*?)(?=,? {4}|$)", text)
+    return {n: re.split(r",|;|  \(|\.$", f)[0].strip() for n, f in stated if n in op.input_names}
+
+
+def test_docstrings_that_are_formulas_are_true():
+    """Derivatives of elements that docstrings state in mathematics, not in words, are evaluated."""
+    read = []
+    for name in sorted(OURS.keys() & book().keys()):
+        op, page = OURS[name], book()[name]
+        if op.__module__.rpartition(".")[2] not in ("elementwise", "activations"):
+            continue  # there a product is one of matrices, or Σ is needed: the book's lines say it
+        inputs, parameters, names = drawn(op, page, 1)
+        done = run(op, inputs, parameters, differences=False)
+        names = {**names, "g": done.g, "y": names["y"] if "y" in inputs else done.y}
+        names["β"] = names.get("beta")
+        for n, formula in docstring_derivatives(op).items():
+            try:
+                value = Formula.value(formula, names)
+            except SyntaxError:
+                continue  # words
+            value = unbroadcast(np.asarray(value * np.ones_like(done.g)), inputs[n])
+            np.testing.assert_allclose(value, done.grads[n], rtol=1e-10, atol=1e-12,
+                                       err_msg=f"{name}: ∂{n} = {formula}")  # fmt: skip
+            read.append(f"{name} ∂{n} = {formula}")
+    assert len(read) >= 60, read
+
+
 # ---- the page ------------------------------------------------------------------------
 
 

@@ -555,7 +555,7 @@ def atanh(x):
 
 @op(promote="float")
 def erf(x):
-    """The error function, 2/√π ∫₀ˣ e^(−t²) dt.    ∂x = g 2/√π e^(−x²)"""
+    """The error function, 2/√π ∫₀ˣ e^(−t²) dt.    ∂x = 2 g e^(−x²) / √π"""
     return backend_of(x).erf(x), lambda g: g * (TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
 
 
