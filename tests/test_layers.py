@@ -343,7 +343,8 @@ def test_cross_entropy_of_nothing_is_nan_without_a_gradient():
             "targets are integers, got microtensor.bool",
         ),
         (lambda: F.one_hot(mt.tensor([3]), 3), RuntimeError, "class 3 is not among 0 … 2"),
-        (lambda: F.pad(mt.ones(2), (1, 1), "reflect"), NotImplementedError, "reflect"),
+        (lambda: F.pad(mt.ones(2), (1, 1), "mirror"), NotImplementedError, "mirror"),
+        (lambda: F.pad(mt.ones(2), (2, 0), "reflect"), RuntimeError, "more than a size of 2"),
         (lambda: F.pad(mt.ones(2), (1, 1, 1)), RuntimeError, "a pair for each"),
         (
             lambda: F.layer_norm(mt.ones(2, 3), (2,)),

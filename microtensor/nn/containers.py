@@ -189,49 +189,77 @@ def _shape(p):
     return _Shown(f"Parameter of shape {tuple(p.shape)}, {p.dtype.name}")
 
 
-class ModuleDict(Module):
+class _Dict(Module):
+    """What the containers share that name what they hold, in the order in which it was added."""
+
+    _kind = "_modules"
+
+    def __init__(self, values=None):
+        super().__init__()
+        self.update(values or {})
+
+    @property
+    def _held(self):
+        return getattr(self, self._kind)
+
+    def __len__(self):
+        return len(self._held)
+
+    def __iter__(self):
+        return iter(self._held)
+
+    def __contains__(self, name):
+        return name in self._held
+
+    def __getitem__(self, name):
+        return self._held[name]
+
+    def __delitem__(self, name):
+        del self._held[name]
+
+    def keys(self):
+        return self._held.keys()
+
+    def values(self):
+        return self._held.values()
+
+    def items(self):
+        return self._held.items()
+
+    def update(self, values):
+        """Add what a dictionary holds, or (name, value) pairs."""
+        for name, value in dict(values).items():
+            self[name] = value
+
+    def pop(self, name):
+        """Take one out and return it."""
+        return self._held.pop(name)
+
+    def clear(self):
+        """Take all out."""
+        self._held.clear()
+
+
+class ModuleDict(_Dict):
     """A dictionary of modules by name, in the order in which they were added."""
 
     def __init__(self, modules=None):
-        super().__init__()
-        self.update(modules or {})
-
-    def __len__(self):
-        return len(self._modules)
-
-    def __iter__(self):
-        return iter(self._modules)
-
-    def __contains__(self, name):
-        return name in self._modules
-
-    def __getitem__(self, name):
-        return self._modules[name]
+        super().__init__(modules)
 
     def __setitem__(self, name, module):
         self.add_module(name, module)
 
-    def __delitem__(self, name):
-        del self._modules[name]
 
-    def keys(self):
-        return self._modules.keys()
+class ParameterDict(_Dict):
+    """A dictionary of parameters by name. Tensors that are put in become parameters."""
 
-    def values(self):
-        return self._modules.values()
+    _kind = "_parameters"
 
-    def items(self):
-        return self._modules.items()
+    def __init__(self, parameters=None):
+        super().__init__(parameters)
 
-    def update(self, modules):
-        """Add the modules of a dictionary, or of (name, module) pairs."""
-        for name, module in dict(modules).items():
-            self.add_module(name, module)
+    def __setitem__(self, name, value):
+        self.register_parameter(str(name), _as_parameter(value))
 
-    def pop(self, name):
-        """Take a module out and return it."""
-        return self._modules.pop(name)
-
-    def clear(self):
-        """Take all modules out."""
-        self._modules.clear()
+    def __repr__(self):
+        return _tree(self._get_name(), "", [(n, _shape(p)) for n, p in self._parameters.items()])

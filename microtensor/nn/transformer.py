@@ -1,0 +1,127 @@
+"""The Transformer's decoder layer, and the whole of encoder and decoder (arXiv:1706.03762)."""
+
+import copy
+import math
+
+from .. import ops
+from ..creation import full
+from . import functional as F
+from . import init
+from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
+from .containers import ModuleList
+from .layers import Dropout, LayerNorm, Linear
+from .module import Module
+
+
+class TransformerDecoderLayer(Module):
+    """Self-attention, attention to `memory`, then two linear maps, each added to its input.
+
+    What comes out of each is normalized, or with `norm_first` what goes in. Tensors and masks as in
+    MultiheadAttention.
+    """
+
+    def __init__(
+        self, d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=F.relu,
+        layer_norm_eps=1e-5, batch_first=False, norm_first=False, bias=True, device=None,
+        dtype=None,
+    ):  # fmt: skip
+        super().__init__()
+        if isinstance(activation, str) and activation not in ("relu", "gelu"):
+            raise RuntimeError(f'activation is "relu", "gelu" or a function, got {activation!r}')
+        where = {"device": device, "dtype": dtype}
+        for name in ("self_attn", "multihead_attn"):
+            heads = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first,
+                                       **where)  # fmt: skip
+            self.add_module(name, heads)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **where)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, **where)
+        self.norm_first = norm_first
+        for i in (1, 2, 3):
+            self.add_module(f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, **where))
+        for i in (1, 2, 3):
+            self.add_module(f"dropout{i}", Dropout(dropout))
+        self.activation = getattr(F, activation) if isinstance(activation, str) else activation
+
+    def forward(
+        self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
+        memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False,
+    ):  # fmt: skip
+        """Like `tgt`, which sees itself and `memory`."""
+        own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
+        other = memory_mask, memory_key_padding_mask, memory_is_causal
+        x = tgt
+        if self.norm_first:
+            y = self.norm1(x)
+            x = x + self.dropout1(self._attend(self.self_attn, y, y, own))
+            x = x + self.dropout2(self._attend(self.multihead_attn, self.norm2(x), memory, other))
+            return x + self._ff_block(self.norm3(x))
+        x = self.norm1(x + self.dropout1(self._attend(self.self_attn, x, x, own)))
+        x = self.norm2(x + self.dropout2(self._attend(self.multihead_attn, x, memory, other)))
+        return self.norm3(x + self._ff_block(x))
+
+    def _attend(self, heads, x, memory, masks):
+        mask, padding, causal = masks
+        return heads(x, memory, memory, padding, False, mask, is_causal=causal)[0]
+
+    def _ff_block(self, x):
+        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+
+class TransformerDecoder(Module):
+    """Copies of one decoder layer, one after the other, and a last normalization."""
+
+    def __init__(self, decoder_layer, num_layers, norm=None):
+        super().__init__()
+        self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(num_layers)])
+        self.num_layers, self.norm = num_layers, norm
+
+    def forward(self, tgt, memory, *args, **kwargs):
+        """Like `tgt`; masks as in TransformerDecoderLayer."""
+        for layer in self.layers:
+            tgt = layer(tgt, memory, *args, **kwargs)
+        return tgt if self.norm is None else self.norm(tgt)
+
+
+class Transformer(Module):
+    """Encoder and decoder. Matrices start by Xavier's uniform distribution."""
+
+    def __init__(
+        self, d_model=512, nhead=8, num_encoder_layers=6, num_decoder_layers=6,
+        dim_feedforward=2048, dropout=0.1, activation=F.relu, custom_encoder=None,
+        custom_decoder=None, layer_norm_eps=1e-5, batch_first=False, norm_first=False, bias=True,
+        device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__()
+        where = {"device": device, "dtype": dtype}
+        layer = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
+                 norm_first, bias)  # fmt: skip
+        self.encoder = custom_encoder or TransformerEncoder(
+            TransformerEncoderLayer(*layer, **where), num_encoder_layers,
+            LayerNorm(d_model, layer_norm_eps, bias=bias, **where),
+        )  # fmt: skip
+        self.decoder = custom_decoder or TransformerDecoder(
+            TransformerDecoderLayer(*layer, **where), num_decoder_layers,
+            LayerNorm(d_model, layer_norm_eps, bias=bias, **where),
+        )  # fmt: skip
+        self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
+        for p in self.parameters():
+            if p.ndim > 1:
+                init.xavier_uniform_(p)
+
+    def forward(
+        self, src, tgt, src_mask=None, tgt_mask=None, memory_mask=None, src_key_padding_mask=None,
+        tgt_key_padding_mask=None, memory_key_padding_mask=None, src_is_causal=False,
+        tgt_is_causal=False, memory_is_causal=False,
+    ):  # fmt: skip
+        """Like `tgt`, which sees itself and what the encoder made of `src`."""
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        return self.decoder(
+            tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
+            tgt_is_causal, memory_is_causal,
+        )  # fmt: skip
+
+    @staticmethod
+    def generate_square_subsequent_mask(sz, device=None, dtype=None):
+        """A mask (sz, sz) that is added: 0 for what came before, −∞ for what is to come."""
+        return ops.triu(full((sz, sz), -math.inf, device=device, dtype=dtype), 1)
