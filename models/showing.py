@@ -53,8 +53,7 @@ def small_model(args, folder):
     finally:
         progress.close()
     folder.mkdir(parents=True, exist_ok=True)
-    trainer.checkpoint = folder / CHECKPOINT
-    trainer.save()  # not before: what was broken off must not pass for trained
+    mt.save(trainer.state_dict(), folder / CHECKPOINT)  # not before it is trained
     return trainer.model, tokenizer
 
 
@@ -102,6 +101,8 @@ def run(action, parser, argv=None):
     """action(args) with what it may refuse said in one line. Returns the exit code."""
     args = parser.parse_args(argv)
     try:
+        if Path(args.out).exists() and not Path(args.out).is_dir():
+            raise ValueError(f"--out {args.out} is a file; a folder is needed")
         return action(args) or 0
     except (ValueError, LookupError, RuntimeError, OSError, MemoryError, ImportError) as error:
         print(f"{parser.prog}: {reason(error)}", file=sys.stderr)
