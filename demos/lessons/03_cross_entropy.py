@@ -52,7 +52,7 @@ for x in (0.01, 0.1, 0.5, 0.9):
     left.plot(x, y, "o", color=RED, ms=10)
     left.annotate(f"{x:g} costs {y:.2f}", (x, y), (14, 4), textcoords="offset points")
 left.set(title="the price of what came true", xlabel="probability that it was given")
-left.set(ylabel="−ln p", ylim=(-0.1, 5.4), xlim=(0, 1.2))
+left.set(ylabel="−ln p", ylim=(-0.1, 5.4), xlim=(0, 1.2), xticks=[0, 0.25, 0.5, 0.75, 1])
 
 places = range(3)
 right.bar([i - 0.2 for i in places], probabilities[0].tolist(), 0.38, color=BLUE, label="believed")

@@ -24,7 +24,7 @@ check("backward() gets 39", x.grad.item() == 39)
 
 say("""Now a machine in a hurry, which passes a gradient on as soon as some of it arrives. The
     sum y sends 1 to a and 1 to b. If a goes first it has only y's share, sends 3 on to x, and is
-    finished. When b's share of 12 arrives at a, nobody is there any more.""")
+    finished. When b's share of 6 + 6 arrives at a, nobody is there any more.""")
 grads = {"y": 1.0, "a": 0.0, "b": 0.0, "x": 0.0}
 local = {"y": [("b", 1), ("a", 1)], "b": [("a", 12)], "a": [("x", 3)]}  # b = a², slope 2a = 12
 
@@ -69,7 +69,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(15, 6), width_ratios=[1.5, 1
 x = mt.tensor(2.0, requires_grad=True)
 made = program(x)
 graph(left, made["y"], {"x": x, **made})
-left.set_title("a waits until y and b have both sent their share: 1 + 12 = 13")
+left.set_title("a waits until y and b have sent their shares: 6 + 6 + 1 = 13")
 right.semilogy(depths, [paths(n) if n < 15 else 2.0**n for n in depths], color=RED)
 right.semilogy(depths, depths, color=GREEN)
 right.text(12, 2e5, "every path\nby itself", color=RED, ha="right", size=16)

@@ -39,7 +39,8 @@ def arguments():
 
 
 ARGUMENTS = arguments()
-sys.stdout.reconfigure(errors="replace") if hasattr(sys.stdout, "reconfigure") else None
+if hasattr(sys.stdout, "reconfigure"):  # a screen that has no ∂ shows a question mark
+    sys.stdout.reconfigure(errors="replace")
 mt.set_printoptions(precision=4)
 mt.manual_seed(0)
 
