@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from cases import CASES
 
 import microtensor as mt
 from microtensor import nn
@@ -310,3 +311,20 @@ def test_large_tensors_are_summed_up():
 def test_empty_tensors():
     x = leaf(np.zeros((0, 3)))
     assert "zero gradient" in draw(x.sum(), view="backward").source
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.differentiable], ids=lambda c: c.id)
+def test_every_operation(case):
+    """What is drawn of an operation is what backward makes of it, to the last bit."""
+    inputs = case.tensors(requires_grad=True)
+    results = [t for t in case(mt, *inputs) if t.requires_grad]
+    seeds = [mt.randn(*t.shape, dtype=t.dtype) for t in results]
+    leaves = {f"x{i}": t for i, t in enumerate(inputs) if getattr(t, "requires_grad", False)}
+    graph = describe(results, names=leaves, gradient=seeds, flows=True, derivatives=True)
+    assert draw(results, view="both", derivatives=True, gradient=seeds).source
+    mt.autograd.backward(results, seeds)
+    shown = {v.name: v.outputs[0].flow for v in graph.vertices if v.name in leaves}
+    for name, g in shown.items():
+        assert (g is None) == (leaves[name].grad is None)
+        if g is not None:
+            np.testing.assert_array_equal(g, leaves[name].grad.numpy())

@@ -173,7 +173,7 @@ class _Act:
         if v.outputs[i].name:
             return v.outputs[i].name
         if v.role != "operation":
-            return v.name or v.role
+            return v.name or v.kind or v.role
         inputs = {e.input: self.called[e.source, e.output] for e in self.edges if e.target == v.key}
         inputs.update({name: _number(x) for name, x in v.constants.items()})
         if v.name in SYMBOLS and {"a", "b"} <= inputs.keys():
@@ -302,7 +302,8 @@ class _Act:
             if spot in self.grads:
                 sums[spot] = self.grads[spot], part.product, part.total
             self.grads[spot] = part.total
-        caption += " ".join(told)
+        more = len(told) - 4
+        caption += " ".join(told[:4]) + f" And so on, for {more} more." * (more > 0)
         caption += self._ended(last)
         active = {v.key, *(e.source for e in flows)}
         return self._frame("backward", v, caption, rows, active=active, flows=flows, sums=sums)

@@ -13,6 +13,7 @@ WIDTH, MARGIN = 1280, 36
 TITLE, LABEL, NUMBER, CELL = 16, 10, 14, 13.5  # letters in a box, before the stage is scaled
 CAPTION, HEAD, SCALAR = 20, 14, 22  # and elsewhere on the page
 PANEL = 235  # pixels: the highest that the panel below becomes by being enlarged
+SMALLEST, LARGEST = 0.5, 900  # scale and height of a stage that is shown as a whole
 LINE = 1.32  # from line to line, by the size of the letters
 
 
@@ -121,24 +122,58 @@ class Scene:
         self.top = 74 + max(map(len, lines)) * CAPTION * LINE + 10
         panels = [self._panel_rows(f) for f in frames]
         panel = max(sum(h for _, _, h in rows) for rows in panels) + 16
-        w, h = self.stage
-        room = max(250.0, 720 - self.top - panel - 44)
-        self.scale = min((WIDTH - 2 * MARGIN) / w, 1.7)
-        self.scale = min(self.scale, max(room / h, min(self.scale, 0.8)))
-        room = max(room, h * self.scale)
-        self.corner = (WIDTH - w * self.scale) / 2, self.top + (room - h * self.scale) / 2
-        self.height = round(self.top + room + panel + 44)
+        self.room = max(250.0, 720 - self.top - panel - 44)
+        self._fit()
+        self.height = round(self.top + self.room + panel + 44)
         self.flown = {}
         base = self.height - 36 - panel
         for n, (frame, words, rows) in enumerate(zip(frames, lines, panels)):
             if frame.phase == "forward" and (not n or frames[n - 1].phase != "forward"):
                 self.flown = {}
             frame.shapes = [
+                *self._stage(frame),
                 self._header(frame, n, frames),
                 self._caption(words),
-                *self._stage(frame),
                 *self._panel(rows, base),
             ]
+
+    def _fit(self):
+        """Choose the scale of the stage, so that it can be read from the last row."""
+        w, h = self.stage
+        self.scale = min((WIDTH - 2 * MARGIN) / w, 1.7)
+        self.scale = min(self.scale, max(self.room / h, min(self.scale, 0.8)))
+        self.follows = self.scale < SMALLEST or h * self.scale > LARGEST
+        if self.follows:  # what does not fit is seen through a window that follows the action
+            self.scale, self.room = 0.75, max(self.room, 380.0)
+        else:
+            self.room = max(self.room, h * self.scale)
+        self.corner = (WIDTH - w * self.scale) / 2, self.top + (self.room - h * self.scale) / 2
+
+    def _follow(self, active):
+        """Move the window to the active boxes; only what is at its edge is cut off."""
+        places = [self.boxes[i] for i in active]
+        self.corner = tuple(
+            start + space / 2 - self.scale * (min(at) + max(at)) / 2
+            if size * self.scale > space
+            else start + (space - size * self.scale) / 2
+            for at, size, start, space in zip(
+                zip(*places), self.stage, (0, self.top), (WIDTH, self.room)
+            )
+        )
+
+    def _seen(self, groups):
+        """The groups that can be seen through the window, and a frame that hides the rest."""
+        low, high = self.top, self.top + self.room
+        for group in groups:
+            ends = [shape[1][0] for shape in group if shape[0] == "curve"]
+            ends += [shape[1][-1] for shape in group if shape[0] == "curve"]
+            ends += [(s[1] + s[3] / 2, s[2] + s[4] / 2) for s in group[:1] if s[0] == "box"]
+            if any(-200 < x < WIDTH + 200 and low - 100 < y < high + 100 for x, y in ends):
+                yield group
+        paper = self.theme.paper
+        wide = WIDTH * 3
+        rest = self.height - high
+        yield (box(-WIDTH, 0, wide, low, paper), box(-WIDTH, high, wide, rest, paper))
 
     def _header(self, frame, n, frames):
         t = self.theme
@@ -174,17 +209,21 @@ class Scene:
 
     def _stage(self, frame):
         act = frame.act
+        if self.follows:
+            order = self.order[self.acts.index(act)]
+            self._follow([order[key] for key in frame.about["active"] if key in order])
         flows = frame.about.get("flows", {})
         self.flown.update(flows)
         groups = [
             self._wire(e, points, frame, e in flows) for e, points in zip(act.edges, self.wires)
         ]
         groups += [self._box(i, v, frame) for i, v in enumerate(act.vertices.values())]
-        return groups + [
+        groups += [
             self._wire_label(points, flows[e])
             for e, points in zip(act.edges, self.wires)
             if e in flows
         ]
+        return list(self._seen(groups)) if self.follows else groups
 
     def _wire(self, e, points, frame, now):
         t, s = self.theme, self.scale
@@ -206,9 +245,11 @@ class Scene:
         if g.size != 1:
             return ()
         t, size = self.theme, 14 * self.scale
-        middle = len(points) // 2
-        a, b = points[middle - 1], points[middle]
-        x, y = self._at((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+        first = (len(points) - 1) // 6 * 3  # the curve in the middle
+        weights = (1, 3, 3, 1)
+        x, y = self._at(
+            *(sum(w * p[k] for w, p in zip(weights, points[first : first + 4])) / 8 for k in (0, 1))
+        )
         words = _grid(g)[0][0]
         w = width_of(words, size, True) + 8
         color = t.flows.get(kind_of(g), t.gradient)
@@ -287,7 +328,7 @@ class Scene:
                 tall = max(tall, h)
             total = sum(w for _, w, _ in sized)
             rows.append((sized, (WIDTH - 2 * MARGIN) / total, tall + 12))
-        largest = min(1.25, PANEL / max(sum(tall for *_, tall in rows), 1.0))
+        largest = min(max(PANEL / max(sum(tall for *_, tall in rows), 1.0), 0.8), 1.25)
         return [
             (sized, min(factor, largest), tall * min(factor, largest))
             for sized, factor, tall in rows
