@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("matplotlib", reason="the lessons draw with matplotlib: the extra demos")
+matplotlib = pytest.importorskip(
+    "matplotlib", reason="the lessons draw with matplotlib: the extra demos"
+)
 
 FOLDER = Path(__file__).parents[1] / "demos" / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
@@ -21,7 +23,8 @@ def run(monkeypatch, tmp_path):
         sys.modules.pop("_page", None)  # it reads the command line when it is imported
         monkeypatch.setattr(sys, "argv", [str(path), "--out", str(tmp_path / "out"), *options])
         try:
-            runpy.run_path(str(path), run_name="__main__")
+            with matplotlib.rc_context():
+                runpy.run_path(str(path), run_name="__main__")
         finally:
             sys.modules.pop("_page", None)
         return tmp_path / "out"

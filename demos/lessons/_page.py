@@ -22,8 +22,7 @@ BLUE, RED, GREEN, GOLD, INK, PALE = "#2563a8", "#d1432f", "#2f8f5b", "#e0a021", 
 HEAT, SIGNED = "Blues", "RdBu_r"  # colours of what is positive, and of what has a sign
 plt.rcParams.update({
     "figure.figsize": (12, 6.75), "figure.dpi": 120, "figure.constrained_layout.use": True,
-        "figure.constrained_layout.h_pad": 0.15,
-        "figure.constrained_layout.w_pad": 0.15,
+    "figure.constrained_layout.h_pad": 0.15, "figure.constrained_layout.w_pad": 0.15,
     "font.size": 14, "axes.titlesize": 16, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK, "lines.linewidth": 2.5,
     "legend.frameon": False, "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, GOLD, INK]),
@@ -41,7 +40,6 @@ def arguments():
 ARGUMENTS = arguments()
 if hasattr(sys.stdout, "reconfigure"):  # a screen that has no ∂ shows a question mark
     sys.stdout.reconfigure(errors="replace")
-mt.set_printoptions(precision=4)
 mt.manual_seed(0)
 
 
