@@ -2,7 +2,7 @@
 
 python demos/embeddings.py                          a minute on Shakespeare
 python demos/embeddings.py --like king,love,rome    what is near these words in the end
-python demos/embeddings.py --table FILE             the token embeddings of a checkpoint instead
+python demos/embeddings.py --table FILE …           the token embeddings in checkpoints instead
 
 Written: before_and_after.png, film.gif, and film.html to play and to explore.
 """
@@ -35,7 +35,7 @@ def parser():
     add = p.add_argument
     add("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
     add("--like", metavar="WORDS", help=f"show what is near these words ({LIKE})")
-    add("--table", metavar="FILE", help="draw the token embeddings of this checkpoint")
+    add("--table", metavar="FILE", nargs="+", help="draw the token embeddings of checkpoints")
     add("--out", default="runs/embeddings", metavar="FOLDER", help="(runs/embeddings)")
     add("--show", type=int, default=120, metavar="N", help="words or tokens in the picture (120)")
     add("--skip", type=int, default=80, metavar="N", help="but not the N most frequent words (80)")
@@ -103,20 +103,24 @@ def learn_words(args):
 
 
 def draw_table(args):
-    """The token embeddings of a trained model, and of the same model before its first step."""
-    state = training.load_checkpoint(args.table)
-    model, tokenizer = training.model_from(state)
-    mt.manual_seed(state["training"]["seed"])
-    newborn = dict(type(model)(model.config).named_parameters())
-    tables = {n: p for n, p in model.named_parameters() if len(p) == tokenizer.vocab_size}
+    """The token embeddings of a model before its first step, and at each of its checkpoints."""
+    states = sorted(map(training.load_checkpoint, args.table), key=lambda state: state["step"])
+    models = [training.model_from(state) for state in states]
+    model, tokenizer = models[-1]
+    tables = [n for n, p in model.named_parameters() if len(p) == tokenizer.vocab_size]
     name = next((n for n in tables if "embedding" in n), None)
     if name is None:
-        raise ValueError(f"{args.table}: the model has no table of embeddings")
+        raise ValueError(f"{args.table[-1]}: the model has no table of embeddings")
+    if any(state["tokenizer"] != states[-1]["tokenizer"] for state in states):
+        raise ValueError("the checkpoints are of different tokenizers")
     ids = range(min(args.show, tokenizer.vocab_size))
     film = embedding_view.Film(showing.visible_tokens(tokenizer, ids), ids)
-    film.add(0, newborn[name])
-    film.add(state["step"], tables[name])
-    write(args, film, f"{name} of {args.table}")
+    mt.manual_seed(states[0]["training"]["seed"])
+    film.add(0, type(model)(model.config).get_parameter(name))
+    for state, (model, _) in zip(states, models):
+        if state["step"]:
+            film.add(state["step"], model.get_parameter(name))
+    write(args, film, f"{name} of {args.table[-1]}")
 
 
 def write(args, film, title):

@@ -72,7 +72,8 @@ def demo(args):
     if args.write:
         start = time.perf_counter()
         count = write_tokens(args.write, tokenizer, text_pieces(args.data))
-        rate = os.path.getsize(args.data) / 1e6 / (time.perf_counter() - start)
+        size = Path(args.data).expanduser().stat().st_size
+        rate = size / 1e6 / (time.perf_counter() - start)
         print(f"written: {args.write}, {count:,} tokens, {rate:.1f} MB of text a second")
 
 

@@ -134,11 +134,12 @@ def test_the_table_of_a_checkpoint(demo, tmp_path):
     sizes = {"context_length": 8, "d_model": 8, "n_heads": 2, "n_layers": 1}
     mt.manual_seed(0)
     model = MiniGPT(MiniGPTConfig(vocab_size=tokenizer.vocab_size, **sizes))
-    config = TrainingConfig(steps=1, batch_size=2, eval_batches=1, eval_batch_size=2)
+    config = TrainingConfig(steps=2, batch_size=2, eval_every=1, eval_batches=1, eval_batch_size=2)
     parts = split(tokenizer.encode_array(text), 8)
     list(Trainer(model, tokenizer, *parts, config, tmp_path / "c.safetensors").run())
-    assert demo(["--table", "c.safetensors", "--out", "out"]) == 0
+    assert demo(["--table", "c.safetensors", "c-1.safetensors", "--out", "out"]) == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+    assert '"steps": [0, 1, 2]' in (tmp_path / "out" / "film.html").read_text()
 
 
 @pytest.mark.parametrize(
