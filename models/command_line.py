@@ -122,9 +122,10 @@ def train(trainer, name):
 def loaded(rung, args):
     """The model in the folder and its tokenizer. ValueError if they are not what is asked for."""
     path = Path(args.out, "checkpoint.safetensors")
-    if not path.exists():
-        raise ValueError(f"there is no checkpoint at {path}; train first, without --load")
-    state = training.load_checkpoint(path)
+    try:
+        state = training.load_newest(path)
+    except FileNotFoundError:
+        raise ValueError(f"there is no checkpoint at {path}; train first, without --load") from None
     if state["architecture"] != rung.model.__name__:
         raise ValueError(f"{path} holds a {state['architecture']}, not a {rung.model.__name__}")
     model, tokenizer = training.model_from(state)
