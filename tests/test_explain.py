@@ -8,6 +8,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from cases import CASES
 
 import microtensor as mt
 from microtensor.autograd import registry, unbroadcast
@@ -291,6 +292,19 @@ def test_float32_is_measured_exactly():
     """Central differences of float32 numbers would be noise; they are taken in float64."""
     y = mt.nn.Linear(3, 2)(mt.randn(4, 3))
     assert y.dtype is mt.float32 and mt.explain(y).run.error < 1e-4
+
+
+@pytest.mark.parametrize("case", {c.name: c for c in CASES if c.differentiable}.values(),
+                         ids=lambda c: c.name)  # fmt: skip
+def test_whatever_made_a_tensor_is_explained(case):
+    """The last case of each function: its numbers again, and the gradients as measured."""
+    for y in case(mt, *case.tensors(requires_grad=True)):
+        if y.grad_fn is not None:
+            page = mt.explain(y)
+            assert page.own and y.grad_fn.name() in str(page)
+            results = as_tuple(page.run.y)
+            np.testing.assert_array_equal(results[y._index], y.detach().numpy())
+            assert page.run.error is None or page.run.error < 1e-4
 
 
 def test_a_tensor_of_two_results_and_one_whose_graph_is_gone():

@@ -233,7 +233,7 @@ def central_differences(f, x, symmetric=False, h=1e-6):
         step = np.zeros(x.shape)
         step[at] = h
         step = (step + step.mT) / 2 if symmetric else step
-        slopes[at] = (f(x + step) - f(x - step)) / (2 * h)
+        slopes[at] = (f(np.asarray(x + step)) - f(np.asarray(x - step))) / (2 * h)
     return slopes
 
 

@@ -40,8 +40,8 @@ def explain(what):
     if isinstance(what, Variable):
         if what.grad_fn is None:
             raise ValueError(
-                "explain: no operation made this tensor: it is a leaf; it was computed without "
-                "requires_grad=True, under no_grad(), or not at all"
+                "explain: no operation is known that made this tensor: it is a leaf, or was "
+                "computed under no_grad() or from tensors that need no gradient"
             )
         return explain(what.grad_fn)
     if isinstance(what, Node):
