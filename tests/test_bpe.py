@@ -160,6 +160,13 @@ def test_a_text_may_come_in_parts():
     assert BPETokenizer.from_text(parts, 278).merges == TOKENIZER.merges
 
 
+def test_the_words_that_are_kept_are_limited(monkeypatch):
+    tokenizer = BPETokenizer(TOKENIZER.vocab, TOKENIZER.merges)
+    monkeypatch.setattr(type(tokenizer._words), "LIMIT", 3)
+    assert tokenizer.encode(VERSE) == TOKENIZER.encode(VERSE)
+    assert 0 < len(tokenizer._words) <= 3
+
+
 def test_special_tokens():
     text = f"sea{END}shells {END}[PAD]"
     end, pad = 278, 279
