@@ -195,7 +195,7 @@ class BPETokenizer(Tokenizer):
 
         made, self._ranks = set(bpe.ALPHABET), {}
         for rank, merge in enumerate(self.merges):
-            a, space, b = merge.partition(" ")
+            a, _, b = merge.partition(" ")
             for part in (a, b):
                 if part not in made:
                     raise ValueError(f"merge {rank}, {merge!r}: no merge before it makes {part!r}")
