@@ -88,7 +88,7 @@ def minigpt(look, **folding):
     """MiniGPT with its modules folded; the four blocks are identical and drawn once."""
     config = MiniGPTConfig()
     model = MiniGPT(config)
-    idx = mt.randint(0, config.vocab_size, (4, config.context_length))
+    idx = mt.randint(0, config.vocab_size, (1, config.context_length))
     targets = mt.randint(0, config.vocab_size, idx.shape)
     size = sum(p.numel() for p in model.parameters())
     return mt.graph.draw(

@@ -320,7 +320,7 @@ class _Act:
         to, g, d = self.called[spot], step.arrived[0], self.locals[step.node, part.input]
         words = f"To {to} goes {_short(part.product)}"
         if g.size == part.product.size == 1 and len(step.arrived) == 1 and d is not None:
-            words = f"{_short(g)} × {_short(d)} = {_short(part.product)} goes to {to}"
+            words = f"{_short(g)} × {_in_sum(d)} = {_short(part.product)} goes to {to}"
         if part.before is None:
             return words + "."
         if part.total.size == 1:
@@ -349,7 +349,9 @@ class _Act:
             others = [
                 (e.input, self.values[e.source, e.output])
                 for e in self._inputs(v)
-                if re.search(rf"\b{re.escape(e.input)}(?!\w)", rule.partition("=")[2])
+                if re.search(
+                    rf"(?<![a-z_]){re.escape(e.input)}(?![a-z_0-9])", rule.partition("=")[2]
+                )
             ]
             own = any(n == input_name for n, _ in others)
             plain = d is not None and d.size > 9 and np.isin(d, (0, 1)).all()  # 0 and 1 say little

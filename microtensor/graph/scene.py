@@ -320,9 +320,12 @@ class Scene:
                     sized.append((block, width_of(block, SCALAR) + 26, 0))
                     continue
                 heading, data, _, note = block
-                size = SCALAR if _is_scalar(data) else NUMBER + 1
+                single = _is_scalar(data)  # and bold
+                size = SCALAR if single else NUMBER + 1
                 w, h = _grid_size(_grid(data), size)
-                w = max(w + 14, width_of(heading, HEAD), width_of(note, HEAD))
+                w = max(
+                    w * (1.1 if single else 1) + 14, width_of(heading, HEAD), width_of(note, HEAD)
+                )
                 h += HEAD * LINE * (1 + bool(note)) + 8
                 sized.append((block, w, h))
                 tall = max(tall, h)
