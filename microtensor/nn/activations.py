@@ -119,13 +119,13 @@ class Hardshrink(_Activation):
     def __init__(self, lambd=0.5):
         super().__init__(lambd=lambd)
 
+    def extra_repr(self):
+        return str(self.lambd)
 
-class Softshrink(_Activation):
+
+class Softshrink(Hardshrink):
     __doc__ = F.softshrink.__doc__
     function = staticmethod(F.softshrink)
-
-    def __init__(self, lambd=0.5):
-        super().__init__(lambd=lambd)
 
 
 class Mish(ReLU):

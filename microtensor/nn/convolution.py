@@ -194,10 +194,12 @@ class AvgPool1d(_Pool):
 
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False,
                  count_include_pad=True):  # fmt: skip
-        super().__init__(
-            kernel_size=kernel_size, stride=stride if stride is not None else kernel_size,
-            padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad,
-        )  # fmt: skip
+        kernel_size, stride, padding = (
+            F._each(v, 1, "AvgPool1d", "kernel_size, stride or padding")
+            for v in (kernel_size, kernel_size if stride is None else stride, padding)
+        )
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding,
+                         ceil_mode=ceil_mode, count_include_pad=count_include_pad)  # fmt: skip
 
 
 class AvgPool2d(_Pool):
@@ -314,6 +316,10 @@ class Upsample(Module):
     def __init__(self, size=None, scale_factor=None, mode="nearest", align_corners=None,
                  recompute_scale_factor=None):  # fmt: skip
         super().__init__()
+        if isinstance(scale_factor, (tuple, list)):
+            scale_factor = tuple(map(float, scale_factor))
+        elif scale_factor is not None:
+            scale_factor = float(scale_factor)
         self.size, self.scale_factor, self.mode = size, scale_factor, mode
         self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
 

@@ -156,7 +156,7 @@ def _scaled(x, weight, bias):
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=None, training=False,
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False,
                momentum=0.1, eps=1e-5):  # fmt: skip
     """(x − mean) / √(var + eps) · weight + bias for each channel of (N, C, …) (arXiv:1502.03167).
 
@@ -643,7 +643,7 @@ def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean")
     return _reduced(losses.mean(-1), reduction)
 
 
-def poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, *, reduction="mean"):
+def poisson_nll_loss(input, target, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
     """eˣ − t x, or x − t ln(x + eps) for a rate that is no logarithm.
 
     `full` adds Stirling's approximation of ln t! where t > 1.

@@ -127,6 +127,7 @@ class Embedding(Module):
         scale_grad_by_freq=False,
         sparse=False,
         _weight=None,
+        _freeze=False,
         device=None,
         dtype=None,
     ):
@@ -136,7 +137,7 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else F._row(padding_idx, num_embeddings)
         if _weight is not None:
-            self.weight = Parameter(_weight)
+            self.weight = Parameter(_weight, requires_grad=not _freeze)
             return
         self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         self.reset_parameters()
@@ -146,9 +147,7 @@ class Embedding(Module):
         """A table (n, d) that is there already, trained further unless `freeze`."""
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: a matrix is needed, got {tuple(embeddings.shape)}")
-        table = cls(*embeddings.shape, padding_idx, _weight=embeddings)
-        table.weight.requires_grad_(not freeze)
-        return table
+        return cls(*embeddings.shape, padding_idx, _weight=embeddings, _freeze=freeze)
 
     def reset_parameters(self):
         """Draw the rows anew."""
@@ -186,7 +185,8 @@ class EmbeddingBag(Module):
     reset_parameters = Embedding.reset_parameters
 
     def extra_repr(self):
-        return Embedding.extra_repr(self) + f", mode={self.mode!r}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}{padding}"
 
     def forward(self, input, offsets=None, per_sample_weights=None):
         return F.embedding_bag(

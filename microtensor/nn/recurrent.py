@@ -205,8 +205,12 @@ def _each(states, change):
 class RNN(RNNBase, _RNN):
     __doc__ = RNNBase.__doc__
 
-    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", *args, **kwargs):
-        super().__init__(input_size, hidden_size, num_layers, *args, **kwargs)
+    def __init__(
+        self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True,
+        batch_first=False, dropout=0.0, bidirectional=False, device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
+                         bidirectional, device, dtype)  # fmt: skip
         self.nonlinearity = nonlinearity
 
 
