@@ -144,6 +144,7 @@ MATH = {  # what the formulas are written with: NumPy, and
     "marked": _marked,
     "kept": _kept,
     "unchanged": lambda g: g,
+    "len": len,
     "float64": DTYPES["float64"],
     **{name: getattr(np.linalg, name) for name in "inv det cholesky eigh svd qr".split()},
 }
