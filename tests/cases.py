@@ -33,6 +33,7 @@ class Case:
     each: bool = False  # on every element: any shape will do, and several shapes broadcast
     whole: bool = False  # the result is made of whole numbers, so nothing can be differentiated
     shares: bool = False  # the result may show the memory of an input
+    half: bool = True  # float16 will do; LAPACK has none
     id: str = field(default="")
 
     def __call__(self, m, *inputs):
@@ -147,6 +148,12 @@ def _put(values, shape, index):
     return out
 
 
+def _replaced(x, index, value):
+    x = x.copy()
+    x[index] = value
+    return x
+
+
 MASK = np.array([[True, False, True, False], [False, False, True, True], [True] * 4])
 INDEX = np.array([[0, 2, 1, 1], [3, 3, 0, 1]])  # fits (3, 4) along dim 1, smaller along dim 0
 POSITIVE, UNIT = (0.3, 3.0), (-0.9, 0.9)
@@ -191,6 +198,26 @@ case("round", lambda x: np.round(x, 2), (3, 4), decimals=2)
 each("trunc", np.trunc)
 each("frac", lambda x: x - np.trunc(x))
 
+case("true_divide", np.divide, (3, 4), (4,), domain=POSITIVE)
+case("div", np.floor_divide, (3, 4), (4,), rounding_mode="floor")
+case("rounded_quotient", lambda a, b: np.trunc(a / b), (3, 4), (4,), mode="trunc",
+     torch=lambda m, a, b: m.div(a, b, rounding_mode="trunc"))  # fmt: skip
+case("rsub", lambda a, b: b - 3 * a, (3, 4), (4,), alpha=3)
+case("addcmul", lambda x, a, b: x + 3 * a * b, (3, 4), (3, 1), (4,), value=3)
+case("addcdiv", lambda x, a, b: x + 3 * a / b, (3, 4), (3, 1), (4,), value=3, domain=POSITIVE)
+case("positive", lambda x: x, (3, 4), shares=True)
+case("float_power", np.power, (3, 4), (4,), domain=POSITIVE,
+     call=lambda m, a, b: m.float_power(a, b).to(a.dtype))  # fmt: skip
+case("ldexp", np.ldexp, (3, 4), np.array([-1, 0, 2, 3]),
+     call=lambda m, a, b: m.ldexp(a, b).to(a.dtype))  # fmt: skip
+each("hypot", np.hypot)
+each("copysign", np.copysign)
+each("fmax", np.fmax)
+each("fmin", np.fmin)
+case("clamp_min", lambda x: np.maximum(x, 0.5), (3, 4), min=0.5)
+case("clamp_max", lambda x: np.minimum(x, 0.5), (3, 4), max=0.5)
+each("nan_to_num", np.nan_to_num)
+
 # ---- exponentials, logarithms, trigonometry ------------------------------------------
 
 each("exp", np.exp)
@@ -201,6 +228,13 @@ each("log2", np.log2, domain=POSITIVE)
 each("log10", np.log10, domain=POSITIVE)
 each("log1p", np.log1p, domain=UNIT)
 each("logaddexp", np.logaddexp)
+case("logaddexp2", np.logaddexp2, (3, 4), (4,))
+each("xlogy", lambda x, y: x * np.log(y), domain=POSITIVE)
+each("logit", lambda x: np.log(x / (1 - x)), domain=(0.1, 0.9))
+case("logit", lambda x: np.log(x / (1 - x)), (3, 4), eps=0.3, domain=(0.4, 0.6))
+each("sinc", np.sinc, domain=POSITIVE)
+case("deg2rad", np.deg2rad, (3, 4))
+case("rad2deg", np.rad2deg, (3, 4))
 each("sin", np.sin)
 each("cos", np.cos)
 each("tan", np.tan, domain=UNIT)
@@ -237,6 +271,23 @@ case(
 case("gelu", lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), (40,),
      domain=(-5.0, 5.0), approximate="tanh")  # fmt: skip
 
+case("celu", lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7)), (3, 4), alpha=0.7)
+case("selu", lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+     (3, 4))  # fmt: skip
+case("prelu", lambda x, w: np.where(x > 0, x, w[:, None] * x), (2, 3, 4), (3,))
+case("hardtanh", lambda x: np.clip(x, -1, 1), (3, 4),
+     call=lambda m, x: find(m, "hardtanh")(x, -1.0, 1.0))  # fmt: skip
+case("relu6", lambda x: np.clip(x, 0, 6), (3, 4), domain=(-3.0, 9.0))
+case("hardsigmoid", lambda x: np.clip(x + 3, 0, 6) / 6, (3, 4), domain=(-5.0, 5.0))
+case("hardswish", lambda x: x * np.clip(x + 3, 0, 6) / 6, (3, 4), domain=(-5.0, 5.0))
+case("threshold", lambda x: np.where(x > 0.1, x, 7), (3, 4), threshold=0.1, value=7.0)
+case("hardshrink", lambda x: np.where(abs(x) > 0.5, x, 0), (3, 4))
+case("softshrink", lambda x: np.where(abs(x) > 0.5, x - np.sign(x) / 2, 0), (3, 4))
+case("softsign", lambda x: x / (1 + abs(x)), (3, 4))
+case("tanhshrink", lambda x: x - np.tanh(x), (3, 4))
+case("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))), (3, 4))
+case("glu", lambda x: x[:, :2] * sigmoid(x[:, 2:]), (3, 4), dim=1)
+
 # ---- comparisons, logic, bits --------------------------------------------------------
 
 each("eq", np.equal)
@@ -257,6 +308,15 @@ case("bitwise_not", np.invert, MASK)
 case("bitwise_and", np.bitwise_and, INDEX, INDEX[0])
 case("bitwise_or", np.bitwise_or, INDEX, INDEX[0])
 case("bitwise_xor", np.bitwise_xor, INDEX, 5)
+
+case("bitwise_left_shift", np.left_shift, INDEX, INDEX[0])
+case("bitwise_right_shift", np.right_shift, INDEX, INDEX[0])
+each("isposinf", np.isposinf)
+each("isneginf", np.isneginf)
+each("isreal", np.isreal)
+each("signbit", np.signbit)
+case("isclose", lambda a, b: np.isclose(a, b, 0.5, 0.1), (3, 4), (3, 4), rtol=0.5, atol=0.1)
+case("heaviside", np.heaviside, (3, 4), (3, 4))
 
 # ---- conversion ----------------------------------------------------------------------
 
@@ -319,6 +379,48 @@ case("count_nonzero", lambda x: np.count_nonzero(x > 0), (3, 4),
      call=lambda m, x: m.count_nonzero(x > 0))  # fmt: skip
 case("count_nonzero", lambda x: np.count_nonzero(x > 0, axis=1), (3, 4),
      call=lambda m, x: m.count_nonzero(x > 0, dim=1))  # fmt: skip
+case("nansum", lambda x: x.sum(1), (3, 4), dim=1)
+case("nanmean", lambda x: x.mean(1), (3, 4), dim=1)
+case("var_mean", lambda x: (x.var(1), x.mean(1)), (3, 4), dim=1, correction=0)
+case("std_mean", lambda x: (x.std(1), x.mean(1)), (3, 4), dim=1, correction=0)
+case("diff", lambda x: np.diff(x, 2, 0), (4, 3), n=2, dim=0)
+case("trace", np.trace, (3, 4))
+case("aminmax", lambda x: (x.min(1), x.max(1)), (3, 4), dim=1)
+case("cummax", lambda x: (np.maximum.accumulate(x, 1), [[0, 1, 1], [0, 0, 2]]),
+     np.array([[1.0, 2, 0], [2, 1, 3]]), dim=1, whole=True)  # fmt: skip
+case("cummin", lambda x: np.minimum.accumulate(x, 1), (3, 4), call=lambda m, x: m.cummin(x, 1)[0])
+case("kthvalue", lambda x: (np.sort(x)[:, 1], x.argsort()[:, 1]), (3, 4), k=2)
+case("median", lambda x: (np.sort(x)[:, 1], x.argsort()[:, 1]), (3, 4), dim=1)
+case("median", lambda x: np.sort(x, None)[4], (3, 3))
+case("nanmedian", lambda x: np.sort(x, None)[4], (3, 3))
+case("mode", lambda x: (2.0, 3), np.array([3.0, 2, 1, 2]), whole=True)
+case("msort", lambda x: np.sort(x, 0), (3, 4))
+case("quantile", lambda x: np.quantile(x, 0.3, 1), (3, 4), q=0.3, dim=1)
+case("quantile", lambda x: np.quantile(x, [0.2, 0.7]), (3, 4),
+     call=lambda m, x: m.quantile(x, x.new_tensor([0.2, 0.7])))  # fmt: skip
+case("nanquantile", lambda x: np.quantile(x, 0.3), (3, 4), q=0.3)
+
+# ---- counting ------------------------------------------------------------------------
+
+case("bincount", lambda x: np.bincount(x, minlength=6), INDEX.ravel(), minlength=6)
+case("searchsorted", lambda b, v: np.searchsorted(b, v), np.arange(5.0), (3, 4), whole=True)
+case("searchsorted", lambda b, v: np.stack([np.searchsorted(r, x) for r, x in zip(b, v)]),
+     np.cumsum(INDEX, 1), INDEX)  # fmt: skip
+case("bucketize", lambda x, b: np.searchsorted(b, x, "right"), (3, 4), np.arange(-2.0, 2),
+     right=True, whole=True)  # fmt: skip
+case("isin", np.isin, INDEX, np.array([1, 3]))
+case("unique", np.unique, INDEX)
+case("unique", lambda x: np.unique(x, return_counts=True), INDEX, return_counts=True)
+case("unique_consecutive", lambda x: ([0, 2, 1, 3, 0, 1], [1, 1, 2, 2, 1, 1]), INDEX,
+     return_counts=True)  # fmt: skip
+case("unravel_index", lambda x: np.unravel_index(x, (2, 3)), INDEX, shape=(2, 3))
+case("histc", lambda x: np.histogram(x, 5, (-1, 1))[0].astype(float), (3, 4), bins=5, min=-1,
+     max=1, whole=True)  # fmt: skip
+case("histogram", lambda x: np.histogram(x, 5, density=True), (3, 4), bins=5, density=True,
+     whole=True)  # fmt: skip
+
+# ---- order and running totals --------------------------------------------------------
+
 for dim in (0, -1):
     case("cumsum", lambda x, d=dim: x.cumsum(d), (3, 4), dim=dim)
     case("cumprod", lambda x, d=dim: x.cumprod(d), (3, 4), dim=dim)
@@ -373,6 +475,45 @@ case("broadcast_tensors", np.broadcast_arrays, (3, 1), (4,))
 case("diagonal", np.diagonal, (3, 4))
 case("diagonal", lambda x: np.diagonal(x, 1, 2, 0), (3, 2, 4), offset=1, dim1=2, dim2=0)
 case("diagonal", lambda x: np.diagonal(x, -3), (3, 4), offset=-3)
+
+# ---- arrangements --------------------------------------------------------------------
+
+case("ravel", np.ravel, (3, 4), shares=True)
+case("broadcast_to", lambda x: np.broadcast_to(x, (2, 3, 4)), (3, 1), size=(2, 3, 4), shares=True)
+case("atleast_1d", np.atleast_1d, (), shares=True)
+case("atleast_2d", np.atleast_2d, (3,), shares=True)
+case("atleast_3d", np.atleast_3d, (3, 4), shares=True)
+for name in ("hstack", "vstack", "dstack", "column_stack"):
+    for shape in ((3,), (3, 2)):
+        case(name, lambda *x, n=name: getattr(np, n)(x), shape, shape,
+             call=lambda m, *x, n=name: getattr(m, n)(x))  # fmt: skip
+case("block_diag", lambda a, b: np.block([[a, np.zeros((2, 1))], [np.zeros((3, 3)), b]]),
+     (2, 3), (3, 1))  # fmt: skip
+case("split_with_sizes", lambda x: (x[:, :1], x[:, 1:]), (3, 4), split_sizes=(1, 3), dim=1)
+case("tensor_split", lambda x: np.array_split(x, 3), (7, 2),
+     call=lambda m, x: m.tensor_split(x, 3))  # fmt: skip
+case("tensor_split", lambda x: np.array_split(x, (1, 5), 1), (2, 7),
+     call=lambda m, x: m.tensor_split(x, (1, 5), dim=1))  # fmt: skip
+for name in ("hsplit", "vsplit", "dsplit"):
+    case(name, lambda x, n=name: getattr(np, n)(x, 2), (2, 4, 6),
+         call=lambda m, x, n=name: getattr(m, n)(x, 2))  # fmt: skip
+case("meshgrid", lambda *x: np.meshgrid(*x, indexing="ij"), (2,), (3,), indexing="ij")
+case("meshgrid", lambda *x: np.meshgrid(*x, indexing="xy"), (2,), (3,), indexing="xy")
+case("cartesian_prod", lambda a, b: np.stack([np.repeat(a, 3), np.tile(b, 2)], 1), (2,), (3,))
+case("combinations", lambda x: np.stack([x[[0, 0, 1]], x[[1, 2, 2]]], 1), (3,))
+case("fliplr", np.fliplr, (3, 4))
+case("flipud", np.flipud, (3, 4))
+for k in range(4):
+    case("rot90", lambda x, k=k: np.rot90(x, k, (2, 0)), (2, 3, 4), k=k, dims=(2, 0))
+case("repeat_interleave", lambda x: np.repeat(x, 2), (2, 3), repeats=2)
+case("repeat_interleave", lambda x, r: np.repeat(x, r, 1), (2, 4), INDEX[0],
+     call=lambda m, x, r: m.repeat_interleave(x, r, dim=1))  # fmt: skip
+case("diag", np.diag, (3, 4))
+case("diag", lambda x: np.diag(x, -1), (3,), diagonal=-1)
+case("diag_embed", lambda x: np.stack([np.diag(r, 1) for r in x]), (2, 3), offset=1)
+case("diagflat", np.diagflat, (2, 3))
+case("unfold", lambda x: np.lib.stride_tricks.sliding_window_view(x, 3, 1)[:, ::2], (2, 7, 2),
+     call=lambda m, x: x.unfold(1, 3, 2))  # fmt: skip
 
 # ---- indexing ------------------------------------------------------------------------
 
@@ -440,6 +581,7 @@ case("where", np.where, MASK, (3, 4), (4,))
 case("where", np.where, MASK, (3, 4), 2.0)
 case("where", np.nonzero, MASK)
 case("nonzero", lambda m: np.argwhere(m), MASK)
+case("argwhere", np.argwhere, MASK)
 case("nonzero", np.nonzero, MASK, as_tuple=True)
 case("take_along_dim", lambda x, i: x[:, i[0]], (3, 4), INDEX[:1],
      call=lambda m, x, i: m.take_along_dim(x, i, dim=1))  # fmt: skip
@@ -479,6 +621,25 @@ case("scatter", lambda x, i, s: scatter(x, i, s, 1), (3, 4), ONCE, (3, 4), torch
 case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter_add(x, 1, i, s))  # fmt: skip
 
+case("scatter", lambda x, i, s: x * (1 + (i == np.arange(3)[:, None]) * (s - 1)), (3, 4),
+     ONCE[:1, [0, 0, 2, 2]], (1, 4), torch=None,
+     call=lambda m, x, i, s: m.scatter(x, 0, i, s, reduce="multiply"))  # fmt: skip
+case("take", lambda x, i: x.ravel()[i], (3, 4), INDEX)
+case("put", lambda x, i, v: _replaced(x, np.unravel_index(i, x.shape), v), (3, 4), ONCE[0], (3,))
+case("put", lambda x, i, v: x + _put(v, x.size, i).reshape(x.shape), (3, 4), INDEX[0], (4,),
+     call=lambda m, x, i, v: x.put(i, v, accumulate=True))  # fmt: skip
+case("index_put", lambda x, i, v: _replaced(x, i, v), (3, 4), ONCE[0, :2], (2, 4),
+     call=lambda m, x, i, v: x.index_put((i,), v))  # fmt: skip
+case("index_put", lambda x, i, v: x + _put(v, x.shape, i), (4, 3), INDEX[0], (4, 3),
+     call=lambda m, x, i, v: x.index_put((i,), v, accumulate=True))  # fmt: skip
+case("index_add", lambda x, i, v: x + 3 * _put(v, x.shape, (slice(None), i)), (2, 4), INDEX[0],
+     (2, 4), call=lambda m, x, i, v: x.index_add(1, i, v, alpha=3))  # fmt: skip
+case("index_copy", lambda x, i, v: _replaced(x, (slice(None), i), v), (2, 4), ONCE[0], (2, 3),
+     call=lambda m, x, i, v: x.index_copy(1, i, v))  # fmt: skip
+case("index_fill", lambda x, i, v: _replaced(x, (slice(None), i), v), (2, 4), INDEX[0], (),
+     call=lambda m, x, i, v: x.index_fill(1, i, v))  # fmt: skip
+case("masked_scatter", lambda x, m, v: _replaced(x, m, v[:8]), (3, 4), MASK, (10,))
+
 # ---- products ------------------------------------------------------------------------
 
 for a, b in [
@@ -507,6 +668,67 @@ for equation, *shapes in [
          call=lambda m, *x, e=equation: m.einsum(e, *x))  # fmt: skip
 case("einsum", lambda a, b: np.broadcast_to(a, (2, 3)) @ b, (2, 1), (3, 4),
      call=lambda m, *x: m.einsum("ij,jk->ik", *x))  # fmt: skip
+
+case("vdot", np.dot, (3,), (3,))
+case("inner", np.inner, (2, 3), (4, 3))
+case("kron", np.kron, (2, 3), (4,))
+case("cross", np.cross, (2, 3), (2, 3), torch=lambda m, a, b: m.linalg.cross(a, b))
+case("tensordot", np.tensordot, (2, 3, 4), (3, 4, 5))
+case("tensordot", lambda a, b: np.tensordot(a, b, ((2, 0), (1, 2))), (2, 3, 4), (5, 4, 2),
+     dims=((2, 0), (1, 2)))  # fmt: skip
+case("addmm", lambda x, a, b: 3 * x + 2 * a @ b, (4,), (2, 3), (3, 4), beta=3, alpha=2)
+case("addmv", lambda x, a, b: x + a @ b, (2,), (2, 3), (3,))
+case("addr", lambda x, a, b: x + np.outer(a, b), (2, 3), (2,), (3,))
+case("baddbmm", lambda x, a, b: x + a @ b, (2, 4), (5, 2, 3), (5, 3, 4))
+case("addbmm", lambda x, a, b: x + (a @ b).sum(0), (2, 4), (5, 2, 3), (5, 3, 4))
+
+# ---- distances, inverses, factorisations ---------------------------------------------
+
+
+def _definite(m, x):
+    return x @ x.mT + m.eye(3, dtype=x.dtype, device=x.device)
+
+
+def _numpy_definite(x):
+    return x @ x.mT + np.eye(3)
+
+
+case("norm", lambda x: np.linalg.norm(x, "nuc"), (3, 4), p="nuc").half = False
+case("dist", lambda a, b: norm(a - b, 3), (3, 4), (4,), p=3)
+case("cdist", lambda a, b: norm(a[:, None] - b, 2, axis=-1), (3, 2), (4, 2))
+case("logdet", lambda x: np.linalg.slogdet(_numpy_definite(x))[1], (3, 3),
+     call=lambda m, x: m.logdet(_definite(m, x))).half = False  # fmt: skip
+
+
+def linear_algebra(name, reference, call, *shapes):
+    """A row for a function of `linalg`, called with that namespace, and its operation."""
+    case(name, reference, *shapes, call=lambda m, *xs: call(m, m.linalg, *xs)).half = False
+
+
+linear_algebra("inv", lambda x: np.linalg.inv(_numpy_definite(x)),
+               lambda m, l, x: l.inv(_definite(m, x)), (2, 3, 3))  # fmt: skip
+linear_algebra("solve", lambda x, b: np.linalg.solve(_numpy_definite(x), b),
+               lambda m, l, x, b: l.solve(_definite(m, x), b), (3, 3), (3, 2))  # fmt: skip
+linear_algebra("solve", lambda x, b: np.linalg.solve(np.triu(_numpy_definite(x)), b),
+               lambda m, l, x, b: l.solve_triangular(_definite(m, x), b, upper=True),
+               (3, 3), (3, 2))  # fmt: skip
+linear_algebra("det", lambda x: np.linalg.det(_numpy_definite(x)),
+               lambda m, l, x: l.det(_definite(m, x)), (2, 3, 3))  # fmt: skip
+linear_algebra("slogdet", lambda x: np.linalg.slogdet(_numpy_definite(x))[1],
+               lambda m, l, x: l.slogdet(_definite(m, x))[1], (2, 3, 3))  # fmt: skip
+linear_algebra("cholesky", lambda x: np.linalg.cholesky(_numpy_definite(x)),
+               lambda m, l, x: l.cholesky(_definite(m, x)), (2, 3, 3))  # fmt: skip
+linear_algebra("eigh", lambda x: np.linalg.eigh(_numpy_definite(x))[0],
+               lambda m, l, x: l.eigh(_definite(m, x))[0], (2, 3, 3))  # fmt: skip
+linear_algebra("svd", lambda x: x,  # the product of the three again
+               lambda m, l, x: (lambda u, s, v: (u * s) @ v)(*l.svd(x, full_matrices=False)),
+               (3, 4))  # fmt: skip
+linear_algebra("svdvals", np.linalg.svdvals, lambda m, l, x: l.svdvals(x), (3, 4))
+linear_algebra("qr", lambda x: abs(np.linalg.qr(x)[0]),
+               lambda m, l, x: m.abs(l.qr(x)[0]), (4, 3))  # fmt: skip
+linear_algebra("pinv", np.linalg.pinv, lambda m, l, x: l.pinv(x), (4, 3))
+linear_algebra("pinv", lambda a, b: np.linalg.lstsq(a, b)[0],
+               lambda m, l, a, b: l.lstsq(a, b)[0], (4, 3), (4, 2))  # fmt: skip
 
 # ---- neural networks -----------------------------------------------------------------
 
@@ -627,3 +849,91 @@ for keep, reverse in ((None, False), (None, True), (GOES_ON, False), (GOES_ON, T
          (3, 2, 8), (2, 2), (2, 2), (8, 2), keep, reverse=reverse, torch=None)  # fmt: skip
 case("gru", lambda x, h, w, b, k: recurrent("gru", x, h, w, b, k),
      (3, 2, 6), (2, 2), (6, 2), None, None, torch=None)  # fmt: skip
+
+# ---- windows: convolution and pooling ------------------------------------------------
+
+
+def cut(x, size, step, far):
+    """The windows of (N, C, H, W), one after the other: (N, C, K, P, Q)."""
+    counts = [(n - f * (k - 1) - 1) // s + 1 for n, k, s, f in zip(x.shape[2:], size, step, far)]
+    out = np.zeros((*x.shape[:2], math.prod(size), *counts))
+    for k, place in enumerate(np.ndindex(*size)):
+        for at in np.ndindex(*counts):
+            index = tuple(a * s + p * f for a, s, p, f in zip(at, step, place, far))
+            out[(slice(None), slice(None), k, *at)] = x[(slice(None), slice(None), *index)]
+    return out
+
+
+def fold(w, shape, size, step, far):
+    """The transpose of `cut`, from its matrix."""
+    n = math.prod(shape)
+    matrix = cut(np.eye(n).reshape(n, 1, *shape), size, step, far).reshape(n, -1)
+    return (w.reshape(*w.shape[:2], -1) @ matrix.T).reshape(*w.shape[:2], *shape)
+
+
+def conv(x, w, b, step, pad, far, groups):
+    """A convolution, from the windows of each group."""
+    n = w.ndim - 2
+    x = np.pad(x, ((0, 0), (0, 0), *[(pad, pad)] * n))
+    out = []
+    for part, weight in zip(np.split(x, groups, 1), np.split(w, groups)):
+        windows = cut(part, w.shape[2:], (step,) * n, (far,) * n)
+        weight = weight.reshape(*weight.shape[:2], -1)
+        out.append(np.einsum("nck...,ock->no...", windows, weight))
+    return np.concatenate(out, 1) + b.reshape(-1, *[1] * n)
+
+
+def transposed(x, w, b, step, pad):
+    n = w.ndim - 2
+    columns = np.einsum("nc...,cok->nok...", x, w.reshape(*w.shape[:2], -1))
+    shape = [(s - 1) * step + k for s, k in zip(x.shape[2:], w.shape[2:])]
+    y = fold(columns, shape, w.shape[2:], (step,) * n, (1,) * n)
+    return y[(..., *[slice(pad, s - pad) for s in shape])] + b.reshape(-1, *[1] * n)
+
+
+def pool(x, size, step, how):
+    n = x.ndim - 2
+    return how(cut(x, (size,) * n, (step,) * n, (1,) * n), axis=2)
+
+
+def parts(x, count, how):
+    """`how` of nearly alike parts of every dimension but the first two."""
+    for dim in range(2, x.ndim):
+        n = x.shape[dim]
+        ends = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        taken = [how(x.take(range(a, b), dim), axis=dim, keepdims=True) for a, b in ends]
+        x = np.concatenate(taken, dim)
+    return x
+
+
+for size, step, far in (
+    ((2, 3), (1, 1), (1, 1)),
+    ((2, 2), (2, 1), (1, 2)),
+    ((1, 1), (3, 2), (1, 1)),
+):
+    how = {"sizes": size, "steps": step, "spread": far}
+    case("windows", lambda x, h=how: cut(x, *h.values()), (2, 2, 5, 4), **how, torch=None)
+    case("fold", lambda w, h=how: fold(w, (5, 4), *h.values()),
+         cut(np.zeros((2, 2, 5, 4)), *how.values()).shape, shape=(5, 4), **how,
+         torch=None)  # fmt: skip
+case("windows", lambda x: cut(x, (3,), (2,), (1,)), (1, 2, 6), sizes=(3,), steps=(2,), spread=(1,),
+     torch=None)  # fmt: skip
+case("max_pool",
+     lambda x: (cut(x, (2, 2), (1, 2), (1, 1)).max(2), cut(x, (2, 2), (1, 2), (1, 1)).argmax(2)),
+     (2, 2, 4, 5), sizes=(2, 2), steps=(1, 2), spread=(1, 1), torch=None)  # fmt: skip
+for n in (1, 2):
+    line = (5, 4)[:n]
+    for step, pad, far, groups in ((1, 0, 1, 1), (2, 1, 1, 2), (1, 2, 2, 1)):
+        case(f"conv{n}d", lambda x, w, b, h=(step, pad, far, groups): conv(x, w, b, *h),
+             (2, 4, *line), (2, 4 // groups, *(2, 2)[:n]), (2,), stride=step, padding=pad,
+             dilation=far, groups=groups)  # fmt: skip
+    for step, pad in ((1, 0), (2, 1)):
+        case(f"conv_transpose{n}d", lambda x, w, b, h=(step, pad): transposed(x, w, b, *h),
+             (2, 3, *line), (3, 2, *(3, 2)[:n]), (2,), stride=step, padding=pad)  # fmt: skip
+    for size, step in ((2, 2), (3, 1)):
+        case(f"max_pool{n}d", lambda x, h=(size, step): pool(x, *h, np.max), (2, 2, *line),
+             kernel_size=size, stride=step)  # fmt: skip
+        case(f"avg_pool{n}d", lambda x, h=(size, step): pool(x, *h, np.mean), (2, 2, *line),
+             kernel_size=size, stride=step)  # fmt: skip
+    case(f"adaptive_max_pool{n}d", lambda x: parts(x, 3, np.max), (2, 2, *line), output_size=3)
+    case(f"adaptive_avg_pool{n}d", lambda x: parts(x, 3, np.mean), (2, 2, *line), output_size=3)

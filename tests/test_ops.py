@@ -129,8 +129,15 @@ def test_derivatives_on_every_device(case, device):
 EXACTNESS = {"float16": 2e-2, "float32": 1e-4}
 
 
-@rows(FLOATS)
-@pytest.mark.parametrize("dtype", EXACTNESS)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(c, d, id=f"{c.id}-{d}")
+        for c in FLOATS
+        for d in EXACTNESS
+        if c.half or d != "float16"
+    ],
+)
 def test_floats_keep_their_dtype(case, dtype):
     arrays = case.arrays(dtype)
     exact = [a.astype("float64") if getattr(a, "dtype", None) == dtype else a for a in arrays]
@@ -230,7 +237,7 @@ def test_memory(case):
     """Results are new, but for views; a gradient may show g, never what was saved."""
     inputs = case.tensors(requires_grad=True)
     out = case(mt, *inputs)
-    nodes = {o.grad_fn for o in recorded(out)}
+    nodes = {o.grad_fn for o in recorded(out)} - {None}
     views = case.shares or any(o._base is not None for o in out)
     for o, i in itertools.product(out, inputs):
         if isinstance(i, mt.Tensor) and not views:

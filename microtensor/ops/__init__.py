@@ -24,5 +24,5 @@ from .windows import *  # noqa: F403
 __all__ = [
     name
     for name, value in globals().items()
-    if getattr(value, "__module__", "").startswith(__name__) and not name.endswith("_")
+    if getattr(value, "__module__", "").startswith(__name__) and value.__name__ == name
 ]

@@ -1,15 +1,15 @@
 """Norms of tensors, and how far apart they are."""
 
+from . import linalg
 from .elementwise import sub
 from .indexing import where
-from .linalg import matrix_norm, slogdet
 from .reductions import vector_norm
 
 
 def norm(x, p="fro", dim=None, keepdim=False, dtype=None):
     """The p-norm of all elements, or along `dim`; "fro" means p = 2, "nuc" is a matrix norm."""
     if p == "nuc":
-        return matrix_norm(x, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+        return linalg.matrix_norm(x, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype)
 
 
@@ -25,5 +25,5 @@ def cdist(a, b, p=2.0, compute_mode=None):
 
 def logdet(A):
     """ln |A|; NaN where |A| < 0."""
-    sign, size = slogdet(A)
+    sign, size = linalg.slogdet(A)
     return where(sign < 0, float("nan"), size)

@@ -256,7 +256,9 @@ def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
     top, bottom = (finfo(dtype).max if n is None else n for n in (posinf, neginf))
     bottom = -bottom if neginf is None else bottom
     finite = xp(x).isfinite(x)
-    y = xp(x).where(xp(x).isnan(x), float(nan or 0), xp(x).where(x > 0, top, bottom))
+    y = xp(x).where(
+        xp(x).isnan(x), float(nan or 0), xp(x).where(x > 0, xp(x).full_like(x, top), bottom)
+    )
     return xp(x).where(finite, x, xp(x).astype(y, x.dtype)), lambda g: xp(g).where(finite, g, 0.0)
 
 

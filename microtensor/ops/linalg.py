@@ -288,7 +288,7 @@ def qr_(A):
     Q, R = xp(A).linalg.qr(A)
 
     def pull(gs):
-        n = A.shape[-2]  # columns of a wide A beyond the n-th are Q times those of R
+        n = min(A.shape[-2:])  # columns of a wide A beyond the n-th are Q times those of R
         g_Q, g_R = gs[0] + A[..., n:] @ _T(gs[1][..., n:]), gs[1][..., :n]
         m = R[..., :n] @ _T(g_R) - _T(g_Q) @ Q
         mirrored = xp(m).tril(m) + _T(xp(m).tril(m, k=-1))

@@ -83,7 +83,7 @@ def index_fill(x, dim, index, value):
     dim = _positive(dim, x.ndim)
     (*_, places) = _along(x, dim, index, "index_fill")
     value = reshape(value, ()) if isinstance(value, Variable) else value
-    filled = put_at(x.new_ones(len(places), dtype=int64), (x.shape[dim],), (places,)) > 0
+    filled = put_at(x.new_ones(places.shape[0], dtype=int64), (x.shape[dim],), (places,)) > 0
     return masked_fill(x, reshape(filled, (-1,) + (1,) * (x.ndim - dim - 1)), value)
 
 
