@@ -162,9 +162,9 @@ def draw(results, title, path):
                   weight="bold" if result is best else "normal")  # fmt: skip
     widest = max(r.loss for r in results)
     columns = {  # heading: x, as a share of the longest bar; alignment; text
-        "numbers": (1.32, "right", lambda r: f"{r.numbers:,}"),
-        "seconds": (1.46, "right", lambda r: f"{r.seconds:,.1f}"),
-        "a sample": (1.5, "left", lambda r: in_a_line(r.sample, 48)),
+        "numbers": (1.35, "right", lambda r: f"{r.numbers:,}"),
+        "seconds": (1.54, "right", lambda r: f"{r.seconds:,.1f}"),
+        "a sample": (1.58, "left", lambda r: in_a_line(r.sample, 48)),
     }
     for heading, (x, side, text) in columns.items():
         axes.text(x * widest, -0.75, heading, ha=side, color="#666666")
@@ -173,7 +173,7 @@ def draw(results, title, path):
             axes.text(x * widest, y, text(result), ha=side, va="center", family=family,
                       fontsize=8 if family else None, parse_math=False)  # fmt: skip
     axes.set_yticks(range(len(results)), [r.name for r in results])
-    axes.set(xlim=(0, 2.75 * widest), ylim=(len(results) - 0.4, -1.1))
+    axes.set(xlim=(0, 2.6 * widest), ylim=(len(results) - 0.4, -1.1))
     axes.set_title(title, parse_math=False)
     axes.set_xticks([])
     axes.set_xlabel("held-out loss (nats per character); orange: does not beat the rung before",
