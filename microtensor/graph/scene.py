@@ -219,7 +219,7 @@ class Scene:
         ]
         groups += [self._box(i, v, frame) for i, v in enumerate(act.vertices.values())]
         groups += [
-            self._wire_label(points, flows[e])
+            self._wire_label(points, flows[e], self._beside(e, act))
             for e, points in zip(act.edges, self.wires)
             if e in flows
         ]
@@ -240,15 +240,22 @@ class Scene:
             head = arrow(points[-1], points[-2], color, (12 if fed else 9) * s)
         return curve(points, color, thick, not e.needs_grad), head
 
-    def _wire_label(self, points, g):
+    def _beside(self, e, act):
+        """How far along an edge its label is: in the middle, of parallel edges one by one."""
+        parallel = [f for f in act.edges if (f.source, f.target) == (e.source, e.target)]
+        return (parallel.index(e) + 1) / (len(parallel) + 1)
+
+    def _wire_label(self, points, g, along):
         """The gradient that flows, written on its way if it is one number."""
         if g.size != 1:
             return ()
         t, size = self.theme, 14 * self.scale
-        first = (len(points) - 1) // 6 * 3  # the curve in the middle
-        weights = (1, 3, 3, 1)
+        pieces = (len(points) - 1) // 3
+        i = min(int(along * pieces), pieces - 1)
+        u = along * pieces - i
+        weights = (1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3
         x, y = self._at(
-            *(sum(w * p[k] for w, p in zip(weights, points[first : first + 4])) / 8 for k in (0, 1))
+            *(sum(w * p[k] for w, p in zip(weights, points[3 * i : 3 * i + 4])) for k in (0, 1))
         )
         words = _grid(g)[0][0]
         w = width_of(words, size, True) + 8
