@@ -52,4 +52,6 @@ def __getattr__(name):
         from .graph.explain import explain
 
         return explain
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(
+        f"microtensor has no {name!r}; it covers a part of PyTorch, which the README describes"
+    )

@@ -43,6 +43,7 @@ from .modes import (
     set_detect_anomaly,
     set_grad_enabled,
 )
+from .names import own_names
 
 __all__ = [
     "Node", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
@@ -184,14 +185,7 @@ def op(function=None, /, *, promote=None, view=False):
 def _by_name(call, args, params):
     """Inputs given by name in their places, and NumPy's and PyTorch's names beside our own."""
     names = call.input_names
-    known = {
-        "axis": "dim",
-        "keepdims": "keepdim",
-        "unbiased": "correction",
-        "input": names[0],
-        "other": names[-1],
-    }
-    params = {k if k in call.defaults else known.get(k, k): v for k, v in params.items()}
+    params = own_names(params, call.defaults, names)
     args = list(args)
     while len(args) < len(names) and not call.variadic and not params.keys().isdisjoint(names):
         name = names[len(args)]

@@ -49,8 +49,8 @@ def _reflected(function):
 def _with_sizes(function):
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
-    def method(self, *args):
-        return function(self, sizes(args))
+    def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
+        return function(self, sizes(args or tuple(named.values())))
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__
     return method

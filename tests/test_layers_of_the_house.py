@@ -12,6 +12,7 @@ FILES = sorted(p for top in ("microtensor", "models", "demos") for p in (HOUSE /
 
 FLOORS = {  # the longest name that fits counts
     "microtensor.backends": 1,
+    "microtensor.names": 1,
     "microtensor.modes": 2,
     "microtensor.errors": 2,
     "microtensor.autograd": 2,

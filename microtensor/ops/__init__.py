@@ -1,12 +1,14 @@
 """Every operation: its value and its derivative, side by side.
 
 Read from simple to hard: elementwise, reductions, shapes, indexing, ordering, linear algebra,
-neural, windows, recurrent.
+neural, convolution, recurrent.
 """
 
+from ..names import known_by_all_names
 from . import linalg
 from .activations import *  # noqa: F403
 from .arranging import *  # noqa: F403
+from .convolution import *  # noqa: F403
 from .counting import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .elementwise import *  # noqa: F403
@@ -19,10 +21,12 @@ from .placing import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
-from .windows import *  # noqa: F403
 
 __all__ = [
     name
     for name, value in globals().items()
     if getattr(value, "__module__", "").startswith(__name__) and value.__name__ == name
 ]
+for _place in (linalg.__dict__, globals()):
+    for _name in _place["__all__"]:
+        _place[_name] = known_by_all_names(_place[_name])

@@ -54,7 +54,8 @@ def _along(x, dim, index, name):
 def _whole(function):
     """A function of x with dimensions, for a single number too: as a row of one."""
 
-    def of_any(x, dim, index, value, **options):
+    def of_any(x, dim, index, source=None, *, value=None, **options):
+        value = value if source is None else source
         if x.ndim:
             return function(x, dim, index, value, **options)
         value = reshape(value, (-1,)) if isinstance(value, Variable) and value.ndim == 0 else value

@@ -1,0 +1,39 @@
+"""PyTorch's and NumPy's names for arguments beside our own: all of them, in one place."""
+
+import functools
+import inspect
+
+SYNONYMS = {
+    "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "axes": "dims",
+    "split_size": "split_size_or_sections", "sections": "indices_or_sections",
+    "indices": "indices_or_sections", "diagonal": "offset", "unbiased": "correction",
+}  # fmt: skip
+FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
+LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
+
+
+def own_names(named, known, inputs):
+    """Arguments by the names that a function knows; `inputs` are the names of its inputs."""
+
+    def own(name):
+        if name in known:
+            return name
+        if name in FIRST:
+            return inputs[0]
+        return inputs[-1] if name in LAST else SYNONYMS.get(name, name)
+
+    return {own(name): value for name, value in named.items()}
+
+
+def known_by_all_names(function):
+    """A function of tensors that takes its arguments by all those names."""
+    known = inspect.signature(function).parameters
+    inputs = list(known)[:2]
+    if not inputs or hasattr(function, "op_name"):  # an operation does so itself
+        return function
+
+    @functools.wraps(function)
+    def call(*args, **named):
+        return function(*args, **(own_names(named, known, inputs) if named else named))
+
+    return call
