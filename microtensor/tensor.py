@@ -427,9 +427,9 @@ class Tensor(Variable):
     def _assign(self, by, index, value):
         if isinstance(value, Tensor) and value.device != self.device:
             raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {self.device}")
-        while isinstance(value, Tensor) and value.shape[:1] == (1,):  # PyTorch drops leading ones
-            value = value[0]
         if recorded_in_place(self, by, value):
+            while isinstance(value, Tensor) and value.shape[:1] == (1,):  # leading ones are dropped
+                value = value[0]
             return in_place(self, by, ops.setitem, value, index)
         write_array(self._data, value._data if isinstance(value, Tensor) else value, by, index)
         return self
@@ -783,7 +783,9 @@ class TensorBackend(Backend):
         return ops.scatter_add_(values.new_zeros(shape), index, values, axis)
 
     def embedding_backward(self, g, index, rows):
-        return ops.put_at(g, (rows, g.shape[-1]), index._data if isinstance(index, Tensor) else index)
+        return ops.put_at(
+            g, (rows, g.shape[-1]), index._data if isinstance(index, Tensor) else index
+        )
 
     def einsum(self, equation, *tensors):
         return ops.einsum_(*tensors, equation=equation)

@@ -17,7 +17,7 @@ from microtensor import nn
 
 from . import published
 from .language_model import Config, LanguageModel, with_loss
-from .minigpt import Cache, attend_with_cache
+from .minigpt import attend_with_cache
 
 
 @dataclass(frozen=True)
@@ -79,19 +79,23 @@ class GPT2(LanguageModel):
         start = cache.length if cache else 0
         self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        positions = mt.arange(start, end, device=idx.device)
-        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
-        x = self.dropout(x)
-        # True above the diagonal: a token must not see those after it. (T, start + T)
-        mask = mt.ones(end - start, end, dtype=mt.bool, device=idx.device).triu(start + 1)
+        positions = self.position_embedding.weight[start:end]  # (T, C)
+        x = self.dropout(self.token_embedding(idx) + positions)  # (B, T, C) + (T, C)
+        mask = None
+        if cache is None:  # (T, T), true above the diagonal: a token must not see those after it
+            mask = mt.ones(end, end, dtype=mt.bool, device=idx.device).triu(1)
         for i, block in enumerate(self.blocks):
-            x = block(x, mask, cache and cache.blocks[i])  # (B, T, C) -> (B, T, C)
+            x = block(x, mask, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
         logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)
         return with_loss(logits, targets)
 
     def new_cache(self, batch_size):
         """An empty cache for `batch_size` texts, to be given to `forward`."""
-        return Cache(self, batch_size)
+        config, like = self.config, self.head.weight
+        D = config.d_model // config.n_heads
+        return nn.KVCache(
+            config.n_layers, batch_size, config.n_heads, config.context_length, D, like
+        )
 
     @classmethod
     def from_pretrained(cls, folder):
@@ -153,7 +157,7 @@ class Block(nn.Module):
         if cache is None:
             h, _ = self.attention(h, h, h, attn_mask=mask, need_weights=False)
         else:
-            h = attend_with_cache(self.attention, h, mask, cache)
+            h = attend_with_cache(self.attention, h, cache)
         x = x + self.dropout(h)  # (B, T, C)
         return x + self.dropout(self.mlp(self.norm_2(x)))  # (B, T, C) -> (B, T, 4 C) -> (B, T, C)
 

@@ -81,6 +81,11 @@ class Listening:
         self._hear(weights)
         return value, weights, keep
 
+    def cached_attention(self, *args):
+        value, weights = self._backend.cached_attention(*args)
+        self._hear(weights)
+        return value, weights
+
     def softmax(self, x, dim):
         value = self._backend.softmax(x, dim)
         if dim in (-1, x.ndim - 1):

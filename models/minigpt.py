@@ -55,7 +55,7 @@ class MiniGPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        # True above the diagonal: a token must not see those after it.
+        # True above the diagonal: a token must not see those after it. (T, T)
         self.register_buffer("causal_mask", mt.ones(T, T, dtype=mt.bool).triu(1), persistent=False)
 
     def forward(self, idx, targets=None, cache=None):
@@ -72,11 +72,11 @@ class MiniGPT(nn.Module):
             raise ValueError(
                 f"MiniGPT: {end} tokens do not fit a context of {self.config.context_length}"
             )
-        positions = mt.arange(start, end, device=idx.device)
-        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
-        mask = self.causal_mask[start:end, :end]  # (T, start + T): new tokens, all tokens
+        positions = self.position_embedding.weight[start:end]  # (T, C)
+        x = self.token_embedding(idx) + positions  # (B, T, C) + (T, C)
+        mask = None if cache else self.causal_mask[:end, :end]  # (T, T)
         for i, block in enumerate(self.blocks):
-            x = block(x, mask, cache and cache.blocks[i])  # (B, T, C) -> (B, T, C)
+            x = block(x, mask, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
         logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)
         if targets is None:
             return logits
@@ -85,7 +85,11 @@ class MiniGPT(nn.Module):
 
     def new_cache(self, batch_size):
         """An empty cache for `batch_size` texts, to be given to `forward`."""
-        return Cache(self, batch_size)
+        config, like = self.config, self.head.weight
+        D = config.d_model // config.n_heads
+        return nn.KVCache(
+            config.n_layers, batch_size, config.n_heads, config.context_length, D, like
+        )
 
     def generate(
         self, idx, max_new_tokens, temperature=1.0, top_k=None, top_p=None, generator=None
@@ -112,59 +116,18 @@ class Block(nn.Module):
         if cache is None:
             h, _ = self.attention(h, h, h, attn_mask=mask, need_weights=False)
         else:
-            h = attend_with_cache(self.attention, h, mask, cache)
+            h = attend_with_cache(self.attention, h, cache)
         x = x + h  # (B, T, C)
         return x + self.mlp(self.norm_2(x))  # (B, T, C) -> (B, T, 4 C) -> (B, T, C)
 
 
-# ---- generating without computing everything again ---------------------------------------------
-
-
-class Cache:
-    """The keys and values of the tokens so far, in every block.
-
-    What a token offers to later ones, its key and its value, does not change when they come: the
-    mask keeps it from seeing them. So it is computed once and kept.
-    """
-
-    def __init__(self, model, batch_size):
-        config = model.config
-        D = config.d_model // config.n_heads
-        shape = (batch_size, config.n_heads, config.context_length, D)
-        self.blocks = [BlockCache(model.head.weight, shape) for _ in model.blocks]
-
-    @property
-    def length(self):
-        """How many tokens it has seen."""
-        return self.blocks[0].length
-
-
-class BlockCache:
-    """Room for the keys and values (B, H, context_length, D) of one block."""
-
-    def __init__(self, like, shape):
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
-        self.length = 0
-
-    def extend(self, k, v):
-        """Add keys and values (B, H, T, D); all so far, (B, H, length, D)."""
-        new = slice(self.length, self.length + k.shape[2])
-        self.keys[:, :, new], self.values[:, :, new] = k, v
-        self.length = new.stop
-        return self.keys[:, :, : new.stop], self.values[:, :, : new.stop]
-
-
-def attend_with_cache(attention, x, mask, cache):
+def attend_with_cache(attention, x, cache):
     """What an nn.MultiheadAttention computes, with earlier keys and values from a cache."""
     B, T, C = x.shape
     H = attention.num_heads
-    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, T, 3 C)
-    qkv = qkv.reshape(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4)  # -> (3, B, H, T, D)
-    q, k, v = qkv.unbind()  # (B, H, T, D)
-    k, v = cache.extend(k, v)  # (B, H, start + T, D)
-    seen = None if T == 1 else ~mask  # a single new token sees all
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)  # -> (B, H, T, D)
-    return attention.out_proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
+    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, T, C) -> (B, T, 3 C)
+    q, k, v = qkv.reshape(B, T, 3, H, C // H).unbind(2)  # (B, T, H, D) each
+    return attention.out_proj(cache.attend(q, k, v))  # (B, T, C)
 
 
 if __name__ == "__main__":

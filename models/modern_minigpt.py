@@ -85,16 +85,24 @@ class ModernMiniGPT(LanguageModel):
         start = cache.length if cache else 0
         self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        turn = self.cos[start:end], self.sin[start:end]  # (T, D / 2)
+        turn = self.cos[start:end, None], self.sin[start:end, None]  # (T, 1, D / 2)
         x = self.token_embedding(idx)  # (B, T) -> (B, T, C)
         for i, block in enumerate(self.blocks):
-            x = block(x, turn, cache and cache.blocks[i])  # (B, T, C) -> (B, T, C)
+            x = block(x, turn, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
         logits = F.linear(self.norm(x), self.token_embedding.weight)  # (B, T, C) -> (B, T, V)
         return with_loss(logits, targets)
 
     def new_cache(self, batch_size):
         """An empty cache for `batch_size` texts, to be given to `forward`."""
-        return Cache(self, batch_size)
+        config, like = self.config, self.norm.weight
+        return nn.KVCache(
+            config.n_layers,
+            batch_size,
+            config.n_kv_heads,
+            config.context_length,
+            config.d_head,
+            like,
+        )
 
 
 class Block(nn.Module):
@@ -127,19 +135,14 @@ class Attention(nn.Module):
     def forward(self, x, turn, cache=None):
         B, T, C = x.shape
         heads = (B, T, -1, self.d_head)
-        q = self.query(x).reshape(heads).transpose(1, 2)  # (B, T, H, D) -> (B, H, T, D)
-        k = self.key(x).reshape(heads).transpose(1, 2)  # (B, T, G, D) -> (B, G, T, D)
-        v = self.value(x).reshape(heads).transpose(1, 2)  # (B, T, G, D) -> (B, G, T, D)
+        q = self.query(x).reshape(heads)  # (B, T, C) -> (B, T, H, D)
+        k = self.key(x).reshape(heads)  # (B, T, C) -> (B, T, G D) -> (B, T, G, D)
+        v = self.value(x).reshape(heads)  # (B, T, C) -> (B, T, G D) -> (B, T, G, D)
         q, k = rotate(q, *turn), rotate(k, *turn)
         if cache is not None:
-            k, v = cache.extend(k, v)  # (B, G, S, D): all S tokens so far
-        S = k.shape[2]
-        # Token i of the new ones sees the S - T earlier ones and the new ones up to itself. A
-        # single new token sees all.
-        mask = mt.ones(T, S, dtype=mt.bool, device=x.device).tril(S - T) if 1 < T < S else None
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=T == S, enable_gqa=True
-        )  # (B, H, T, D)
+            return self.out(cache.attend(q, k, v))  # (B, T, C)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (B, H, T, D), twice (B, G, T, D)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return self.out(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
@@ -171,41 +174,9 @@ def rotations(length, d_head, theta=10_000.0):
 
 
 def rotate(x, cos, sin):
-    """Vectors (…, T, D), each pair of channels turned by the angle of its place."""
-    a, b = x.chunk(2, dim=-1)  # (…, T, D / 2): the two coordinates of each pair
-    return mt.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)  # (…, T, D)
-
-
-# ---- generating without computing everything again -----------------------------------------------
-
-
-class Cache:
-    """The keys, turned already, and the values of the tokens so far, in every block."""
-
-    def __init__(self, model, batch_size):
-        config = model.config
-        shape = (batch_size, config.n_kv_heads, config.context_length, config.d_head)
-        self.blocks = [BlockCache(model.norm.weight, shape) for _ in model.blocks]
-
-    @property
-    def length(self):
-        """How many tokens it has seen."""
-        return self.blocks[0].length
-
-
-class BlockCache:
-    """Room for the keys and values (B, G, context_length, D) of one block."""
-
-    def __init__(self, like, shape):
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
-        self.length = 0
-
-    def extend(self, k, v):
-        """Add keys and values (B, G, T, D); all so far, (B, G, length, D)."""
-        new = slice(self.length, self.length + k.shape[2])
-        self.keys[:, :, new], self.values[:, :, new] = k, v
-        self.length = new.stop
-        return self.keys[:, :, : new.stop], self.values[:, :, : new.stop]
+    """Vectors (B, T, H, D), each pair of channels turned by the angle of its place."""
+    a, b = x.chunk(2, dim=-1)  # (B, T, H, D / 2): the two coordinates of each pair
+    return mt.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)  # (B, T, H, D)
 
 
 if __name__ == "__main__":

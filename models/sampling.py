@@ -165,7 +165,7 @@ def generate(
     return _generate(model, idx, max_new_tokens, cache, seen, options)
 
 
-@mt.no_grad()
+@mt.inference_mode()
 def _generate(model, idx, max_new_tokens, cache, seen, options):
     context_length = model.config.context_length
     modules = list(model.modules())

@@ -245,7 +245,7 @@ def test_the_cache_spares_what_was_computed(model):
 
 def test_the_cache_follows_the_dtype(model):
     cache = model.double().new_cache(2)
-    assert cache.blocks[0].keys.dtype is mt.float64 and cache.blocks[1].values.shape == (2, 3, 8, 4)
+    assert cache.layers[0].keys.dtype is mt.float64 and cache.layers[1].values.shape == (2, 3, 8, 4)
 
 
 # ---- what it refuses ---------------------------------------------------------------------------

@@ -60,6 +60,11 @@ CASES = {
         (Q, Q, K, V, weights, None, 0.3, 0),
         (Q, Q, K, V, weights, weights > 0.02, 0.3, 0.1),
     ],
+    "cached_attention": [
+        (normal(2, 1, 4, 16), *normal(2, 2, 1, 2, 16), *normal(2, 2, 2, 40, 16), 5, 0.3),
+    ],
+    "log_softmax": [(30 * ROWS, -1), (ROWS, 0), (np.where(ROWS > 1, -np.inf, ROWS), 1)],
+    "log_softmax_backward": [(G, portable.log_softmax(ROWS, -1), -1), (G, ROWS, 0)],
     "cross_entropy": [
         (ROWS, CLASSES, COUNTED, SHARE, None, 0.0),
     ],
@@ -69,7 +74,7 @@ CASES = {
 
 
 def test_every_kernel_has_a_case():
-    assert {n for n in vars(NumbaBackend) if not n.startswith("_")} == {*CASES, "adam"}
+    assert {n for n in vars(NumbaBackend) if not n.startswith("_")} == {*CASES, "sgd", "adam"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -110,6 +115,23 @@ def test_adam_is_its_definition():
         portable.adam(*exact, *args)
         for a, b in zip(ours, exact):
             np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum, dampening", [(0.0, 0.0), (0.9, 0.0), (0.9, 0.3)])
+@pytest.mark.parametrize("decay, maximize", [(0.0, False), (0.1, True)])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_is_its_definition(momentum, dampening, decay, nesterov, maximize):
+    p, g = normal(70, 30), normal(30, 70).T
+    exact, velocity, exact_velocity = p.astype(np.float64), None, None
+    options = (1e-2, momentum, dampening, decay, nesterov, maximize)
+    for _ in range(3):  # the first velocity is made, the others are kept
+        velocity = compiled.sgd(p, g, velocity, *options)
+        g64 = g.astype(np.float64)
+        exact_velocity = portable.sgd(exact, g64, exact_velocity, *options)
+    np.testing.assert_allclose(p, exact, rtol=2e-6, atol=1e-6)
+    assert (velocity is None) == (exact_velocity is None)
+    if velocity is not None:
+        np.testing.assert_allclose(velocity, exact_velocity, rtol=2e-6, atol=1e-6)
 
 
 def test_float64_takes_the_exact_way():

@@ -50,10 +50,7 @@ def title(text):
 def say(text):
     """A paragraph for the screen."""
     if ARGUMENTS.wait and sys.stdin.isatty():
-        try:
-            input("  ↵ ")
-        except (KeyboardInterrupt, EOFError):
-            sys.exit("\nUntil next time.")
+        input("  ↵ ")
     print("\n" + textwrap.fill(" ".join(text.split()), 78))
 
 

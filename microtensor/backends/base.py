@@ -123,10 +123,11 @@ class Backend:
     def assign(self, array, index, value):
         """array[index] = value, in place."""
         parts = index if isinstance(index, tuple) else (index,)
+        value = self.asarray(value)
+        while value.shape[:1] == (1,):  # leading ones are dropped, as NumPy does
+            value = value[0, ...]
         if _is_basic(parts) and None not in parts:
-            array[_spelled_out(parts, array.shape)] = self.xp.astype(
-                self.asarray(value), array.dtype
-            )
+            array[_spelled_out(parts, array.shape)] = self.xp.astype(value, array.dtype)
         else:  # the array API has no such indices on the left
             array[...] = self.set_at(array, value, index)
 
@@ -341,6 +342,26 @@ class Backend:
             xp.matrix_transpose(used) @ g,
             g_scores,
         )
+
+    def cached_attention(self, q, k, v, keys, values, start, scale):
+        """`attention` of new tokens to all so far; their keys and values are put with the others.
+
+        q (B, T, H, D) are the new queries, k and v (B, T, G, D) the new keys and values, each for
+        H / G queries; keys and values (B, G, length, D) hold those of `start` tokens. A token sees
+        itself and all before it. Returns the value (B, T, H D) and the weights (B, H, T, S).
+        """
+        xp, (B, T, H, D), G = self.xp, q.shape, k.shape[2]
+        S = start + T
+        keys[:, :, start:S, :] = xp.permute_dims(k, (0, 2, 1, 3))
+        values[:, :, start:S, :] = xp.permute_dims(v, (0, 2, 1, 3))
+        q = xp.permute_dims(xp.reshape(q, (B, T, G, H // G, D)), (0, 2, 3, 1, 4))
+        k, v = keys[:, :, None, :S, :], values[:, :, None, :S, :]  # (B, G, 1, S, D)
+        seen = None
+        if T > 1:
+            seen = self.count_along(k, -2)[None, :] <= start + self.count_along(q, -2)[:, None]
+        y, weights, _ = self.attention(q, k, v, seen, False, scale, 0.0, None)
+        y = xp.reshape(xp.permute_dims(y, (0, 3, 1, 2, 4)), (B, T, H * D))
+        return y, xp.reshape(weights, (B, H, T, S))
 
     # ---- losses and tables -----------------------------------------------------------
 

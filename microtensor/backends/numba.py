@@ -15,8 +15,9 @@ import numpy as np
 from .base import NORMAL
 from .numpy import TAIL, TAIL_A, NumPyBackend, _rows
 
-SMALL = 1 << 12  # elements below which NumPy is as fast
+SMALL = 1 << 7  # elements below which NumPy is as fast
 f32 = np.float32
+FLOAT32 = np.dtype(f32)
 
 
 @functools.cache
@@ -32,7 +33,15 @@ def kernels():
 
 def _large(*arrays):
     """Whether the compiled loops are worth calling, and can be."""
-    return arrays[0].size >= SMALL and all(a is None or a.dtype == f32 for a in arrays)
+    if arrays[0].size < SMALL:
+        return False
+    for a in arrays:
+        if a is not None and (a.dtype != FLOAT32 or not a.size):
+            return False
+    return True
+
+
+NOTHING = np.empty(0, f32)
 
 
 def _flat(x):
@@ -91,6 +100,20 @@ class NumbaBackend(NumPyBackend):
             return super().softmax_backward(g, y, axis)
         out = np.empty(g.shape, f32)
         kernels().softmax_backward(_lines(g), _lines(y), _rows(out))
+        return out
+
+    def log_softmax(self, x, axis):
+        if not _large(x) or axis % x.ndim != x.ndim - 1:
+            return super().log_softmax(x, axis)
+        y = np.empty(x.shape, f32)
+        kernels().log_softmax(_lines(x), _rows(y))
+        return y
+
+    def log_softmax_backward(self, g, y, axis):
+        if not _large(g, y) or axis % g.ndim != g.ndim - 1:
+            return super().log_softmax_backward(g, y, axis)
+        out = np.empty(g.shape, f32)
+        kernels().log_softmax_backward(_lines(g), _lines(y), _rows(out))
         return out
 
     def layer_norm(self, x, weight, bias, eps):
@@ -180,6 +203,17 @@ class NumbaBackend(NumPyBackend):
         g_k *= scale
         return g_q, g_k, g_v, g_scores
 
+    def cached_attention(self, q, k, v, keys, values, start, scale):
+        B, T, H, D = q.shape
+        if T > 1 or not _large(q, k, v, keys, values):
+            return super().cached_attention(q, k, v, keys, values, start, scale)
+        keys[:, :, start], values[:, :, start] = k[:, 0], v[:, 0]
+        out, weights = np.empty((B, 1, H * D), f32), np.empty((B, H, 1, start + 1), f32)
+        kernels().cached_attention(
+            np.ascontiguousarray(q), keys, values, f32(scale), weights, out.reshape(B, H, D)
+        )
+        return out, weights
+
     # ---- losses and tables -----------------------------------------------------------
 
     def cross_entropy(self, x, target, counted, share, weight, smoothing):
@@ -204,6 +238,29 @@ class NumbaBackend(NumPyBackend):
         return out
 
     # ---- optimizers ------------------------------------------------------------------
+
+    def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
+        options = (lr, momentum, dampening, weight_decay, nesterov, maximize)
+        if not _large(p, g, velocity) or not all(
+            a is None or a.flags.c_contiguous for a in (p, velocity)
+        ):
+            return super().sgd(p, g, velocity, *options)
+        if not momentum:
+            velocity = None
+        elif velocity is None:  # the first one is g, whatever the dampening
+            velocity, dampening = np.zeros(p.shape, f32), 0
+        kernels().sgd(
+            p.reshape(-1),
+            _flat(g),
+            NOTHING if velocity is None else velocity.reshape(-1),
+            f32(lr),
+            f32(momentum),
+            f32(1 - dampening),
+            f32(weight_decay),
+            nesterov,
+            f32(-1 if maximize else 1),
+        )
+        return velocity
 
     def adam(self, p, g, m, v, top, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize):
         in_place = all(a.flags.c_contiguous for a in (p, m, v))

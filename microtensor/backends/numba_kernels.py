@@ -131,6 +131,25 @@ def softmax_backward(g, y, out):
 
 
 @kernel
+def log_softmax(x, y):
+    for i in range(x.shape[0]):
+        top, total = _softmax_row(x[i], y[i])
+        shift = top + np.log(total)
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] - shift
+
+
+@kernel
+def log_softmax_backward(g, y, out):
+    for i in range(g.shape[0]):
+        total = f32(0)
+        for j in range(g.shape[1]):
+            total += g[i, j]
+        for j in range(g.shape[1]):
+            out[i, j] = g[i, j] - _exp(y[i, j]) * total
+
+
+@kernel
 def layer_norm(x, weight, bias, eps, y, x_hat, r):
     n = f32(x.shape[1])
     for i in range(x.shape[0]):
@@ -246,6 +265,28 @@ def attention_scores_backward(g_kept, weights, keep, p, out):
                 o[j] = w[j] * (o[j] - total)
 
 
+@kernel
+def cached_attention(q, keys, values, scale, weights, out):
+    """One query for each head (B, 1, H, D), to as many keys as there are weights (B, H, 1, S)."""
+    B, H, _, S = weights.shape
+    group, D = H // keys.shape[1], q.shape[3]
+    for b in range(B):
+        for h in range(H):
+            one, row, total = q[b, 0, h], weights[b, h, 0], out[b, h]
+            key, value = keys[b, h // group], values[b, h // group]
+            for j in range(S):
+                score = f32(0)
+                for d in range(D):
+                    score += one[d] * key[j, d]
+                row[j] = score * scale
+            _, mass = _softmax_row(row, row)
+            total[:] = f32(0)
+            for j in range(S):
+                row[j] /= mass
+                for d in range(D):
+                    total[d] += row[j] * value[j, d]
+
+
 # ---- losses and tables ---------------------------------------------------------------
 
 
@@ -279,6 +320,19 @@ def embedding_backward(g, index, out):
 
 
 # ---- optimizers ----------------------------------------------------------------------
+
+
+@kernel
+def sgd(p, g, velocity, lr, momentum, fresh, decay, nesterov, sign):
+    if velocity.size == 0:
+        for i in range(p.size):
+            p[i] -= lr * (sign * g[i] + decay * p[i])
+    else:
+        for i in range(p.size):
+            gi = sign * g[i] + decay * p[i]
+            vi = velocity[i] * momentum + fresh * gi
+            velocity[i] = vi
+            p[i] -= lr * (gi + momentum * vi if nesterov else vi)
 
 
 @kernel

@@ -136,9 +136,10 @@ class NumPyBackend(Backend):
         return np.subtract(g, out, out=out)
 
     def layer_norm(self, x, weight, bias, eps):
-        x_hat = x - x.mean(-1, keepdims=True)
+        n = x.shape[-1] or 1
+        x_hat = x - np.add.reduce(x, -1, keepdims=True) / n
         r = _dot_rows(x_hat, x_hat)
-        r /= x.shape[-1] or 1
+        r /= n
         r += eps
         np.sqrt(r, out=r)
         np.reciprocal(r, out=r)

@@ -10,8 +10,8 @@ from .. import ops
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_
 from ..creation import arange, full, full_like
+from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
-from ..ops.windows import _batch, _count, _each, _padded, fold_, windows_
 from ..random import draw_seed, rand_like
 
 # ---- layers --------------------------------------------------------------------------
@@ -115,7 +115,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """(x − mean) / √(var + eps) · weight + bias over the last dimensions (arXiv:1607.06450)."""
     rows, weight, bias = _rows_to_norm("layer_norm", input, normalized_shape, weight, bias)
-    return _shaped(ops.layer_norm(rows, weight, bias, eps), input)
+    y = ops.layer_norm(rows, weight, bias, eps)
+    return y if rows is input else ops.reshape(y, tuple(input.shape))
 
 
 def bilinear(input1, input2, weight, bias=None):
@@ -132,7 +133,8 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     if eps is None:
         eps = EPS[input.dtype.name]
     rows, weight, _ = _rows_to_norm("rms_norm", input, normalized_shape, weight, None)
-    return _shaped(ops.rms_norm(rows, weight, eps), input)
+    y = ops.rms_norm(rows, weight, eps)
+    return y if rows is input else ops.reshape(y, tuple(input.shape))
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
@@ -215,6 +217,9 @@ EPS = {"float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
 def _rows_to_norm(name, input, shape, weight, bias):
     """The input with the dimensions that are normalized made one, and the affine part likewise."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if len(shape) == 1 and input.shape[-1:] == shape:  # by far the most common case
+        if all(part is None or part.shape == shape for part in (weight, bias)):
+            return input, weight, bias
     for what, have in (
         ("input", input.shape[input.ndim - len(shape) :] if shape else ()),
         ("weight", shape if weight is None else weight.shape),
@@ -234,10 +239,6 @@ def _rows_to_norm(name, input, shape, weight, bias):
         None if weight is None else ops.flatten(weight),
         None if bias is None else ops.flatten(bias),
     )
-
-
-def _shaped(x, like):
-    return x if x.shape == like.shape else ops.reshape(x, tuple(like.shape))
 
 
 # ---- activations ---------------------------------------------------------------------

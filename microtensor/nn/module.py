@@ -62,11 +62,12 @@ class Module:
     # ---- attributes ------------------------------------------------------------------
 
     def __getattr__(self, name):  # asked only for what is not an ordinary attribute
-        if "_modules" not in self.__dict__:
+        own = self.__dict__
+        if "_modules" not in own:
             raise AttributeError(f"{self._forgot()}, before the attribute {name!r} is used")
-        for registry in (self._parameters, self._buffers, self._modules):
-            if name in registry:
-                return registry[name]
+        for registry in ("_parameters", "_modules", "_buffers"):
+            if name in own[registry]:
+                return own[registry][name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name, value):

@@ -17,7 +17,7 @@ from .elementwise import clone
 def reshape(x, /, shape):
     """The elements of x in another shape; one size may be −1.    ∂x = g, in x's shape"""
     old = x.shape
-    if any(n < -1 for n in shape):
+    if min(shape, default=0) < -1:
         raise RuntimeError(f"a size cannot be negative, got shape {tuple(shape)}")
     return xp(x).reshape(x, shape), lambda g: xp(g).reshape(g, old)
 
@@ -25,9 +25,12 @@ def reshape(x, /, shape):
 @op(view=True)
 def permute(x, /, dims):
     """The dimensions of x in another order.    ∂x = g, in the order that undoes it"""
-    dims = tuple(_positive(d, len(x.shape)) for d in dims)
-    back = tuple(dims.index(i) for i in range(len(dims)))
-    return xp(x).permute_dims(x, dims), lambda g: xp(g).permute_dims(g, back)
+    dims = tuple([_positive(d, len(x.shape)) for d in dims])
+
+    def pull(g):
+        return xp(g).permute_dims(g, tuple(dims.index(i) for i in range(len(dims))))
+
+    return xp(x).permute_dims(x, dims), pull
 
 
 @op(view=True)
@@ -43,9 +46,10 @@ def expand(x, /, shape):
 
 def _positive(dim, n):
     """A dimension counted from the front, −1 being the last of n."""
-    if not -max(n, 1) <= dim < max(n, 1):
+    room = n or 1
+    if not -room <= dim < room:
         raise IndexError(f"dimension {dim} is out of range: a tensor of {n} has {-n} to {n - 1}")
-    return dim % max(n, 1)
+    return dim % room
 
 
 def sizes(args):
@@ -57,10 +61,11 @@ def sizes(args):
 
 def transpose(x, dim0, dim1):
     """x with two dimensions exchanged."""
-    dims = list(range(x.ndim))
-    dim0, dim1 = _positive(dim0, x.ndim), _positive(dim1, x.ndim)
+    n = x.ndim
+    dims = list(range(n))
+    dim0, dim1 = _positive(dim0, n), _positive(dim1, n)
     if dims:
-        dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+        dims[dim0], dims[dim1] = dim1, dim0
     return permute(x, tuple(dims))
 
 

@@ -1,0 +1,55 @@
+"""What lets a transformer write a token without computing all earlier ones again.
+
+What a token offers to later ones, its key and its value, does not change when they come: the causal
+mask keeps it from seeing them. So both are computed once and kept.
+"""
+
+import math
+
+from ..autograd import is_grad_enabled
+from ..backends import backend_of
+
+
+class KVCache:
+    """Room for the keys and values of `length` tokens in each of `layers` attention layers.
+
+    `heads` are those of the keys; `like` is a tensor of the model, whose dtype and device are taken.
+    """
+
+    def __init__(self, layers, batch_size, heads, length, head_dim, like):
+        shape = (batch_size, heads, length, head_dim)
+        self.layers = [
+            LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)
+        ]
+
+    @property
+    def length(self):
+        """How many tokens it has seen."""
+        return self.layers[0].length
+
+
+class LayerCache:
+    """Keys and values (B, G, L, D) of one layer, of which the first `length` tokens are there."""
+
+    def __init__(self, keys, values):
+        self.keys, self.values, self.length = keys, values, 0
+
+    def attend(self, q, k, v):
+        """Keep k and v (B, T, G, D) of T new tokens; what they find for q (B, T, H, D): (B, T, H D).
+
+        A token sees itself and all before it; H / G queries share a key. It is for inference:
+        RuntimeError if gradients are asked for, ValueError if the room does not suffice.
+        """
+        if is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+            raise RuntimeError(
+                "KVCache: a cache keeps no graph; use it under no_grad(), or compute without it"
+            )
+        end = self.length + k.shape[1]
+        if end > self.keys.shape[2]:
+            raise ValueError(f"KVCache: {end} tokens do not fit room for {self.keys.shape[2]}")
+        y, _ = backend_of(q._data).cached_attention(
+            q._data, k._data, v._data, self.keys._data, self.values._data, self.length,
+            1 / math.sqrt(q.shape[-1]),
+        )  # fmt: skip
+        self.length = end
+        return q._wrap(y)
