@@ -1,4 +1,4 @@
-"""Convolutions and pools of signals (1d) and images (2d): the formulas are in `ops/windows.py`."""
+"""Convolutions and pools of signals (1d) and images (2d): formulas in `ops/convolution.py`."""
 
 import math
 

@@ -9,7 +9,7 @@ import itertools
 import math
 
 from ..autograd import op
-from ..backends import xp
+from ..backends import backend_of, xp
 from .indexing import gather
 from .linear_algebra import matmul
 from .ordering import max as max_of
@@ -73,8 +73,8 @@ def _count(n, size, step, far):
 
 
 def _folded(w, shape, places):
-    y = xp(w).zeros(tuple(shape), dtype=w.dtype)
-    for k, p in enumerate(places):
+    y = backend_of(w).put(w[:, :, 0, ...], tuple(shape), places[0])
+    for k, p in enumerate(places[1:], 1):
         y[p] = y[p] + w[:, :, k, ...]
     return y
 
