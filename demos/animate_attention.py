@@ -211,7 +211,10 @@ head <select id="head"></select></p>"""
 
 PAGE = """
 const n = facts.texts.length, packed = Uint8Array.from(atob(facts.weights), c => c.charCodeAt(0));
-const one = n * (n + 1) / 2, size = Math.max(8, Math.min(16, Math.floor(760 / n)));
+const one = n * (n + 1) / 2, size = Math.max(9, Math.min(36, Math.floor(720 / n)));
+const label = t => facts.texts[t].slice(0, 12), font = Math.min(size - 2, 14);
+const longest = Math.max(...facts.texts.map((_, t) => label(t).length));
+const margin = Math.max(size + 4, 0.62 * font * longest + 8);
 const weight = (l, h, t, s) => packed[(l * facts.heads + h) * one + t * (t + 1) / 2 + s] / 255;
 const layer = document.getElementById("layer"), head = document.getElementById("head");
 for (let i = 0; i < facts.layers; i++) layer.add(new Option(i + 1, i));
@@ -232,7 +235,7 @@ const attention = {steps: n - facts.start + 1, draw(i, film) {
     film.insertAdjacentHTML("beforeend", "<p class=text></p><canvas></canvas><p class=note></p>");
     const canvas = film.querySelector("canvas"), note = film.lastElementChild;
     canvas.onmousemove = e => {
-      const s = Math.floor(e.offsetX / size) - 1, t = Math.floor(e.offsetY / size) - 1;
+      const [s, t] = [e.offsetX, e.offsetY].map(x => Math.floor((x - margin) / size));
       note.textContent = s < 0 || t < 0 || s > t || t >= this.shown ? "" :
         `token ${t + 1}, ${facts.texts[t]}, looks at token ${s + 1}, ${facts.texts[s]}: ` +
         `${(100 * seen(t, s)).toFixed(1)} %`;
@@ -245,18 +248,23 @@ const attention = {steps: n - facts.start + 1, draw(i, film) {
     span.textContent = t; span.style.background = colour(seen(m - 1, s));
     return span;
   }));
-  const canvas = film.querySelector("canvas"), dots = devicePixelRatio || 1, side = (n + 1) * size;
+  const canvas = film.querySelector("canvas"), dots = devicePixelRatio || 1;
+  const side = margin + n * size;
   canvas.width = canvas.height = side * dots;
   canvas.style.width = side + "px";
   const c = canvas.getContext("2d");
-  c.scale(dots, dots); c.font = `${size - 3}px monospace`; c.textBaseline = "middle";
+  c.scale(dots, dots); c.font = `${font}px monospace`; c.textBaseline = "middle";
   for (let t = 0; t < m; t++) {
-    c.fillStyle = "#566";
-    c.fillText(facts.texts[t].slice(0, 2), 1, (t + 1.5) * size);
-    c.fillText(facts.texts[t].slice(0, 2), (t + 1.2) * size, size / 2);
+    const middle = margin + (t + 0.5) * size;
+    c.fillStyle = "#566"; c.textAlign = "right";
+    c.fillText(label(t), margin - 5, middle);
+    c.save(); c.translate(middle, longest > 1 ? margin - 5 : margin / 2);
+    c.textAlign = longest > 1 ? "left" : "center";
+    if (longest > 1) c.rotate(-Math.PI / 2);
+    c.fillText(label(t), 0, 0); c.restore();
     for (let s = 0; s <= t; s++) {
       c.fillStyle = colour(seen(t, s));
-      c.fillRect((s + 1) * size, (t + 1) * size, size - 1, size - 1);
+      c.fillRect(margin + s * size, margin + t * size, size - 1, size - 1);
     }
   }
 }};

@@ -199,19 +199,27 @@ def suggestions(model, tokenizer, text, n=3, longest=12):
     They begin with different tokens, and go on with the likeliest.
     """
     ids = tokenizer.encode(text)
-    first = next_logits(model, ids).topk(min(4 * n, tokenizer.vocab_size))[1][0].tolist()
+    first = next_logits(model, ids).topk(min(8 * n, tokenizer.vocab_size))[1][0].tolist()
     rows = [(ids + [i])[-model.config.context_length :] for i in first]
     tokens = list(sampling.generate(model, mt.tensor(rows), longest, temperature=0))
     found = []
     for i, *rest in zip(first, *(t.tolist() for t in tokens)):
-        whole = tokenizer.decode([i, *rest])
-        word = len(whole) - len(whole.lstrip())
-        while word < len(whole) and (whole[word].isalnum() or whole[word] in "'-"):
-            word += 1
-        word = whole[: max(word, 1)]
+        word = first_word(tokenizer.decode([i, *rest]))
+        if text[-1:].isspace():
+            word = word.strip()
         if word.isprintable() and word.strip() and word not in found:
             found.append(word)
-    return found[:n]
+    # a comma is a likely way to go on, but a word is what one wants offered
+    return sorted(found, key=lambda word: not any(map(str.isalnum, word)))[:n]
+
+
+def first_word(text):
+    """The beginning of a text up to the end of its first word; a sign alone is a word, too."""
+    start = len(text) - len(text.lstrip())
+    end = start
+    while end < len(text) and (text[end].isalnum() or text[end] in "'-"):
+        end += 1
+    return text[: max(end, start + 1)]
 
 
 def keyboard(model, tokenizer, text):

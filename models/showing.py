@@ -32,7 +32,7 @@ def trained_model(args):
     for folder in (Path(args.model), small):
         if (folder / CHECKPOINT).exists():
             print(f"model: {folder / CHECKPOINT}")
-            return training.model_from(training.load_checkpoint(folder / CHECKPOINT))
+            return training.model_from(training.load_newest(folder / CHECKPOINT))
     print(f"there is no checkpoint in {args.model}; a small model is trained for about a minute")
     return small_model(args, small)
 
