@@ -50,7 +50,10 @@ def title(text):
 def say(text):
     """A paragraph for the screen."""
     if ARGUMENTS.wait and sys.stdin.isatty():
-        input("  ↵ ")
+        try:
+            input("  ↵ ")
+        except (KeyboardInterrupt, EOFError):
+            sys.exit("\nUntil next time.")
     print("\n" + textwrap.fill(" ".join(text.split()), 78))
 
 
