@@ -229,7 +229,7 @@ class Act:
         to, g, d = self.called[spot], step.arrived[0], self.locals[step.node, part.input]
         words = f"To {to} goes {_short(part.product)}"
         if g.size == part.product.size == 1 and len(step.arrived) == 1 and d is not None:
-            words = f"{_short(g)} × {_in_sum(d)} = {_short(part.product)} goes to {to}"
+            words = f"To {to} goes {_short(g)} × {_in_sum(d)} = {_short(part.product)}"
         if part.before is None:
             return words + "."
         if part.total.size == 1:

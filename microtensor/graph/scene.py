@@ -85,7 +85,7 @@ class Scene:
                         widths.append(max(w for w, _ in sizes) + self._indent(v, k, word))
                         tall += max(h for _, h in sizes) + 3
                 widths += [
-                    width_of(words, NUMBER) + self._indent(v, k, "grad")
+                    1.1 * width_of(words, NUMBER, True) + self._indent(v, k, "grad")
                     for words in self._sums(act, v, k)
                 ]
             height = max(height, tall)
