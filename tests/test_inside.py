@@ -312,6 +312,18 @@ def test_without_positions_and_mask_any_depth_is_blind_to_order():
     assert spread(predictions(m)) > 1e-3
 
 
+def test_what_was_taken_away_comes_back():
+    m, idx = model("MiniGPT").eval(), text()
+    before, parameters = bits(m(idx)), list(m.parameters())
+    with pytest.raises(ZeroDivisionError), inside.without(m.blocks[1], m.position_embedding):
+        assert bits(m(idx)) != before
+        x = m.blocks[0](m.token_embedding(idx), m.causal_mask)
+        assert bits(m(idx)) == bits(m.head(m.norm(x)))  # a block of zeros adds nothing
+        1 / 0
+    assert bits(m(idx)) == before
+    assert all(p is q for p, q in zip(m.parameters(), parameters, strict=True))
+
+
 def test_the_mask_tells_two_layers_the_order():
     """What the second layer reads are sums over what came before: these differ with the order."""
     m = MiniGPT(MiniGPTConfig(**SIZES, n_heads=3, n_layers=2)).double()
