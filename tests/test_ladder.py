@@ -362,6 +362,7 @@ def test_it_learns_what_no_table_of_pairs_can(name):
     windows = data.TextWindows(text, CONTEXT)
     optimizer = mt.optim.Adam(model.parameters(), lr=0.03)
     for i in range(150):
+        optimizer.param_groups[0]["lr"] = 0.03 * (1 - i / 150)
         idx, targets = windows[(np.arange(8) * 3 + i) % 100]
         _, loss = model(idx, targets)
         optimizer.zero_grad()
