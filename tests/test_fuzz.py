@@ -11,7 +11,7 @@ from pathlib import Path
 import fuzzed
 import pytest
 
-COUNT = int(os.environ.get("MICROTENSOR_FUZZ", 100))
+COUNT = int(os.environ.get("MICROTENSOR_FUZZ", 60))
 SEED = int(os.environ.get("MICROTENSOR_SEED", 0))
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import microtensor as mt
 
-many = settings(max_examples=150)
+many = settings(max_examples=100)
 
 
 def same(ours, theirs):

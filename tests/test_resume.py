@@ -19,7 +19,7 @@ from models.checkpoints import Checkpoints, best_of, load_checkpoint, load_newes
 from models.training import Trainer
 
 PROGRAM = Path(resumed.__file__)
-KILLS = int(os.environ.get("MICROTENSOR_KILLS", 5))
+KILLS = int(os.environ.get("MICROTENSOR_KILLS", 4))
 
 
 def start(*args):
