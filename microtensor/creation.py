@@ -216,6 +216,16 @@ def is_tensor(value):
     return isinstance(value, Tensor)
 
 
+def is_floating_point(input):
+    """Whether the elements are floating-point numbers."""
+    return input.is_floating_point()
+
+
+def is_complex(input):
+    """Whether the elements are complex numbers, which nothing here is."""
+    return False
+
+
 def numel(input):
     """The number of elements."""
     return input.numel()
@@ -248,7 +258,7 @@ def result_type(*tensors):
 
 __all__ = [
     "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye",
-    "from_numpy", "full", "full_like", "is_tensor", "linspace", "logspace", "numel",
+    "from_numpy", "full", "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace", "logspace", "numel",
     "ones", "ones_like", "result_type", "scalar_tensor", "tensor", "tril_indices", "triu_indices",
     "zeros", "zeros_like",
 ]  # fmt: skip

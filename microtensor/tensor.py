@@ -41,6 +41,26 @@ def _in_place(name, function):
     return method
 
 
+def _reshaping(name, function):
+    """The form of an operation that shows the tensor's own memory under another shape."""
+
+    def method(self, *args):
+        if self.requires_grad:
+            raise RuntimeError(
+                f"{name}: a tensor that requires a gradient keeps its shape; use the operation "
+                "without the underscore"
+            )
+        shown = function(self, *args)
+        if self._base is not None:
+            self._steps = shown._steps
+        self._data = shown._data
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}` in place."
+    return method
+
+
 def _reflected(function):
     """An operation with its two inputs exchanged: 1 - x is x.__rsub__(1)."""
     return lambda self, other: function(other, self)
@@ -123,6 +143,18 @@ class Tensor(Variable):
     def is_floating_point(self):
         """Whether the elements are floating-point numbers."""
         return self.dtype.rank == FLOAT
+
+    def is_complex(self):
+        """Whether the elements are complex numbers, which nothing here is."""
+        return False
+
+    def is_nonzero(self):
+        """Whether the one element is not 0."""
+        return bool(self)
+
+    def data_ptr(self):
+        """The address of the first element in memory."""
+        return self._as_numpy().ctypes.data
 
     def is_contiguous(self):
         """Whether the elements lie in memory in row-major order, without gaps."""
@@ -466,8 +498,8 @@ class Tensor(Variable):
     abs, sign, square, sqrt, rsqrt, reciprocal = (
         ops.abs, ops.sign, ops.square, ops.sqrt, ops.rsqrt, ops.reciprocal
     )  # fmt: skip
-    true_divide, addcmul, addcdiv = ops.true_divide, ops.addcmul, ops.addcdiv
-    float_power, ldexp, hypot, positive = ops.float_power, ops.ldexp, ops.hypot, ops.positive
+    addcmul, addcdiv, positive = ops.addcmul, ops.addcdiv, ops.positive
+    float_power, ldexp, hypot = ops.float_power, ops.ldexp, ops.hypot
     maximum, minimum, fmax, fmin = ops.maximum, ops.minimum, ops.fmax, ops.fmin
     clamp, clamp_min, clamp_max, lerp = ops.clamp, ops.clamp_min, ops.clamp_max, ops.lerp
     copysign, nan_to_num, xlogy, logit = ops.copysign, ops.nan_to_num, ops.xlogy, ops.logit
@@ -587,10 +619,7 @@ class Tensor(Variable):
     matmul, mm, bmm, mv, dot, outer = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer
     vdot, inner, kron, cross = ops.vdot, ops.inner, ops.kron, ops.cross
     addmm, addmv, addr, addbmm, baddbmm = ops.addmm, ops.addmv, ops.addr, ops.addbmm, ops.baddbmm
-    det, logdet, slogdet, inverse, pinverse = (
-        ops.linalg.det, ops.logdet, ops.linalg.slogdet, ops.linalg.inv, ops.linalg.pinv
-    )  # fmt: skip
-    cholesky, matrix_power = ops.linalg.cholesky, ops.linalg.matrix_power
+    logdet = ops.logdet
 
     # ---- questions -------------------------------------------------------------------
 
@@ -614,22 +643,29 @@ class Tensor(Variable):
         """Make every element `value`. Returns the tensor."""
         return self._assign("fill_", ..., value)
 
+    def fill_diagonal_(self, value):
+        """Make every element of a matrix's diagonal `value`. Returns the tensor."""
+        ops.diagonal(self).fill_(value)
+        return self
+
     def zero_(self):
         """Make every element 0. Returns the tensor."""
         return self._assign("zero_", ..., 0)
 
 
 for _name in (
-    "add sub mul div true_divide addcmul addcdiv neg pow float_power ldexp hypot abs sign square "
-    "sqrt rsqrt reciprocal clamp clamp_min clamp_max lerp copysign nan_to_num xlogy logit remainder "
-    "fmod floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan "
-    "sinc asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf "
+    "add sub mul div addcmul addcdiv neg pow float_power ldexp hypot abs sign square sqrt rsqrt "
+    "reciprocal clamp clamp_min clamp_max lerp copysign nan_to_num xlogy logit remainder fmod "
+    "floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan sinc "
+    "asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf "
     "tril triu scatter scatter_add index_add index_copy index_fill index_put put masked_fill "
     "masked_scatter cumsum cumprod eq ne lt le gt ge heaviside logical_not logical_and logical_or "
     "logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor bitwise_left_shift "
     "bitwise_right_shift addmm addmv addr addbmm baddbmm"
 ).split():
     setattr(Tensor, _name + "_", _in_place(_name + "_", getattr(ops, _name)))
+for _name in "squeeze unsqueeze transpose t".split():
+    setattr(Tensor, _name + "_", _reshaping(_name + "_", getattr(Tensor, _name)))
 for _name, _op in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow",
                    "ifloordiv": "floor_divide", "imod": "remainder", "iand": "bitwise_and",
                    "ior": "bitwise_or", "ixor": "bitwise_xor"}.items():  # fmt: skip
@@ -645,6 +681,12 @@ ALIASES = {
     "swapdims": "transpose", "moveaxis": "movedim", "fix": "trunc", "sgn": "sign",
     "row_stack": "vstack", "ger": "outer", "__rdiv__": "__rtruediv__",
 }  # fmt: skip
+LINALG = {  # functions of linalg that have a name outside of it
+    "cholesky": "cholesky", "det": "det", "inverse": "inv", "matrix_power": "matrix_power",
+    "pinverse": "pinv", "slogdet": "slogdet",
+}  # fmt: skip
+for _alias, _name in LINALG.items():
+    setattr(Tensor, _alias, getattr(ops.linalg, _name))
 for _alias, _name in ALIASES.items():
     for _end in ("", "_"):
         if hasattr(Tensor, _name + _end):

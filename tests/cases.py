@@ -198,7 +198,6 @@ case("round", lambda x: np.round(x, 2), (3, 4), decimals=2)
 each("trunc", np.trunc)
 each("frac", lambda x: x - np.trunc(x))
 
-case("true_divide", np.divide, (3, 4), (4,), domain=POSITIVE)
 case("div", np.floor_divide, (3, 4), (4,), rounding_mode="floor")
 case("rounded_quotient", lambda a, b: np.trunc(a / b), (3, 4), (4,), mode="trunc",
      torch=lambda m, a, b: m.div(a, b, rounding_mode="trunc"))  # fmt: skip

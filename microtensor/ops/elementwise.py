@@ -52,11 +52,6 @@ def div(a, b, *, rounding_mode=None):
     return rounded_quotient_(a, b, rounding_mode)
 
 
-def true_divide(a, b):
-    """a / b"""
-    return div_(a, b)
-
-
 def rsub(x, other, *, alpha=1):
     """other − alpha·x"""
     return sub(other, x, alpha=alpha)
