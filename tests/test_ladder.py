@@ -361,8 +361,8 @@ def test_it_learns_what_no_table_of_pairs_can(name):
     model = made(name, wide=False).train()
     windows = data.TextWindows(text, CONTEXT)
     optimizer = mt.optim.Adam(model.parameters(), lr=0.03)
-    for i in range(150):
-        optimizer.param_groups[0]["lr"] = 0.03 * (1 - i / 150)
+    for i in range(250):
+        optimizer.param_groups[0]["lr"] = 0.04 * (1 - i / 250)
         idx, targets = windows[(np.arange(8) * 3 + i) % 100]
         _, loss = model(idx, targets)
         optimizer.zero_grad()
