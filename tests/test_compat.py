@@ -1,0 +1,217 @@
+"""Programs written for PyTorch find what they call; what is missing says its name."""
+
+import csv
+import math
+import subprocess
+import sys
+import textwrap
+import types
+
+import pytest
+
+import microtensor as mt
+from microtensor.compat import as_torch
+from microtensor.utils.tensorboard import SummaryWriter
+
+PROGRAM = """
+import torch
+import torch.nn as nn
+import torch.backends.cudnn as cudnn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.dataloader import DataLoader as Same
+from torch.cuda.amp import GradScaler
+from torch.utils.tensorboard import SummaryWriter
+
+torch.manual_seed(0)
+torch.cuda.manual_seed_all(0)
+cudnn.benchmark = False
+torch.backends.cuda.matmul.allow_tf32 = True
+device = "mps" if torch.backends.mps.is_available() else "cpu"
+data = TensorDataset(torch.randn(16, 3), torch.randint(0, 2, (16,)))
+model = torch.compile(nn.Sequential(nn.Linear(3, 2)).to(device))
+optimizer = torch.optim.RMSprop(model.parameters())
+scaler = GradScaler(enabled=False)
+for x, y in DataLoader(data, batch_size=8, shuffle=True):
+    with torch.autocast(device_type=device, dtype=torch.bfloat16, enabled=False):
+        loss = F.cross_entropy(model(x), y)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+"""
+
+
+def loaded():
+    return {name: m for name, m in sys.modules.items() if name.split(".")[0] == "torch"}
+
+
+def test_a_program_runs_unmodified():
+    before = loaded()
+    with as_torch() as m:
+        program = {}
+        exec(PROGRAM, program)
+    assert m is mt is program["torch"]
+    assert program["Same"] is mt.utils.data.DataLoader
+    assert isinstance(program["loss"], mt.Tensor)
+    assert loaded() == before
+
+
+def test_everything_is_put_back_after_an_error(monkeypatch):
+    torch = types.ModuleType("torch")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    before, finders = loaded(), list(sys.meta_path)
+    with pytest.raises(ZeroDivisionError), as_torch():
+        import torch.nn
+
+        assert torch.nn is mt.nn
+        raise ZeroDivisionError
+    assert loaded() == before
+    assert sys.modules["torch"].__name__ == "torch"
+    assert sys.meta_path == finders
+
+
+def test_submodules_are_the_same_modules():
+    code = """
+        import sys
+        import microtensor
+        with microtensor.compat.as_torch():
+            import torch.utils.tensorboard
+            from torch.nn.utils.rnn import pad_sequence
+        assert not any(name.startswith("torch") for name in sys.modules)
+        assert pad_sequence is microtensor.nn.utils.rnn.pad_sequence
+        from microtensor.utils.tensorboard import SummaryWriter
+        assert SummaryWriter.__module__ == "microtensor.utils.tensorboard"
+        import microtensor.nn.functional as F, microtensor.optim as optim
+        from microtensor.utils.data.dataloader import DataLoader
+        from microtensor.nn.modules import Module
+        assert microtensor.nn.__spec__.name == "microtensor.nn"
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+@pytest.mark.parametrize(
+    "statement, kind, message",
+    [
+        ("import torch.fx", ImportError, "torch.fx"),
+        ("from torch.nn import CTCLoss", ImportError, "CTCLoss"),
+        ("import torch; torch.jit.script", AttributeError, "jit"),
+        ("import torch; torch.nn.DataParallel(None)", NotImplementedError, "nn.parallel.DataPar"),
+        (
+            "import torch; torch.distributed.init_process_group()",
+            NotImplementedError,
+            "distributed.init_process_group",
+        ),
+        ("import torch; torch.zeros(2, dtype=torch.bfloat16)", TypeError, "bfloat16"),
+        ("import torch; torch.nn.Embedding(2, 2, sparse=True)", NotImplementedError, "sparse"),
+        ("import torch; torch.set_float32_matmul_precision('low')", RuntimeError, "'low'"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_says_its_name(statement, kind, message):
+    with as_torch(), pytest.raises(kind, match=message):
+        exec(statement, {})
+
+
+def test_flags_read_and_write():
+    assert mt.get_float32_matmul_precision() == "highest"
+    mt.set_float32_matmul_precision("high")
+    assert mt.get_float32_matmul_precision() == "high"
+    mt.set_float32_matmul_precision("highest")
+    mt.use_deterministic_algorithms(True)
+    assert mt.are_deterministic_algorithms_enabled()
+    mt.use_deterministic_algorithms(False)
+    assert not mt.backends.cudnn.is_available()
+    assert not mt.distributed.is_initialized()
+    assert not mt.cuda.is_bf16_supported()
+
+
+def test_compile_gives_back_what_it_gets():
+    model = mt.nn.Linear(2, 2)
+    assert mt.compile(model, mode="max-autotune") is model
+    model.compile()
+
+    @mt.compile(fullgraph=True)
+    def double(x):
+        return 2 * x
+
+    assert double(3) == 6
+
+
+def test_seeding_the_gpu_leaves_the_stream_alone():
+    mt.manual_seed(1)
+    a = mt.rand(3)
+    mt.manual_seed(1)
+    mt.cuda.manual_seed_all(5)
+    assert mt.equal(mt.rand(3), a)
+
+
+def test_typed_tensors():
+    assert mt.LongTensor([1, 2]).dtype is mt.int64
+    assert mt.FloatTensor(2, 3).shape == (2, 3)
+    assert mt.BoolTensor([0, 1]).tolist() == [False, True]
+
+
+def test_scalars_are_written(tmp_path):
+    with SummaryWriter(tmp_path / "log") as writer:
+        writer.add_scalar("loss", mt.tensor(0.5), 3, walltime=1)
+        writer.add_scalars("acc", {"a": 1, "b": 2}, 4, walltime=2)
+    with (tmp_path / "log" / "scalars.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["tag", "step", "value", "time"],
+        ["loss", "3", "0.5", "1.000"],
+        ["acc/a", "4", "1.0", "2.000"],
+        ["acc/b", "4", "2.0", "2.000"],
+    ]
+
+
+# ---- mixed precision -----------------------------------------------------------------
+
+
+def test_autocast_says_what_it_does_not_do():
+    with pytest.warns(UserWarning, match="no half-precision"), mt.autocast("cpu"):
+        assert (mt.ones(2, 2) @ mt.ones(2, 2)).dtype is mt.float32
+    with mt.autocast("cpu", enabled=False):
+        pass
+
+
+@pytest.mark.skipif(mt.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_turns_itself_off():
+    with pytest.warns(UserWarning, match="no GPU"), mt.cuda.amp.autocast():
+        pass
+    with pytest.warns(UserWarning, match="no GPU"):
+        scaler = mt.cuda.amp.GradScaler()
+    assert (scaler.is_enabled(), scaler.get_scale(), scaler.state_dict()) == (False, 1.0, {})
+    assert scaler.scale(3) == 3
+
+
+def scaled_step(scaler, optimizer, p, slope):
+    optimizer.zero_grad()
+    scaler.scale((p * slope).sum()).backward()
+    scaler.unscale_(optimizer)
+    grad = p.grad.tolist()
+    scaler.step(optimizer)
+    scaler.update()
+    return grad
+
+
+def test_a_scaler_leaves_bad_steps_out():
+    p = mt.ones(2, requires_grad=True)
+    optimizer = mt.optim.SGD([p], lr=0.5)
+    scaler = mt.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+    assert scaled_step(scaler, optimizer, p, 1.0) == [1.0, 1.0]
+    assert (p.tolist(), scaler.get_scale()) == ([0.5, 0.5], 8.0)
+    scaled_step(scaler, optimizer, p, math.inf)
+    assert (p.tolist(), scaler.get_scale()) == ([0.5, 0.5], 4.0)
+    for expected in (4.0, 8.0):
+        scaled_step(scaler, optimizer, p, 0.0)
+        assert scaler.get_scale() == expected
+    again = mt.amp.GradScaler("cpu")
+    again.load_state_dict(scaler.state_dict())
+    assert again.state_dict() == scaler.state_dict()
+    with pytest.raises(RuntimeError, match="update"):
+        scaler.update()
+    scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match="already"):
+        scaler.unscale_(optimizer)
