@@ -258,7 +258,7 @@ def result_type(*tensors):
 
 __all__ = [
     "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye",
-    "from_numpy", "full", "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace", "logspace", "numel",
-    "ones", "ones_like", "result_type", "scalar_tensor", "tensor", "tril_indices", "triu_indices",
-    "zeros", "zeros_like",
+    "from_numpy", "full", "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace",
+    "logspace", "numel", "ones", "ones_like", "result_type", "scalar_tensor", "tensor",
+    "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip
