@@ -341,3 +341,26 @@ def test_a_training_that_is_broken_off_leaves_nothing(run, monkeypatch):
     monkeypatch.setattr(mt, "save", lambda *_: pytest.fail("saved"))
     code, _, _ = run("next_token", "--data", "text.txt")
     assert code == 130
+
+
+# ---- text in colours ---------------------------------------------------------------------------
+
+
+def test_colours_in_the_terminal():
+    white, red, blue = (f"\033[48;2;{c}m\033[38;2;0;0;0m" for c in (
+        "255;255;255", "214;62;62", "58;110;214"
+    ))  # fmt: skip
+    assert showing.shaded("abc", [0, 1, -1]) == f"{white}a{red}b{blue}c\033[0m"
+    assert showing.shaded("abc", [0, 1, -1], colored=False) == "abc"
+    assert showing.spans("<b", [1, -1]).count("background:rgb(214, 62, 62)") == 1
+
+
+@pytest.mark.parametrize(
+    "share, bar", [(0, ""), (0.5, "██"), (1, "████"), (0.28, "█▏"), (1 / 32, "▏")]
+)
+def test_bars_have_eighths(share, bar):
+    assert showing.bar(share, 4) == bar
+
+
+def test_every_character_can_be_seen():
+    assert showing.visible("a b\n\t\r\x1b[0m") == "a␣b↵→↵�[0m"
