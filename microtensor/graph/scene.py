@@ -187,6 +187,7 @@ class Scene:
         right, color = WIDTH - MARGIN, colors[frame.phase]
         return (
             text(MARGIN, 46, self.title, 27, t.ink, True),
+            text(MARGIN, y - 10, _brief(frame.vertex.where if frame.vertex else ""), 13, t.faint),
             text(right, 46, words, 20, color, True, "end"),
             text(right, y - 10, "values", 13, t.ink, anchor="end"),
             text(right - 52, y - 10, "gradients", 13, t.gradient, anchor="end"),
@@ -442,6 +443,10 @@ def _cells(grid, size, right):
     for i, row in enumerate(grid):
         for j, words in enumerate(row):
             yield words, right - sum(columns[j + 1 :]), size + i * size * LINE
+
+
+def _brief(words):
+    return words if len(words) <= 110 else words[:109] + "…"
 
 
 def _wrapped(words, size, width):
