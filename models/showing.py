@@ -220,7 +220,8 @@ PAGE = """<!doctype html>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
        color: #1d2733; background: #fff }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-img { max-width: 100%; height: auto } button, select { font: inherit; padding: .2rem .8rem }
+img { max-width: 100%; height: auto; margin-top: 1.2rem } .frame { padding-top: .6rem }
+button, select { font: inherit; padding: .2rem .8rem }
 .text { font: 1.05rem/1.9 "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
         overflow-wrap: anywhere }
 .text span { padding: .15em 0; color: #000 } .new { background: #ffe08a }
