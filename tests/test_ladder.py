@@ -558,5 +558,5 @@ def test_it_is_tied_and_has_no_biases():
 
 def test_fewer_heads_of_keys_make_a_smaller_cache():
     cache = made("modern_minigpt").new_cache(3)
-    assert cache.blocks[0].keys.shape == (3, 2, CONTEXT, 4)
-    assert cache.blocks[1].values.dtype is mt.float64
+    assert cache.layers[0].keys.shape == (3, 2, CONTEXT, 4)
+    assert cache.layers[1].values.dtype is mt.float64
