@@ -92,7 +92,7 @@ def hardswish(x):
 def threshold(x, /, threshold, value):
     """x where x > threshold, else value.    ∂x = g where x > threshold"""
     on = x > threshold
-    return xp(x).where(on, x, value), lambda g: xp(g).where(on, g, 0.0)
+    return xp(x).where(on, x, xp(x).full_like(x, value)), lambda g: xp(g).where(on, g, 0.0)
 
 
 @op

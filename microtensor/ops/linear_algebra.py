@@ -231,4 +231,5 @@ def baddbmm(x, batch1, batch2, *, beta=1, alpha=1):
 
 def addbmm(x, batch1, batch2, *, beta=1, alpha=1):
     """beta·x + alpha·Σ over a batch of products of matrices"""
-    return _plus(x, sum(bmm(batch1, batch2), 0), beta, alpha)
+    products = bmm(batch1, batch2)
+    return _plus(x, sum(products, 0, dtype=products.dtype), beta, alpha)

@@ -97,8 +97,9 @@ def isclose(a, b, /, rtol=1e-5, atol=1e-8, equal_nan=False):
         raise RuntimeError("both need one dtype")
     near = a == b
     if backend_of(a).dtype(a) is not bool_:
-        gap, size = (backend_of(a).cast(xp(a).abs(d), float64) for d in (a - b, b))
-        near = near | (xp(a).isfinite(gap) & (gap <= atol + rtol * size))
+        wide, other = (backend_of(a).cast(x, float64) for x in (a, b))
+        gap = xp(a).abs(wide - other)
+        near = near | (xp(a).isfinite(gap) & (gap <= atol + rtol * xp(a).abs(other)))
     return near | ((a != a) & (b != b)) if equal_nan else near, None
 
 

@@ -46,7 +46,8 @@ def _dim(x, dim):
 def sum(x, /, dim=None, keepdim=False, dtype=None):
     """Σ x.    ∂x = g, the same for every element that was added"""
     dim = _dim(x, dim)
-    y = xp(x).sum(_summed(x, dtype), axis=dim, keepdims=keepdim)
+    x = _summed(x, dtype)
+    y = xp(x).sum(x, axis=dim, keepdims=keepdim, dtype=x.dtype)
     shape = x.shape  # all that the pullback needs of x
     return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
 
