@@ -25,7 +25,9 @@ from .shapes import *  # noqa: F403
 __all__ = [
     name
     for name, value in globals().items()
-    if getattr(value, "__module__", "").startswith(__name__) and value.__name__ == name
+    if getattr(value, "__module__", "").startswith(__name__)
+    and value.__name__ == name
+    and not name.endswith("_")
 ]
 for _place in (linalg.__dict__, globals()):
     for _name in _place["__all__"]:
