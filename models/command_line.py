@@ -6,7 +6,7 @@ cannot be done is said in one line.
 
 import argparse
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
@@ -67,6 +67,7 @@ def learned(rung, args):
     if args.repeats < 1:
         raise ValueError(f"the text must be repeated at least once, got {args.repeats}")
     config = rung.training(**settings)
+    config = replace(config, eval_every=max(1, min(config.eval_every, config.steps // 4)))
     corpus = load_corpus(args.data, offline=args.offline, progress=print)
     text = corpus.text * args.repeats
     print(f"text: {corpus.name}, {len(text):,} characters")
