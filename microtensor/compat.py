@@ -11,7 +11,7 @@ import importlib.util
 import sys
 import types
 
-from . import amp, nn, utils
+from . import amp, autograd, nn, utils
 from .backends.dtypes import DTYPES
 from .tensor import Tensor
 
@@ -131,6 +131,11 @@ class _Finder:
         sys.modules[module.__name__] = importlib.import_module(_ours(module.__name__))
 
 
+def _variable(data, requires_grad=False):
+    """What `torch.autograd.Variable` was before tensors could do it all: the tensor, detached."""
+    return data.detach().requires_grad_(requires_grad)
+
+
 def _ours(name):
     return __package__ + name.removeprefix("torch")
 
@@ -153,6 +158,8 @@ def as_torch():
         del sys.modules[name]
     for name, module in _loaded(__package__).items():
         sys.modules["torch" + name.removeprefix(__package__)] = module
+    sys.modules["torch.autograd"] = types.ModuleType("torch.autograd", autograd.__doc__)
+    vars(sys.modules["torch.autograd"]).update({**vars(autograd), "Variable": _variable})
     sys.meta_path.insert(0, finder)
     try:
         yield sys.modules[__package__]

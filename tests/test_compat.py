@@ -146,6 +146,14 @@ def test_seeding_the_gpu_leaves_the_stream_alone():
     assert mt.equal(mt.rand(3), a)
 
 
+def test_variables_of_old_programs():
+    with as_torch():
+        program = {}
+        exec("import torch; from torch.autograd import Variable, grad", program)
+        x = program["Variable"](mt.ones(2), requires_grad=True)
+    assert program["grad"](x.sum(), x)[0].tolist() == [1.0, 1.0]
+
+
 def test_typed_tensors():
     assert mt.LongTensor([1, 2]).dtype is mt.int64
     assert mt.FloatTensor(2, 3).shape == (2, 3)
