@@ -1,7 +1,8 @@
 """Every operation: its value and its derivative, side by side.
 
-Read from simple to hard: elementwise, reductions, shapes, indexing, ordering, linear algebra,
-neural, convolution, recurrent.
+Read from simple to hard: elementwise, logic, shapes, indexing, reductions, ordering, activations;
+what is made of them: arranging, placing, counting; linear algebra, linalg, distances; then neural,
+convolution, recurrent.
 """
 
 from ..names import known_by_all_names
