@@ -79,8 +79,9 @@ class GPT2(LanguageModel):
         start = cache.length if cache else 0
         self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        positions = self.position_embedding.weight[start:end]  # (T, C)
-        x = self.dropout(self.token_embedding(idx) + positions)  # (B, T, C) + (T, C)
+        positions = mt.arange(start, end, device=idx.device)
+        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
+        x = self.dropout(x)
         mask = None
         if cache is None:  # (T, T), true above the diagonal: a token must not see those after it
             mask = mt.ones(end, end, dtype=mt.bool, device=idx.device).triu(1)

@@ -15,7 +15,7 @@ import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import nn
 
-from . import sampling
+from .language_model import LanguageModel, with_loss
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MiniGPTConfig:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
 
-class MiniGPT(nn.Module):
+class MiniGPT(LanguageModel):
     """A decoder-only transformer, pre-norm, with learned positions (GPT-2 in small)."""
 
     def __init__(self, config=None):
@@ -64,24 +64,16 @@ class MiniGPT(nn.Module):
         With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
         more tokens than the context holds, IndexError for a token outside the vocabulary.
         """
-        if idx.ndim != 2:
-            raise ValueError(f"MiniGPT: tokens (B, T) are needed, got shape {tuple(idx.shape)}")
         start = cache.length if cache else 0
+        self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        if end > self.config.context_length:
-            raise ValueError(
-                f"MiniGPT: {end} tokens do not fit a context of {self.config.context_length}"
-            )
-        positions = self.position_embedding.weight[start:end]  # (T, C)
-        x = self.token_embedding(idx) + positions  # (B, T, C) + (T, C)
+        positions = mt.arange(start, end, device=idx.device)
+        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
         mask = None if cache else self.causal_mask[:end, :end]  # (T, T)
         for i, block in enumerate(self.blocks):
             x = block(x, mask, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
         logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)
-        if targets is None:
-            return logits
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # (B T, V), (B T)
-        return logits, loss
+        return with_loss(logits, targets)
 
     def new_cache(self, batch_size):
         """An empty cache for `batch_size` texts, to be given to `forward`."""
@@ -90,12 +82,6 @@ class MiniGPT(nn.Module):
         return nn.KVCache(
             config.n_layers, batch_size, config.n_heads, config.context_length, D, like
         )
-
-    def generate(
-        self, idx, max_new_tokens, temperature=1.0, top_k=None, top_p=None, generator=None
-    ):
-        """Continue the prompts idx (B, T), token by token: see `sampling.generate`."""
-        return sampling.generate(self, idx, max_new_tokens, temperature, top_k, top_p, generator)
 
 
 class Block(nn.Module):

@@ -2,20 +2,28 @@
 
 The two libraries take turns (A B A B …) in one process, so that whatever else the machine does
 falls on both; each line gives both medians and their ratio, above 1 where microtensor is faster.
+Memory, and the time from the start of a process, are those of processes of their own.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from dataclasses import asdict
 
 THREADS = os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", THREADS)
 
+import numpy as np  # noqa: E402
+
 import microtensor as mt  # noqa: E402
 from models import MiniGPT, MiniGPTConfig  # noqa: E402
+
+from .alone import training_step  # noqa: E402
 
 try:
     import torch
@@ -48,26 +56,11 @@ def report(name, ours, theirs=None):
     print(line, flush=True)
 
 
+LARGER = {"context_length": 256, "d_model": 384, "n_heads": 6, "n_layers": 6}
+LIBRARIES = ["microtensor", "torch"] if torch else ["microtensor"]
+
+
 # ---- the work to be timed ------------------------------------------------------------
-
-
-def training_step(lib, batch, options):
-    """A function that does one AdamW step of MiniGPT with clipped gradients."""
-    model = minigpt(lib, **options)
-    config = model.config
-    optimizer = lib.optim.AdamW(model.parameters(), lr=1e-3)
-    shape = (batch, config.context_length)
-    idx, targets = (lib.randint(0, config.vocab_size, shape) for _ in range(2))
-
-    def step():
-        _, loss = model(idx, targets)
-        optimizer.zero_grad()
-        loss.backward()
-        lib.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        return loss.item()
-
-    return step
 
 
 def minigpt(lib, **options):
@@ -83,28 +76,49 @@ def both(make, *args, **options):
     return make(mt, *args, **options), make(torch, *args, **options) if torch else None
 
 
+def step_of_minigpt(lib, batch, options):
+    return training_step(lib, minigpt(lib, **options), batch)
+
+
 def bench_training(seconds):
     """A training step of MiniGPT."""
-    larger = {"context_length": 256, "d_model": 384, "n_heads": 6, "n_layers": 6}
     for name, batch, options in [
         ("default MiniGPT, dropout 0.1", 32, {}),
         ("default MiniGPT, no dropout", 32, {"dropout": 0.0}),
-        ("larger MiniGPT (256, 384, 6 heads, 6 layers)", 4, larger),
+        ("larger MiniGPT (256, 384, 6 heads, 6 layers)", 4, LARGER),
     ]:
-        side_by_side(name, *both(training_step, batch, options), seconds * 3)
+        side_by_side(name, *both(step_of_minigpt, batch, options), seconds * 3)
+
+
+def bench_compiled(seconds):
+    """A training step beside torch.compile, which takes a minute to compile."""
+    if torch is None:
+        print("PyTorch is not installed")
+        return
+    for dropout in (0.1, 0.0):
+        compiled = training_step(torch, torch.compile(minigpt(torch, dropout=dropout)), 32)
+        ours = step_of_minigpt(mt, 32, {"dropout": dropout})
+        side_by_side(f"default MiniGPT, dropout {dropout}", ours, compiled, seconds * 3)
 
 
 def bench_generation(seconds):
-    """Greedy text of one full context, a token at a time."""
-    ours, theirs = minigpt(mt), minigpt(torch) if torch else None
-    ours.eval()
-    start, n = mt.tensor([[1]]), ours.config.context_length - 1
-    side_by_side(
-        f"generate {n} tokens, both with a cache",
-        lambda: list(ours.generate(start, n, temperature=0)),
-        theirs and (lambda: theirs.eval().generate(torch.tensor([[1]]), n)),
-        seconds,
-    )
+    """Greedy text, a token at a time."""
+    for name, n, batch, context_length, use_cache in [
+        ("63 tokens, both with a cache", 63, 1, 64, True),
+        ("200 tokens (context 256), both with a cache", 200, 1, 256, True),
+        ("200 tokens (context 256), both without", 200, 1, 256, False),
+        ("63 tokens for 8 texts, both with a cache", 63, 8, 64, True),
+    ]:
+        side_by_side(name, *both(writing, n, batch, context_length, use_cache), seconds)
+
+
+def writing(lib, n, batch, context_length, use_cache):
+    """A function that writes n tokens for each of several texts."""
+    model = minigpt(lib, context_length=context_length).eval()
+    start = lib.ones((batch, 1), dtype=lib.int64)
+    if lib is mt:
+        return lambda: list(model.generate(start, n, temperature=0, use_cache=use_cache))
+    return lambda: model.generate(start, n, use_cache)
 
 
 def mlp_step(lib):
@@ -197,6 +211,132 @@ def bench_drawing(seconds):
     side_by_side("a film of (a * b).tanh()", lambda: mt.graph.film((a * b).tanh()), None, seconds)
 
 
+def bench_products(seconds):
+    """How much of a training step are matrix products, which are BLAS's: the limit."""
+    step, products = step_of_minigpt(mt, 32, {}), matrix_products(MiniGPTConfig(), 32)
+    for f in (step, products):
+        f()
+    times = [[], []]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 5:
+        for f, taken in zip((step, products), times):
+            start = time.perf_counter()
+            f()
+            taken.append(time.perf_counter() - start)
+    whole, part = (statistics.median(taken) for taken in times)
+    report("a training step", whole)
+    report(f"its matrix products alone: {part / whole:.0%} of it", part)
+
+
+def matrix_products(config, batch):
+    """A function that multiplies matrices of the sizes that a training step multiplies."""
+    C, T, D = config.d_model, config.context_length, config.d_model // config.n_heads
+    n, heads = batch * T, batch * config.n_heads
+    pairs = []
+
+    def product(rows, inner, columns, times, stack=()):
+        a, b = (
+            np.ones((*stack, *shape), np.float32) for shape in [(rows, inner), (inner, columns)]
+        )
+        pairs.extend([(a, b)] * times)
+
+    for inputs, outputs, times in [(C, 3 * C, 1), (C, C, 1), (C, 4 * C, 1), (4 * C, C, 1)]:
+        for shape in [(n, inputs, outputs), (n, outputs, inputs), (outputs, n, inputs)]:
+            product(*shape, times * config.n_layers)  # the value, and the two gradients
+    for shape in [(n, C, config.vocab_size), (n, config.vocab_size, C), (config.vocab_size, n, C)]:
+        product(*shape, 1)
+    product(T, D, T, 2 * config.n_layers, (heads,))  # scores, the gradient of the weights
+    product(T, T, D, 4 * config.n_layers, (heads,))  # the value, the gradients of q, k and v
+
+    def run():
+        for a, b in pairs:
+            a @ b
+
+    return run
+
+
+def bench_profile(seconds):
+    """Where a training step of the default MiniGPT spends its time, by operation."""
+    step, times, steps = step_of_minigpt(mt, 32, {}), {}, 0
+    step()
+    with timed_operations(times):
+        start = time.perf_counter()
+        while time.perf_counter() < start + seconds:
+            step()
+            steps += 1
+        whole = (time.perf_counter() - start) / steps
+    print(f"{'operation':24} {'calls':>6} {'forward':>10} {'backward':>10}   of a step")
+    for name, (calls, forward, back) in sorted(times.items(), key=lambda t: -t[1][1] - t[1][2]):
+        print(f"{name:24} {calls / steps:6.0f} {forward / steps * 1e3:7.2f} ms "
+              f"{back / steps * 1e3:7.2f} ms {(forward + back) / steps / whole:10.1%}")  # fmt: skip
+    rest = whole - sum(f + b for _, f, b in times.values()) / steps
+    print(f"{'the rest: engine, optimizer, modules':42} {rest * 1e3:7.2f} ms {rest / whole:11.1%}")
+
+
+@contextmanager
+def timed_operations(times):
+    """Fill {name: [calls, seconds forward, seconds backward]} while it lasts."""
+
+    def timed(function, entry, slot):
+        def run(*args, **kwargs):
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                entry[slot] += time.perf_counter() - start
+
+        return run
+
+    def watched(name, function):
+        def run(*args, **kwargs):
+            entry = times.setdefault(name, [0, 0.0, 0.0])
+            entry[0] += 1
+            value, pulls = timed(function, entry, 1)(*args, **kwargs)
+            if callable(pulls):
+                pulls = timed(pulls, entry, 2)
+            elif pulls is not None:
+                pulls = tuple(pull and timed(pull, entry, 2) for pull in pulls)
+            return value, pulls
+
+        return run
+
+    cells = {}  # the function that each operation calls
+    for name, operation in mt.autograd.registry.items():
+        variables = operation.__code__.co_freevars
+        cells[name] = operation.__closure__[variables.index("function")]
+    before = {name: cell.cell_contents for name, cell in cells.items()}
+    try:
+        for name, cell in cells.items():
+            cell.cell_contents = watched(name, before[name])
+        yield
+    finally:
+        for name, cell in cells.items():
+            cell.cell_contents = before[name]
+
+
+def bench_memory(seconds):
+    """The peak memory of a process that takes three training steps."""
+    for name, batch, options in [("default MiniGPT", 32, {}), ("larger MiniGPT", 4, LARGER)]:
+        line = f"{name:44}"
+        peaks = [int(alone(lib, batch, 3, options)) for lib in LIBRARIES]
+        for peak in peaks:
+            line += f" {peak:9.0f} MB"
+        print(line + (f"   PyTorch / microtensor {peaks[1] / peaks[0]:5.2f}" if torch else ""))
+
+
+def bench_start(seconds):
+    """From the start of a process to the end of its first training step of the default MiniGPT."""
+    runs = [lambda lib=lib: alone(lib, 32, 1, {}) for lib in LIBRARIES]
+    side_by_side("start and first step", runs[0], runs[1] if torch else None, seconds)
+
+
+def alone(library, batch, steps, options):
+    """What a process prints in which one library alone trains a MiniGPT."""
+    config = json.dumps(asdict(MiniGPTConfig(**options)))
+    command = [sys.executable, "-m", "tests.benchmarks.alone", library, str(batch), str(steps)]
+    return subprocess.run([*command, config], check=True, stdout=subprocess.PIPE).stdout
+
+
 def bench_import(seconds):
     """A new process that imports the library and ends."""
 
@@ -212,9 +352,15 @@ BENCHES = {
     if name.startswith("bench_")
 }
 
+ON_REQUEST = {"compiled"}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHES)}; all if none is given")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help=f"of {', '.join(BENCHES)}; without one, all but {', '.join(ON_REQUEST)}",
+    )
     parser.add_argument("--seconds", type=float, default=6, help="about how long each takes")
     args = parser.parse_args()
     wrong = set(args.names) - set(BENCHES)
@@ -222,6 +368,6 @@ if __name__ == "__main__":
         parser.error(f"{', '.join(sorted(wrong))}: not among {', '.join(BENCHES)}")
     versions = f"microtensor {mt.__version__}" + (f", PyTorch {torch.__version__}" if torch else "")
     print(f"{versions}, {THREADS} threads: medians")
-    for name in args.names or BENCHES:
+    for name in args.names or [n for n in BENCHES if n not in ON_REQUEST]:
         print(f"\n{BENCHES[name].__doc__}")
         BENCHES[name](args.seconds)

@@ -60,8 +60,12 @@ class MiniGPT(nn.Module):
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     @torch.no_grad()
-    def generate(self, idx, max_new_tokens):
+    def generate(self, idx, max_new_tokens, use_cache=True):
         """Greedy text after one token idx (B, 1), at most a context; keys and values are kept."""
+        if not use_cache:
+            for _ in range(max_new_tokens):
+                idx = torch.cat([idx, self(idx)[:, -1].argmax(-1, keepdim=True)], 1)
+            return idx
         c = self.config
         shape = (2 * c.n_layers, len(idx), c.n_heads, c.context_length, c.d_model // c.n_heads)
         kept = torch.zeros(shape).unbind()
