@@ -215,6 +215,9 @@ class Backend:
         phi = 0.5 * (1 + self.erf(x * SQRT_HALF))
         return x * phi, phi + x * (self.xp.exp(-0.5 * (x * x)) * NORMAL)
 
+    def gelu_backward(self, g, x, slope):
+        return g * slope
+
     def dropout(self, x, p, seed):
         """x with a share p of its elements zero and the rest divided by 1 − p; and the mask."""
         mask = self.keep_mask(x, p, seed)
@@ -249,10 +252,11 @@ class Backend:
         r = 1 / self.xp.sqrt(self.xp.mean(centred * centred, axis=-1, keepdims=True) + eps)
         x_hat = centred * r
         y = x_hat if weight is None else x_hat * weight
-        return y if bias is None else y + bias, x_hat, r
+        return y if bias is None else y + bias, (x_hat, r)
 
-    def layer_norm_backward(self, g, x_hat, r, weight):
+    def layer_norm_backward(self, g, x, saved, weight):
         """r (h − mean h − x̂ mean(h x̂)) with h = g·weight; and the sums for weight and bias."""
+        x_hat, r = saved
         h = g if weight is None else g * weight
         mean = self.xp.mean(h, axis=-1, keepdims=True)
         slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
@@ -267,10 +271,11 @@ class Backend:
         """x / √(mean x² + eps) · weight over the last axis; and x̂, 1/rms (1910.07467)."""
         r = 1 / self.xp.sqrt(self.xp.mean(x * x, axis=-1, keepdims=True) + eps)
         x_hat = x * r
-        return x_hat if weight is None else x_hat * weight, x_hat, r
+        return x_hat if weight is None else x_hat * weight, (x_hat, r)
 
-    def rms_norm_backward(self, g, x_hat, r, weight):
+    def rms_norm_backward(self, g, x, saved, weight):
         """r (h − x̂ mean(h x̂)) with h = g·weight; and the sum for weight."""
+        x_hat, r = saved
         h = g if weight is None else g * weight
         slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
         return r * (h - x_hat * slope), self.xp.sum(g * x_hat, axis=tuple(range(len(g.shape) - 1)))

@@ -35,13 +35,11 @@ def _large(*arrays):
     """Whether the compiled loops are worth calling, and can be."""
     if arrays[0].size < SMALL:
         return False
-    for a in arrays:
-        if a is not None and (a.dtype != FLOAT32 or not a.size):
-            return False
-    return True
+    return all([a is None or a.dtype == FLOAT32 and a.size for a in arrays])
 
 
 NOTHING = np.empty(0, f32)
+_TAIL = f32(TAIL_A), np.array(TAIL, f32), f32(NORMAL)
 
 
 def _flat(x):
@@ -62,13 +60,21 @@ class NumbaBackend(NumPyBackend):
 
     # ---- elementwise -----------------------------------------------------------------
 
+    # What these loops save is less than NumPy's kernels do: what their way back can compute again.
+
     def gelu(self, x, tanh=False):
         if tanh or not _large(x):
             return super().gelu(x, tanh)
-        y, slope = np.empty(x.shape, f32), np.empty(x.shape, f32)
-        tail = np.array(TAIL, f32)
-        kernels().gelu(_flat(x), y.reshape(-1), slope.reshape(-1), f32(TAIL_A), tail, f32(NORMAL))
-        return y, slope
+        y = np.empty(x.shape, f32)
+        kernels().gelu(_flat(x), y.reshape(-1), *_TAIL)
+        return y, None
+
+    def gelu_backward(self, g, x, slope):
+        if slope is not None:
+            return super().gelu_backward(g, x, slope)
+        out = np.empty(g.shape, f32)
+        kernels().gelu_backward(_flat(g), _flat(x), out.reshape(-1), *_TAIL)
+        return out
 
     def dropout(self, x, p, seed):
         if not _large(x) or not 0 < p < 1:
@@ -120,41 +126,37 @@ class NumbaBackend(NumPyBackend):
         n = x.shape[-1]
         if not _large(x, weight, bias):
             return super().layer_norm(x, weight, bias, eps)
-        y, x_hat = np.empty(x.shape, f32), np.empty(x.shape, f32)
-        r = np.empty((*x.shape[:-1], 1), f32)
+        y, x = np.empty(x.shape, f32), _lines(x)
+        mean, r = np.empty(len(x), f32), np.empty(len(x), f32)
         bias = np.zeros(n, f32) if bias is None else np.ascontiguousarray(bias)
-        kernels().layer_norm(
-            _lines(x), _ones(weight, n), bias, f32(eps), _rows(y), _rows(x_hat), r.reshape(-1)
-        )
-        return y, x_hat, r
+        kernels().layer_norm(x, _ones(weight, n), bias, f32(eps), _rows(y), mean, r)
+        return y, (mean, r)
 
-    def layer_norm_backward(self, g, x_hat, r, weight):
+    def layer_norm_backward(self, g, x, saved, weight):
         n = g.shape[-1]
-        if not _large(g, x_hat, r, weight):
-            return super().layer_norm_backward(g, x_hat, r, weight)
+        if saved[0].shape == x.shape:
+            return super().layer_norm_backward(g, x, saved, weight)
         g_x, g_weight, g_bias = np.empty(g.shape, f32), np.zeros(n, f32), np.zeros(n, f32)
         kernels().layer_norm_backward(
-            _lines(g), _lines(x_hat), _flat(r), _ones(weight, n), _rows(g_x), g_weight, g_bias
+            _lines(g), _lines(x), *saved, _ones(weight, n), _rows(g_x), g_weight, g_bias
         )
         return g_x, g_weight, g_bias
 
     def rms_norm(self, x, weight, eps):
         if not _large(x, weight):
             return super().rms_norm(x, weight, eps)
-        y, x_hat = np.empty(x.shape, f32), np.empty(x.shape, f32)
-        r = np.empty((*x.shape[:-1], 1), f32)
-        kernels().rms_norm(
-            _lines(x), _ones(weight, x.shape[-1]), f32(eps), _rows(y), _rows(x_hat), r.reshape(-1)
-        )
-        return y, x_hat, r
+        y, x = np.empty(x.shape, f32), _lines(x)
+        r = np.empty(len(x), f32)
+        kernels().rms_norm(x, _ones(weight, x.shape[-1]), f32(eps), _rows(y), r)
+        return y, (r,)
 
-    def rms_norm_backward(self, g, x_hat, r, weight):
+    def rms_norm_backward(self, g, x, saved, weight):
         n = g.shape[-1]
-        if not _large(g, x_hat, r, weight):
-            return super().rms_norm_backward(g, x_hat, r, weight)
+        if len(saved) > 1:
+            return super().rms_norm_backward(g, x, saved, weight)
         g_x, g_weight = np.empty(g.shape, f32), np.zeros(n, f32)
         kernels().rms_norm_backward(
-            _lines(g), _lines(x_hat), _flat(r), _ones(weight, n), _rows(g_x), g_weight
+            _lines(g), _lines(x), *saved, _ones(weight, n), _rows(g_x), g_weight
         )
         return g_x, g_weight
 

@@ -59,17 +59,28 @@ def _random(i, seed):
 # ---- elementwise ---------------------------------------------------------------------
 
 
-@kernel
-def gelu(x, y, slope, a, tail, normal):
+@inlined
+def _normal(v, a, tail):
+    """Φ(v), by the form of NumPy's kernel, and e^(−v²/2)."""
     c1, c2, c3, c4, c5, c6 = tail[5], tail[4], tail[3], tail[2], tail[1], tail[0]
+    t = f32(1) / (f32(1) + a * abs(v))
+    e = _exp(f32(-0.5) * v * v)
+    q = ((((((c6 * t + c5) * t + c4) * t + c3) * t + c2) * t) + c1) * t * e
+    return f32(1) - q if v > 0 else q, e
+
+
+@kernel
+def gelu(x, y, a, tail, height):
     for i in range(x.size):
-        v = x[i]
-        t = f32(1) / (f32(1) + a * abs(v))
-        e = _exp(f32(-0.5) * v * v)
-        q = ((((((c6 * t + c5) * t + c4) * t + c3) * t + c2) * t) + c1) * t * e
-        phi = f32(1) - q if v > 0 else q
-        y[i] = v * phi
-        slope[i] = phi + v * e * normal
+        phi, _ = _normal(x[i], a, tail)
+        y[i] = x[i] * phi
+
+
+@kernel
+def gelu_backward(g, x, out, a, tail, height):
+    for i in range(x.size):
+        phi, e = _normal(x[i], a, tail)
+        out[i] = g[i] * (phi + x[i] * e * height)
 
 
 @kernel
@@ -150,44 +161,43 @@ def log_softmax_backward(g, y, out):
 
 
 @kernel
-def layer_norm(x, weight, bias, eps, y, x_hat, r):
+def layer_norm(x, weight, bias, eps, y, mean, r):
     n = f32(x.shape[1])
     for i in range(x.shape[0]):
         total = f32(0)
         for j in range(x.shape[1]):
             total += x[i, j]
-        mean = total / n
+        mi = total / n
         square = f32(0)
         for j in range(x.shape[1]):
-            d = x[i, j] - mean
+            d = x[i, j] - mi
             square += d * d
         ri = f32(1) / np.sqrt(square / n + eps)
-        r[i] = ri
+        mean[i], r[i] = mi, ri
         for j in range(x.shape[1]):
-            h = (x[i, j] - mean) * ri
-            x_hat[i, j] = h
-            y[i, j] = h * weight[j] + bias[j]
+            y[i, j] = (x[i, j] - mi) * ri * weight[j] + bias[j]
 
 
 @kernel
-def layer_norm_backward(g, x_hat, r, weight, g_x, g_weight, g_bias):
+def layer_norm_backward(g, x, mean, r, weight, g_x, g_weight, g_bias):
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
-        mean, slope = f32(0), f32(0)
+        mi, ri = mean[i], r[i]
+        total, slope = f32(0), f32(0)
         for j in range(g.shape[1]):
             h = g[i, j] * weight[j]
-            mean += h
-            slope += h * x_hat[i, j]
-        mean, slope = mean / n, slope / n
+            total += h
+            slope += h * ((x[i, j] - mi) * ri)
+        total, slope = total / n, slope / n
         for j in range(g.shape[1]):
-            h = x_hat[i, j]
-            g_x[i, j] = r[i] * (g[i, j] * weight[j] - mean - h * slope)
-            g_weight[j] += g[i, j] * h
+            x_hat = (x[i, j] - mi) * ri
+            g_x[i, j] = ri * (g[i, j] * weight[j] - total - x_hat * slope)
+            g_weight[j] += g[i, j] * x_hat
             g_bias[j] += g[i, j]
 
 
 @kernel
-def rms_norm(x, weight, eps, y, x_hat, r):
+def rms_norm(x, weight, eps, y, r):
     n = f32(x.shape[1])
     for i in range(x.shape[0]):
         square = f32(0)
@@ -196,23 +206,21 @@ def rms_norm(x, weight, eps, y, x_hat, r):
         ri = f32(1) / np.sqrt(square / n + eps)
         r[i] = ri
         for j in range(x.shape[1]):
-            h = x[i, j] * ri
-            x_hat[i, j] = h
-            y[i, j] = h * weight[j]
+            y[i, j] = x[i, j] * ri * weight[j]
 
 
 @kernel
-def rms_norm_backward(g, x_hat, r, weight, g_x, g_weight):
+def rms_norm_backward(g, x, r, weight, g_x, g_weight):
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
-        slope = f32(0)
+        ri, slope = r[i], f32(0)
         for j in range(g.shape[1]):
-            slope += g[i, j] * weight[j] * x_hat[i, j]
+            slope += g[i, j] * weight[j] * (x[i, j] * ri)
         slope = slope / n
         for j in range(g.shape[1]):
-            h = x_hat[i, j]
-            g_x[i, j] = r[i] * (g[i, j] * weight[j] - h * slope)
-            g_weight[j] += g[i, j] * h
+            x_hat = x[i, j] * ri
+            g_x[i, j] = ri * (g[i, j] * weight[j] - x_hat * slope)
+            g_weight[j] += g[i, j] * x_hat
 
 
 # ---- attention: what happens between the products ------------------------------------

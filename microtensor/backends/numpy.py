@@ -147,9 +147,10 @@ class NumPyBackend(Backend):
         y = x_hat.copy() if weight is None else x_hat * weight
         if bias is not None:
             y += bias
-        return y, x_hat, r
+        return y, (x_hat, r)
 
-    def layer_norm_backward(self, g, x_hat, r, weight):
+    def layer_norm_backward(self, g, x, saved, weight):
+        x_hat, r = saved
         n = g.shape[-1] or 1
         g_x = g.copy() if weight is None else g * weight
         mean = g_x.sum(-1, keepdims=True) / n

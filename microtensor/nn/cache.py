@@ -13,7 +13,7 @@ from ..backends import backend_of
 class KVCache:
     """Room for the keys and values of `length` tokens in each of `layers` attention layers.
 
-    `heads` are those of the keys; `like` is a tensor of the model, whose dtype and device are taken.
+    `heads` are those of the keys; dtype and device are those of the tensor `like`.
     """
 
     def __init__(self, layers, batch_size, heads, length, head_dim, like):
@@ -35,7 +35,7 @@ class LayerCache:
         self.keys, self.values, self.length = keys, values, 0
 
     def attend(self, q, k, v):
-        """Keep k and v (B, T, G, D) of T new tokens; what they find for q (B, T, H, D): (B, T, H D).
+        """Keep k and v (B, T, G, D) of T new tokens; what q (B, T, H, D) finds: (B, T, H D).
 
         A token sees itself and all before it; H / G queries share a key. It is for inference:
         RuntimeError if gradients are asked for, ValueError if the room does not suffice.

@@ -217,9 +217,9 @@ EPS = {"float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
 def _rows_to_norm(name, input, shape, weight, bias):
     """The input with the dimensions that are normalized made one, and the affine part likewise."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if len(shape) == 1 and input.shape[-1:] == shape:  # by far the most common case
-        if all(part is None or part.shape == shape for part in (weight, bias)):
-            return input, weight, bias
+    same = all([part is None or part.shape == shape for part in (weight, bias)])
+    if same and len(shape) == 1 and input.shape[-1:] == shape:  # by far the most common case
+        return input, weight, bias
     for what, have in (
         ("input", input.shape[input.ndim - len(shape) :] if shape else ()),
         ("weight", shape if weight is None else weight.shape),

@@ -156,8 +156,8 @@ def gelu(x, /, approximate="none"):
     """x Φ(x), Φ the normal distribution (arXiv:1606.08415).    ∂x = g (Φ(x) + x Φ'(x))"""
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f'approximate must be "none" or "tanh", got {approximate!r}')
-    y, slope = backend_of(x).gelu(x, approximate == "tanh")
-    return y, lambda g: g * slope
+    y, saved = backend_of(x).gelu(x, approximate == "tanh")
+    return y, lambda g: backend_of(g).gelu_backward(g, x, saved)
 
 
 def mish(x):

@@ -65,15 +65,15 @@ def layer_norm(x, weight, bias, /, eps):
 
     ∂x = (h − mean h − x̂ mean(h x̂)) / σ, h = g weight,    ∂weight = Σ g x̂,    ∂bias = Σ g
     """
-    y, x_hat, r = backend_of(x).layer_norm(x, weight, bias, eps)
-    return y, lambda g: backend_of(g).layer_norm_backward(g, x_hat, r, weight)
+    y, saved = backend_of(x).layer_norm(x, weight, bias, eps)
+    return y, lambda g: backend_of(g).layer_norm_backward(g, x, saved, weight)
 
 
 @op
 def rms_norm(x, weight, /, eps):
     """x̂ weight, x̂ = x / rms.    ∂x = (h − x̂ mean(h x̂)) / rms, h = g weight,    ∂weight = Σ g x̂"""
-    y, x_hat, r = backend_of(x).rms_norm(x, weight, eps)
-    return y, lambda g: backend_of(g).rms_norm_backward(g, x_hat, r, weight)
+    y, saved = backend_of(x).rms_norm(x, weight, eps)
+    return y, lambda g: backend_of(g).rms_norm_backward(g, x, saved, weight)
 
 
 @op
