@@ -53,6 +53,14 @@ def __getattr__(name):
         from .graph.explain import explain
 
         return explain
+    if name == "diagnose":
+        from .diagnosis import diagnose
+
+        return diagnose
+    if name == "Recorder":
+        from .recorder import Recorder
+
+        return Recorder
     raise AttributeError(
         f"microtensor has no {name!r}; it covers a part of PyTorch, which the README describes"
     )

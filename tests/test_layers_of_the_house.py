@@ -31,6 +31,8 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.compat": 6,
     "microtensor.torch_file": 5,
     "microtensor.graph": 6,
+    "microtensor.diagnosis": 6,
+    "microtensor.recorder": 6,
     "microtensor": 6,  # its __init__ gathers everything
     "models": 7,
     "demos": 8,
@@ -47,6 +49,8 @@ NEIGHBOURS = {
     ("microtensor.random", "microtensor.tensor"),
     ("microtensor.random", "microtensor.creation"),
     ("microtensor.serialization", "microtensor.torch_file"),
+    ("microtensor.diagnosis", "microtensor.graph.flow"),
+    ("microtensor.diagnosis", "microtensor.graph.trace"),
 }
 
 # Imports inside of functions that go up or sideways, and why.
