@@ -18,12 +18,19 @@ class Generator:
 
     def __init__(self, device="cpu"):
         self.device = device
-        self.manual_seed(int(np.random.SeedSequence().entropy % 2**63))
+        self._seed = self._numbers = None
+
+    @property
+    def numbers(self):
+        """NumPy's generator, made when it is first used, so that np.random is imported then."""
+        if self._numbers is None:
+            self.seed()
+        return self._numbers
 
     def manual_seed(self, seed):
         """Start the stream again at `seed`. Returns the generator."""
         self._seed = int(seed)
-        self.numbers = np.random.Generator(np.random.PCG64(self._seed % 2**64))
+        self._numbers = np.random.Generator(np.random.PCG64(self._seed % 2**64))
         return self
 
     def seed(self):
@@ -32,11 +39,12 @@ class Generator:
 
     def initial_seed(self):
         """The seed that the stream started with."""
-        return self._seed
+        return self._seed if self._numbers is not None else self.seed()
 
     def get_state(self):
         """Where the stream stands, as a tensor of bytes."""
-        state = json.dumps([self._seed, self.numbers.bit_generator.state]).encode()
+        numbers = self.numbers.bit_generator.state
+        state = json.dumps([self._seed, numbers]).encode()
         return Tensor._wrap(np.frombuffer(state, np.uint8).copy())
 
     def set_state(self, state):

@@ -35,7 +35,7 @@ def _large(*arrays):
     """Whether the compiled loops are worth calling, and can be."""
     if arrays[0].size < SMALL:
         return False
-    return all([a is None or a.dtype == FLOAT32 and a.size for a in arrays])
+    return all(a is None or a.dtype == FLOAT32 and a.size for a in arrays)
 
 
 NOTHING = np.empty(0, f32)

@@ -217,7 +217,7 @@ EPS = {"float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
 def _rows_to_norm(name, input, shape, weight, bias):
     """The input with the dimensions that are normalized made one, and the affine part likewise."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    same = all([part is None or part.shape == shape for part in (weight, bias)])
+    same = all(part is None or part.shape == shape for part in (weight, bias))
     if same and len(shape) == 1 and input.shape[-1:] == shape:  # by far the most common case
         return input, weight, bias
     for what, have in (
