@@ -16,11 +16,11 @@ import sys
 import numpy as np
 
 import microtensor as mt
-from models import inside, reporting, sampling, showing
+from models import inside, program, reporting, sampling, showing
 
 
 def main(argv=None):
-    return showing.run(demo, parser(), argv)
+    return program.run(demo, parser(), argv)
 
 
 def parser():
@@ -272,5 +272,4 @@ const attention = {steps: n - facts.start + 1, draw(i, film) {
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
     sys.exit(main())

@@ -7,31 +7,25 @@ python demos/embeddings.py --table FILE …           the token embeddings in ch
 Written: before_and_after.png, film.gif, and film.html to play and to explore.
 """
 
-import argparse
 import math
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 import microtensor as mt
-from models import embedding_view, reporting, showing, training, word2vec
+from models import embedding_view, program, reporting, showing, training, word2vec
 from models.corpus import load_corpus
 
 LIKE = "king,father,thou,romeo,love,day,death,two,rome,eyes,shall,is"
 
 
 def main(argv=None):
-    return showing.run(demo, parser(), argv)
+    return program.run(demo, parser(), argv)
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog=Path(__file__).name, description=__doc__, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.error = lambda message: p.exit(2, f"{p.prog}: {message} (see --help)\n")
+    p = program.Parser("embeddings.py", __doc__)
     add = p.add_argument
     add("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
     add("--like", metavar="WORDS", help=f"show what is near these words ({LIKE})")
@@ -135,5 +129,4 @@ def write(args, film, title):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")
     sys.exit(main())

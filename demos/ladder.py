@@ -1,6 +1,6 @@
 """The ladder: every model of the story learns from the same text, with the same budget.
 
-python demos/ladder.py                         a table, and a picture of it in runs/ladder
+python demos/ladder.py                         a table; drawn, and with the samples, in runs/ladder
 python demos/ladder.py --steps 2000            with four times the budget
 python demos/ladder.py --rungs bigram tiny_lm  some of them
 
@@ -9,15 +9,15 @@ counts, reads the text once. Held-out loss is the mean of −log p(next characte
 of the text, in nats; all models are asked about the same windows of it.
 """
 
+import html
 import math
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import microtensor as mt
-from models import data, reporting, sampling, training
-from models.command_line import Parser, first_prompt, guarded, shown
+from models import data, program, reporting, sampling, showing, training
+from models.command_line import first_prompt
 from models.corpus import load_corpus
 from models.ladder import RUNGS, WINDOW
 from models.tokenizers import CharTokenizer
@@ -37,7 +37,7 @@ class Result:
 
 
 def main(argv=None):
-    p = Parser(prog="ladder.py", description=__doc__.partition("\n")[0])
+    p = program.Parser("ladder.py", __doc__)
     p.add_argument("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
     p.add_argument("--offline", action="store_true", help="do not look for it on the web")
     p.add_argument("--steps", type=int, default=500, metavar="N",
@@ -46,8 +46,8 @@ def main(argv=None):
                    help=f"some of {', '.join(RUNGS)} (all)")  # fmt: skip
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (0)")
     p.add_argument("--out", metavar="FOLDER", default="runs/ladder",
-                   help="where the picture is (runs/ladder)")  # fmt: skip
-    return guarded("ladder.py", lambda: climb(p.parse_args(argv)))
+                   help="where the pictures go (runs/ladder)")  # fmt: skip
+    return program.run(climb, p, argv)
 
 
 def climb(args):
@@ -58,8 +58,6 @@ def climb(args):
     corpus = load_corpus(args.data, offline=args.offline, progress=print)
     tokenizer = CharTokenizer.from_text(corpus.text)
     parts = data.split(tokenizer.encode_array(corpus.text), WINDOW)
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
     budget = args.steps * training.TrainingConfig.batch_size * WINDOW
     title = (
         f"{corpus.name}: {len(corpus.text):,} characters; {args.steps:,} steps = {budget:,} read"
@@ -73,8 +71,14 @@ def climb(args):
     for result in results:
         print(f"\n── {result.name} " + "─" * (76 - len(result.name)))
         print(reporting.printable(result.sample).strip())
-    picture(results, title, folder / "ladder.png")
-    return 0
+    print()
+    try:
+        picture = showing.png(drawn(results, title))
+    except ImportError:
+        print("no picture of the table: matplotlib is missing (pip install matplotlib)")
+    else:
+        page = as_page(results, title, picture)
+        showing.save(args.out, {"ladder.png": picture, "ladder.html": page})
 
 
 def result_of(rung, tokenizer, parts, args):
@@ -120,7 +124,7 @@ def row(result):
 
 
 def in_a_line(text, width):
-    text = "".join(c if c == " " else shown(c) for c in text.strip())
+    text = "".join(c if c == " " else showing.visible(c) for c in text.strip())
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -137,20 +141,19 @@ def comparison(results):
             )
 
 
-def picture(results, title, path):
-    try:
-        draw(results, title, path)
-    except ImportError:
-        print("\nno picture of the table: matplotlib is missing (pip install matplotlib)")
-    else:
-        print(f"\npicture of the table: {path}")
+def as_page(results, title, picture):
+    """The picture, what it says, and the samples, as an HTML file that needs no other."""
+    parts = [f"<p>{html.escape(title)}</p>", showing.image(picture, "the ladder's table")]
+    parts.append(f"<p>{'<br>'.join(map(html.escape, comparison(results)))}</p>")
+    for result in results:
+        sample = html.escape(reporting.printable(result.sample).strip())
+        parts.append(f'<h2>{result.name}</h2><p class="text">{sample}</p>')
+    return showing.page("The ladder", *parts)
 
 
-def draw(results, title, path):
-    """Write the table as a picture, with a bar for each loss. Needs matplotlib (ImportError)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 1.2 + 0.45 * len(results)), layout="constrained")
+def drawn(results, title):
+    """The table as a figure, with a bar for each loss. Needs matplotlib (ImportError)."""
+    figure = showing.figure(12, 1.2 + 0.45 * len(results))
     axes = figure.subplots()
     best = min(results, key=lambda r: r.loss)
     before = [None, *results]
@@ -179,7 +182,7 @@ def draw(results, title, path):
     axes.set_xlabel("held-out loss (nats per character); orange: does not beat the rung before",
                     loc="left")  # fmt: skip
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    reporting.save_png(figure, path)
+    return figure
 
 
 if __name__ == "__main__":

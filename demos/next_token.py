@@ -13,13 +13,13 @@ import textwrap
 import time
 
 import microtensor as mt
-from models import reporting, sampling, showing
+from models import program, reporting, sampling, showing
 
 TEMPERATURES = 0, 0.3, 1.0, 2.0
 
 
 def main(argv=None):
-    return showing.run(demo, parser(), argv)
+    return program.run(demo, parser(), argv)
 
 
 def parser():
@@ -269,5 +269,4 @@ class Keys:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
     sys.exit(main())

@@ -8,14 +8,13 @@ Byte pairs are learned from Shakespeare, or from --data FILE; --save FILE keeps 
 --write FILE encodes all of the text to a file of tokens, however large it is.
 """
 
-import argparse
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from models import showing, token_view
+from models import program, showing, token_view
 from models.corpus import load_corpus, text_pieces
 from models.data import write_tokens
 from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
@@ -25,15 +24,11 @@ KINDS = "char", "byte", "bpe"
 
 
 def main(argv=None):
-    return showing.run(demo, parser(), argv)
+    return program.run(demo, parser(), argv)
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog=Path(__file__).name, description=__doc__, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.error = lambda message: p.exit(2, f"{p.prog}: {message} (see --help)\n")
+    p = program.Parser("tokens.py", __doc__, "%(prog)s [options] [TEXT]")
     add = p.add_argument
     add("text", nargs="?", default=TEXT, metavar="TEXT", help="the text to look at; - reads stdin")
     add(
@@ -100,5 +95,4 @@ def chosen(name, args, text):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")
     sys.exit(main())

@@ -13,11 +13,11 @@ import sys
 import numpy as np
 
 import microtensor as mt
-from models import inside, sampling, showing
+from models import inside, program, sampling, showing
 
 
 def main(argv=None):
-    return showing.run(demo, parser(), argv)
+    return program.run(demo, parser(), argv)
 
 
 def parser():
@@ -207,5 +207,4 @@ def chart(scores, texts, steps):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
     sys.exit(main())

@@ -8,14 +8,12 @@ does not care in which order it is taken. Position embeddings say where each tok
 of a language model says a little, too: it takes two layers to use it.
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 
 import microtensor as mt
 from microtensor import nn, optim
-from models import showing
+from models import program, showing
 
 ANIMALS = "dog man cat fox bear wolf".split()
 SENTENCE = "the {} bites the {} . who is hurt ? the"
@@ -61,14 +59,11 @@ READERS = [  # title, (layers, positions, mask), what it shows
 
 
 def main(argv=None):
-    return showing.run(demo, parser(), argv)
+    return program.run(demo, parser(), argv)
 
 
 def parser():
-    p = argparse.ArgumentParser(
-        prog=Path(__file__).name, description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = program.Parser("word_order.py", __doc__)
     p.add_argument("--words", nargs=2, default=ANIMALS[:2], metavar="WORD",
                    help=f"who bites whom: two of {', '.join(ANIMALS)} (dog man)")  # fmt: skip
     p.add_argument("--steps", type=int, default=150, metavar="N", help="of training (150)")
@@ -160,5 +155,4 @@ def chart(words, orders, results):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
     sys.exit(main())

@@ -4,14 +4,14 @@ It takes a text, trains the model, keeps it with a picture of its losses, and le
 cannot be done is said in one line.
 """
 
-import argparse
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
+from microtensor.serialization import write_whole
 
-from . import data, reporting, sampling, training
+from . import data, program, reporting, sampling, showing, training
 from .corpus import load_corpus
 from .ladder import RUNGS, window
 from .tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
@@ -45,7 +45,7 @@ TRAINING = "steps", "batch_size", "optimizer", "lr", "clip", "seed"
 def main(name, argv=None):
     """Run the command line of the rung `name`. Returns the exit code."""
     rung = RUNGS[name]
-    return guarded(f"models.{name}", lambda: learn_and_write(rung, parser(rung).parse_args(argv)))
+    return program.run(lambda args: learn_and_write(rung, args), parser(rung), argv)
 
 
 def learn_and_write(rung, args):
@@ -57,7 +57,6 @@ def learn_and_write(rung, args):
     if getattr(args, "show_attention", False):
         show_attention(model, tokenizer, prompt, Path(args.out, "attention.png"))
     write(model, tokenizer, prompt, args)
-    return 0
 
 
 def learned(rung, args):
@@ -177,7 +176,7 @@ def show_attention(model, tokenizer, prompt, path):
     """Print and draw the weight that the last position gives to each character of the prompt."""
     ids = sampling.encode_prompt(model, tokenizer, prompt)
     weights = model.attention(mt.tensor([ids]))[0].tolist()
-    pieces = [shown(tokenizer.decode([id])) for id in ids]
+    pieces = showing.visible_tokens(tokenizer, ids)
     print(f"to continue, the last of these {len(ids)} looks at:")
     for piece, weight in zip(pieces, weights):
         print(f"  {piece:>3} {weight:6.1%} {'█' * round(40 * weight / max(weights))}")
@@ -189,16 +188,9 @@ def show_attention(model, tokenizer, prompt, path):
         print(f"picture of the attention: {path}")
 
 
-def shown(piece):
-    """A character that can be seen: a space as ␣, a line break as ⏎."""
-    return {" ": "␣", "\n": "⏎"}.get(piece, reporting.printable(piece))
-
-
 def draw_attention(pieces, weights, path):
     """Write a picture of the weight on each character as PNG. Needs matplotlib (ImportError)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(4, 0.32 * len(pieces) + 1), 2.6), layout="constrained")
+    figure = showing.figure(max(4, 0.32 * len(pieces) + 1), 2.6)
     axes = figure.subplots()
     places = range(len(pieces))
     axes.bar(places, weights, color="#2f6db5", width=0.85)
@@ -206,7 +198,7 @@ def draw_attention(pieces, weights, path):
     axes.set(ylabel="weight", title="What the last position looks at", xlim=(-0.6, len(pieces)))
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    reporting.save_png(figure, path)
+    write_whole(path, showing.png(figure))
 
 
 # ---- the rungs that do not learn ---------------------------------------------------------------
@@ -216,36 +208,35 @@ def lookup_table(argv=None):
     """The command line of the table written by hand. Returns the exit code."""
     from .lookup_table import LookupTable, show
 
-    p = Parser(prog="models.lookup_table", description="A table from three characters to the next.")
+    p = program.Parser("models.lookup_table", sys.modules[LookupTable.__module__].__doc__)
     p.add_argument("--prompt", metavar="TEXT", action="append", help="the text to continue (hel)")
     p.add_argument("--sample-length", type=int, default=40, metavar="N",
                    help="characters to write at most (40)")  # fmt: skip
     p.add_argument("--show-table", action="store_true", help="print the table")
 
-    def run():
-        args, table = p.parse_args(argv), LookupTable()
+    def write_on(args):
+        table = LookupTable()
         if args.show_table:
             for context, row in table.table.items():
                 choices = "   ".join(f'"{c}" {probability:.0%}' for c, probability in row.items())
                 print(f'  "{context}" → {choices}')
         for prompt in args.prompt or ["hel", "the c"]:
             show(table, prompt, args.sample_length)
-        return 0
 
-    return guarded("models.lookup_table", run)
+    return program.run(write_on, p, argv)
 
 
 def modern_block(argv=None):
     """The command line of the walk through a block. Returns the exit code."""
     from .modern_block import ModernBlock, ModernBlockConfig, walk
 
-    p = Parser(prog="models.modern_block", description="Every step of a text through one block.")
+    p = program.Parser("models.modern_block", sys.modules[ModernBlock.__module__].__doc__)
     p.add_argument("--prompt", metavar="TEXT", default="To be", help="the text to follow (To be)")
     p.add_argument("--seed", type=int, default=0, metavar="N", help=f"{HELP['seed']} (0)")
     add_fields(p, ModernBlockConfig, ("context_length", "d_model", "n_heads"))
 
-    def run():
-        args, tokenizer = p.parse_args(argv), ByteTokenizer()
+    def follow(args):
+        tokenizer = ByteTokenizer()
         sizes = given(args, ("context_length", "d_model", "n_heads"))
         mt.manual_seed(args.seed)
         model = ModernBlock(ModernBlockConfig(vocab_size=tokenizer.vocab_size, **sizes))
@@ -255,27 +246,15 @@ def modern_block(argv=None):
               f"channels, H = {c.n_heads} heads of D = {c.d_model // c.n_heads}, "
               f"V = {c.vocab_size}")  # fmt: skip
         walk(model, mt.tensor([ids]))
-        return 0
 
-    return guarded("models.modern_block", run)
-
-
-# ---- arguments and errors ----------------------------------------------------------------------
+    return program.run(follow, p, argv)
 
 
-class Parser(argparse.ArgumentParser):
-    """Complains in one line, without the usage."""
-
-    def __init__(self, **kwargs):
-        super().__init__(usage="%(prog)s [options]", allow_abbrev=False, **kwargs)
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+# ---- arguments ---------------------------------------------------------------------------------
 
 
 def parser(rung):
-    p = Parser(prog=f"models.{rung.name}", description=sys.modules[rung.model.__module__].__doc__,
-               formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    p = program.Parser(f"models.{rung.name}", sys.modules[rung.model.__module__].__doc__)
     p.add_argument("--out", metavar="FOLDER", default=f"runs/{rung.name}",
                    help=f"where model and pictures are kept (runs/{rung.name})")  # fmt: skip
     group = p.add_argument_group("the text")
@@ -332,25 +311,3 @@ def check_sampling(args):
         raise ValueError(f"the length of a sample must not be negative, got {args.sample_length}")
     if args.prompt == "":
         raise ValueError("the prompt is empty; give at least one character to continue")
-
-
-def guarded(program, work):
-    """The exit code of `work()`; what went wrong is said in one line."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
-    try:
-        return work()
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, RuntimeError, OSError, MemoryError, ArithmeticError) as error:
-        print(f"{program}: {reason(error)}", file=sys.stderr)
-        return 1 if isinstance(error, ArithmeticError) else 2
-
-
-def reason(error):
-    """What went wrong, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError):
-        return f"not enough memory: {error}"
-    return (str(error) or type(error).__name__).replace("\n", " ")

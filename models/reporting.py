@@ -117,16 +117,16 @@ def draw_losses(losses, validation, path, title=""):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    save_png(figure, path)
+    write_whole(path, png(figure))
 
 
-def save_png(figure, path):
-    """Write a figure of matplotlib as PNG, whole or not at all."""
-    png = io.BytesIO()
+def png(figure, dpi=130):
+    """A figure of matplotlib as the bytes of a PNG."""
+    stream = io.BytesIO()
     with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure.savefig(png, format="png", dpi=150)
-    write_whole(path, png.getvalue())
+        figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
 
 
 def smoothed(losses):

@@ -1,10 +1,7 @@
 """What the demos that look inside a model share: a model to look at, and pages to show it on."""
 
-import argparse
 import base64
 import html
-import io
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +9,7 @@ import numpy as np
 import microtensor as mt
 from microtensor.serialization import write_whole
 
-from . import data, reporting, training
+from . import data, program, reporting, training
 from .corpus import load_corpus
 from .minigpt import MiniGPT, MiniGPTConfig
 from .tokenizers import CharTokenizer
@@ -57,20 +54,17 @@ def small_model(args, folder):
     return trainer.model, tokenizer
 
 
-# ---- a program ---------------------------------------------------------------------------------
+# ---- arguments ---------------------------------------------------------------------------------
 
 
 PROMPT = "ROMEO:\nWhat "
 
 
-class Parser(argparse.ArgumentParser):
-    """The arguments that these demos share. What is wrong is said in one line."""
+class Parser(program.Parser):
+    """The arguments that these demos share."""
 
     def __init__(self, file, doc, out):
-        super().__init__(
-            prog=Path(file).name, description=doc, usage="%(prog)s [options]", allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
+        super().__init__(Path(file).name, doc)
         add = self.add_argument
         add("--prompt", default=PROMPT, metavar="TEXT",
             help=f"the text to begin with ({visible(PROMPT)})")  # fmt: skip
@@ -82,9 +76,6 @@ class Parser(argparse.ArgumentParser):
         add("--train-steps", type=int, default=1000, metavar="N",
             help="without a checkpoint: how long to train (1000)")  # fmt: skip
 
-    def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
     def sampling(self, temperature):
         """Let the sampling be chosen, too."""
         add = self.add_argument
@@ -95,29 +86,6 @@ class Parser(argparse.ArgumentParser):
             help="choose among the likeliest tokens that make up X of all")  # fmt: skip
         add("--min-p", type=float, metavar="X",
             help="choose among the tokens X times as likely as the likeliest, or more")  # fmt: skip
-
-
-def run(action, parser, argv=None):
-    """action(args) with what it may refuse said in one line. Returns the exit code."""
-    args = parser.parse_args(argv)
-    try:
-        if Path(args.out).exists() and not Path(args.out).is_dir():
-            raise ValueError(f"--out {args.out} is a file; a folder is needed")
-        return action(args) or 0
-    except (ValueError, LookupError, RuntimeError, OSError, MemoryError, ImportError) as error:
-        print(f"{parser.prog}: {reason(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print()
-        return 130
-
-
-def reason(error):
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, ModuleNotFoundError):
-        return f'{error.name} is missing; pip install "microtensor[demos]"'
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def sampling_options(args):
@@ -176,11 +144,7 @@ def figure(width, height):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def png(figure, dpi=130):
-    """A matplotlib figure as PNG bytes."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi)
-    return stream.getvalue()
+png = reporting.png
 
 
 def save(folder, files):

@@ -1,0 +1,51 @@
+"""What all programs have in common: arguments, and one line for what was wrong."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows its description as it is written, and complains in one line, without the usage."""
+
+    def __init__(self, prog, description, usage="%(prog)s [options]"):
+        super().__init__(
+            prog, usage, description, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def run(action, parser, argv=None):
+    """action(args), with what it refuses said in one line.
+
+    Returns the exit code: 0, or what the action gives; 2 for what cannot be done, 1 for numbers
+    that ran away, 130 for Ctrl-C.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
+    args = parser.parse_args(argv)
+    try:
+        if (out := Path(getattr(args, "out", "."))).exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file; a folder is needed")
+        return action(args) or 0
+    except KeyboardInterrupt:
+        print()
+        return 130
+    except (
+        ValueError, LookupError, ArithmeticError, RuntimeError, OSError, MemoryError, ImportError,
+    ) as error:  # fmt: skip
+        print(f"{parser.prog}: {reason(error)}", file=sys.stderr)
+        return 1 if isinstance(error, ArithmeticError) else 2
+
+
+def reason(error):
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError):
+        return f'{error.name} is missing; pip install "microtensor[demos]"'
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"not enough memory: {text}" if isinstance(error, MemoryError) else text
