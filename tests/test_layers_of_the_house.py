@@ -33,6 +33,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.graph": 6,
     "microtensor.diagnosis": 6,
     "microtensor.recorder": 6,
+    "microtensor.recorded": 6,
     "microtensor": 6,  # its __init__ gathers everything
     "models": 7,
     "demos": 8,
@@ -50,6 +51,7 @@ NEIGHBOURS = {
     ("microtensor.random", "microtensor.creation"),
     ("microtensor.serialization", "microtensor.torch_file"),
     ("microtensor.diagnosis", "microtensor.graph.flow"),
+    ("microtensor.recorder", "microtensor.recorded"),
     ("microtensor.diagnosis", "microtensor.graph.trace"),
 }
 
