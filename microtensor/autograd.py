@@ -621,6 +621,7 @@ class _Changes(dict):
 
 
 _changes = _Changes()
+_NEVER = None, 0, ""
 
 
 def _memory(array):
@@ -632,8 +633,11 @@ def changed(array, by):
     """Tell the engine that the operation `by` changed `array` in place."""
     owner = _memory(array)
     key = id(owner)
+    ref = _changes.get(key, _NEVER)[0]
+    if ref is None or ref() is not owner:
+        ref = weakref.ref(owner, lambda _: _changes.pop(key, None))
     _changes.newest = number = next(births)
-    _changes[key] = (weakref.ref(owner, lambda _: _changes.pop(key, None)), number, by)
+    _changes[key] = (ref, number, by)
 
 
 def _saved(value, depth=8):
@@ -664,7 +668,7 @@ def _check_saved(node, pullback):
     """Refuse to differentiate with arrays that were changed after the operation had saved them."""
     for array in _saved(pullback):
         owner = _memory(array)
-        _, number, by = _changes.get(id(owner), (None, 0, ""))
+        _, number, by = _changes.get(id(owner), _NEVER)
         if number > node.number:
             names = [
                 f"its input {name!r}"

@@ -40,6 +40,7 @@ probabilities, share = compiled.cross_entropy(ROWS, CLASSES, COUNTED, SHARE, Non
 weights = compiled.attention(Q, K, V, MASK, False, 0.3, 0, 1)[1]
 
 CASES = {
+    "sigmoid": [(20 * ROWS,), (np.append(Q.ravel(), np.float32([np.inf, -np.inf, np.nan])),)],
     "dropout": [(ROWS, 0.0, 1)],
     "dropout_backward": [(ROWS, ROWS > 0, 0.1), (ROWS, ROWS > 0, 0.0)],
     "softmax": [(30 * ROWS, -1), (ROWS, 0), (np.where(ROWS > 1, -np.inf, ROWS), 1)],

@@ -60,6 +60,13 @@ class NumbaBackend(NumPyBackend):
 
     # ---- elementwise -----------------------------------------------------------------
 
+    def sigmoid(self, x):
+        if not _large(x):
+            return super().sigmoid(x)
+        y = np.empty(x.shape, f32)
+        kernels().sigmoid(_flat(x), y.reshape(-1))
+        return y
+
     # What these loops save is less than NumPy's kernels do: what their way back can compute again.
 
     def gelu(self, x, tanh=False):

@@ -59,6 +59,13 @@ def _random(i, seed):
 # ---- elementwise ---------------------------------------------------------------------
 
 
+@kernel
+def sigmoid(x, y):
+    for i in range(x.size):
+        e = _exp(-abs(x[i]))
+        y[i] = (e if x[i] < 0 else f32(1)) / (f32(1) + e)
+
+
 @inlined
 def _normal(v, a, tail):
     """Φ(v), by the form of NumPy's kernel, and e^(−v²/2)."""
