@@ -20,6 +20,7 @@ from .backends.dtypes import (
 from .backends.threads import get_num_threads, set_num_threads
 from .checking import gradcheck, gradgradcheck
 from .creation import *  # noqa: F403
+from .function import Function
 from .ops import *  # noqa: F403
 from .ops import linalg
 from .random import *  # noqa: F403
@@ -39,7 +40,8 @@ short, int, long, half, float, double = int16, int32, int64, float16, float32, f
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
 
-autograd.gradcheck, autograd.gradgradcheck = gradcheck, gradgradcheck  # PyTorch's place for them
+# PyTorch's place for them
+autograd.gradcheck, autograd.gradgradcheck, autograd.Function = gradcheck, gradgradcheck, Function
 
 __version__ = "0.1.0"
 

@@ -9,6 +9,7 @@ from . import array_api, ops
 from .autograd import (
     Variable,
     _edge,
+    _memory,
     backward,
     in_place,
     op,
@@ -377,7 +378,7 @@ class Tensor(Variable):
 
     def contiguous(self):
         """The tensor in one block of memory, in row-major order."""
-        return self if self.is_contiguous() else ops.reshape(ops.clone(self), tuple(self.shape))
+        return self if self.is_contiguous() else ops.contiguous_(self)
 
     def type_as(self, other):
         """The tensor in the dtype of another."""
@@ -567,10 +568,15 @@ class Tensor(Variable):
     def view(self, *shape):
         """The same memory under another shape. Raises RuntimeError where that needs a copy."""
         out = ops.reshape(self, sizes(shape))
-        if out._base is None and out.numel():
-            raise RuntimeError(
-                f"view: shape {tuple(out.shape)} does not fit strides {self.stride()}: reshape()"
-            )
+        if _memory(out._data) is not _memory(self._data) and out.numel():
+            if self._base is not None:
+                raise RuntimeError(
+                    f"view: shape {tuple(out.shape)} does not fit strides {self.stride()}: "
+                    "reshape()"
+                )
+            # nobody else's memory: an operation has laid it out in another order than PyTorch's
+            self._data = backend_of(self._data).contiguous(self._data)
+            out = ops.reshape(self, sizes(shape))
         return out
 
     def view_as(self, other):

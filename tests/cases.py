@@ -325,6 +325,9 @@ case(
     "cast", np.copy, (3, 4), call=lambda m, x: registry["cast"](x, x.dtype), torch=None
 ).shares = True
 each("clone", np.copy)
+case(
+    "contiguous", np.copy, (3, 4), call=lambda m, x: registry["contiguous"](x), torch=None
+).shares = True
 each("detach", lambda x: x, shares=True)
 case("transfer", lambda x: x, (3, 4), call=lambda m, x: registry["transfer"](x, "cpu"), torch=None)
 

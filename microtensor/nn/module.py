@@ -21,7 +21,11 @@ class Parameter(Tensor):
         self.requires_grad = requires_grad
 
 
-Loaded = namedtuple("Loaded", "missing_keys unexpected_keys")
+class Loaded(namedtuple("Loaded", "missing_keys unexpected_keys")):
+    """What `load_state_dict` did not find, and found without a place for it."""
+
+    def __repr__(self):
+        return super().__repr__() if any(self) else "<All keys matched successfully>"
 
 
 class Module:

@@ -572,6 +572,12 @@ def clone(x):
 
 
 @op
+def contiguous_(x):
+    """x in one block of memory, in row-major order.    ∂x = g"""
+    return backend_of(x).contiguous(x), lambda g: g
+
+
+@op
 def detach(x):
     """x without its history.    No derivative: that is its purpose."""
     return x, None

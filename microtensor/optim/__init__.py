@@ -1,9 +1,11 @@
 """Optimizers, from simple to hard, and schedules of the learning rate."""
 
 from . import lr_scheduler
+from .lbfgs import LBFGS
 from .optimizer import Optimizer
-from .rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from .rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler",
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer",
+    "RAdam", "RMSprop", "lr_scheduler",
 ]  # fmt: skip

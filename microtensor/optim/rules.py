@@ -4,9 +4,12 @@
 taken for the sake of programs that pass them.
 """
 
+import math
+
 from ..autograd import no_grad
 from ..backends import backend_of
 from ..creation import zeros_like
+from ..ops import maximum
 from .optimizer import Optimizer
 
 
@@ -200,3 +203,76 @@ class Adadelta(_Composed):
         move = grad * (u + group["eps"]).sqrt() / (v + group["eps"]).sqrt()
         u.lerp_(move * move, 1 - group["rho"])
         p.sub_(lr * move)
+
+
+class Adamax(_Composed):
+    """Adam whose v is the largest |g| so far, forgotten by β₂: p ← p − lr · m̂ / v  (1412.6980).
+
+    v ← max(β₂ v, |g| + eps)
+    """
+
+    buffers = ("exp_avg", "exp_inf")
+
+    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None,
+                 *, maximize=False):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+            "maximize": maximize,
+        })  # fmt: skip
+
+    def rule(self, p, grad, group, state, lr):
+        (b1, b2), v = group["betas"], state["exp_inf"]
+        m = state["exp_avg"].lerp_(grad, 1 - b1)
+        v.copy_(maximum(b2 * v, grad.abs() + group["eps"]))
+        p.sub_(lr / (1 - b1 ** state["step"]) * m / v)
+
+
+class NAdam(_Composed):
+    """Adam with Nesterov's look ahead: the momentum of the next step moves p already now.
+
+    β₁ becomes μₜ = β₁ (1 − 0.96^(t·momentum_decay) / 2)  (Dozat, 2016).
+    """
+
+    buffers = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
+                 momentum_decay=4e-3, foreach=None, *, maximize=False):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+            "momentum_decay": momentum_decay, "maximize": maximize,
+        })  # fmt: skip
+
+    def rule(self, p, grad, group, state, lr):
+        (b1, b2), t = group["betas"], state["step"]
+        now, after = (b1 * (1 - 0.5 * 0.96 ** (u * group["momentum_decay"])) for u in (t, t + 1))
+        product = state["mu_product"] = state.get("mu_product", 1.0) * now
+        m = state["exp_avg"].lerp_(grad, 1 - b1)
+        v = state["exp_avg_sq"].lerp_(grad * grad, 1 - b2)
+        root = (v / (1 - b2**t)).sqrt() + group["eps"]
+        ahead = (1 - now) / (1 - product) * grad + after / (1 - product * after) * m
+        p.sub_(lr * ahead / root)
+
+
+class RAdam(_Composed):
+    """Adam that waits until the variance of 1/√v̂ is known, and allows for it (1908.03265)."""
+
+    buffers = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None,
+                 *, maximize=False):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+            "maximize": maximize,
+        })  # fmt: skip
+
+    def rule(self, p, grad, group, state, lr):
+        (b1, b2), t = group["betas"], state["step"]
+        m = state["exp_avg"].lerp_(grad, 1 - b1) / (1 - b1**t)
+        v = state["exp_avg_sq"].lerp_(grad * grad, 1 - b2)
+        longest = 2 / (1 - b2) - 1  # of a running mean of v, in steps; and how long it is now
+        length = longest - 2 * t * b2**t / (1 - b2**t)
+        if length > 5:
+            scale = (length - 4) * (length - 2) * longest
+            scale /= (longest - 4) * (longest - 2) * length
+            m = m * math.sqrt(scale * (1 - b2**t)) / (v.sqrt() + group["eps"])
+        p.sub_(lr * m)

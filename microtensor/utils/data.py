@@ -11,9 +11,10 @@ from itertools import accumulate, islice
 
 import numpy as np
 
+from ..backends.dtypes import float64
 from ..creation import as_tensor, tensor
 from ..ops import stack
-from ..random import randint, randperm
+from ..random import multinomial, randint, randperm
 from ..tensor import Tensor
 
 # ---- data sets --------------------------------------------------------------------
@@ -165,6 +166,41 @@ class RandomSampler(Sampler):
         return self.num_samples
 
 
+class SubsetRandomSampler(Sampler):
+    """The given numbers in random order."""
+
+    def __init__(self, indices, generator=None):
+        self.indices, self.generator = indices, generator
+
+    def __iter__(self):
+        order = randperm(len(self.indices), generator=self.generator)
+        return iter([self.indices[i] for i in order.tolist()])
+
+    def __len__(self):
+        return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler):
+    """`num_samples` numbers, each drawn with a probability in proportion to its weight."""
+
+    def __init__(self, weights, num_samples, replacement=True, generator=None):
+        self.weights = as_tensor(weights, dtype=float64)
+        self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
+
+    def __iter__(self):
+        drawn = multinomial(
+            self.weights, self.num_samples, self.replacement, generator=self.generator
+        )
+        return iter(drawn.tolist())
+
+    def __len__(self):
+        return self.num_samples
+
+
+def get_worker_info():
+    """None: samples are loaded in the main process."""
+
+
 class BatchSampler(Sampler):
     """Lists of `batch_size` numbers from another sampler; `drop_last` omits a shorter last one."""
 
@@ -245,15 +281,16 @@ class DataLoader:
     of numbers. `batch_size=None` gives the samples one by one, unbatched. `collate_fn` makes a
     batch of a list of samples.
 
-    Samples are always loaded in this process, in order, when they are asked for. `num_workers`,
-    `prefetch_factor`, `persistent_workers` and `pin_memory` change in PyTorch how fast batches
-    come, never which; they are accepted and have no effect.
+    Samples are always loaded in this process, in order, when they are asked for, as in PyTorch
+    without workers. `num_workers` and what is said of workers, and `pin_memory`, change in PyTorch
+    how fast batches come; they are accepted and have no effect.
     """
 
     def __init__(
         self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None, num_workers=0,
-        collate_fn=None, pin_memory=False, drop_last=False, *, generator=None,
-        prefetch_factor=None, persistent_workers=False,
+        collate_fn=None, pin_memory=False, drop_last=False, timeout=0, worker_init_fn=None,
+        multiprocessing_context=None, generator=None, *, prefetch_factor=None,
+        persistent_workers=False, pin_memory_device="", in_order=True,
     ):  # fmt: skip
         if num_workers < 0:
             raise ValueError(f"DataLoader: num_workers cannot be negative, got {num_workers}")
@@ -320,6 +357,7 @@ class DataLoader:
 
 __all__ = [
     "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "RandomSampler",
-    "Sampler", "SequentialSampler", "Subset", "TensorDataset", "default_collate",
-    "default_convert", "random_split",
+    "Sampler", "SequentialSampler", "Subset", "SubsetRandomSampler", "TensorDataset",
+    "WeightedRandomSampler", "default_collate", "default_convert", "get_worker_info",
+    "random_split",
 ]  # fmt: skip

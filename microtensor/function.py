@@ -1,0 +1,94 @@
+"""autograd.Function: an operation whose derivative is written by hand, in PyTorch's form."""
+
+import functools
+from types import SimpleNamespace
+
+from .autograd import Node, Variable, _edge, enable_grad, is_grad_enabled, no_grad
+
+
+class Context:
+    """What `forward` keeps for `backward`: attributes of any name, and tensors."""
+
+    saved_tensors = ()
+    _constant = ()  # results without a derivative
+
+    def __init__(self, needs_input_grad):
+        self.needs_input_grad = needs_input_grad
+
+    def save_for_backward(self, *tensors):
+        """Keep tensors; `saved_tensors` gives them back. Changing one in place is noticed."""
+        self.saved_tensors = tensors
+
+    def mark_non_differentiable(self, *results):
+        """Say that no gradient flows through these results."""
+        self._constant = results
+
+    def mark_dirty(self, *inputs):
+        """Refused: `forward` must not change its inputs in place."""
+        raise NotImplementedError("mark_dirty: forward cannot change its inputs; return new ones")
+
+    def set_materialize_grads(self, value):
+        """Results that no gradient reached have zeros as gradient: True is the only choice."""
+        if not value:
+            raise NotImplementedError("set_materialize_grads(False): zeros are always made")
+
+
+class Function:
+    """Subclass it with two static methods and call `apply(*inputs)`.
+
+    `forward(ctx, *inputs)` returns one tensor or a tuple, `backward(ctx, *gradients)` a gradient
+    for each input, None for one that has none. `forward(*inputs)` beside
+    `setup_context(ctx, inputs, output)` is the other form.
+    """
+
+    setup_context = None
+
+    @staticmethod
+    def forward(*args):
+        raise NotImplementedError("a Function needs a static method forward(ctx, *inputs)")
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        raise NotImplementedError("a Function needs a static method backward(ctx, *gradients)")
+
+    @classmethod
+    def apply(cls, *inputs):
+        """forward(), recorded as one operation whose derivative is backward()."""
+        edges = [_edge(x) if isinstance(x, Variable) else None for x in inputs]
+        ctx = Context(tuple(edge is not None for edge in edges))
+        with no_grad():
+            if cls.setup_context is None:
+                returned = cls.forward(ctx, *inputs)
+            else:
+                returned = cls.forward(*inputs)
+                cls.setup_context(ctx, inputs, returned)
+        if not is_grad_enabled() or not any(ctx.needs_input_grad):
+            return returned
+        several = isinstance(returned, tuple)
+        results = [  # an input that is returned as it is gets a place of its own in the graph
+            x._wrap(x._data) if any(x is i for i in inputs) else x
+            for x in (returned if several else (returned,))
+        ]
+        tensors = [x for x in results if isinstance(x, Variable)]
+        constant = {id(x) for x in ctx._constant}
+        pull = functools.partial(_pull, cls, ctx, ctx.saved_tensors, tensors[0]._wrap)
+        op = SimpleNamespace(
+            op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
+            input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
+        )  # fmt: skip
+        shapes = [tuple(t.shape) for t in tensors] if len(tensors) > 1 else None
+        node = Node(op, inputs, {}, edges, pull, shapes)
+        for i, t in enumerate(tensors):
+            if t.is_floating_point() and id(t) not in constant:
+                t._node, t._index, t._needs_grad = node, i, True
+        return tuple(results) if several else results[0]
+
+
+def _pull(cls, ctx, saved, wrap, gradients):
+    """backward(), for gradients that are arrays, or tensors that are to be differentiated again."""
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    recorded = isinstance(gradients[0], Variable)
+    with enable_grad() if recorded else no_grad():
+        found = cls.backward(ctx, *(gradients if recorded else map(wrap, gradients)))
+    found = found if isinstance(found, tuple) else (found,)
+    return found if recorded else tuple(None if f is None else f._data for f in found)

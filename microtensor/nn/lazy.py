@@ -1,0 +1,42 @@
+"""Layers that find the size of their input when they first see one, and then are ordinary ones."""
+
+import inspect
+
+from .convolution import Conv1d, Conv2d
+from .layers import Linear
+from .normalization import BatchNorm1d, BatchNorm2d
+
+
+def _lazy(kind, axis):
+    """A class that becomes `kind`, whose first argument is the input's size along an axis."""
+    size_name, *names = list(inspect.signature(kind).parameters)
+
+    class Lazy(kind):
+        def __init__(self, *args, **options):
+            self.options = {**dict(zip(names, args)), **options}
+            super().__init__(0, **self.options)
+
+        def reset_parameters(self):
+            """Nothing is there to be drawn."""
+
+        def forward(self, input):
+            fitting = kind(input.shape[axis], **self.options)
+            self.__class__ = kind
+            for name, tensor in fitting.state_dict().items():
+                mine = getattr(self, name)  # an optimizer may know it: it stays the same object
+                mine.data = tensor.to(mine.device, mine.dtype)
+            setattr(self, size_name, input.shape[axis])
+            return self.forward(input)
+
+    Lazy.__name__ = Lazy.__qualname__ = f"Lazy{kind.__name__}"
+    Lazy.__module__ = __name__
+    Lazy.__doc__ = (
+        f"{kind.__name__} without its first argument, {size_name}: the first input tells it.\n\n"
+        "Until then its parameters are empty; it cannot load a state before."
+    )
+    return Lazy
+
+
+LazyLinear = _lazy(Linear, -1)
+LazyConv1d, LazyConv2d = _lazy(Conv1d, 1), _lazy(Conv2d, 1)
+LazyBatchNorm1d, LazyBatchNorm2d = _lazy(BatchNorm1d, 1), _lazy(BatchNorm2d, 1)
