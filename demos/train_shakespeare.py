@@ -133,10 +133,14 @@ def train(trainer, args):
         progress.write(f"all {trainer.step:,} steps are done; more of them: --resume --steps N")
     elif trainer.step:
         progress.write(f"going on after step {trainer.step:,} of {config.steps:,}")
+    every = max(10, config.steps // 100)
+    recorder = args.record and mt.Recorder(trainer.model, trainer.optimizer, every, trainer.step)
     try:
         with CtrlC() as stop:
             for record in trainer.run():
                 progress(record)
+                if recorder and record.loss is not None:
+                    recorder.step(record.loss)
                 if record.validation is not None:
                     progress.write(specimen(trainer, args))
                 if stop.pressed:
@@ -147,6 +151,8 @@ def train(trainer, args):
         progress.close()
         if trainer.validation:
             draw(trainer)
+        if recorder and recorder.records:
+            print(f"recorded: {recorder.save(trainer.checkpoint.with_name('training.html'))}")
     command = f"python {sys.argv[0]}{folder_flag(args.out)}"
     print(f"saved after step {trainer.step:,}: {trainer.checkpoint}")
     if trainer.step < config.steps:
@@ -299,6 +305,8 @@ def parser():
                    help=f"where checkpoint and picture are ({OUT})")  # fmt: skip
     p.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     p.add_argument("--overwrite", action="store_true", help="start over in a folder in use")
+    p.add_argument("--record", action="store_true",
+                   help="write a page of the gradients, updates and activations")  # fmt: skip
     p.add_argument("--keep", type=int, default=2, metavar="N",
                    help="newest checkpoints to keep, beside the best (2)")  # fmt: skip
     p.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")

@@ -41,13 +41,13 @@ def _ratio(a, b):
 
 
 def _losses(ax, recorder):
-    steps = np.arange(1, len(recorder.losses) + 1)
+    steps = recorder.start + np.arange(1, len(recorder.losses) + 1)
     losses = np.array(recorder.losses)
     n = min(len(losses), max(1, len(losses) // 50))
     ax.plot(steps, losses, color=PALE if n > 1 else BLUE, linewidth=1 if n > 1 else 2)
     if n > 1:
         mean = np.convolve(losses, np.full(n, 1 / n), "valid")
-        ax.plot(np.arange(len(mean)) + (n + 1) / 2, mean, color=BLUE, linewidth=2)
+        ax.plot(steps[0] + np.arange(len(mean)) + (n - 1) / 2, mean, color=BLUE, linewidth=2)
     ax.set_title("loss", fontsize=14)
     ax.set_xlabel("step", fontsize=12)
     ax.grid(alpha=0.3)

@@ -27,16 +27,17 @@ class Recorder:
     The loss is noted at every `step`; all else at the first and at every `every`-th: the norm of
     each module's gradients, of its update and of its weights, and mean, spread and share of zeros
     of what it gives, with histograms. `.grad` must still be there: call zero_grad after `step`.
-    With an optimizer its learning rate is noted too.
+    With an optimizer its learning rate is noted too; `start` steps were made before.
 
     Only modules with parameters of their own are looked at. Nothing in the numbers of training
     changes; hooks are there only while a step is recorded, and the rest of the time costs nothing.
     """
 
-    def __init__(self, model, optimizer=None, every=10):
+    def __init__(self, model, optimizer=None, every=10, start=0):
         if not isinstance(every, int) or every < 1:
             raise ValueError(f"Recorder: every is a number of steps, at least 1, got {every!r}")
-        self.name, self.optimizer, self.every = type(model).__name__, optimizer, every
+        self.name, self.optimizer = type(model).__name__, optimizer
+        self.every, self.start = every, start
         self.modules, seen = {}, set()  # {path: (module, its own parameters)}, a shared one once
         for path, module in model.named_modules():
             own = [p for p in module.parameters(recurse=False) if p not in seen]
@@ -107,7 +108,8 @@ class Recorder:
                 modules[path]["histograms"]["activations"] = _histogram([heard])
         groups = getattr(self.optimizer, "param_groups", ())
         lr = float(groups[0]["lr"]) if groups and "lr" in groups[0] else None
-        return {"step": len(self.losses), "loss": self.losses[-1], "lr": lr, "modules": modules}
+        step, loss = self.start + len(self.losses), self.losses[-1]
+        return {"step": step, "loss": loss, "lr": lr, "modules": modules}
 
     def series(self, name):
         """(steps, {path: values}) of one number: gradient, update, weight, mean, std, zeros."""
@@ -142,8 +144,10 @@ class Recorder:
         return out.getvalue()
 
     def _html(self):
-        about = {"name": self.name, "losses": [_plain(x) for x in self.losses],
-                 "paths": list(self.modules), "records": self.records}  # fmt: skip
+        about = {
+            "name": self.name, "start": self.start, "losses": [_plain(x) for x in self.losses],
+            "paths": list(self.modules), "records": self.records,
+        }  # fmt: skip
         data = json.dumps(about, ensure_ascii=False, separators=(",", ":"), default=_plain)
         page = Path(__file__).with_name("recorder.html").read_text("utf-8")
         return page.replace("%data%", data.replace("<", "\\u003c")).encode()

@@ -100,11 +100,11 @@ def test_shared_parameters_losses_that_are_no_numbers_and_lost_gradients():
     mt.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
-    recorder = mt.Recorder(model, every=1)
+    recorder = mt.Recorder(model, every=1, start=100)
     assert [len(own) for _, own in recorder.modules.values()] == [2, 1]
     recorder.step(float("nan"))
     assert recorder.records[0]["modules"]["0"]["gradient"] is None
-    assert recorder.records[0]["lr"] is None
+    assert recorder.records[0]["lr"] is None and recorder.records[0]["step"] == 101
 
 
 def test_it_is_drawn(tmp_path):
