@@ -4,13 +4,13 @@ python demos/dictionary.py            write the lines and the list anew
 python demos/dictionary.py --check    only say what is out of date
 """
 
-import argparse
 import ast
 import re
 import sys
 from pathlib import Path
 
 from microtensor.serialization import write_whole
+from models import program
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -19,19 +19,15 @@ LIST = re.compile(r"(?<=<!-- demos -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def main(argv=None):
-    p = argparse.ArgumentParser(
-        prog=Path(__file__).name, description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = program.Parser("dictionary.py", __doc__)
     p.add_argument("--check", action="store_true", help="change nothing")
-    check = p.parse_args(argv).check
-    try:
-        before = README.read_text(encoding="utf-8")
-        after = renewed(before)
-    except (LookupError, OSError, SyntaxError) as error:
-        print(f"{p.prog}: {error}", file=sys.stderr)
-        return 2
-    if check or before == after:
+    return program.run(demo, p, argv)
+
+
+def demo(args):
+    before = README.read_text(encoding="utf-8")
+    after = renewed(before)
+    if args.check or before == after:
         print("all is in place" if before == after else "out of date: run it without --check")
         return int(before != after)
     write_whole(README, after.encode())

@@ -7,6 +7,7 @@ python demos/next_token.py --keyboard               like a phone: pick one of th
 """
 
 import html
+import math
 import shutil
 import sys
 import textwrap
@@ -36,6 +37,8 @@ def parser():
 def demo(args):
     if args.length < 1 or args.show < 1:
         raise ValueError("--length and --show must be at least 1")
+    if args.auto is not None and not 0 <= args.auto < math.inf:
+        raise ValueError(f"--auto takes seconds, 0 or more, got {args.auto:g}")
     model, tokenizer = showing.trained_model(args)
     sampling.check_options(vocab_size=tokenizer.vocab_size, **showing.sampling_options(args))
     ids = sampling.encode_prompt(model, tokenizer, args.prompt)
@@ -73,7 +76,7 @@ def loop(args, model, tokenizer, ids):
             if keys() in ("q", "", "\x03", "\x1b"):
                 break
         elif sys.stdout.isatty():
-            time.sleep(max(args.auto or 0, 0))
+            time.sleep(args.auto or 0)
         ids.append(token)
     print(f"\n{reporting.printable(tokenizer.decode(ids))}\n")
     title = "What comes next, step by step"
@@ -129,10 +132,10 @@ def heat_map(tokenizer, steps):
     top, bottom = figure.subplots(2, height_ratios=[2.4, max(3, 0.14 * len(used))])
     top.bar(range(len(p)), p[:, -1], color="#2f6db5", width=0.9)
     top.set(title=f"all {len(p)} tokens after the last step's context", xlabel="token's number",
-            ylabel="probability", xlim=(-1, len(p)))  # fmt: skip
+            ylabel="probability", xlim=(-1, len(p)), ylim=(0, 1.12 * p[:, -1].max()))  # fmt: skip
     for i in (-p[:, -1]).argsort()[:5]:
         top.annotate(showing.visible(tokenizer.decode([i])), (i, p[i, -1]), ha="center",
-                     xytext=(0, 2), textcoords="offset points")  # fmt: skip
+                     va="bottom", xytext=(0, 1), textcoords="offset points")  # fmt: skip
     top.spines[["top", "right"]].set_visible(False)
     shown = bottom.imshow(p[used], aspect="auto", cmap="magma", vmin=0, vmax=1)
     bottom.set_yticks(range(len(used)), texts, fontsize=7)
@@ -158,7 +161,7 @@ def compare(args, model, tokenizer, ids):
             model, tokenizer, args.prompt, args.length, seed=args.seed, **options
         )
         texts.append(reporting.printable(text))
-    width = min(shutil.get_terminal_size().columns, 120) // len(TEMPERATURES) - 2
+    width = max(14, min(shutil.get_terminal_size().columns, 120) // len(TEMPERATURES) - 2)
     columns = [
         [f"temperature {t:g}", "─" * width]
         + [f"{text:>3} {share:4.0%} {showing.bar(share, width - 10)}"

@@ -309,5 +309,5 @@ def check_sampling(args):
     sampling.check_options(args.temperature, args.top_k, args.top_p)
     if args.sample_length < 0:
         raise ValueError(f"the length of a sample must not be negative, got {args.sample_length}")
-    if args.prompt == "":
-        raise ValueError("the prompt is empty; give at least one character to continue")
+    if args.prompt is not None:
+        sampling.check_prompt(args.prompt)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import microtensor as mt
 
+from . import sampling
 from .language_model import Config, LanguageModel, with_loss
 from .tokenizers import CharTokenizer
 
@@ -86,8 +87,7 @@ class LookupTable(LanguageModel):
 
         It stops where the table knows no more. ValueError for an empty prompt.
         """
-        if not prompt:
-            raise ValueError("the prompt is empty; give at least one character to continue")
+        sampling.check_prompt(prompt)
         if length < 0:
             raise ValueError(f"the length of a sample must not be negative, got {length}")
         return self._write(prompt, length)

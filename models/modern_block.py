@@ -111,7 +111,7 @@ def walk(model, idx, print=print):
     """Print every step: its name, its shape in letters and in numbers, and what it is for."""
     for number, (name, value, shape, why) in enumerate(model.eval().steps(idx), 1):
         sizes = " × ".join(map(str, value.shape))
-        print(f"{number:2} {name:18} ({shape}) = {sizes:<{21 - len(shape)}} {why}")
+        print(f"{number:2} {name:18} {f'({shape}) = {sizes}':30} {why}")
     p = value[0, -1].softmax(-1)  # (V,)
     best, probability = p.argmax().item(), p.max().item()
     print(f"softmax of the last row: token {best} comes next with {probability:.1%}, "

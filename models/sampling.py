@@ -268,10 +268,15 @@ def generate_texts(
     return _write(streams)
 
 
-def encode_prompt(model, tokenizer, prompt):
-    """The tokens of a prompt. ValueError if it cannot be continued by this model."""
+def check_prompt(prompt):
+    """ValueError for a text that cannot be continued, since there is none."""
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character to continue")
+
+
+def encode_prompt(model, tokenizer, prompt):
+    """The tokens of a prompt. ValueError if it cannot be continued by this model."""
+    check_prompt(prompt)
     if tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, but the model was made for "

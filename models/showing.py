@@ -9,7 +9,7 @@ import numpy as np
 import microtensor as mt
 from microtensor.serialization import write_whole
 
-from . import data, program, reporting, training
+from . import data, program, reporting, sampling, training
 from .corpus import load_corpus
 from .minigpt import MiniGPT, MiniGPTConfig
 from .tokenizers import CharTokenizer
@@ -24,7 +24,10 @@ def trained_model(args):
     """The model and the tokenizer of the checkpoint in the folder `args.model`.
 
     Where there is none, a small model is trained for about a minute, and kept for the next time.
+    ValueError for arguments that no model could follow, before that.
     """
+    sampling.check_options(**sampling_options(args))
+    sampling.check_prompt(args.prompt)
     small = Path("runs/small")
     for folder in (Path(args.model), small):
         if (folder / CHECKPOINT).exists():

@@ -366,8 +366,10 @@ def tokenizer_from(settings):
     """The tokenizer that gave these `settings()`. ValueError if they are not those of one."""
     try:
         settings = dict(settings)
-        return TYPES[settings.pop("type")](**settings)
+        if (kind := settings.pop("type", None)) not in TYPES:
+            raise ValueError(f"their type must be {', '.join(TYPES)}, got {kind!r}")
+        return TYPES[kind](**settings)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{settings!r:.80} are not the settings of a tokenizer: {error!r}"
+            f"{settings!r:.80} are not the settings of a tokenizer: {error}"
         ) from error
