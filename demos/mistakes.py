@@ -1,15 +1,13 @@
 """The mistake lab: plant a classic mistake, watch what it does, and let mt.diagnose find it.
 
 python demos/mistakes.py               all of them, one after the other
-python demos/mistakes.py mask lr       some of them
+python demos/mistakes.py mask sign     some of them
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from models import reporting
+from models import program, reporting, showing
 from models.mistakes import FLOOR, MISTAKES, Training, diagnosed
 
 BLUE, RED, INK = "#2563a8", "#d1432f", "#2b2b2b"
@@ -22,6 +20,7 @@ class Course:
     losses: list
     norms: list
     exam: float  # the loss on a right batch, without dropout, at the end
+    own: tuple  # what its own way to evaluate says of that batch, asked twice
     continues: float  # the share of letters that are right when the model writes alone
 
 
@@ -34,7 +33,9 @@ def watched(training, steps):
             grads = [p.grad for p in training.model.parameters() if p.grad is not None]
             norms.append(sum(float((g**2).sum()) for g in grads) ** 0.5)
     right = Training.batch(training, 64)
-    return Course(losses, norms, Training.evaluate(training, *right), training.continues())
+    own = training.evaluate(*right), training.evaluate(*right)
+    exam = Training.evaluate(training, *right)
+    return Course(losses, norms, exam, own, training.continues())
 
 
 def table(healthy, wrong):
@@ -44,15 +45,17 @@ def table(healthy, wrong):
     rows = [(f"loss, step {s}", healthy.losses[s - 1], wrong.losses[s - 1]) for s in moments]
     rows += [(f"gradient, step {s}", healthy.norms[s - 1], wrong.norms[s - 1]) for s in moments]
     rows += [("loss of the exam", healthy.exam, wrong.exam)]
-    rows += [("writes rightly", f"{healthy.continues:.0%}", f"{wrong.continues:.0%}")]
-    print(f"    {'':20} {'right':>9} {'mistake':>9}")
+    rows += [(f"its own exam, {n} time", healthy.own[i], wrong.own[i])
+             for i, n in enumerate(("first", "second"))]  # fmt: skip
+    rows += [("letters it writes rightly", f"{healthy.continues:.0%}", f"{wrong.continues:.0%}")]
+    print(f"    {'':25} {'right':>9} {'mistake':>9}")
     for name, *values in rows:
-        cells = (v if isinstance(v, str) else f"{v:.3f}" if v < 1e4 else f"{v:.1e}" for v in values)
-        print(f"    {name:20} {'':s}{' '.join(f'{c:>9}' for c in cells)}")
+        cells = (v if isinstance(v, str) else f"{v:.4g}" for v in values)
+        print(f"    {name:25} {' '.join(f'{c:>9}' for c in cells)}")
 
 
-def draw(courses, path):
-    """Loss and gradients of each mistake beside the healthy run, as PNG."""
+def drawn(courses):
+    """Loss and gradients of each mistake beside the healthy run, as the bytes of a PNG."""
     from matplotlib.figure import Figure
 
     healthy, names = courses[None], [n for n in courses if n]
@@ -83,25 +86,16 @@ def draw(courses, path):
             above.set_ylabel("loss", fontsize=13)
             below.set_ylabel("norm of the gradients", fontsize=13)
             above.legend(frameon=False, fontsize=12, loc="upper right")
-    reporting.save_png(figure, path)
+    return reporting.png(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="mistakes:\n" + "\n".join(f"  {n:14} {m.__doc__}" for n, m in MISTAKES.items()),
-    )  # fmt: skip
-    parser.add_argument("names", nargs="*", metavar="MISTAKE", help="default: all")
-    parser.add_argument("--steps", type=int, default=200, metavar="N", help="of training (200)")
-    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
-    parser.add_argument("--out", type=Path, default=Path("runs/mistakes"), metavar="FOLDER",
-                        help="where the picture goes (runs/mistakes)")  # fmt: skip
-    args = parser.parse_args()
+def lab(args):
+    """Train rightly, then with each mistake, and ask mt.diagnose about each."""
     for name in args.names:
         if name not in MISTAKES:
-            sys.exit(f"there is no mistake {name!r}; there are {', '.join(MISTAKES)}")
+            raise ValueError(f"there is no mistake {name!r}; there are {', '.join(MISTAKES)}")
     if args.steps < 1:
-        sys.exit(f"--steps must be at least 1, got {args.steps}")
+        raise ValueError(f"--steps must be at least 1, got {args.steps}")
     print("A model learns to repeat a word of four letters. First without a mistake:\n")
     print(diagnosed(Training(args.seed)))
     courses = {None: watched(Training(args.seed), args.steps)}
@@ -114,20 +108,20 @@ def main():
         with patient.planted():
             report = diagnosed(patient)
         print("\nmt.diagnose says:\n")
-        for finding in report:
-            print(finding)
-    path = args.out / "mistakes.png"
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        draw(courses, path)
-    except OSError as error:
-        sys.exit(f"{args.out}: {error.strerror or error}")
-    except ImportError:
-        sys.exit('no picture: matplotlib is missing (pip install -e ".[demos]")')
-    print(f"picture: {path}")
+        print(*report, sep="\n")
+    showing.save(args.out, {"mistakes.png": drawn(courses)})
+
+
+def main(argv=None):
+    listed = "\n".join(f"  {name:14} {mistake.__doc__}" for name, mistake in MISTAKES.items())
+    p = program.Parser("mistakes.py", f"{__doc__}\n{listed}", "%(prog)s [MISTAKE ...] [options]")
+    p.add_argument("names", nargs="*", metavar="MISTAKE", help="some of those above (all)")
+    p.add_argument("--steps", type=int, default=200, metavar="N", help="of each training (200)")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (0)")
+    p.add_argument("--out", metavar="FOLDER", default="runs/mistakes",
+                   help="where the picture goes (runs/mistakes)")  # fmt: skip
+    return program.run(lab, p, argv)
 
 
 if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):  # not every terminal has every letter
-        sys.stdout.reconfigure(errors="replace")
-    main()
+    sys.exit(main())
