@@ -23,6 +23,14 @@ SMALL = {
 }
 
 
+def is_drawn(path, out, what):
+    """A picture is there, or without matplotlib, which only the demos need, that there is none."""
+    if importlib.util.find_spec("matplotlib"):
+        assert path.read_bytes().startswith(b"\x89PNG") and str(path) in out
+    else:
+        assert not path.exists() and f"no picture of the {what}: matplotlib is missing" in out
+
+
 @pytest.fixture
 def text(tmp_path):
     path = tmp_path / "text.txt"
@@ -49,7 +57,7 @@ def test_every_rung_trains_and_writes(name, text, tmp_path, capsys):
     if name == "ngram":
         return
     assert (tmp_path / name / "checkpoint.safetensors").exists()
-    assert (tmp_path / name / "loss.png").read_bytes().startswith(b"\x89PNG")
+    is_drawn(tmp_path / name / "loss.png", out, "losses")
     again = ["--out", tmp_path / name, "--load", "--prompt", "The c", "--sample-length", 20]
     assert run(name, *again) == 0  # the kept model writes the same
     assert capsys.readouterr().out.endswith(written)
@@ -57,11 +65,12 @@ def test_every_rung_trains_and_writes(name, text, tmp_path, capsys):
 
 def test_attention_is_shown(text, tmp_path, capsys):
     run("tiny_attention", "--prompt", "The c", text=text, tmp_path=tmp_path)
-    lines = capsys.readouterr().out.split("the last of these 5 looks at:\n")[1].splitlines()[:5]
+    out = capsys.readouterr().out
+    lines = out.split("the last of these 5 looks at:\n")[1].splitlines()[:5]
     assert [line.split()[0] for line in lines] == ["T", "h", "e", "␣", "c"]
     weights = [float(line.split()[1].rstrip("%")) for line in lines]
     assert sum(weights) == pytest.approx(100, abs=0.3)
-    assert (tmp_path / "tiny_attention" / "attention.png").exists()
+    is_drawn(tmp_path / "tiny_attention" / "attention.png", out, "attention")
 
 
 def test_the_text_can_be_repeated(tmp_path, capsys):
@@ -180,7 +189,14 @@ def test_the_demo_compares_what_it_trained(demo, text, tmp_path, capsys):
     assert losses[0] < losses[1]  # counting is done at once; two steps are nothing
     told = "bigram does NOT beat ngram at this budget: "
     assert f"{told}{losses[1]:.3f} against {losses[0]:.3f}" in out
-    assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
+    is_drawn(tmp_path / "ladder.png", out, "table")
+
+
+def test_the_demo_has_a_page(demo):
+    results = [demo.Result("a", 1, 1.0, 3.0, "<b>\n"), demo.Result("b", 1, 1.0, 3.5, "to be")]
+    page = demo.as_page(results, "a & b", b"a picture")
+    assert "a &amp; b" in page and "&lt;b&gt;" in page and "b does NOT beat a" in page
+    assert "<b>\n" not in page and 'src="data:image/png' in page
 
 
 def test_the_demo_says_who_beats_whom(demo):
