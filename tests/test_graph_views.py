@@ -196,8 +196,9 @@ def test_one_module_in_full(gpt):
     graph = fold(graph, 1, "blocks.1.attention")
     boxes = [(v.name, v.count) for v in graph.vertices if v.role == "module"]
     assert boxes == [
-        ("token_embedding", 1), ("blocks.0", 1), ("blocks.1.norm_1", 1),
-        ("blocks.1.norm_2", 1), ("blocks.1.mlp", 1), ("blocks.2", 2), ("norm", 1), ("head", 1),
+        ("token_embedding", 1), ("position_embedding", 1), ("blocks.0", 1),
+        ("blocks.1.norm_1", 1), ("blocks.1.norm_2", 1), ("blocks.1.mlp", 1), ("blocks.2", 2),
+        ("norm", 1), ("head", 1),
     ]  # fmt: skip
     inside = {v.name for v in graph.vertices if v.role == "parameter" and len(v.calls) > 1}
     names = {n for n, _ in model.named_parameters() if n.startswith("blocks.1.attention.")}
@@ -251,7 +252,8 @@ def test_a_page_that_unfolds(tmp_path):
     assert all(p["svg"].startswith("<svg") and p["svg"].rstrip().endswith("</svg>")
                for p in states.values())  # fmt: skip
     boxes = states["1", ""]["modules"]
-    assert set(boxes.values()) == {"token_embedding", "blocks.0", "norm", "head"}
+    embeddings = {"token_embedding", "position_embedding"}
+    assert set(boxes.values()) == {*embeddings, "blocks.0", "norm", "head"}
     for key in boxes:
         assert f"<title>{key}</title>" in states["1", ""]["svg"]
     assert "blocks.3.attention" not in states["1", "blocks.0"]["svg"]
