@@ -70,15 +70,15 @@ def drawn(courses):
         above, below = axes[row, column], axes[row + 1, column]
         for ax, kind, log in (above, "losses", False), (below, "norms", True):
             ax.set_visible(True)
-            ax.plot(getattr(healthy, kind), color=BLUE, linewidth=2, label="right")
+            ax.plot(getattr(healthy, kind), color=BLUE, alpha=0.4, linewidth=5, label="right")
             ax.plot(getattr(courses[name], kind), color=RED, linewidth=2, label="mistake")
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(alpha=0.3)
             if log:
                 ax.set_yscale("log")
         above.axhline(FLOOR, color=INK, linestyle=":", linewidth=1.5)
-        above.text(0, FLOOR, "nobody can know more", fontsize=11, va="bottom", color=INK)
-        above.set_ylim(-0.15, 3.2)
+        above.text(0, FLOOR - 0.05, "nobody can know more", fontsize=11, va="top", color=INK)
+        above.set_ylim(-0.1, 3.2)
         above.set_title(name, fontsize=17, weight="bold")
         below.tick_params(labelbottom=True)
         below.set_xlabel("step", fontsize=13)

@@ -138,7 +138,10 @@ def diagnose(model, batch, *, loss=None, optimizer=None, step=None, evaluate=Non
 
 @contextmanager
 def _as_it_was(model, optimizer):
-    """A function that puts everything back as it was, but gradients and optimizer: empty."""
+    """A function that puts everything back as it was, but gradients, which are none.
+
+    With `fresh`, the optimizer remembers nothing.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     values = [t.detach().clone() for t in tensors]
     owners = [(m, dict(m._buffers), m.training) for m in model.modules()]
@@ -148,7 +151,7 @@ def _as_it_was(model, optimizer):
     state = getattr(optimizer, "state", None)
     groups = [dict(g) for g in getattr(optimizer, "param_groups", [])]
 
-    def restore():
+    def restore(fresh=False):
         for module, buffers, training in owners:
             module._buffers.update(buffers)
             module.training = training
@@ -162,7 +165,8 @@ def _as_it_was(model, optimizer):
         for group, options in zip(getattr(optimizer, "param_groups", []), groups):
             group.update(options)
         if state is not None:
-            optimizer.state = defaultdict(dict)
+            kept = {} if fresh else {p: _copy(memory) for p, memory in state.items()}
+            optimizer.state = defaultdict(dict, kept)
         random.set_rng_state(generator)
 
     try:
@@ -173,6 +177,10 @@ def _as_it_was(model, optimizer):
             p.grad = g
         if state is not None:
             optimizer.state = state
+
+
+def _copy(memory):
+    return {k: v.clone() if isinstance(v, Variable) else v for k, v in memory.items()}
 
 
 class _Patient:
@@ -701,6 +709,7 @@ def _downhill(p):
     """A step goes down the slope of the loss."""
     if p.step is None or {f.kind for f in p.findings} & GRADIENTS:
         return None
+    p.restore(fresh=True)  # momentum may go elsewhere
     _, loss = p.run()
     wanted = [w for w in p.names if w.requires_grad]
     slopes = grad(loss, wanted, allow_unused=True)
@@ -748,7 +757,7 @@ def _descends(p):
 
 
 def _falls(losses):
-    limit = losses[0] + 0.1 * abs(losses[0]) + 1e-3
+    limit = losses[0] + 0.1 * max(abs(losses[0]), 1)  # of a loss that is small already, no more
     return all(x <= limit for x in losses)  # NaN is not
 
 

@@ -1,6 +1,9 @@
 """mt.diagnose: every planted mistake is found, as what it is; what is right is called healthy."""
 
 import copy
+import importlib.util
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -274,3 +277,43 @@ def test_what_cannot_be_judged_is_said_in_one_line():
         mt.diagnose(model, (mt.randn(6, 10), mt.randint(0, 3, (6,))))
     with pytest.raises(ValueError, match="give the batch its targets"):
         mt.diagnose(classifier(), mt.randn(6, 10))
+
+
+def test_a_trained_model_is_healthy():
+    mt.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    x = mt.randn(64, 2)
+    y = (x[:, 0] > 0).long()
+    optimizer = optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    report = mt.diagnose(model, (x, y), optimizer=optimizer)
+    assert report.healthy, report
+
+
+# ---- the lab -------------------------------------------------------------------------------------
+
+
+def lab():
+    path = Path(__file__).parents[1] / "demos" / "mistakes.py"
+    spec = importlib.util.spec_from_file_location("mistakes_demo", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_lab_shows_what_a_mistake_does_and_finds_it(tmp_path, capsys):
+    pytest.importorskip("matplotlib")  # of the extra demos
+    assert lab().main(["mask", "--steps", "3", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "healthy" in told and "loss, step 3" in told and "no causal mask" in told
+    assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("argv", [["nonsense"], ["--steps", "0"]])
+def test_the_lab_refuses_in_one_line(argv, capsys):
+    assert lab().main(argv) == 2
+    assert capsys.readouterr().err.count("\n") == 1
