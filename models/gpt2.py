@@ -39,11 +39,7 @@ class GPT2Config(Config):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"n_heads must divide d_model: {self.d_model} channels do not go into "
-                f"{self.n_heads} heads"
-            )
+        self.check_heads()
         if not 0 < self.norm_eps < math.inf:
             raise ValueError(f"norm_eps must be a positive number, got {self.norm_eps}")
         for name in ("dropout", "attention_dropout", "residual_dropout"):

@@ -29,6 +29,14 @@ class Config:
             if field.type is int and (type(value) is not int or value < 1):
                 raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
 
+    def check_heads(self):
+        """ValueError unless every head gets as many channels."""
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads must divide d_model: {self.d_model} channels do not go into "
+                f"{self.n_heads} heads"
+            )
+
 
 class LanguageModel(nn.Module):
     """A module with a `config`, that answers for tokens (B, T) with logits (B, T, V)."""

@@ -15,11 +15,11 @@ import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import nn
 
-from .language_model import LanguageModel, with_loss
+from .language_model import Config, LanguageModel, with_loss
 
 
 @dataclass(frozen=True)
-class MiniGPTConfig:
+class MiniGPTConfig(Config):
     """The sizes of a MiniGPT. ValueError for sizes that make no model."""
 
     vocab_size: int = 256
@@ -30,15 +30,8 @@ class MiniGPTConfig:
     dropout: float = 0.1  # of attention weights
 
     def __post_init__(self):
-        for name in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"n_heads must divide d_model, so that every head gets as many channels: "
-                f"{self.d_model} channels do not go into {self.n_heads} heads"
-            )
+        super().__post_init__()
+        self.check_heads()
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 

@@ -33,11 +33,7 @@ class TinyTransformerConfig(Config):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"n_heads must divide d_model: {self.d_model} channels do not go into "
-                f"{self.n_heads} heads"
-            )
+        self.check_heads()
 
 
 class TinyTransformer(LanguageModel):
