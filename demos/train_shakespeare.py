@@ -5,7 +5,6 @@ python demos/train_shakespeare.py --resume              go on after Ctrl-C
 python demos/train_shakespeare.py --prompt "ROMEO:"     let the trained model write
 """
 
-import argparse
 import hashlib
 import os
 import signal
@@ -14,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
-from models import data, reporting, sampling, training
+from models import data, program, reporting, sampling, training
 from models.checkpoints import best_of
 from models.corpus import load_corpus
 from models.minigpt import MiniGPT, MiniGPTConfig
@@ -189,7 +188,7 @@ def draw(trainer):
     except ImportError:
         print("no picture of the losses: matplotlib is missing (pip install matplotlib)")
     except OSError as error:
-        print(f"no picture of the losses: {reason(error)}")
+        print(f"no picture of the losses: {program.reason(error)}")
     else:
         print(f"picture of the losses: {path}")
 
@@ -291,16 +290,8 @@ def show(default):
     return default if isinstance(default, str) else f"{default:g}"
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message):  # one line, without the usage
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
-
 def parser():
-    p = Parser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s [options]", allow_abbrev=False,
-    )  # fmt: skip
+    p = program.Parser(PROGRAM, __doc__)
     p.add_argument("--out", metavar="FOLDER", default=OUT,
                    help=f"where checkpoint and picture are ({OUT})")  # fmt: skip
     p.add_argument("--resume", action="store_true", help="go on with the training in the folder")
@@ -346,16 +337,8 @@ def parser():
 
 def complain(error, code):
     """Say in one line what was wrong. Returns the exit code."""
-    print(f"{PROGRAM}: {reason(error)}", file=sys.stderr)
+    print(f"{PROGRAM}: {program.reason(error)}", file=sys.stderr)
     return code
-
-
-def reason(error):
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError):
-        return f"not enough memory: {error}"
-    return str(error) or type(error).__name__
 
 
 if __name__ == "__main__":
