@@ -54,13 +54,8 @@ BYTE_IDS = [ALPHABET.index(letter) for letter in LETTERS]
 _BYTES = {letter: byte for byte, letter in enumerate(LETTERS)}
 
 
-def to_letters(data):
-    """Bytes as a string of visible letters, as `vocab.json` and `merges.txt` write them."""
-    return "".join(LETTERS[byte] for byte in data)
-
-
 def to_bytes(letters):
-    """The bytes that letters stand for. ValueError for any other letter."""
+    """The bytes of a token as `vocab.json` and `merges.txt` write it. ValueError if it is none."""
     try:
         return bytes(_BYTES[letter] for letter in letters)
     except KeyError as error:
