@@ -24,7 +24,7 @@ from .function import Function
 from .ops import *  # noqa: F403
 from .ops import linalg
 from .random import *  # noqa: F403
-from .tensor import ALIASES, LINALG, Size, Tensor, set_printoptions
+from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor, set_printoptions
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip
@@ -38,6 +38,7 @@ bool, uint8, int8, int16, int32, int64 = (
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})
+globals().update({name: getattr(nn.functional, name) for name in FUNCTIONAL})
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
 
 # PyTorch's place for them

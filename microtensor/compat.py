@@ -11,8 +11,9 @@ import importlib.util
 import sys
 import types
 
-from . import amp, autograd, nn, utils
+from . import amp, autograd, cuda, nn, ops, optim, utils
 from .backends.dtypes import DTYPES
+from .creation import as_tensor
 from .tensor import Tensor
 
 # ---- functions -----------------------------------------------------------------------
@@ -49,6 +50,51 @@ def are_deterministic_algorithms_enabled():
     return _settings["deterministic"]
 
 
+def checkpoint(function, *args, use_reentrant=None, preserve_rng_state=True, **kwargs):
+    """function(*args): the activations are kept, not computed again as PyTorch does."""
+    return function(*args, **kwargs)
+
+
+def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False):
+    """∂func(*inputs)ᵢ/∂inputsⱼ, of the result's shape and then the input's; a tuple for several."""
+    xs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not create_graph:
+        xs = tuple(x.detach().clone().requires_grad_() for x in xs)
+    with autograd.enable_grad():
+        y = func(*xs)
+        rows = [
+            autograd.grad(
+                e, xs, retain_graph=True, create_graph=create_graph, materialize_grads=True
+            )
+            for e in y.reshape(-1)
+        ]
+    found = [ops.stack(row).reshape(*y.shape, *x.shape) for row, x in zip(zip(*rows), xs)]
+    return found[0] if isinstance(inputs, Tensor) else tuple(found)
+
+
+def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
+    """∂²func(inputs)/∂inputsᵢ∂inputsⱼ of a function of one tensor whose value is one number."""
+    return jacobian(lambda x: jacobian(func, x, create_graph=True), inputs, create_graph)
+
+
+def t(input):
+    """A matrix transposed."""
+    return input.t()
+
+
+def is_nonzero(input):
+    """Whether the one element is not 0."""
+    return input.is_nonzero()
+
+
+def svd(input, some=True, compute_uv=True):
+    """U, S and V with input = U diag(S) Vᵀ; `linalg.svd` gives Vᵀ."""
+    u, s, vh = ops.linalg.svd(input, full_matrices=not some)
+    return u, s, vh.mT
+
+
+newaxis = None
+asarray = as_tensor
 _settings = {"precision": "highest", "deterministic": False}
 
 FloatTensor, DoubleTensor, LongTensor, IntTensor, ByteTensor, BoolTensor = (
@@ -98,6 +144,13 @@ _module("distributed", "Several processes, which are not there.", is_available=_
 _module("nn.parallel", "Several devices, which are not there.", **{
     name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
 })  # fmt: skip
+_module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian)
+_module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid, **{
+    name: getattr(ops, name) for name in ("erf", "exp2", "expm1", "log1p", "log_softmax", "logit",
+    "logsumexp", "round", "sinc", "softmax", "xlogy")
+})  # fmt: skip
+_module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint)
+_module("version", "What was built in.", cuda=None)
 nn.DataParallel = nn.parallel.DataParallel
 
 for _name, _home in {
@@ -109,6 +162,22 @@ for _name, _home in {
     )},
 }.items():  # fmt: skip
     _place(_name, _home)
+
+
+def _say_what_is_missing(module):
+    """Let a missing name say where the names are that are there."""
+
+    def missing(name):
+        raise AttributeError(
+            f"{module.__name__} has no {name!r}; tests/covered.md lists what of PyTorch's is there"
+        )
+
+    module.__getattr__ = missing
+
+
+for _home in (nn, nn.functional, nn.init, nn.utils, optim, optim.lr_scheduler, utils, utils.data,
+              ops.linalg, autograd, amp, cuda):  # fmt: skip
+    _say_what_is_missing(_home)
 
 
 # ---- import torch --------------------------------------------------------------------
@@ -172,6 +241,7 @@ def as_torch():
 
 __all__ = [
     "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor",
+    "asarray", "is_nonzero", "newaxis", "svd", "t",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from . import ops
 from .backends import backend_for, backend_of
 from .backends.device import get_default_device
-from .backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
+from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype, int64
 from .backends.dtypes import result_type as _result_type
 from .ops.shapes import sizes
 from .tensor import Tensor
@@ -82,7 +82,7 @@ def _holds_arrays(data):
 
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of shape `size` filled with one number."""
-    dtype = dtype_of(type(fill_value) if dtype is None else dtype)
+    dtype = dtype_of_number(fill_value) if dtype is None else dtype_of(dtype)
     backend = backend_for(device or get_default_device())
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()

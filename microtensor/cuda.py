@@ -36,3 +36,20 @@ manual_seed_all = manual_seed
 
 def empty_cache():
     """Nothing: memory goes back when its last tensor goes."""
+
+
+def is_initialized():
+    """Whether there is a GPU: it needs no start."""
+    return is_available()
+
+
+def memory_allocated(device=None):
+    """0: nothing is counted."""
+    return 0
+
+
+max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
+
+
+def reset_peak_memory_stats(device=None):
+    """Nothing: nothing is counted."""

@@ -1,5 +1,6 @@
 """Random tensors. One stream of numbers on every device: the generator is NumPy's PCG64."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -86,6 +87,15 @@ def get_rng_state():
 def set_rng_state(state):
     """Continue the default stream where `get_rng_state` found it."""
     default_generator.set_state(state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices=None, enabled=True):
+    """Within, numbers are drawn that the default stream will not miss afterwards."""
+    state = get_rng_state()
+    yield
+    if enabled:
+        set_rng_state(state)
 
 
 def draw_seed(generator=None):

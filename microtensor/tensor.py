@@ -17,7 +17,7 @@ from .autograd import (
     write_array,
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
-from .backends.dtypes import FLOAT, dtype_of, get_default_dtype
+from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype
 from .ops.shapes import _positive, sizes
 
 
@@ -114,6 +114,8 @@ class Tensor(Variable):
     dtype = property(lambda self: backend_of(self._data).dtype(self._data))
     device = property(lambda self: device(backend_of(self._data).device(self._data)))
     is_cuda = property(lambda self: self.device.type == "cuda")
+    is_cpu = property(lambda self: self.device.type == "cpu")
+    is_sparse = is_quantized = is_nested = is_mps = is_meta = False
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.numel() * self.itemsize)
 
@@ -337,10 +339,15 @@ class Tensor(Variable):
         return _show(self)
 
     def __format__(self, spec):
-        return format(self.item(), spec) if spec else str(self)
+        return format(self.item(), spec) if spec or not self.ndim else str(self)
 
     def __round__(self, digits=0):
         return ops.round(self, digits)
+
+    def __getattr__(self, name):
+        raise AttributeError(
+            f"Tensor has no {name!r}; tests/covered.md lists what of PyTorch's is there"
+        )
 
     __float__ = lambda self: float(self.item())  # noqa: E731
     __int__ = lambda self: int(self.item())  # noqa: E731
@@ -366,7 +373,9 @@ class Tensor(Variable):
 
     def type(self, dtype=None):
         """The tensor in another dtype; without one, the name of its own."""
-        return f"microtensor.{self.dtype.name}" if dtype is None else self.to(dtype_of(dtype))
+        if dtype is None:
+            return f"microtensor.{self.dtype.name}"
+        return self.to(getattr(dtype, "keywords", {}).get("dtype", dtype))  # also FloatTensor …
 
     def cpu(self):
         """The tensor on the CPU."""
@@ -417,7 +426,7 @@ class Tensor(Variable):
         return (
             value
             if isinstance(value, Tensor)
-            else full_like(self, value, dtype=dtype_of(type(value)))
+            else full_like(self, value, dtype=dtype_of_number(value))
         )
 
     def new_zeros(self, *size, **options):
@@ -482,6 +491,8 @@ class Tensor(Variable):
     __or__ = __ror__ = ops.bitwise_or
     __xor__ = __rxor__ = ops.bitwise_xor
     __invert__ = ops.bitwise_not
+    __lshift__, __rlshift__ = ops.bitwise_left_shift, _reflected(ops.bitwise_left_shift)
+    __rshift__, __rrshift__ = ops.bitwise_right_shift, _reflected(ops.bitwise_right_shift)
     __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
 
     def __pos__(self):
@@ -687,6 +698,10 @@ ALIASES = {
     "swapdims": "transpose", "moveaxis": "movedim", "fix": "trunc", "sgn": "sign",
     "row_stack": "vstack", "ger": "outer", "__rdiv__": "__rtruediv__",
 }  # fmt: skip
+FUNCTIONAL = (  # functions of nn.functional that have a name in the package, too
+    "bilinear", "cosine_similarity", "group_norm", "pairwise_distance", "pixel_shuffle",
+    "pixel_unshuffle",
+)  # fmt: skip
 LINALG = {  # functions of linalg that have a name outside of it
     "cholesky": "cholesky", "det": "det", "inverse": "inv", "matrix_power": "matrix_power",
     "pinverse": "pinv", "slogdet": "slogdet",
@@ -748,15 +763,19 @@ def _rebuild(kind, array, where, requires_grad):
     return self
 
 
-_print = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
+_print = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
+PROFILES = {"default": {**_print}, "short": {**_print, "precision": 2}}
+PROFILES["full"] = {**_print, "threshold": math.inf}
 
 
-def set_printoptions(**options):
+def set_printoptions(profile=None, **options):
     """Digits after the point (precision), elements before "…" (threshold, edgeitems), linewidth."""
     unknown = set(options) - set(_print)
     if unknown:
         raise TypeError(f"set_printoptions: {sorted(unknown)} are not among {sorted(_print)}")
-    _print.update(options)
+    if options.get("sci_mode"):
+        raise NotImplementedError("set_printoptions: sci_mode is False (never) or None (by need)")
+    _print.update({**PROFILES.get(profile, {}), **options})
 
 
 def _show(x):
@@ -769,6 +788,7 @@ def _show(x):
         prefix=name + "(",
         floatmode="maxprec_equal" if x.ndim else "maxprec",
         max_line_width=_print["linewidth"],
+        suppress_small=_print["sci_mode"] is False,
         **{k: _print[k] for k in ("precision", "threshold", "edgeitems")},
     )
     about = [f"shape={tuple(x.shape)}"] if x.ndim else []

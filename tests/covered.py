@@ -28,19 +28,22 @@ SPACES = (
 ELSEWHERE = {
     "complex numbers": r"complex|conj|angle|imag|real|polar|cfloat|cdouble|chalf|adjoint|H"
     r"|stft|istft|eig|eigvals|view_as_(real|complex)",
-    "sparse, quantised and nested tensors": r".*sparse.*|.*Sparse.*|coalesce|is_coalesced|[a-z]+_indices"
+    "sparse, quantised and nested tensors": r".*sparse.*"
+    r"|.*Sparse.*|coalesce|is_coalesced|[a-z]+_indices"
     r"(_copy)?|indices|values|.*_dim(sum)?_I_.*|to_dense|dense_dim|.*quant.*|q_.*|int_repr|qscheme"
     r"|q?u?int[1-7](x\d)?|bits?\d*(x\d)?|float[48]_.*|qint.*|quint.*|.*mkldnn.*|is_nested"
     r"|to_padded_tensor|jagged|strided|layout|per_(channel|tensor)_.*|hspmm|hsmm|dsmm|smm|spmm|saddmm"
     r"|sspaddmm|bfloat16|uint(16|32|64)|.*_mm|.*scaled_mm.*",
-    "other devices, several processes": r".*cudnn.*|miopen.*|.*(vulkan|_xla|_ipu|_mps|_maia|_mtia|_xpu)"
+    "other devices, several processes": r".*cudnn.*"
+    r"|miopen.*|.*(vulkan|_xla|_ipu|_mps|_maia|_mtia|_xpu)"
     r"(_.*)?|ipu|xpu|mtia|fbgemm.*|.*[dD]istributed.*|DataParallel|SyncBatchNorm|.*_gpu_dtype"
     r"|share_memory_|is_shared|record_stream|get_device.*|.*pin(ned|_memory)|CUDA.*|AcceleratorError"
     r"|OutOfMemoryError|Stream|Event",
     "three dimensions": r".*3[dD].*|channels_last.*",
     "pipelines of data that PyTorch has given up": r".*(Data[PC]|datapipe|runtime_valid|determinism"
     r"|argument_valid).*",
-    "compilers and what is inside of PyTorch": r".*_copy|sym_.*|native_.*|.*[sS]torage.*|.*autocast_.*"
+    "compilers and what is inside of PyTorch": r".*_copy"
+    r"|sym_.*|native_.*|.*[sS]torage.*|.*autocast_.*"
     r"|batch_norm_.*|.*(dispatch|interop|jit|Script|parse_|import_ir).*|is_inference|.*_tensor_type"
     r"|embedding_renorm_|.*vmap.*|while_loop|cond|fork|wait|set_|as_subclass|is_set_to|map2?_|apply_"
     r"|reinforce|volatile|name|names|has_names|reading|hash_tensor|module_load|dim_order|untyped.*"

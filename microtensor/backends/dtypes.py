@@ -55,7 +55,7 @@ def dtype_of(kind):
     if type(kind) is dtype:
         return kind
     if kind in PYTHON:
-        return (bool_, int64, _default[0])[PYTHON[kind]]
+        return (bool_, int64, float64)[PYTHON[kind]]
     name = (
         kind
         if isinstance(kind, str)
@@ -66,6 +66,11 @@ def dtype_of(kind):
     except KeyError:
         known = ", ".join(DTYPES)
         raise TypeError(f"{kind!r} is not a dtype of microtensor; there are {known}") from None
+
+
+def dtype_of_number(number):
+    """The dtype of a tensor that is made of a Python number: a float has the default one."""
+    return _default[0] if type(number) is float else dtype_of(type(number))
 
 
 def promote_types(a, b):

@@ -12,8 +12,8 @@ from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Se
 from .convolution import (
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d,
     AvgPool2d, ConstantPad1d, ConstantPad2d, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d,
-    MaxPool1d, MaxPool2d, PixelShuffle, ReflectionPad1d, ReflectionPad2d, ReplicationPad1d,
-    ReplicationPad2d, Upsample, ZeroPad1d, ZeroPad2d,
+    MaxPool1d, MaxPool2d, PixelShuffle, PixelUnshuffle, ReflectionPad1d, ReflectionPad2d,
+    ReplicationPad1d, ReplicationPad2d, Unfold, Upsample, ZeroPad1d, ZeroPad2d,
 )  # fmt: skip
 from .layers import (
     Bilinear, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Embedding, EmbeddingBag, Flatten,
@@ -27,6 +27,8 @@ from .losses import (
     SoftMarginLoss, TripletMarginLoss,
 )  # fmt: skip
 from .module import Module, Parameter
-from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .normalization import (
+    BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LocalResponseNorm,
+)  # fmt: skip
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from .transformer import Transformer, TransformerDecoder, TransformerDecoderLayer

@@ -3,6 +3,7 @@
 The fused ones are operations of `ops/`; here their arguments are checked and brought into shape.
 """
 
+import functools
 import math
 import warnings
 
@@ -908,3 +909,11 @@ def _heads_shared(name, x, heads):
     *batch, few, length, width = x.shape
     wide = ops.expand(x[..., None, :, :], (*batch, few, heads // few, length, width))
     return ops.reshape(wide, (*batch, heads, length, width))
+
+
+# ---- in place ------------------------------------------------------------------------
+
+relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_ = (
+    functools.partial(function, inplace=True)
+    for function in (relu, leaky_relu, elu, celu, selu, hardtanh)
+)
