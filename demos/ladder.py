@@ -143,7 +143,7 @@ def comparison(results):
 
 def as_page(results, title, picture):
     """The picture, what it says, and the samples, as an HTML file that needs no other."""
-    parts = [f"<p>{html.escape(title)}</p>", showing.image(picture, "the ladder's table")]
+    parts = [showing.image(picture, title)]
     parts.append(f"<p>{'<br>'.join(map(html.escape, comparison(results)))}</p>")
     for result in results:
         sample = html.escape(reporting.printable(result.sample).strip())
