@@ -8,7 +8,6 @@ which layer, head and step can be chosen.
 """
 
 import base64
-import io
 import json
 import shutil
 import sys
@@ -150,12 +149,8 @@ def still(weights, texts):
 
 def animation(weights, texts, start, layer, head):
     """One head growing with the text, and all the others beside it, as an animated GIF."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
     layers, heads, n = weights.shape[:3]
     figure = showing.figure(10.5, 6)
-    canvas = FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1])
     large = left.subplots()
     shown = large.imshow(np.zeros((n, n)), cmap="magma", vmin=0, vmax=1)
@@ -177,13 +172,8 @@ def animation(weights, texts, start, layer, head):
         for picture, w in zip(small, visible.reshape(-1, n, n)):
             picture.set_data(w)
         figure.suptitle("".join(texts[:m]), family="DejaVu Sans Mono", fontsize=10)
-        canvas.draw()
-        frame = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        frames.append(frame.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
-    stream = io.BytesIO()
-    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], loop=0,
-                   duration=[500] * (len(frames) - 1) + [3000])  # fmt: skip
-    return stream.getvalue()
+        frames.append(showing.png(figure, dpi=100))
+    return showing.gif(frames, [500] * (len(frames) - 1) + [3000])
 
 
 def page(weights, texts, start, layer, head):

@@ -5,7 +5,6 @@ two dimensions are those in which the table, as it is at the end, is spread most
 """
 
 import html
-import io
 import json
 
 import numpy as np
@@ -130,19 +129,14 @@ def before_and_after(film):
 
 def gif(film, seconds=8, dpi=70):
     """The film as an animated GIF. Needs matplotlib and Pillow (ImportError)."""
-    from PIL import Image
-
     points, _ = film.points()
     box, colours, frames = limits(points), film.colours(), []
     for step, now in zip(film.steps, points):
         figure = showing.figure(8, 8.3)
         draw(figure.subplots(), now, film.labels, colours, f"step {step:,}", box)
-        frame = Image.open(io.BytesIO(showing.png(figure, dpi))).convert("RGB")
-        frames.append(frame.quantize(64))
+        frames.append(showing.png(figure, dpi))
     each = max(40, round(1000 * seconds / len(frames)))
-    stream, times = io.BytesIO(), [each] * (len(frames) - 1) + [2500]
-    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
-    return stream.getvalue()
+    return showing.gif(frames, [each] * (len(frames) - 1) + [2500])
 
 
 # ---- a page --------------------------------------------------------------------------------------

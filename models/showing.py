@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,20 @@ def figure(width, height):
 
 
 png = reporting.png
+
+
+def gif(pictures, milliseconds):
+    """Pictures, as PNG bytes, as an animated GIF, each for so long. Needs Pillow (ImportError)."""
+    from PIL import Image
+
+    frames = [
+        Image.open(io.BytesIO(picture)).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE)
+        for picture in pictures
+    ]
+    stream = io.BytesIO()
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], loop=0,
+                   duration=milliseconds)  # fmt: skip
+    return stream.getvalue()
 
 
 def save(folder, files):

@@ -162,6 +162,14 @@ def test_animate_attention(run):
             assert film.n_frames == 4
 
 
+def test_letters_that_no_font_has_are_drawn_without_a_word():
+    """As boxes, in pictures and in films."""
+    pytest.importorskip("matplotlib")
+    figure = showing.figure(1, 1)
+    figure.text(0, 0, "日本")
+    assert showing.gif([showing.png(figure)] * 2, [50, 50]).startswith(b"GIF89a")
+
+
 def test_attention_grows_row_by_row():
     demo = load("animate_attention")
 
@@ -245,7 +253,8 @@ def test_word_order(run):
 )
 @pytest.mark.skipif(not PICTURES, reason="matplotlib, which the pages need, is not installed")
 def test_a_text_is_never_markup(run, monkeypatch, name, flags, page):
-    monkeypatch.setattr(showing, "png", lambda figure: b"a picture")
+    monkeypatch.setattr(showing, "png", lambda figure, dpi=0: b"a picture")
+    monkeypatch.setattr(showing, "gif", lambda pictures, milliseconds: b"a film")
     code, *_ = run(name, *flags, "--length", 1, prompt="</t><&t>")
     text = Path("runs", page).read_text()
     assert code == 0 and "</t><" not in text and "<&" not in text
