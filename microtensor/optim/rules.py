@@ -8,7 +8,7 @@ import math
 
 from ..autograd import no_grad
 from ..backends import backend_of
-from ..creation import zeros_like
+from ..creation import ones, zeros_like
 from ..ops import maximum
 from .optimizer import Optimizer
 
@@ -245,7 +245,8 @@ class NAdam(_Composed):
     def rule(self, p, grad, group, state, lr):
         (b1, b2), t = group["betas"], state["step"]
         now, after = (b1 * (1 - 0.5 * 0.96 ** (u * group["momentum_decay"])) for u in (t, t + 1))
-        product = state["mu_product"] = state.get("mu_product", 1.0) * now
+        state["mu_product"] = state.get("mu_product", ones(())) * now  # in the default dtype
+        product = float(state["mu_product"])
         m = state["exp_avg"].lerp_(grad, 1 - b1)
         v = state["exp_avg_sq"].lerp_(grad * grad, 1 - b2)
         root = (v / (1 - b2**t)).sqrt() + group["eps"]

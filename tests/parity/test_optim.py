@@ -65,6 +65,9 @@ COMPOSED = [
     ("RMSprop", {}),
     ("RMSprop", {"centered": True, "momentum": 0.9}),
     ("Adadelta", {"rho": 0.8}),
+    ("Adamax", {"betas": (0.8, 0.9)}),
+    ("NAdam", {"momentum_decay": 0.1}),
+    ("RAdam", {"betas": (0.8, 0.9)}),
 ]
 
 
@@ -76,7 +79,10 @@ def test_composed(name, options, weight_decay, maximize, dtype):
     compare(name, dtype, lr=0.01, weight_decay=weight_decay, maximize=maximize, **options)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta"])
+@pytest.mark.parametrize(
+    "name",
+    "SGD Adam AdamW Adagrad RMSprop Adadelta Adamax NAdam RAdam".split(),
+)
 def test_defaults(name):
     mine, other = compare(name, "float64")
     theirs = other.param_groups[0]
@@ -94,7 +100,8 @@ def test_groups():
 @pytest.mark.parametrize(
     "name, options",
     [("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True}), ("Adagrad", {}), ("Adadelta", {}),
-     ("RMSprop", {"centered": True, "momentum": 0.9})],
+     ("RMSprop", {"centered": True, "momentum": 0.9}), ("Adamax", {}), ("NAdam", {}),
+     ("RAdam", {})],
 )  # fmt: skip
 def test_a_state_dict_of_pytorchs_loads(name, options):
     mine, other = compare(name, "float64", steps=3, lr=0.01, **options)
@@ -119,6 +126,27 @@ def test_a_state_dict_of_pytorchs_loads(name, options):
     other.step()
     for p, q in zip(mine.param_groups[0]["params"], other.param_groups[0]["params"]):
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"lr": 0.3, "history_size": 2}, {"max_eval": 4}], ids=str)
+def test_lbfgs(options):
+    found = []
+    for m in (mt, torch):
+        w = m.tensor([-1.2, 1.0, 0.5], dtype=m.float64, requires_grad=True)
+        optimizer = m.optim.LBFGS([w], max_iter=7, **options)
+        calls = []
+
+        def closure():
+            optimizer.zero_grad()  # noqa: B023
+            f = (1 - w[0]) ** 2 + 2 * (w[1] - w[0] ** 2) ** 2 + (w[2] * w[0]) ** 2  # noqa: B023
+            f.backward()
+            calls.append(f.item())  # noqa: B023
+            return f
+
+        for _ in range(3):
+            optimizer.step(closure)
+        found.append([*calls, *w.tolist()])
+    np.testing.assert_allclose(*found, rtol=1e-8)
 
 
 # ---- schedules -----------------------------------------------------------------------
