@@ -35,7 +35,7 @@ def parser():
 def demo(args):
     model, tokenizer = showing.trained_model(args)
     ids = sampling.encode_prompt(model, tokenizer, args.prompt)
-    room = model.config.context_length - len(ids)
+    room = sampling.room(model, ids)
     length = min(32, room) if args.length is None else args.length
     if not 1 <= length <= room:
         raise ValueError(

@@ -37,7 +37,7 @@ def demo(args):
         raise ValueError("--length must be at least 0, and --show at least 1")
     model, tokenizer = showing.trained_model(args)
     ids = sampling.encode_prompt(model, tokenizer, args.prompt)
-    room = model.config.context_length - len(ids)
+    room = sampling.room(model, ids)
     if args.length > room:
         raise ValueError(
             f"a prompt of {len(ids)} tokens and {args.length} more do not fit the context of "

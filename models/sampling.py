@@ -283,13 +283,18 @@ def encode_prompt(model, tokenizer, prompt):
             f"{model.config.vocab_size}: they do not belong together"
         )
     ids = tokenizer.encode(prompt)
-    context_length = model.config.context_length
-    if len(ids) > context_length and not getattr(model, "slides", False):
+    if room(model, ids) < 0:
         raise ValueError(
-            f"the prompt has {len(ids)} tokens, but the model sees {context_length} at once; "
-            "give it a shorter one"
+            f"the prompt has {len(ids)} tokens, but the model sees {model.config.context_length} "
+            "at once; give it a shorter one"
         )
     return ids
+
+
+def room(model, ids):
+    """How many tokens more the model can see at once with these; no limit if its context slides."""
+    slides = getattr(model, "slides", False)
+    return math.inf if slides else model.config.context_length - len(ids)
 
 
 def _write(streams):

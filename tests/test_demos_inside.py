@@ -11,6 +11,7 @@ import pytest
 
 import microtensor as mt
 from models import data, showing
+from models.ladder import RUNGS
 from models.minigpt import MiniGPT, MiniGPTConfig
 from models.tokenizers import CharTokenizer
 from models.training import Trainer, TrainingConfig
@@ -223,6 +224,22 @@ def test_saliency_of_a_prompt_alone(run):
     pictures = files("inference", "saliency.png", "saliency.html")
     _, out, _ = run("visualize_inference", "--saliency", "--length", 0, pictures=pictures)
     assert re.search(r"^the␣cat␣ → \?", out, re.M)
+
+
+def test_a_model_whose_context_slides_reads_a_text_of_any_length(run, folder):
+    tokenizer = CharTokenizer.from_text(TEXT)
+    rung = RUNGS["tiny_lm"]
+    parts = data.split(tokenizer.encode_array(TEXT), 8)
+    model = rung.build(tokenizer.vocab_size, d_hidden=4)
+    checkpoint = folder / "runs" / "tiny_lm" / "checkpoint.safetensors"
+    checkpoint.parent.mkdir()
+    mt.save(Trainer(model, tokenizer, *parts, rung.training()).state_dict(), checkpoint)
+    args = ["--model", checkpoint.parent, "--length", 3, "--prompt", "the cat sat "]
+    for flags, name in ([], "inference"), (["--saliency"], "saliency"):
+        pictures = files("inference", f"{name}.png", f"{name}.html")
+        run("visualize_inference", *args, *flags, prompt=None, pictures=pictures)
+    code, _, err = run("animate_attention", *args, prompt=None)
+    assert (code, err) == (2, "animate_attention.py: this model computes no attention\n")
 
 
 # ---- word order --------------------------------------------------------------------------------
