@@ -11,7 +11,8 @@ from math import e, inf, nan, pi
 
 from . import autograd, backends, cuda, ops, random
 from .autograd import (
-    enable_grad, grad, inference_mode, is_grad_enabled, no_grad, op, set_grad_enabled, xp,
+    enable_grad, grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, op,
+    set_grad_enabled, xp,
 )  # fmt: skip
 from .backends.device import device, get_default_device, set_default_device
 from .backends.dtypes import (
@@ -65,5 +66,5 @@ def __getattr__(name):
 
         return Recorder
     raise AttributeError(
-        f"microtensor has no {name!r}; it covers a part of PyTorch, which the README describes"
+        f"microtensor has no {name!r}; tests/covered.md lists what of PyTorch's is there"
     )

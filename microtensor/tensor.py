@@ -344,11 +344,6 @@ class Tensor(Variable):
     def __round__(self, digits=0):
         return ops.round(self, digits)
 
-    def __getattr__(self, name):
-        raise AttributeError(
-            f"Tensor has no {name!r}; tests/covered.md lists what of PyTorch's is there"
-        )
-
     __float__ = lambda self: float(self.item())  # noqa: E731
     __int__ = lambda self: int(self.item())  # noqa: E731
     __hash__ = object.__hash__

@@ -257,7 +257,7 @@ def test_data_and_grad():
         p.grad = np.ones(3)
     with pytest.raises(TypeError, match="ndarray"):
         p.data = np.ones(3)
-    with pytest.raises(AttributeError, match="no 'grda'"):
+    with pytest.raises(AttributeError, match="no attribute 'grda'"):
         p.grda  # noqa: B018
 
 
