@@ -49,10 +49,10 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name):
-    if name == "graph":  # imported when it is used: drawing needs graphviz, computing does not
+    if name in ("graph", "distributions"):  # imported when used: drawing needs graphviz …
         from importlib import import_module
 
-        return import_module(".graph", __name__)
+        return import_module("." + name, __name__)
     if name == "explain":
         from .graph.explain import explain
 

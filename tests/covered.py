@@ -21,7 +21,7 @@ START, END = "<!-- covered: python tests/covered.py -->\n", "<!-- end -->\n"
 SPACES = (
     "torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.nn.utils "
     "torch.nn.utils.rnn torch.optim torch.optim.lr_scheduler torch.utils.data torch.autograd "
-    "torch.linalg torch.special torch.amp"
+    "torch.linalg torch.special torch.amp torch.distributions"
 ).split()
 
 # What no program of the kind needs that this library is for, by its reason.

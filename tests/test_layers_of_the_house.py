@@ -29,6 +29,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.utils": 5,
     "microtensor.serialization": 5,
     "microtensor.amp": 5,
+    "microtensor.distributions": 6,
     "microtensor.compat": 6,
     "microtensor.torch_file": 5,
     "microtensor.graph": 6,

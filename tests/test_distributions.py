@@ -1,0 +1,62 @@
+"""What is drawn follows what is scored."""
+
+import math
+
+import pytest
+
+import microtensor as mt
+from microtensor import distributions as d
+
+N = 20000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: d.Categorical(probs=mt.tensor([1.0, 2.0, 5.0])),
+        lambda: d.Categorical(logits=mt.tensor([0.0, 1.0, -1.0])),
+        lambda: d.Bernoulli(probs=mt.tensor(0.3)),
+        lambda: d.Bernoulli(logits=mt.tensor(0.3)),
+    ],
+)
+def test_frequencies_are_probabilities(make):
+    mt.manual_seed(0)
+    p = make()
+    drawn = p.sample((N,))
+    classes = mt.arange(3 if isinstance(p, d.Categorical) else 2)
+    told = p.log_prob(classes.to(drawn.dtype)).exp()
+    found = mt.stack([(drawn == c).float().mean() for c in classes])
+    assert mt.allclose(found, told, atol=4 * math.sqrt(0.25 / N))
+    assert math.isclose(told.sum().item(), 1, rel_tol=1e-5)
+    assert math.isclose(p.entropy().item(), -(told * told.log()).sum().item(), rel_tol=1e-4)
+
+
+def test_normal_and_uniform():
+    mt.manual_seed(0)
+    x = d.Normal(2.0, mt.tensor(3.0)).sample((N,))
+    assert abs(x.mean() - 2) < 4 * 3 / math.sqrt(N) and abs(x.std() - 3) < 0.1
+    u = d.Uniform(-1.0, 3.0)
+    drawn = u.sample((N,))
+    assert drawn.min() >= -1 and drawn.max() < 3 and abs(drawn.mean() - 1) < 0.05
+    assert u.log_prob(mt.tensor([0.0, 4.0])).exp().tolist() == [0.25, 0.0]
+    p, q = d.Normal(mt.zeros(1), mt.ones(1)), d.Normal(mt.ones(1), 2 * mt.ones(1))
+    by_draws = p.sample((N,))
+    estimate = (p.log_prob(by_draws) - q.log_prob(by_draws)).mean()
+    assert abs(d.kl_divergence(p, q).item() - estimate) < 0.02
+    assert abs(p.entropy().item() + p.log_prob(by_draws).mean()) < 0.03
+
+
+def test_gradients_reach_the_parameters():
+    loc = mt.zeros(3, requires_grad=True)
+    d.Normal(loc, 1.0).rsample((2,)).sum().backward()
+    assert loc.grad.tolist() == [2, 2, 2]
+    logits = mt.zeros(2, requires_grad=True)
+    d.Categorical(logits=logits).log_prob(mt.tensor(0)).backward()
+    assert logits.grad.tolist() == [0.5, -0.5]
+
+
+def test_what_is_not_there_says_so():
+    with pytest.raises(ValueError, match="either"):
+        d.Categorical()
+    with pytest.raises(NotImplementedError, match="Uniform and Normal"):
+        d.kl_divergence(d.Uniform(0.0, 1.0), d.Normal(0.0, 1.0))
