@@ -9,7 +9,7 @@ from .normalization import BatchNorm1d, BatchNorm2d
 
 def _lazy(kind, axis):
     """A class that becomes `kind`, whose first argument is the input's size along an axis."""
-    size_name, *names = list(inspect.signature(kind).parameters)
+    size_name, *names = parameters = inspect.signature(kind).parameters
 
     class Lazy(kind):
         def __init__(self, *args, **options):
@@ -30,6 +30,8 @@ def _lazy(kind, axis):
 
     Lazy.__name__ = Lazy.__qualname__ = f"Lazy{kind.__name__}"
     Lazy.__module__ = __name__
+    own = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
+    Lazy.__init__.__signature__ = inspect.Signature(own + [parameters[name] for name in names])
     Lazy.__doc__ = (
         f"{kind.__name__} without its first argument, {size_name}: the first input tells it.\n\n"
         "Until then its parameters are empty; it cannot load a state before."
