@@ -7,6 +7,7 @@ python demos/backprop_film.py attention --format gif --theme dark
 import argparse
 import math
 import sys
+import warnings
 from pathlib import Path
 
 import microtensor as mt
@@ -109,6 +110,7 @@ def main():
     unknown = [name for name in args.names if name not in FILMS]
     if unknown:
         sys.exit(f"there is no film {unknown[0]!r}; there are {', '.join(FILMS)}")
+    warnings.showwarning = lambda message, *_: print(message)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for name in args.names or FILMS:

@@ -31,7 +31,15 @@ from .backends import backend_of, quiet, xp
 from .backends.dtypes import PYTHON
 from .backends.promotion import is_float, promoted
 from .backends.quiet import IGNORED, warnings
-from .errors import caller, check_finite, check_gradient, describe, device_error, op_error
+from .errors import (
+    called_in,
+    caller,
+    check_finite,
+    check_gradient,
+    describe,
+    device_error,
+    op_error,
+)
 from .modes import (
     detect_anomaly,
     enable_grad,
@@ -231,10 +239,9 @@ class Node:
     """One call of an operation: what went in, and the pullbacks.
 
     `edges` says for each input where its gradient goes: to a result of an older node, to a leaf,
-    or None.
+    or None. `caller` says, by `errors.line_of`, which line called it.
     """
 
-    where = ""  # the line that called the operation, where anomalies are looked for
     _width = 1  # how many results
     _hooks = _keepers = None
 
@@ -243,8 +250,7 @@ class Node:
         self.pullback, self.shapes, self.number = pullback, shapes, next(births)
         if shapes is not None:
             self._width = len(shapes)
-        if mode.anomaly or mode.lines:
-            self.where = caller()
+        self.caller = caller(2)
 
     def name(self):
         """The name of the operation."""
@@ -678,8 +684,8 @@ def _check_saved(node, pullback):
             raise RuntimeError(
                 f"backward: {node.name()} needs {names[0] if names else 'its result'}, a tensor of "
                 f"shape {tuple(array.shape)} and dtype {array.dtype}, which {by} has since changed "
-                f"in place{node.where}; change a copy instead (clone(), or the operation without "
-                "the underscore)"
+                f"in place{called_in(node.caller)}; change a copy instead (clone(), or the "
+                "operation without the underscore)"
             )
 
 

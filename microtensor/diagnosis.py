@@ -21,7 +21,7 @@ from .autograd import Variable, enable_grad, grad, no_grad
 from .backends import backend_of, quiet
 from .creation import tensor
 from .graph.flow import flow_of
-from .graph.trace import _line, _nodes, watch
+from .graph.trace import _nodes, called_at, watch
 from .nn import functional as F
 
 __all__ = ["KINDS", "Finding", "Report", "diagnose"]
@@ -258,8 +258,8 @@ class _Patient:
         """The operation, the module that it is part of, the line that called it."""
         chain = (watched or self.watch).chain(node.number)
         path = next((c.path for c in reversed(chain) if c.path), "")
-        line = _line(node.where).partition(": ")[0]
-        return node.name() + f" in {path}" * bool(path) + f" ({line})" * bool(line)
+        line = called_at(node).partition(": ")[0]
+        return node.name() + f" in {path}" * bool(path) + f" ({line})"
 
     @property
     def texts(self):

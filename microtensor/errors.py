@@ -46,16 +46,32 @@ def device_error(call, args):
     )
 
 
-# ---- finding the first NaN -----------------------------------------------------------
+HERE = os.path.dirname(__file__) + os.sep
 
 
-def caller():
-    """Where the first function outside this package is: " (file.py, line 3)"."""
-    here = os.path.dirname(__file__) + os.sep
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith(here):
+def caller(start=1):
+    """Where the first function outside this package is: its code, and at which instruction.
+
+    Which line that is, is looked up when someone asks: every operation notes its caller.
+    """
+    frame = sys._getframe(start)
+    while frame.f_code.co_filename.startswith(HERE) and frame.f_back:
         frame = frame.f_back
-    return f" (called in {frame.f_code.co_filename}, line {frame.f_lineno})"
+    return frame.f_code, frame.f_lasti
+
+
+def line_of(caller):
+    """(file, number) of the line."""
+    code, at = caller
+    return code.co_filename, next(n for start, end, n in code.co_lines() if start <= at < end)
+
+
+def called_in(caller):
+    file, line = line_of(caller)
+    return f" (called in {file}, line {line})"
+
+
+# ---- finding the first NaN -----------------------------------------------------------
 
 
 def _bad(value):
@@ -80,11 +96,12 @@ def check_finite(call, arrays, results):
     what = first_bad(arrays, results)
     if what:
         raise RuntimeError(
-            f"{call.op_name} produced {what} in the forward pass{caller()}; got {describe(arrays)}"
+            f"{call.op_name} produced {what} in the forward pass{called_in(caller())}; "
+            f"got {describe(arrays)}"
         )
 
 
 def check_gradient(node, slots, part):
     what = first_bad(slots, [part])
     if what:
-        raise RuntimeError(f"the gradient of {node.name()} is {what}{node.where}")
+        raise RuntimeError(f"the gradient of {node.name()} is {what}{called_in(node.caller)}")

@@ -11,7 +11,6 @@ class _Modes(threading.local):
     grad = True
     inference = False
     anomaly = False
-    lines = False
     recording = True  # grad, and not inference
 
     def set(self, **modes):

@@ -126,7 +126,7 @@ def test_the_callers_variables_lend_their_names():
     total = c + _hidden
     source = draw(total).source
     assert all(f"<b>{name}</b>" in source for name in ("a", "b", "total"))
-    assert "<i>c</i>" in source and "_hidden" not in source
+    assert "<i>c</i>" in source and "<b>_hidden" not in source
     assert "<b>a</b>" not in draw(total, names={}).source
 
 
@@ -450,8 +450,8 @@ def test_the_text(neuron):
     source = picture.source
     assert source.startswith("digraph") and "rankdir=TB" in source and 'size="8,11"' in source
     assert "A &lt;neuron&gt;" in source
-    assert r'tooltip="tanh(x)\n(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).\n∂x = g (1 − tanh² x)"' in source
-    assert r'tooltip="mul(a, b)\na b.\n∂a = g b\n∂b = g a"' in source
+    assert r'tooltip="tanh(x)\n(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).\n∂x = g (1 − tanh² x)\ntest_graph' in source
+    assert r'tooltip="mul(a, b)\na b.\n∂a = g b\n∂b = g a\ntest_graph.py:' in source
     for role in ("input", "parameter", "operation", "result"):
         assert re.search(rf">{role}</font>&#160;", source), role
     assert ">module</font>" not in source
@@ -533,6 +533,16 @@ def test_else_the_text(programs, tmp_path, neuron):
     assert path == tmp_path / "y.dot" and path.read_text("utf-8") == picture.source
     assert not (tmp_path / "y.svg").exists()
     assert pytest.warns(UserWarning, render, picture, tmp_path / "y.png") == path
+
+
+def test_in_place_of_a_film_the_text_of_a_drawing(programs, tmp_path, neuron):
+    reel = mt.graph.film(neuron["y"], names=neuron)
+    for name in ("film", "film.html"):
+        with pytest.warns(UserWarning, match=r"pip install .*viz.*film\.dot instead of film"):
+            path = render(reel, tmp_path / name)
+        assert path == tmp_path / "film.dot" and path.read_text("utf-8") == reel.source
+    assert "<b>y</b>" in reel.source and "local derivative" in reel.source
+    assert "pip install" in reel._repr_html_() and len(reel) == 0
 
 
 def test_pdf_needs_dot(programs, tmp_path, neuron):

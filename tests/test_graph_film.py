@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import microtensor as mt
 from microtensor import nn, optim
@@ -177,6 +177,16 @@ def test_local_derivatives_of_vectors():
     assert row[1] == "⊙"
 
 
+def test_a_matrix_product_is_shown_as_one():
+    a, b = leaf([[1.0, 2.0, 3.0]]), leaf([[0.5, -1.0], [2.0, 0.0], [1.0, 4.0]])
+    rows = film((a @ b).exp().sum()).frames[-1].rows
+    for row, local, at in zip(rows, (b.detach().numpy().T, a.detach().numpy().T), (2, 0)):
+        assert row[at][1].tolist() == local.tolist() and row[at][0].startswith("local derivative")
+        np.testing.assert_allclose(row[0][1] @ row[2][1], row[4][1], rtol=1e-6)
+    bias = film((mt.ones(2, 3) * leaf([[1.0, 2.0, 3.0]])).sum()).frames[-1].rows[0]
+    assert bias[1] != "@"  # g b, but element by element
+
+
 def test_where_gradients_meet_the_sum_is_shown(tmp_path):
     x = leaf(3.0)
     reel = film(x * 2 + x * 5)
@@ -302,8 +312,19 @@ def test_the_animation(tmp_path):
     with Image.open(io.BytesIO(render(reel, tmp_path / "film.gif").read_bytes())) as image:
         assert (image.n_frames, image.size) == (len(reel), (reel.width, reel.height))
         assert image.info["loop"] == 0
+        image.seek(len(reel) - 1)  # every colour keeps its meaning
+        seen = {color for _, color in image.convert("RGB").getcolors(1 << 24)}
+        assert {ImageColor.getrgb(c) for c in (reel.theme.gradient, reel.theme.active)} <= seen
     with Image.open(render(reel, tmp_path / "film.png")) as image:
         assert image.size == (reel.width * 3 // 2, reel.height * 3 // 2)
+
+
+def test_a_folder_keeps_no_frames_of_an_older_film(tmp_path):
+    folder = tmp_path / "film"
+    render(film(twice()[0]), folder)
+    (folder / "notes.svg").write_text("")
+    render(film(leaf(1.0).exp()), folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["1.svg", "2.svg", "notes.svg"]
 
 
 def test_other_files_are_refused(tmp_path):

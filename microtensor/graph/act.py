@@ -248,12 +248,15 @@ class Act:
         if len(step.arrived) > 1:  # of several results, one whose gradient is not zero
             which = next((i for i, g in enumerate(step.arrived) if g.any()), 0)
             name = self.called[v.key, which]
-        blocks = [(f"arrives at {name}", step.arrived[which], "gradient", "")]
+        arrives = f"arrives at {name}"
+        blocks = [(arrives, step.arrived[which], "gradient", "")]
         d = self.locals[step.node, part.input]
         diagonal = None if d is None else _diagonal(d, part.product, step.arrived)
         if diagonal is not None:
             sign = "×" if part.product.ndim == 0 else "⊙"
             blocks += [sign, ("local derivative", diagonal, "local", rule)]
+        elif matrices := self._matrices(v, rule, arrives, step.arrived[which], part.product):
+            blocks = matrices
         else:
             others = [
                 (e.input, self.values[e.source, e.output])
@@ -277,6 +280,26 @@ class Act:
             blocks += ["→", (f"gradient of {to} so far", part.before, "gradient", "")]
             blocks += ["+ product =", ("sum", part.total, "gradient", "the gradients add")]
         return blocks
+
+    def _matrices(self, v, rule, arrives, g, product):
+        """The blocks of a rule that is a product of two matrices, one the local derivative."""
+        values = {e.input: self.values[e.source, e.output] for e in self._inputs(v)}
+        factors = re.fullmatch("([a-z]+)(ᵀ?) ([a-z]+)(ᵀ?)", rule.partition(" = ")[2])
+        blocks, numbers = [], []
+        for name, turned in (factors.group(1, 2), factors.group(3, 4)) if factors else ():
+            x = g if name == "g" else values.get(name)
+            if not isinstance(x, np.ndarray) or x.ndim != 2:
+                return None
+            numbers.append(x.T if turned else x)
+            heading, kind = f"local derivative {name}{turned}", "local"
+            if name == "g":
+                heading, kind = arrives + ", turned" * bool(turned), "gradient"
+            blocks += [(heading, numbers[-1], kind, rule * (kind == "local")), "@"]
+        if not numbers or numbers[0].shape[1] != len(numbers[1]):
+            return None
+        right = numbers[0] @ numbers[1]  # a rule may say less than that
+        same = right.shape == product.shape and np.allclose(right, product, 1e-4, equal_nan=True)
+        return blocks[:-1] if same else None
 
     def _updated(self, i, acts):
         who, lr, after = self.update

@@ -9,7 +9,7 @@ from html import escape
 
 from .themes import FONTS
 
-__all__ = ["arrow", "box", "curve", "paint", "svg", "svg_shapes", "text", "width_of"]
+__all__ = ["arrow", "box", "curve", "paint", "palette", "svg", "svg_shapes", "text", "width_of"]
 
 
 def box(x, y, width, height, fill="none", line="none", thickness=0, radius=0, dashed=False):
@@ -129,6 +129,26 @@ def paint(shapes, width, height, paper, scale=1.0):
     for kind, *rest in shapes:
         PAINT[kind](pen, s, *rest)
     return image.resize((round(width * scale), round(height * scale)), Image.LANCZOS)
+
+
+def palette(theme):
+    """The colours of a GIF: those of a theme, the same in every frame, and what lies between."""
+    from PIL import Image, ImageColor
+
+    fills, lines = zip(*theme.roles.values())
+    strong = [theme.ink, theme.faint, theme.wire, theme.gradient, theme.active]
+    strong += [*lines, *theme.flows.values()]
+    colors = []
+    for ground in dict.fromkeys((theme.paper, *fills)):
+        a = ImageColor.getrgb(ground)
+        usual = ground in (theme.paper, theme.roles["operation"][0])
+        for color in strong if usual else strong[:5]:
+            b = ImageColor.getrgb(color)
+            for share in (0, 0.25, 0.5, 0.75, 1) if usual else (0, 0.5):
+                colors.append(tuple(round(p + (q - p) * share) for p, q in zip(a, b)))
+    image = Image.new("P", (1, 1))
+    image.putpalette([x for color in list(dict.fromkeys(colors))[:256] for x in color])
+    return image
 
 
 def _paint_box(pen, s, x, y, width, height, fill, line, thickness, radius, dashed):

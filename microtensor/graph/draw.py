@@ -7,6 +7,7 @@ import itertools
 import math
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from html import escape
 
@@ -16,7 +17,7 @@ import numpy as np
 from .flow import LIMITS, kind_of, size_of
 from .fold import fold
 from .render import NoRenderer, picture
-from .themes import FONT, WORDS, Theme, theme_of
+from .themes import FONT, Theme, theme_of
 from .trace import Graph, called, describe, watch
 
 __all__ = ["Drawing", "draw"]
@@ -108,10 +109,9 @@ def draw(
         variables = sys._getframe(1).f_locals
         scope = {name: t for name, t in variables.items() if not name.startswith("_")}
     if callable(output):
-        watched = params if calls is None and hasattr(params, "named_modules") else None
-        with watch(watched) as seen:
+        watched = calls is None and hasattr(params, "named_modules")
+        with watch(params) if watched else nullcontext(calls) as calls:
             output, found = called(output)
-        calls = seen if watched is not None else calls
         scope = None if scope is None else {**scope, **found}
     if (depth is not None or expand is not None) and calls is None:
         raise ValueError(
@@ -261,7 +261,10 @@ class _Sheet:
         t, kind = self.theme, kind_of(e.flow, self.limits)
         color, thick = t.flows.get(kind, t.gradient), _thickness(e.flow) * t.line
         style = {"dir": "back", "color": color, "penwidth": f"{thick:.2f}"}
-        words = STANDS_OUT[kind][0] if kind in ("nan", "zero", "missing") else _few(e.flow)
+        if kind in ("nan", "zero", "missing"):
+            words = STANDS_OUT[kind][0]
+        else:
+            words = _few(e.flow, 3 if e.local is None else 4)
         words = self.faint(words, color)
         if kind:
             words = f"<b>{words}</b>"
@@ -448,7 +451,7 @@ class _Sheet:
     def _swatch(self, role):
         line = self.theme.roles[role][1]
         square = f'<font point-size="{self.points(12)}" color="{line}">■</font>'
-        return f"{square}&#160;{self.faint(WORDS[role])}&#160;"
+        return f"{square}&#160;{self.faint(role)}&#160;"
 
     def _remarkable(self):
         """Kinds of gradients that are in the picture and stand out."""
@@ -483,10 +486,10 @@ def _number(x, digits=4):
     return f"{x + 0.0:.{digits}g}".replace("-", "−")  # + 0.0: no negative zero
 
 
-def _few(g):
+def _few(g, digits=3):
     """A gradient in the few words that an edge has room for."""
     if g.size <= 3 and g.ndim <= 1:
-        return ", ".join(_number(x, 3) for x in g.reshape(-1).tolist())
+        return ", ".join(_number(x, digits) for x in g.reshape(-1).tolist())
     return f"rms {_number(size_of(g), 3)}"
 
 

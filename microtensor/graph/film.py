@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from html import escape
 
 from .act import Act, Frame
+from .draw import draw
 from .page import player
+from .render import NoRenderer, renderer
 from .scene import Scene
 from .themes import theme_of
-from .trace import called, watch
+from .trace import called
 
 __all__ = ["Film", "Frame", "film"]
 
@@ -28,6 +30,8 @@ class Film:
     width: int
     height: int
     theme: object
+    source: str = ""  # where no program can draw: the text of a drawing in place of frames,
+    missing: Exception | None = None  # and what to install
 
     @property
     def forward(self):
@@ -43,6 +47,8 @@ class Film:
         return len(self.frames)
 
     def _repr_html_(self):
+        if self.missing:
+            return f"<p>{escape(str(self.missing))}</p><pre>{escape(self.source)}</pre>"
         return (
             f'<iframe srcdoc="{escape(player(self))}" width="100%" '
             f'style="aspect-ratio: {self.width} / {self.height + 60}; border: 0"></iframe>'
@@ -66,9 +72,10 @@ def film(
     `render(film(loss), "loss.html")` plays it in a browser, "loss.gif" is an animation, and a path
     without a suffix a folder of SVG frames. `params`, `names`, `gradient`, `theme` and `direction`
     are as in `draw`; numbers are shown of tensors of at most 16 elements. Every `.grad` stays as it
-    is. `output` may be a function: its variables lend their names then, and lines of the program
-    are shown. With an `optimizer` it is called `steps` times, and after each backward pass the
-    optimizer takes its step, as in training.
+    is. `output` may be a function: its variables lend their names then. With an `optimizer` it is
+    called `steps` times, and after each backward pass the optimizer takes its step, as in training.
+    Where no program can lay the boxes out, there are no frames, and `render` writes the DOT text of
+    a drawing in their place.
     Raises RuntimeError for a tensor without a graph, ValueError if the steps differ in theirs.
     """
     theme = theme_of(theme)
@@ -84,10 +91,18 @@ def film(
     for _ in range(steps):
         tensor, found = output, {}
         if callable(output):
-            with watch():
-                tensor, found = called(output)
+            tensor, found = called(output)
             if getattr(output, "__name__", "<lambda>") != "<lambda>":
                 found.setdefault(output.__name__, tensor)
+        try:
+            renderer("plain")
+        except NoRenderer as missing:
+            drawing = draw(
+                tensor, params, names or {**scope, **found}, values=True, grads=True,
+                derivatives=True, view="both", gradient=gradient, theme=theme, title=title,
+                direction=direction,
+            )  # fmt: skip
+            return Film(title, [], 0, 0, theme, drawing.source, missing)
         acts.append(Act(tensor, params, names, {**scope, **found}, gradient, optimizer))
     if any(act.plan != acts[0].plan for act in acts):
         raise ValueError("film: the steps computed different things; film them one by one")

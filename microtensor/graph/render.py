@@ -9,7 +9,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-from .canvas import paint, svg
+from .canvas import paint, palette, svg
 from .page import explorer, player
 
 __all__ = ["picture", "render"]
@@ -35,24 +35,28 @@ def render(graph, path, dpi=144):
     Raises ValueError for another suffix, OSError if the file cannot be written.
     """
     path = Path(path)
-    if hasattr(graph, "frames"):
-        return _film(graph, path)
+    source = graph if isinstance(graph, str) else graph.source
+    try:
+        if hasattr(graph, "frames"):
+            return _film(graph, path)
+        return _drawing(graph, source, path, dpi)
+    except NoRenderer as missing:
+        text = _write(path.with_suffix(".dot"), source.encode())
+        warnings.warn(f"{missing}; wrote {text} instead of {path.name}", stacklevel=2)
+        return text
+
+
+def _drawing(graph, source, path, dpi):
     kind = path.suffix[1:].lower().replace("gv", "dot")
     if kind not in FORMATS:
         raise ValueError(
             f"render: {path.name!r} should end in {', '.join('.' + f for f in FORMATS)}"
         )
-    source = graph if isinstance(graph, str) else graph.source
     if kind == "dot":
         return _write(path, source.encode())
-    try:
-        if kind == "html":
-            return _write(path, explorer(graph, picture).encode())
-        return _write(path, picture(source, kind, dpi))
-    except NoRenderer as missing:
-        text = _write(path.with_suffix(".dot"), source.encode())
-        warnings.warn(f"{missing}; wrote {text} instead of {path.name}", stacklevel=2)
-        return text
+    if kind == "html":
+        return _write(path, explorer(graph, picture).encode())
+    return _write(path, picture(source, kind, dpi))
 
 
 def picture(source, kind="svg", dpi=144):
@@ -60,7 +64,7 @@ def picture(source, kind="svg", dpi=144):
 
     Raises NoRenderer if nothing installed can make it, RuntimeError for a text that is not DOT.
     """
-    command = [_renderer(kind), f"-T{kind}"] + [f"-Gdpi={dpi}"] * (kind == "png")
+    command = [renderer(kind), f"-T{kind}"] + [f"-Gdpi={dpi}"] * (kind == "png")
     done = subprocess.run(command, input=source.encode(), capture_output=True)
     if done.returncode or not done.stdout:
         reason = done.stderr.decode(errors="replace").strip() or "no output"
@@ -70,8 +74,11 @@ def picture(source, kind="svg", dpi=144):
     return done.stdout
 
 
-def _renderer(kind):
-    """The program that draws: dot, else graphviz-pure, from PATH or beside this Python."""
+def renderer(kind):
+    """The program that draws: dot, else graphviz-pure, from PATH or beside this Python.
+
+    Raises NoRenderer if there is none.
+    """
     dot = shutil.which("dot")
     if dot:
         return dot
@@ -91,6 +98,8 @@ def _renderer(kind):
 
 def _film(film, path):
     """A film as a page, as an animation, as a picture of its last frame, or as a folder of them."""
+    if film.missing:
+        raise film.missing
     kind = path.suffix[1:].lower()
     if kind == "html":
         return _write(path, player(film).encode())
@@ -105,8 +114,13 @@ def _film(film, path):
         )
     path.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(film.frames)))
-    for i in range(len(film.frames)):
+    written = [
         _write(path / f"{i + 1:0{digits}}.svg", _still(film, i, "svg"))
+        for i in range(len(film.frames))
+    ]
+    for old in set(path.glob("*.svg")).difference(written):
+        if old.stem.isdecimal():  # of a film that was here before
+            old.unlink()
     return path
 
 
@@ -122,11 +136,11 @@ def _still(film, i, kind):
 
 def _animation(film):
     """A GIF, three seconds for each frame and six for the last."""
-    images = []
+    images, colors = [], palette(film.theme)
     for frame in film.frames:
         shapes = [shape for group in frame.shapes for shape in group]
         image = paint(shapes, film.width, film.height, film.theme.paper)
-        images.append(image.quantize(64, dither=0))
+        images.append(image.quantize(palette=colors, dither=0))
     stream = io.BytesIO()
     times = [3000] * (len(images) - 1) + [6000]
     images[0].save(

@@ -7,14 +7,6 @@ __all__ = ["THEMES", "Theme", "theme_of"]
 FONT = "Arial"
 FONTS = "Arial, Helvetica, Liberation Sans, sans-serif"
 
-WORDS = {  # what is shown, in the legend
-    "input": "input",
-    "parameter": "parameter",
-    "operation": "operation",
-    "module": "module",
-    "result": "result",
-}
-
 
 @dataclass(frozen=True)
 class Theme:

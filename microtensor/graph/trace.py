@@ -9,14 +9,14 @@ import functools
 import inspect
 import linecache
 import numbers
-import re
+import os
 import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
 from ..autograd import Variable, births
 from ..backends import backend_of
-from ..modes import _Switch
+from ..errors import line_of
 from .flow import flow_of, local
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
@@ -52,7 +52,7 @@ class Vertex:
     needs_grad: bool = True
     number: int = 0  # operations in the order in which they ran; 0 for leaves
     calls: tuple = ()  # the module calls that it belongs to, the outermost first
-    where: str = ""  # the line of the program that called the operation, if it was watched
+    where: str = ""  # the line of the program that called the operation
     kind: str = ""  # a module's class
     parameters: int = 0  # elements of the parameters inside a module,
     operations: int = 0  # and operations
@@ -105,36 +105,25 @@ class Call:
         return not self.path or name.startswith(self.path + ".")
 
 
-class lines(_Switch):
-    """A context manager in which each operation remembers the line that called it."""
-
-    modes = {"lines": True}
-
-
 class watch:
-    """A context manager that notes, for `describe`, `draw` and `film`, what is at work.
+    """A context manager that notes which module is at work when, for `describe` and `draw`."""
 
-    The line that calls each operation, and, of a model, the calls of its modules.
-    """
-
-    def __init__(self, model=None):
+    def __init__(self, model):
         self.model = model
-        self.calls, self._open, self._handles, self._lines = [], [], [], lines()
+        self.calls, self._open, self._handles = [], [], []
         self._root = Call("", type(model).__name__, None, 0)
 
     def __enter__(self):
-        for path, module in self.model.named_modules() if self.model is not None else ():
+        for path, module in self.model.named_modules():
             self._handles += [
                 module.register_forward_pre_hook(
                     functools.partial(self._enter, path), with_kwargs=True
                 ),
                 module.register_forward_hook(functools.partial(self._leave, path)),
             ]
-        self._lines.__enter__()
         return self
 
     def __exit__(self, *exception):
-        self._lines.__exit__()
         for handle in self._handles:
             handle.remove()
 
@@ -297,7 +286,7 @@ class _Trace:
         v = Vertex(f"op{node.number}", "operation", node.name(), number=node.number)
         v.formula, v.derivative = formula.strip(), derivative.strip()
         v.calls = self.calls.chain(node.number) if self.calls else ()
-        v.where = _line(node.where)
+        v.where = called_at(node)
         inputs, parameters = _parameters(call)
         v.signature = f"{v.name}({', '.join(inputs + [name for name, _ in parameters])})"
         for i, (a, then, edge) in enumerate(zip(node.args, node.inputs, node.edges)):
@@ -411,14 +400,11 @@ class _Trace:
         return [n for t, n in self.params.items() if t._needs_grad and t not in seen]
 
 
-def _line(where):
-    """ "file.py:3: the line itself" from what the engine noted of a call."""
-    found = re.search(r"called in (.*), line (\d+)\)", where)
-    if not found:
-        return ""
-    path, number = found.group(1), int(found.group(2))
+def called_at(node):
+    """ "file.py:3: the line itself" that called an operation."""
+    path, number = line_of(node.caller)
     text = linecache.getline(path, number).strip()
-    return f"{path.replace(chr(92), '/').rpartition('/')[2]}:{number}" + f": {text}" * bool(text)
+    return f"{os.path.basename(path)}:{number}" + f": {text}" * bool(text)
 
 
 def _numel(shape):
