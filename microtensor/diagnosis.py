@@ -29,6 +29,7 @@ __all__ = ["KINDS", "Finding", "Report", "diagnose"]
 WIDTH = 100  # columns of a terminal
 SLACK = 2e-3  # how far a float32 pullback may be from central differences, relatively
 STEPS = 5  # of training, on one batch: enough for the loss to fall
+PATIENCE = 8  # calls of a training step until it moves a weight
 
 KINDS = {
     "nan": "the loss is not a number",
@@ -240,6 +241,16 @@ class _Patient:
             losses.append(self.value())
         return losses
 
+    def train(self):
+        """Take a step, or several, until a weight moves: some loops collect gradients for long."""
+        before = [_numpy(w).copy() for w in self.names]
+        for _ in range(PATIENCE):
+            random.set_rng_state(self.generator)
+            self.step(*self.batch)
+            if any((_numpy(w) != b).any() for w, b in zip(self.names, before)):
+                return True
+        return False
+
     def default_step(self, *batch):
         self.optimizer.zero_grad()
         self.forward(*batch)[1].backward()
@@ -306,8 +317,10 @@ def _number(p):
         return []
     broken = [n for w, n in p.names.items() if not np.isfinite(_numpy(w)).all()]
     for node in p.nodes:
-        if not broken and any(np.isnan(_numpy(a)).any() for a in _floats(node)):
-            broken = [f"what goes into {p.where(node)}"]
+        for a, edge in zip(node.args, node.edges):
+            if not broken and edge and np.isnan(_numpy(a)).any():
+                leaf = isinstance(edge[0], Variable)
+                broken = [f"an input of {p.where(node)}" if leaf else p.where(edge[0])]
     return [Finding("nan", ", ".join(broken[:3]) or p.where(p.nodes[-1]), f"the loss is {value}")]
 
 
@@ -318,14 +331,13 @@ def _shifted(p):
     idx, targets = p.texts
     if (idx[:, 1:] == idx[:, :-1]).all():
         return None  # one letter again and again: nothing can be told
-    if (targets == idx).all():
-        wrong, n = "the tokens themselves", idx.size
-    elif (targets[:, 1:] == idx[:, :-1]).all():
-        wrong, n = "the tokens before them", idx[:, 1:].size
-    else:
+    shifts = {"+ 2": (idx[:, 2:], targets[:, :-2]), "- 1": (idx[:, :-1], targets[:, 1:])}
+    wrong = [s for s, (a, b) in {"": (idx, targets), **shifts}.items() if a.size and (a == b).all()]
+    if (idx[:, 1:] == targets[:, :-1]).all() or not wrong:
         return []
-    told = f"all {n} targets are {wrong}: the model is taught to repeat what it has been given, "
-    told += "not to predict. Right is targets[:, t] = idx[:, t + 1]"
+    told = f"targets[:, t] = idx[:, t {wrong[0]}".rstrip() + "] in the whole batch: the model is "
+    told += "taught to " + ("leave one out" if "2" in wrong[0] else "repeat what it has been given")
+    told += ", not to predict. Right is targets[:, t] = idx[:, t + 1]"
     return [Finding("targets", "the batch", told)]
 
 
@@ -374,6 +386,7 @@ def _averages(p):
         (g,) = grad(loss, [output], retain_graph=True, allow_unused=True)
         if g is not None:
             found += _class_sums(_numpy(g), p.classes)
+        found += _probabilities(_numpy(output), p.classes)
     p.restore()
     return found[:1]
 
@@ -389,6 +402,14 @@ def _class_sums(g, classes):
     told += f"{wrong[0]}; it should over the classes, dim {classes}, where its sums reach "
     told += f"{np.abs(g.sum(classes)).max():.2g}"
     return [Finding("softmax", "the loss", told)]
+
+
+def _probabilities(y, classes):
+    others = [d for d in range(y.ndim) if d != classes and y.shape[d] > 1 and _is_one(y.sum(d))]
+    if y.min(initial=0) < 0 or _is_one(y.sum(classes)) or not others:
+        return []
+    told = f"the outputs {y.shape} are positive and sum to one over dim {others[0]}; they should "
+    return [Finding("softmax", "the output", told + f"over the classes, dim {classes}")]
 
 
 def _weighings(node):
@@ -411,9 +432,9 @@ def _is_one(sums):
 
 
 def _positive(p):
-    """The loss is the cross-entropy, where there are classes, and not its negative."""
+    """Being wrong costs more than being right."""
     if p.classes is None:
-        return None
+        return _distance(p)
     with no_grad():
         logits, target = p.output.detach().movedim(p.classes, -1), p.batch[-1]
         right = float(F.cross_entropy(logits.flatten(0, -2), target.flatten()))
@@ -421,6 +442,18 @@ def _positive(p):
         return []
     told = f"the loss is {float(p.loss):.3f}; the cross-entropy of these logits and targets is "
     return [Finding("sign", "the loss", told + f"{right:+.3f}: minimizing one maximizes the other")]
+
+
+def _distance(p):
+    """A loss that is zero where the output is the target is negative nowhere."""
+    if p.whole or p.output.shape != p.batch[-1].shape:
+        return None
+    with no_grad():
+        least = float((p.loss_function or _loss)(p.batch[-1], p.batch[-1]))
+    if least or float(p.loss) >= 0:
+        return []
+    told = f"it is 0 where the output is the target, and {float(p.loss):.3f} here: minimizing it "
+    return [Finding("sign", "the loss", told + "leads away from the target")]
 
 
 @quiet
@@ -526,12 +559,6 @@ def _is_float(a):
     return isinstance(a, np.ndarray | np.generic) and a.dtype.kind == "f"
 
 
-def _floats(node):
-    return [
-        a for a in node.args[: len(node.edges)] if isinstance(a, Variable) and _is_float(_numpy(a))
-    ]
-
-
 def _pulled(node, weights):
     """[(what the pullback gives, what the engine makes of it)] for each input."""
     like = next(a._data for a in node.args if isinstance(a, Variable))
@@ -611,7 +638,7 @@ def _different(p):
     grads = grad(p.loss, wanted, retain_graph=True, allow_unused=True) if wanted else ()
     twins, zeros = [], True
     for w, g in zip(wanted, grads):
-        if g is not None and g.shape == w.shape and _rows_alike(w) and _rows_alike(g):
+        if g is not None and g.shape == w.shape and _rows_alike(w) and _rows_alike(g, 1e-5):
             twins.append(p.names[w])
             zeros = zeros and not _numpy(w).any()
     if not twins:
@@ -621,9 +648,9 @@ def _different(p):
     return [Finding("alike", _listed(twins), told)]
 
 
-def _rows_alike(w):
+def _rows_alike(w, slack=0):
     rows = _numpy(w).reshape(len(w), -1)
-    return bool((rows == rows[0]).all())
+    return bool((np.abs(rows - rows[0]) <= slack * np.abs(rows).max(initial=0)).all())
 
 
 def _certain(p):
@@ -686,7 +713,7 @@ def _forgetful(p):
     """When the optimizer steps, .grad is the gradient of this batch alone."""
     if p.step is None:
         return None
-    p.step(*p.batch)
+    p.train()
     alone = {w: _numpy(w.grad).copy() for w in p.names if w.grad is not None}
     if not any(g.any() for g in alone.values()):
         return []  # the step forgets them at its end
@@ -695,7 +722,7 @@ def _forgetful(p):
     for w, g in alone.items():
         mark = chance.choice([-1.0, 1.0], g.shape) * (np.abs(g).mean() + 1e-3)
         w.grad = tensor(mark).to(w.device, w.dtype)
-    p.step(*p.batch)
+    p.train()
     after = {w: np.zeros_like(g) if w.grad is None else _numpy(w.grad) for w, g in alone.items()}
     kept = [p.names[w] for w, g in alone.items() if not _close(after[w], g)]
     if not kept:
@@ -714,14 +741,18 @@ def _downhill(p):
     wanted = [w for w in p.names if w.requires_grad]
     slopes = grad(loss, wanted, allow_unused=True)
     before = [_numpy(w).astype(np.float64) for w in wanted]
-    random.set_rng_state(p.generator)
-    p.step(*p.batch)
-    slope = along = 0.0
+    moved = p.train()
+    slope = along = size = 0.0
     for w, g, b in zip(wanted, slopes, before):
         if g is not None:
+            size += float((_numpy(g) ** 2).sum())
             slope += float(((_numpy(w) - b) * _numpy(g)).sum())
             if w.grad is not None:
                 along += float((_numpy(w.grad) * _numpy(g)).sum())
+    if size and not moved and any(g["lr"] != 0 for g in _groups(p) or [{"lr": 1}]):
+        told = f"the norm of the loss's gradient is {math.sqrt(size):.3g}, but no parameter moves: "
+        told += ".grad is empty when the optimizer steps, or it has other parameters than the model"
+        return [Finding("missing", "the training step", told)]
     if not slope > 0:
         return []
     told = f"step · gradient of the loss is {slope:+.3g}: the step goes up the slope. "
@@ -743,7 +774,7 @@ def _descends(p):
     if _falls(losses):
         return []
     told = f"{STEPS} steps on one batch took its loss from {_series(losses)}"
-    groups = [g for g in getattr(p.optimizer, "param_groups", []) if "lr" in g]
+    groups = _groups(p)
     where = f"lr = {groups[0]['lr']:g}" if groups else "the training step"
     for quarters in range(1, 11) if groups else ():
         p.restore()
@@ -754,6 +785,10 @@ def _descends(p):
             told += f"; with lr = {groups[0]['lr']:.2g}, from {_series(losses)}"
             break
     return [Finding("lr", where, told)]
+
+
+def _groups(p):
+    return [g for g in getattr(p.optimizer, "param_groups", []) if "lr" in g]
 
 
 def _falls(losses):

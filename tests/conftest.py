@@ -1,5 +1,9 @@
 """The devices that the tests run on."""
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products here are small: threads only wait
+
 import pytest
 from hypothesis import settings
 from strict_backend import StrictBackend

@@ -95,10 +95,56 @@ def test_other_ways_to_train_are_healthy():
         nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimizer.step()
 
+    def at_every_second_call(x, y):
+        (F.cross_entropy(model(x), y) / 2).backward()
+        calls.append(1)
+        if len(calls) % 2 == 0:
+            at_the_end(x, y)
+
+    def warming_up(x, y):
+        optimizer.param_groups[0]["lr"] = 0.1 * len(calls)
+        calls.append(1)
+        in_parts(x, y)
+
+    calls = []
     smooth = nn.CrossEntropyLoss(label_smoothing=0.1)
-    for step in at_the_end, in_parts:
+    for step in at_the_end, in_parts, at_every_second_call, warming_up:
+        calls.clear()
         report = mt.diagnose(model, (x, y), loss=smooth, optimizer=optimizer, step=step)
         assert report.healthy, report
+
+
+def test_unusual_models_are_healthy():
+    """Words that are masked, not followed; residuals that start at zero; tied weights; losses."""
+    mt.manual_seed(0)
+    config = mistakes.TinyTransformerConfig(40, 12, d_model=32, n_heads=2, n_layers=2)
+    model = mistakes.TinyTransformer(config)
+    model.head.weight = model.token_embedding.weight
+    for block in model.blocks:
+        nn.init.zeros_(block.mlp[-1].weight)
+    assert mt.diagnose(model, texts()).healthy
+    encoder = nn.Sequential(nn.Embedding(40, 8), Mixed(12), nn.Linear(8, 40))
+    idx, _ = texts()
+    hidden = mt.rand(*idx.shape) < 0.15
+    batch = idx.masked_fill(hidden, 0), idx.masked_fill(~hidden, -100)
+    assert mt.diagnose(encoder, batch).healthy
+    x, y, target = mt.randn(16, 10), mt.randint(0, 3, (16,)), mt.randn(16, 3)
+    weighted = nn.CrossEntropyLoss(weight=mt.tensor([0.1, 1.0, 5.0]))
+    cosine = lambda a, b: -F.cosine_similarity(a, b).mean()
+    for loss, right in (weighted, y), (cosine, target), (F.l1_loss, target):
+        report = mt.diagnose(classifier(), (x, right), loss=loss)
+        assert report.healthy, report
+
+
+class Mixed(nn.Module):
+    """Each token sees all others."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.weight = nn.Parameter(mt.randn(n, n))
+
+    def forward(self, x):
+        return x + self.weight.softmax(-1) @ x
 
 
 # ---- what is wrong -----------------------------------------------------------------------------
@@ -194,6 +240,47 @@ def test_signs_of_the_loss():
     assert report.kinds == {"sign"} and report.findings[0].where == "the loss of the step"
 
 
+def test_a_distance_with_a_wrong_sign():
+    mt.manual_seed(0)
+    batch = mt.randn(6, 10), mt.randn(6, 3)
+    report = mt.diagnose(classifier(), batch, loss=lambda x, y: -((x - y) ** 2).mean())
+    assert report.kinds == {"sign"} and "is the target" in report.findings[0].evidence
+
+
+def test_probabilities_over_the_batch():
+    mt.manual_seed(0)
+    model, batch = nn.Sequential(nn.Linear(10, 3), nn.Softmax(0)), mt.randn(6, 10)
+    loss = lambda p, y: F.nll_loss(p.log(), y)
+    report = mt.diagnose(model, (batch, mt.randint(0, 3, (6,))), loss=loss)
+    assert report.kinds == {"softmax"} and report.findings[0].where == "the output"
+
+
+def test_weights_that_are_all_one_number():
+    mt.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 3))
+    for p in model.parameters():
+        nn.init.constant_(p, 0.1)
+    report = mt.diagnose(model, (mt.randn(6, 10), mt.randint(0, 3, (6,))))
+    assert report.kinds == {"alike"}
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_step_that_moves_nothing(early):
+    """zero_grad between backward and step; an optimizer of another model."""
+    mt.manual_seed(0)
+    model = classifier()
+    optimizer = optim.Adam((model if early else classifier()).parameters())
+
+    def step(x, y):
+        F.cross_entropy(model(x), y).backward()
+        (optimizer if early else model).zero_grad()
+        optimizer.step()
+
+    batch = mt.randn(6, 10), mt.randint(0, 3, (6,))
+    report = mt.diagnose(model, batch, optimizer=optimizer, step=step)
+    assert report.kinds == {"missing"} and "no parameter moves" in report.findings[0].evidence
+
+
 def test_softmax_of_the_loss_over_the_batch():
     mt.manual_seed(0)
     loss = lambda x, y: F.nll_loss(x.log_softmax(0), y)
@@ -225,7 +312,8 @@ def test_targets_that_were_shifted_the_wrong_way():
     mt.manual_seed(0)
     idx, targets = texts()
     model = RUNGS["tiny_transformer"].build(40, **SMALL["tiny_transformer"])
-    assert mt.diagnose(model, (targets, idx)).kinds == {"targets"}
+    for batch in (targets, idx), (idx, idx), (idx[:, :-1], targets[:, 1:]):
+        assert mt.diagnose(model, batch).kinds == {"targets"}
 
 
 def test_a_parameter_without_a_gradient_and_one_that_is_not_a_number():
@@ -240,6 +328,9 @@ def test_a_parameter_without_a_gradient_and_one_that_is_not_a_number():
         model[0].weight[0, 0] = float("nan")
     report = mt.diagnose(model, batch)
     assert report.kinds == {"nan"} and report.findings[0].where == "0.weight"
+    model = nn.Sequential(nn.Linear(10, 3), mistakes.Function(lambda x: x.abs().neg().log()))
+    report = mt.diagnose(model, batch)
+    assert report.kinds == {"nan"} and report.findings[0].where.startswith("log in 1 (test_diag")
 
 
 # ---- the patient ---------------------------------------------------------------------------------
