@@ -600,7 +600,7 @@ def _seeds(name, tensors, grad_tensors, create_graph):
                     f"{name}: only a tensor of one element has an implicit gradient, this one has "
                     f"shape {shape}; reduce it with sum() or mean(), or pass a gradient"
                 )
-            g = xp(t._data).ones_like(t._data)
+            g = xp(t._data).ones(shape, dtype=t._data.dtype)
             g = t._wrap(g) if create_graph else g
         elif not isinstance(g, Variable) or type(g._data) is not type(t._data):
             raise TypeError(

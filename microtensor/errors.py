@@ -49,15 +49,28 @@ def device_error(call, args):
 HERE = os.path.dirname(__file__) + os.sep
 
 
+class _Ours(dict):
+    """{file name: whether it is of this package}: it is asked at every operation."""
+
+    def __missing__(self, file):
+        self[file] = ours = file.startswith(HERE)
+        return ours
+
+
+_ours = _Ours()
+
+
 def caller(start=1):
     """Where the first function outside this package is: its code, and at which instruction.
 
     Which line that is, is looked up when someone asks: every operation notes its caller.
     """
     frame = sys._getframe(start)
-    while frame.f_code.co_filename.startswith(HERE) and frame.f_back:
+    code = frame.f_code
+    while _ours[code.co_filename] and frame.f_back:
         frame = frame.f_back
-    return frame.f_code, frame.f_lasti
+        code = frame.f_code
+    return code, frame.f_lasti
 
 
 def line_of(caller):
