@@ -145,9 +145,10 @@ _module("nn.parallel", "Several devices, which are not there.", **{
     name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
 })  # fmt: skip
 _module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian)
-_module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid, **{
-    name: getattr(ops, name) for name in ("erf", "exp2", "expm1", "log1p", "log_softmax", "logit",
-    "logsumexp", "round", "sinc", "softmax", "xlogy")
+_module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid,
+        gammaln=ops.lgamma, psi=ops.digamma, **{
+    name: getattr(ops, name) for name in ("digamma", "erf", "erfc", "exp2", "expm1", "log1p",
+    "log_softmax", "logit", "logsumexp", "polygamma", "round", "sinc", "softmax", "xlogy")
 })  # fmt: skip
 _module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint)
 _module("version", "What was built in.", cuda=None)

@@ -17,6 +17,12 @@ def device_count():
     return backend_for("cuda").device_count() if is_available() else 0
 
 
+def current_device():
+    """The number of the GPU in use. Raises RuntimeError where there is none."""
+    backend_for("cuda")
+    return 0
+
+
 def synchronize(device=None):
     """Wait until everything that was asked of the GPU is done."""
     backend_for("cuda").synchronize()

@@ -182,6 +182,14 @@ def bernoulli(input, p=None, *, generator=None):
         return (rand_like(input, dtype=_drawn(input), generator=generator) < p).to(input.dtype)
 
 
+def poisson(input, generator=None):
+    """How often something happens that on average happens `input` times, for each element."""
+    if bool((input < 0).any()):
+        raise RuntimeError("poisson: rates are at least 0")
+    rates = input.detach().cpu().numpy()
+    return _draw(generator, lambda r: r.poisson(rates), input.dtype, input.device)
+
+
 def _drawn(input):
     return input.dtype if input.is_floating_point() else get_default_dtype()
 
@@ -291,6 +299,6 @@ Tensor.bernoulli = bernoulli
 
 __all__ = [
     "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
-    "randperm", "seed", "set_rng_state",
+    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip

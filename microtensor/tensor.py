@@ -523,7 +523,8 @@ class Tensor(Variable):
         ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh
     )  # fmt: skip
     sinc, deg2rad, rad2deg = ops.sinc, ops.deg2rad, ops.rad2deg
-    relu, sigmoid, erf, prelu = ops.relu, ops.sigmoid, ops.erf, ops.prelu
+    relu, sigmoid, prelu = ops.relu, ops.sigmoid, ops.prelu
+    erf, erfc, lgamma, digamma = ops.erf, ops.erfc, ops.lgamma, ops.digamma
     eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
     isnan, isinf, isfinite, isclose = ops.isnan, ops.isinf, ops.isfinite, ops.isclose
     isposinf, isneginf, isreal, signbit = ops.isposinf, ops.isneginf, ops.isreal, ops.signbit
@@ -548,6 +549,7 @@ class Tensor(Variable):
     mode, quantile, nanquantile = ops.mode, ops.quantile, ops.nanquantile
     norm, dist, logsumexp = ops.norm, ops.dist, ops.logsumexp
     cumsum, cumprod, cummax, cummin = ops.cumsum, ops.cumprod, ops.cummax, ops.cummin
+    logcumsumexp = ops.logcumsumexp
     any, all, count_nonzero = ops.any, ops.all, ops.count_nonzero
     softmax, log_softmax = ops.softmax, ops.log_softmax
 
@@ -610,7 +612,9 @@ class Tensor(Variable):
 
     # ---- picking and putting ---------------------------------------------------------
 
-    gather, scatter, scatter_add = ops.gather, ops.scatter, ops.scatter_add
+    gather, scatter, scatter_add, scatter_reduce = (
+        ops.gather, ops.scatter, ops.scatter_add, ops.scatter_reduce
+    )  # fmt: skip
     select, narrow, index_select, take_along_dim = (
         ops.select, ops.narrow, ops.index_select, ops.take_along_dim
     )  # fmt: skip
@@ -631,7 +635,7 @@ class Tensor(Variable):
     matmul, mm, bmm, mv, dot, outer = ops.matmul, ops.mm, ops.bmm, ops.mv, ops.dot, ops.outer
     vdot, inner, kron, cross = ops.vdot, ops.inner, ops.kron, ops.cross
     addmm, addmv, addr, addbmm, baddbmm = ops.addmm, ops.addmv, ops.addr, ops.addbmm, ops.baddbmm
-    logdet = ops.logdet
+    logdet, cov, corrcoef = ops.logdet, ops.cov, ops.corrcoef
 
     # ---- questions -------------------------------------------------------------------
 
@@ -669,11 +673,11 @@ for _name in (
     "add sub mul div addcmul addcdiv neg pow float_power ldexp hypot abs sign square sqrt rsqrt "
     "reciprocal clamp clamp_min clamp_max lerp copysign nan_to_num xlogy logit remainder fmod "
     "floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan sinc "
-    "asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf "
-    "tril triu scatter scatter_add index_add index_copy index_fill index_put put masked_fill "
-    "masked_scatter cumsum cumprod eq ne lt le gt ge heaviside logical_not logical_and logical_or "
-    "logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor bitwise_left_shift "
-    "bitwise_right_shift addmm addmv addr addbmm baddbmm"
+    "asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf erfc "
+    "lgamma digamma tril triu scatter scatter_add scatter_reduce index_add index_copy index_fill "
+    "index_put put masked_fill masked_scatter cumsum cumprod eq ne lt le gt ge heaviside "
+    "logical_not logical_and logical_or logical_xor bitwise_not bitwise_and bitwise_or "
+    "bitwise_xor bitwise_left_shift bitwise_right_shift addmm addmv addr addbmm baddbmm"
 ).split():
     setattr(Tensor, _name + "_", _in_place(_name + "_", getattr(ops, _name)))
 for _name in "squeeze unsqueeze transpose t".split():
@@ -691,15 +695,15 @@ ALIASES = {
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
     "multiply": "mul", "negative": "neg", "subtract": "sub", "swapaxes": "transpose",
     "swapdims": "transpose", "moveaxis": "movedim", "fix": "trunc", "sgn": "sign",
-    "row_stack": "vstack", "ger": "outer", "__rdiv__": "__rtruediv__",
+    "trapz": "trapezoid", "row_stack": "vstack", "ger": "outer", "__rdiv__": "__rtruediv__",
 }  # fmt: skip
 FUNCTIONAL = (  # functions of nn.functional that have a name in the package, too
     "bilinear", "cosine_similarity", "group_norm", "pairwise_distance", "pixel_shuffle",
     "pixel_unshuffle",
 )  # fmt: skip
 LINALG = {  # functions of linalg that have a name outside of it
-    "cholesky": "cholesky", "det": "det", "inverse": "inv", "matrix_power": "matrix_power",
-    "pinverse": "pinv", "slogdet": "slogdet",
+    "cholesky": "cholesky", "cholesky_solve": "cholesky_solve", "det": "det", "inverse": "inv",
+    "matrix_power": "matrix_power", "pinverse": "pinv", "slogdet": "slogdet",
 }  # fmt: skip
 for _alias, _name in LINALG.items():
     setattr(Tensor, _alias, getattr(ops.linalg, _name))

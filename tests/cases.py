@@ -263,6 +263,12 @@ case("softplus", lambda x: np.where(3 * x > 2, x, np.log1p(np.exp(3 * x)) / 3), 
      threshold=2)  # fmt: skip
 each("erf", elementwise(math.erf))
 case("erf", elementwise(math.erf), (40,), domain=(-7.0, 7.0))
+each("erfc", elementwise(math.erfc))
+case("erfc", elementwise(math.erfc), (40,), domain=(-7.0, 20.0))
+case("polygamma", lambda x: 120 * ((x[..., None] + np.arange(2000)) ** -6.0).sum(-1), (3, 4),
+     domain=(1.0, 20.0), n=5, torch=None, call=lambda m, x: m.polygamma(5, x))  # fmt: skip
+case("polygamma", elementwise(math.lgamma), (3, 4), n=-1, domain=(0.1, 20.0), torch=None,
+     call=lambda m, x: m.lgamma(x))  # fmt: skip
 each("gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))))
 case(
     "gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))), (40,), domain=(-7.0, 7.0)
@@ -606,6 +612,14 @@ def scatter(x, index, source, dim, add=False):
     return out
 
 
+def largest(x, index, source):
+    """What scatter_reduce with "amax" makes of x along dim 1."""
+    out = x.copy()
+    for row, column in np.ndindex(index.shape):
+        out[row, index[row, column]] = max(out[row, index[row, column]], source[row, column])
+    return out
+
+
 ONCE = np.array(
     [[0, 2, 1], [3, 1, 0]]
 )  # no position twice in a row, which scatter leaves undefined
@@ -621,6 +635,8 @@ for dim, index, twice in ((1, ONCE, INDEX), (0, ONCE.T[:, :1] % 3, INDEX % 3)):
          call=lambda m, x, i, s, d=dim: m.scatter_add(x, d, i, s))  # fmt: skip
 case("scatter", lambda x, i, s: scatter(x, i, s, 1), (3, 4), ONCE, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 1, i, s))  # fmt: skip
+case("scatter_amax", lambda x, i, s: largest(x, i, s), (3, 4), INDEX, (3, 4), torch=None,
+     call=lambda m, x, i, s: m.scatter_reduce(x, 1, i, s, "amax"))  # fmt: skip
 case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter_add(x, 1, i, s))  # fmt: skip
 

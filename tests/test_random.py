@@ -178,3 +178,13 @@ def test_a_distribution_has_no_gradient():
 def test_what_cannot_be_drawn(draw):
     with pytest.raises(RuntimeError):
         draw()
+
+
+def test_poisson_counts():
+    rates = mt.tensor([0.0, 0.5, 4.0]).expand(20_000, 3)
+    drawn = mt.poisson(rates, generator=mt.Generator().manual_seed(0))
+    assert drawn.dtype is mt.float32 and (drawn == drawn.round()).all() and (drawn[:, 0] == 0).all()
+    np.testing.assert_allclose(drawn.mean(0).numpy(), [0, 0.5, 4], atol=0.05)
+    np.testing.assert_allclose(drawn.var(0).numpy(), [0, 0.5, 4], atol=0.15)
+    with pytest.raises(RuntimeError, match="poisson"):
+        mt.poisson(mt.tensor([-1.0]))

@@ -189,6 +189,16 @@ class Softmax(_Activation):
         super().__init__(dim=dim)
 
 
+class Softmax2d(Tanh):
+    """The softmax over the channels of each place of an image, (N, C, H, W) or (C, H, W)."""
+
+    @staticmethod
+    def function(input):
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: 3 or 4 dimensions are needed, got {tuple(input.shape)}")
+        return F.softmax(input, -3)
+
+
 class LogSoftmax(Softmax):
     __doc__ = F.log_softmax.__doc__
     function = staticmethod(F.log_softmax)

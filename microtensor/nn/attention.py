@@ -246,9 +246,13 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """Copies of one encoder layer, one after the other, and a last normalization."""
+    """Copies of one encoder layer, one after the other, and a last normalization.
 
-    def __init__(self, encoder_layer, num_layers, norm=None):
+    `enable_nested_tensor` and `mask_check` change nothing: they choose a faster way in PyTorch.
+    """
+
+    def __init__(self, encoder_layer, num_layers, norm=None, enable_nested_tensor=True,
+                 mask_check=True):  # fmt: skip
         super().__init__()
         self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
         self.num_layers, self.norm = num_layers, norm

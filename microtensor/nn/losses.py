@@ -1,5 +1,7 @@
 """Losses as modules; the formulas are in `functional`."""
 
+import warnings
+
 from . import functional as F
 from .module import Module
 
@@ -7,8 +9,13 @@ from .module import Module
 class _Loss(Module):
     """A loss of input and target whose `reduction` is "mean", "sum" or "none"."""
 
-    def __init__(self, reduction):
+    def __init__(self, size_average=None, reduce=None, reduction="mean"):
+        """The first two say in older programs what `reduction` says: "none", "mean", "sum"."""
         super().__init__()
+        if size_average is not None or reduce is not None:
+            warnings.warn("size_average and reduce are old: use reduction", stacklevel=3)
+            mean = size_average in (None, True)
+            reduction = "none" if reduce is False else "mean" if mean else "sum"
         self.reduction = reduction
 
 
@@ -16,7 +23,7 @@ class CrossEntropyLoss(_Loss):
     __doc__ = F.cross_entropy.__doc__
 
     def __init__(self, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
@@ -35,7 +42,7 @@ class NLLLoss(_Loss):
     __doc__ = F.nll_loss.__doc__
 
     def __init__(self, weight=None, *, ignore_index=-100, reduction="mean"):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
 
@@ -49,7 +56,7 @@ class MSELoss(_Loss):
     __doc__ = F.mse_loss.__doc__
 
     def __init__(self, *, reduction="mean"):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
 
     def forward(self, input, target):
         return F.mse_loss(input, target, reduction=self.reduction)
@@ -59,7 +66,7 @@ class L1Loss(_Loss):
     __doc__ = F.l1_loss.__doc__
 
     def __init__(self, *, reduction="mean"):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
 
     def forward(self, input, target):
         return F.l1_loss(input, target, reduction=self.reduction)
@@ -69,7 +76,7 @@ class SmoothL1Loss(_Loss):
     __doc__ = F.smooth_l1_loss.__doc__
 
     def __init__(self, *, reduction="mean", beta=1.0):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.beta = beta
 
     def forward(self, input, target):
@@ -80,7 +87,7 @@ class HuberLoss(_Loss):
     __doc__ = F.huber_loss.__doc__
 
     def __init__(self, reduction="mean", delta=1.0):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.delta = delta
 
     def forward(self, input, target):
@@ -91,7 +98,7 @@ class BCELoss(_Loss):
     __doc__ = F.binary_cross_entropy.__doc__
 
     def __init__(self, weight=None, *, reduction="mean"):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
 
     def forward(self, input, target):
@@ -102,7 +109,7 @@ class BCEWithLogitsLoss(_Loss):
     __doc__ = F.binary_cross_entropy_with_logits.__doc__
 
     def __init__(self, weight=None, *, reduction="mean", pos_weight=None):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
 
@@ -116,7 +123,7 @@ class KLDivLoss(_Loss):
     __doc__ = F.kl_div.__doc__
 
     def __init__(self, *, reduction="mean", log_target=False):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.log_target = log_target
 
     def forward(self, input, target):
@@ -127,7 +134,7 @@ class _Set(_Loss):
     """A loss whose function takes the settings that the constructor was given by name."""
 
     def __init__(self, reduction="mean", **settings):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         vars(self).update(settings)
         self._settings = *settings, "reduction"
 
@@ -140,7 +147,7 @@ class SoftMarginLoss(_Set):
     function = staticmethod(F.soft_margin_loss)
 
     def __init__(self, *, reduction="mean"):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
 
 
 class MarginRankingLoss(_Set):
@@ -190,7 +197,7 @@ class MultiLabelSoftMarginLoss(_Set):
     function = staticmethod(F.multilabel_soft_margin_loss)
 
     def __init__(self, weight=None, *, reduction="mean"):
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
         self._settings = *self._settings, "weight"
 

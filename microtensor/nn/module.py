@@ -353,6 +353,10 @@ class Module:
     def cpu(self):
         return self.to("cpu")
 
+    def share_memory(self):
+        """The module as it is: it runs as one process, whose memory needs no sharing."""
+        return self
+
     def cuda(self, device=None):
         return self.to("cuda" if device is None else device_of(device))
 

@@ -1,8 +1,8 @@
 """Every operation: its value and its derivative, side by side.
 
-Read from simple to hard: elementwise, logic, shapes, indexing, reductions, ordering, activations;
-what is made of them: arranging, placing, counting; linear algebra, linalg, distances; then neural,
-convolution, recurrent.
+Read from simple to hard: elementwise, gamma, logic, shapes, indexing, reductions, ordering,
+activations; what is made of them: arranging, placing, counting; linear algebra, linalg, distances;
+then neural, convolution, recurrent.
 """
 
 from ..names import known_by_all_names
@@ -13,6 +13,7 @@ from .convolution import *  # noqa: F403
 from .counting import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .elementwise import *  # noqa: F403
+from .gamma import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .linear_algebra import *  # noqa: F403
 from .logic import *  # noqa: F403

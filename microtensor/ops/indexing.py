@@ -3,9 +3,11 @@
 Each is the transpose of another: the derivative of picking is putting.
 """
 
+import math
+
 from ..autograd import Variable, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import BOOL, INT, int64, uint8
+from ..backends.dtypes import BOOL, FLOAT, INT, iinfo, int64, uint8
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
 # ---- x[index] ------------------------------------------------------------------------
@@ -222,9 +224,15 @@ def _check_along(name, x, dim, index, source=None):
     """Raise RuntimeError unless an index along `dim` fits x, and the source fits the index."""
     dim = _positive(dim, x.ndim)
     for fits, where in ((x, dim), (source, None)):
-        if isinstance(fits, Variable) and index.numel() and (
-            fits.ndim != index.ndim
-            or any(n > m and d != where for d, (n, m) in enumerate(zip(index.shape, fits.shape)))
+        if (
+            isinstance(fits, Variable)
+            and index.numel()
+            and (
+                fits.ndim != index.ndim
+                or any(
+                    n > m and d != where for d, (n, m) in enumerate(zip(index.shape, fits.shape))
+                )
+            )
         ):
             raise RuntimeError(
                 f"{name}: an index of shape {tuple(index.shape)} does not fit a tensor of shape "
@@ -323,6 +331,67 @@ def scatter_add(x, dim, index, src):
     """x with out[index[i][j]][j] += src[i][j] for dim = 0."""
     _check_along("scatter_add", x, dim, index, src)
     return scatter_add_(x, index, _as_large(src, index), dim)
+
+
+@op
+def scatter_amax_(x, index, source, /, dim):
+    """The largest of x and of what source has for its places at an index along dim.
+
+    g is shared by equals.    ∂x = g / count where x is it,    ∂source = so, too
+    """
+    axis, shape = _positive(dim, len(x.shape)), tuple(x.shape)
+    order = xp(x).argsort(source, axis=axis)  # in ascending order the largest is put last
+    line, where_to = (xp(x).take_along_axis(a, order, axis=axis) for a in (source, index))
+    y = xp(x).maximum(x, backend_of(x).set_along_axis(x, line, where_to, axis))
+
+    def pull(g):
+        mine = xp(g).astype(x == y, g.dtype)
+        theirs = xp(g).astype(source == _taken(y, index, axis), g.dtype)
+        g = g / (mine + backend_of(g).put_along_axis(theirs, shape, index, axis))
+        return g * mine, None, _taken(g, index, axis) * theirs
+
+    return y, pull
+
+
+def scatter_reduce(x, dim, index, src, reduce, *, include_self=True):
+    """The sum, prod, mean, amax or amin of x and of what src[i][j] has for place index[i][j].
+
+    Without `include_self` x does not count where there is something else.
+    """
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"scatter_reduce: sum, prod, mean, amax or amin, got {reduce!r}")
+    _check_along("scatter_reduce", x, dim, index, src)
+    if not x.ndim:
+        x, index, src = (reshape(t, (1,)) for t in (x, index, src))
+        return reshape(scatter_reduce(x, 0, index, src, reduce, include_self=include_self), ())
+    src, down = _as_large(src, index), reduce == "amin"
+    if down:
+        x, src = _descending(x), _descending(src)
+    if not include_self:
+        nothing = {"sum": 0, "mean": 0, "prod": 1}.get(reduce, _lowest(x.dtype))
+        x = scatter_(x, index, x.new_full(tuple(index.shape), nothing), dim)
+    if reduce == "prod":
+        return scatter(x, dim, index, src, reduce="multiply")
+    if reduce in ("amax", "amin"):
+        y = scatter_amax_(x, index, src, dim) if index.numel() else x * 1
+        return _descending(y) if down else y
+    y = scatter_add_(x, index, src, dim)
+    if reduce == "sum":
+        return y
+    start = x.new_ones(tuple(x.shape)) if include_self else x.new_zeros(tuple(x.shape))
+    count = scatter_add_(start, index, src.new_ones(tuple(index.shape)), dim)
+    count = where(count == 0, 1, count)
+    return y / count if x.is_floating_point() else y // count
+
+
+def _descending(x):
+    """x with its order turned round: −x, or for whole numbers and booleans, which it fits, ~x."""
+    return -x if x.is_floating_point() else ~x
+
+
+def _lowest(dtype):
+    """What no element of a dtype is smaller than."""
+    return False if dtype.rank == BOOL else -math.inf if dtype.rank == FLOAT else iinfo(dtype).min
 
 
 # ---- by a condition ------------------------------------------------------------------

@@ -22,7 +22,7 @@ from .shapes import _positive, movedim, reshape, transpose, tril, triu
 __all__ = [
     "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul",
     "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
-    "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+    "solve", "solve_triangular", "svd", "svdvals", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
@@ -198,6 +198,22 @@ def cholesky(A, *, upper=False):
     """The lower L of A = L Lᵀ, or the upper one of A = Lᵀ L, for a positive definite A."""
     L = cholesky_(A)
     return transpose(L, -2, -1) if upper else L
+
+
+def vander(x, *, N=None):
+    """The powers 0 … N − 1 of each element of x (…, n), as a last dimension."""
+    x = x if x.ndim else reshape(x, (1,))
+    N = x.shape[-1] if N is None else N
+    if N < 2:
+        raise RuntimeError(f"vander: N is at least 2, got {N}")
+    return x[..., None] ** x.new_tensor(range(N))
+
+
+def cholesky_solve(B, L, upper=False):
+    """The X of A X = B, where A = L Lᵀ, or Lᵀ L for an upper L."""
+    L = transpose(triu(L), -2, -1) if upper else tril(L)
+    half = solve_triangular(L, B, upper=False)
+    return solve_triangular(transpose(L, -2, -1), half, upper=True)
 
 
 def _gaps(a):

@@ -1,13 +1,25 @@
 """Products of vectors, matrices and anything."""
 
 import math
+import string
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from .elementwise import add, mul, sub
+from ..backends.dtypes import get_default_dtype, int64
+from .elementwise import add, clamp, clamp_min, mul, sqrt, sub
 from .indexing import diagonal
-from .reductions import sum
-from .shapes import _positive, broadcast_shapes, expand, permute, reshape, roll
+from .reductions import cumprod, sum
+from .shapes import (
+    _positive,
+    broadcast_shapes,
+    expand,
+    flip,
+    permute,
+    reshape,
+    roll,
+    stack,
+    transpose,
+)  # fmt: skip
 
 
 @op(promote="same")
@@ -67,7 +79,12 @@ def einsum_(*tensors, equation):
 
 
 def einsum(equation, *operands):
-    """Σ of products of tensors, by Einstein's notation: einsum("bij,bjk->bik", a, b)."""
+    """Σ of products of tensors, by Einstein's notation: einsum("bij,bjk->bik", a, b).
+
+    Or with numbers for letters: einsum(a, [0, 1, 2], b, [0, 2, 3], [0, 1, 3]).
+    """
+    if not isinstance(equation, str):
+        equation, operands = _in_letters(equation, *operands)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = operands[0]
     left, arrow, result = equation.replace(" ", "").partition("->")
@@ -103,6 +120,18 @@ def einsum(equation, *operands):
     if unknown:
         raise RuntimeError(f"einsum: {equation!r} asks for {sorted(unknown)}, which no term has")
     return einsum_(*operands, equation=",".join(terms) + "->" + result)
+
+
+def _in_letters(*parts):
+    """The equation and the operands of tensors and lists of numbers that take turns."""
+    letters = string.ascii_letters  # as many dimensions as PyTorch can name: 0 … 51
+
+    def term(numbers):
+        return "".join("..." if n is ... else letters[n] for n in numbers)
+
+    operands, terms = parts[: len(parts) // 2 * 2 : 2], parts[1::2]
+    result = "->" + term(parts[-1]) if len(parts) % 2 else ""
+    return ",".join(map(term, terms)) + result, operands
 
 
 # ---- the special cases by name -------------------------------------------------------
@@ -194,6 +223,47 @@ def cross(a, b, dim=-1):
             f"cross: a size of 3 is needed, got {tuple(a.shape)} and {tuple(b.shape)}"
         )
     return sub(mul(roll(a, -1, dim), roll(b, -2, dim)), mul(roll(a, -2, dim), roll(b, -1, dim)))
+
+
+def cov(x, *, correction=1, fweights=None, aweights=None):
+    """The covariances (m, m) of m variables, the rows of x (m, n), from n observations.
+
+    `fweights` says how often each observation was made, `aweights` how much it counts.
+    """
+    if x.ndim > 2:
+        raise RuntimeError(f"cov: at most two dimensions are expected, got {tuple(x.shape)}")
+    x = reshape(x, (1, -1)) if x.ndim < 2 else x
+    x = x if x.is_floating_point() else x.to(get_default_dtype())
+    weights = x.new_ones(x.shape[1]) if fweights is None else fweights
+    weights, share = (weights, 1) if aweights is None else (weights * aweights, aweights)
+    total = sum(weights)
+    centered = x - sum(x * weights, 1, keepdim=True) / total
+    count = clamp_min(total - correction * sum(weights * share) / total, 0)
+    found = matmul(centered * weights, transpose(centered, 0, 1)) / count
+    return found if len(x) != 1 else reshape(found, ())
+
+
+def corrcoef(x):
+    """The correlations, from −1 to 1, of the rows of x."""
+    c = cov(x)
+    if not c.ndim:
+        return c / c
+    s = sqrt(diagonal(c))
+    return clamp(c / reshape(s, (-1, 1)) / s, -1, 1)
+
+
+def vander(x, N=None, increasing=False):
+    """The powers of each element of a vector, (n, N): the highest first, unless `increasing`."""
+    if x.ndim != 1:
+        raise RuntimeError(f"vander: a vector is needed, got shape {tuple(x.shape)}")
+    N = len(x) if N is None else N
+    if N < 0:
+        raise RuntimeError(f"vander: N is at least 0, got {N}")
+    if not N:
+        return x.new_zeros((len(x), 0))
+    powers = [x.new_ones(len(x)), *[x] * (N - 1)]
+    powers = cumprod(stack(powers, 1), 1, dtype=x.dtype if x.dtype.rank else int64)
+    return powers if increasing else flip(powers, (1,))
 
 
 # ---- a product added to something ----------------------------------------------------

@@ -9,10 +9,10 @@ from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, dtype_of, int64
 from ..backends.promotion import is_float
-from .elementwise import div, sub
+from .elementwise import clone, div, logaddexp, sub
 from .indexing import diagonal, narrow, where_
 from .logic import _truth, logical_xor
-from .shapes import _positive, cat
+from .shapes import _positive, cat, reshape
 
 
 def _kept(shape, dim):
@@ -339,6 +339,38 @@ def cumprod(x, /, dim, dtype=None):
         return xp(x).concat(parts, axis=dim) if parts else g * 1
 
     return xp(x).cumulative_prod(x, axis=dim, dtype=x.dtype), pull
+
+
+def logcumsumexp(x, dim):
+    """ln Σ eˣ of the elements up to each one."""
+    if not x.ndim:
+        return clone(x)
+    dim, n, span = _positive(dim, x.ndim), x.shape[dim] if x.ndim else 1, 1
+    while span < n:  # each element has the span before it; now twice that (Hillis and Steele 1986)
+        more = logaddexp(narrow(x, dim, span, n - span), narrow(x, dim, 0, n - span))
+        x, span = cat([narrow(x, dim, 0, span), more], dim), 2 * span
+    return x if span > 1 else clone(x)
+
+
+def trapezoid(y, x=None, *, dx=1, dim=-1):
+    """The area under points y, which are dx apart or stand at x: Σ width · ½ (left + right)."""
+    return sum(_trapezoids(y, x, dx, dim), dim)
+
+
+def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
+    """The area under points y up to each but the first; see `trapezoid`."""
+    return cumsum(_trapezoids(y, x, dx, dim), dim)
+
+
+def _trapezoids(y, x, dx, dim):
+    dim = _positive(dim, y.ndim)
+    n = y.shape[dim] - 1
+    if n < 0:
+        return y * 1.0
+    if x is not None and x.ndim == 1 and y.ndim != 1:
+        x = reshape(x, (-1,) + (1,) * (y.ndim - dim - 1))
+    wide = dx if x is None else diff(x, dim=dim - y.ndim)
+    return (narrow(y, dim, 0, n) + narrow(y, dim, 1, n)) * wide / 2.0
 
 
 def diff(x, n=1, dim=-1, prepend=None, append=None):

@@ -365,11 +365,75 @@ class OneCycleLR(LRScheduler):
             )
         if self.cycle_momentum:
             for group, momentum in zip(self.optimizer.param_groups, self._at(self.last_epoch, 2)):
-                if "betas" in group:
-                    group["betas"] = (momentum, *group["betas"][1:])
-                else:
-                    group["momentum"] = momentum
+                _set_momentum(group, momentum)
         return self.lr_at(self.last_epoch)
+
+
+class CyclicLR(LRScheduler):
+    """Up from base_lr to max_lr in step_size_up steps, down in step_size_down, and again.
+
+    (arXiv:1506.01186). The height is multiplied by 1 in mode "triangular", by ½ after each cycle in
+    "triangular2", and by gammaᵉᵖᵒᶜʰ in "exp_range"; or by scale_fn of the number of the cycle, or
+    with scale_mode "iterations" of the epoch. Momentum goes the other way, unless told not to.
+    """
+
+    def __init__(
+        self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None,
+        mode="triangular", gamma=1.0, scale_fn=None, scale_mode="cycle", cycle_momentum=True,
+        base_momentum=0.8, max_momentum=0.9, last_epoch=-1,
+    ):  # fmt: skip
+        self._attach(optimizer)
+        modes = "triangular", "triangular2", "exp_range"
+        self._require(scale_fn or mode in modes, f"the mode is one of {modes}, got {mode!r}")
+        self._require(
+            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
+            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
+        )
+        self.step_size_up = float(step_size_up)
+        self.step_size_down = float(step_size_down or step_size_up)
+        self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
+        self.scale_mode = scale_mode if scale_fn or mode != "exp_range" else "iterations"
+        self.max_lrs = self._for_each_group("max_lr", max_lr)
+        self.cycle_momentum = cycle_momentum
+        self.base_momentums = self._for_each_group("base_momentum", base_momentum)
+        self.max_momentums = self._for_each_group("max_momentum", max_momentum)
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, self._for_each_group("base_lr", base_lr)):
+                group["lr"] = group["initial_lr"] = lr
+        super().__init__(optimizer, last_epoch)
+
+    def _height(self, epoch):
+        """How far up from base_lr to max_lr."""
+        length = self.step_size_up + self.step_size_down
+        cycle, step = divmod(epoch, length)
+        up = step <= self.step_size_up
+        share = step / self.step_size_up if up else (length - step) / self.step_size_down
+        number = cycle + 1 if self.scale_mode == "cycle" else epoch
+        if self.scale_fn:
+            return share * self.scale_fn(number)
+        return share * {
+            "triangular": 1.0, "triangular2": 0.5 ** (number - 1), "exp_range": self.gamma**number,
+        }[self.mode]  # fmt: skip
+
+    def lr_at(self, epoch):
+        height = self._height(epoch)
+        return [low + (top - low) * height for low, top in zip(self.base_lrs, self.max_lrs)]
+
+    def get_lr(self):
+        if self.cycle_momentum:
+            height = self._height(self.last_epoch)
+            for group, low, top in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums
+            ):
+                _set_momentum(group, top - (top - low) * height)
+        return self.lr_at(self.last_epoch)
+
+
+def _set_momentum(group, momentum):
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
 
 
 # ---- schedules of schedules, and of the loss --------------------------------------
@@ -414,14 +478,36 @@ class SequentialLR(LRScheduler):
         self._last_lr = active.get_last_lr()
 
     def state_dict(self):
-        return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
+        own = LRScheduler.state_dict(self)
+        return {**own, "_schedulers": [s.state_dict() for s in self._schedulers]}
 
     def load_state_dict(self, state_dict):
         schedulers = self._schedulers
-        super().load_state_dict(state_dict)
+        LRScheduler.load_state_dict(self, state_dict)
         self._schedulers = schedulers
         for scheduler, state in zip(schedulers, state_dict["_schedulers"], strict=True):
             scheduler.load_state_dict(state)
+
+
+class ChainedScheduler(LRScheduler):
+    """Schedules that all make their step at once: each changes what the one before has set."""
+
+    def __init__(self, schedulers, optimizer=None):
+        self._require(len(schedulers) > 0, "at least one schedule is needed")
+        self._attach(optimizer or schedulers[0].optimizer)
+        for i, s in enumerate(schedulers):
+            self._require(
+                s.optimizer is self.optimizer, f"schedule {i} belongs to another optimizer"
+            )
+        self._schedulers = list(schedulers)
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self):
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    state_dict, load_state_dict = SequentialLR.state_dict, SequentialLR.load_state_dict
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -477,7 +563,7 @@ class ReduceLROnPlateau(LRScheduler):
 _LRScheduler = LRScheduler  # its name in older programs
 
 __all__ = [
-    "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ExponentialLR",
-    "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR",
-    "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
+    "CyclicLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR",
+    "MultiplicativeLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip

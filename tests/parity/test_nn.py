@@ -5,6 +5,7 @@ A row of a table is written once, for a package `m` that is microtensor or torch
 
 import inspect
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -986,3 +987,40 @@ def test_error(case):
     for m in (torch, mt):
         with pytest.raises(kind):
             call(m)
+
+
+def test_weight_norm():
+    """The same lengths and directions after some steps, and the same weight at the end."""
+    found = []
+    for m in (mt, torch):
+        layer = m.nn.Conv1d(3, 2, 2)
+        with m.no_grad():
+            layer.weight.copy_(m.arange(12.0).reshape(2, 3, 2) / 5 - 0.4)
+            layer.bias.zero_()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch has a newer one
+            layer = m.nn.utils.weight_norm(layer)
+        sgd = m.optim.SGD(layer.parameters(), lr=0.1)
+        for _ in range(3):
+            sgd.zero_grad()
+            layer(m.arange(15.0).reshape(1, 3, 5) / 10).square().mean().backward()
+            sgd.step()
+        g, v = layer.weight_g.detach().numpy(), layer.weight_v.detach().numpy()
+        m.nn.utils.remove_weight_norm(layer)
+        assert sorted(layer.state_dict()) == ["bias", "weight"]
+        found.append((g, v, layer.weight.detach().numpy()))
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_softmax2d_and_einsum_with_numbers():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    for call in (
+        lambda m, x: m.nn.Softmax2d()(x),
+        lambda m, x: m.einsum(x, [0, 1, ...], x, [0, 2, ...], [1, 2]),
+        lambda m, x: m.einsum(x[0, 0], [0, 1], x[1, 0], [0, 1]),
+    ):
+        ours, theirs = (
+            call(m, t).numpy() for m, t in ((mt, mt.tensor(x)), (torch, torch.tensor(x)))
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)

@@ -38,15 +38,17 @@ abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh ceil clamp clamp_
 copysign cos cosh deg2rad div erf exp exp2 expm1 float_power floor floor_divide fmax fmin fmod frac
 hypot ldexp lerp log log10 log1p log2 logaddexp logaddexp2 logit maximum minimum mul nan_to_num neg
 positive pow rad2deg reciprocal remainder round rsqrt rsub sgn sigmoid sign sin sinc sinh sqrt
-square sub tan tanh true_divide trunc xlogy
+square sub tan tanh true_divide trunc xlogy erfc
 __radd__ __rdiv__ __rmatmul__ __rmod__ __rmul__ __rpow__ __rsub__ __rand__ __ror__ __rxor__
+
+digamma lgamma polygamma
 
 bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq ge gt
 heaviside isclose isfinite isinf isnan isneginf isposinf isreal le logical_and logical_not
 logical_or logical_xor lt ne signbit
 
 all amax amin any argmax argmin count_nonzero cumprod cumsum diff logsumexp mean nanmean nansum prod
-std std_mean sum trace var var_mean
+std std_mean sum trace var var_mean cumulative_trapezoid logcumsumexp trapezoid trapz
 
 aminmax argsort cummax cummin kthvalue max median min mode msort nanmedian nanquantile quantile sort
 topk
@@ -60,18 +62,18 @@ diagflat dsplit dstack fliplr flipud hsplit hstack meshgrid ravel repeat_interle
 split_with_sizes tensor_split unfold vsplit vstack
 
 argwhere diagonal gather __getitem__ index_select masked_fill masked_select narrow nonzero scatter
-scatter_add select take_along_dim where
+scatter_add scatter_reduce select take_along_dim where
 index_add index_copy index_fill index_put masked_scatter put take
 
 bincount bucketize histc histogram isin searchsorted unique unique_consecutive unravel_index
 
 addbmm addmm addmv addr baddbmm bmm cross dot einsum inner kron matmul mm mv outer tensordot vdot
-cdist dist logdet norm
+cdist cholesky_solve corrcoef cov dist logdet norm
 
 linalg.cholesky linalg.cross linalg.det linalg.diagonal linalg.eigh linalg.eigvalsh linalg.inv
 linalg.lstsq linalg.matrix_norm linalg.matrix_power linalg.matrix_rank linalg.multi_dot linalg.norm
 linalg.pinv linalg.qr linalg.slogdet linalg.solve linalg.solve_triangular linalg.svd linalg.svdvals
-linalg.vecdot linalg.vector_norm
+linalg.vander linalg.vecdot linalg.vector_norm
 
 allclose arange empty empty_like equal eye full full_like item linspace new_empty new_full
 new_ones new_zeros ones ones_like rand_like randint randn randn_like scalar_tensor tril_indices
@@ -126,6 +128,24 @@ LEFT_OUT = {
         "its derivative is that of the triangle that is read, PyTorch's is spread over both",
         lambda sample: sample.input.requires_grad,
     ),
+    "cholesky_solve": (
+        "PyTorch's derivative has numbers in the triangle that is not read, too",
+        lambda sample: sample.args[0].requires_grad,
+    ),
+    **dict.fromkeys(
+        [f"polygamma.polygamma_n_{n}" for n in range(5)],
+        (
+            "PyTorch's trigamma of float32 loses digits beside the poles",
+            lambda sample: sample.input.dtype is torch.float32 and sample.args[0] == 1,
+        ),
+    ),
+    "cov": (
+        "weights in another precision than the numbers",
+        lambda sample: (
+            getattr(sample.kwargs.get("aweights"), "dtype", None) is torch.float32
+            and sample.input.dtype is torch.float64
+        ),
+    ),
     "argsort": (
         "8,000 booleans: PyTorch leaves open in which order equals come",
         lambda sample: sample.input.dtype is torch.bool and sample.input.numel() == 8000,
@@ -174,6 +194,7 @@ CALLS = {
     "nn.functional.embedding_bag": lambda w, i, **how: mt.nn.functional.embedding_bag(i, w, **how),
     "where": lambda x, condition, other: mt.where(condition, x, other),
     "linalg.lstsq.grad_oriented": lambda a, b, driver: mt.linalg.lstsq(a, b, driver=driver)[:2],
+    "polygamma": lambda x, n: mt.polygamma(n, x),
     "linalg.pinv.singular": lambda a, b: mt.linalg.pinv(a @ b.mT),
 }
 
