@@ -267,6 +267,10 @@ each("erfc", elementwise(math.erfc))
 case("erfc", elementwise(math.erfc), (40,), domain=(-7.0, 20.0))
 case("polygamma", lambda x: 120 * ((x[..., None] + np.arange(2000)) ** -6.0).sum(-1), (3, 4),
      domain=(1.0, 20.0), n=5, torch=None, call=lambda m, x: m.polygamma(5, x))  # fmt: skip
+case("lgamma", elementwise(math.lgamma), (3, 4), domain=(0.1, 20.0))
+case("digamma", lambda x: np.log(x + 2000) - 1 / (2 * x + 4000) - 1 / (12 * (x + 2000) ** 2)
+     - (1 / (x[..., None] + np.arange(2000))).sum(-1), (3, 4), domain=(0.5, 20.0),
+     torch=None)  # fmt: skip
 case("polygamma", elementwise(math.lgamma), (3, 4), n=-1, domain=(0.1, 20.0), torch=None,
      call=lambda m, x: m.lgamma(x))  # fmt: skip
 each("gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))))
@@ -394,6 +398,12 @@ case("var_mean", lambda x: (x.var(1), x.mean(1)), (3, 4), dim=1, correction=0)
 case("std_mean", lambda x: (x.std(1), x.mean(1)), (3, 4), dim=1, correction=0)
 case("diff", lambda x: np.diff(x, 2, 0), (4, 3), n=2, dim=0)
 case("trace", np.trace, (3, 4))
+case("logcumsumexp", lambda x: np.logaddexp.accumulate(x, 1), (3, 5), dim=1)
+case("trapezoid", lambda y: ((y[:, 1:] + y[:, :-1]) / 2 * 3).sum(1), (3, 4), dx=3)
+case("cumulative_trapezoid", lambda y: ((y[:, 1:] + y[:, :-1]) / 2).cumsum(1), (3, 4))
+case("cov", np.cov, (3, 5))
+case("corrcoef", lambda x: np.corrcoef(x)[0, 1:], (3, 5), call=lambda m, x: m.corrcoef(x)[0, 1:])
+case("vander", np.vander, (4,), torch=None)
 case("aminmax", lambda x: (x.min(1), x.max(1)), (3, 4), dim=1)
 case("cummax", lambda x: (np.maximum.accumulate(x, 1), [[0, 1, 1], [0, 0, 2]]),
      np.array([[1.0, 2, 0], [2, 1, 3]]), dim=1, whole=True)  # fmt: skip
@@ -636,6 +646,8 @@ for dim, index, twice in ((1, ONCE, INDEX), (0, ONCE.T[:, :1] % 3, INDEX % 3)):
 case("scatter", lambda x, i, s: scatter(x, i, s, 1), (3, 4), ONCE, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 1, i, s))  # fmt: skip
 case("scatter_amax", lambda x, i, s: largest(x, i, s), (3, 4), INDEX, (3, 4), torch=None,
+     call=lambda m, x, i, s: m.scatter_reduce(x, 1, i, s, "amax"))  # fmt: skip
+case("scatter_reduce", lambda x, i, s: largest(x, i, s), (3, 4), INDEX, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter_reduce(x, 1, i, s, "amax"))  # fmt: skip
 case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter_add(x, 1, i, s))  # fmt: skip
