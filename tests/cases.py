@@ -967,5 +967,6 @@ for n in (1, 2):
         case(f"avg_pool{n}d", lambda x, h=(size, step): pool(x, *h, np.mean), (2, 2, *line),
              kernel_size=size, stride=step)  # fmt: skip
     case(f"adaptive_max_pool{n}d", lambda x: parts(x, 3, np.max), (2, 2, *line), output_size=3,
-         torch=lambda m, x, n=n: getattr(m.nn.functional, f"adaptive_max_pool{n}d")(x, 3))  # fmt: skip
+         torch=lambda m, x, n=n: getattr(m.nn.functional, f"adaptive_max_pool{n}d")(x, 3),
+         )  # fmt: skip
     case(f"adaptive_avg_pool{n}d", lambda x: parts(x, 3, np.mean), (2, 2, *line), output_size=3)

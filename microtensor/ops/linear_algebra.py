@@ -262,7 +262,7 @@ def vander(x, N=None, increasing=False):
     if not N:
         return x.new_zeros((len(x), 0))
     powers = [x.new_ones(len(x)), *[x] * (N - 1)]
-    powers = cumprod(stack(powers, 1), 1, dtype=x.dtype if x.dtype.rank else int64)
+    powers = cumprod(stack(powers, 1), 1, dtype=x.dtype if x.is_floating_point() else int64)
     return powers if increasing else flip(powers, (1,))
 
 
