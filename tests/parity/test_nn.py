@@ -219,6 +219,7 @@ MODULES = [
     ("LogSigmoid", lambda m: m.nn.LogSigmoid(), [X * 50]),
     ("Tanh", lambda m: m.nn.Tanh(), [X]),
     ("Softmax", lambda m: m.nn.Softmax(dim=1), [X]),
+    ("Softmax2d", lambda m: m.nn.Softmax2d(), [IMAGE]),
     ("LogSoftmax", lambda m: m.nn.LogSoftmax(dim=0), [X]),
     (
         "Sequential",
@@ -272,7 +273,7 @@ def public_classes():
     return {
         name: value
         for name, value in vars(mt.nn).items()
-        if inspect.isclass(value) and issubclass(value, mt.nn.Module)
+        if inspect.isclass(value) and issubclass(value, mt.nn.Module) and name != "_Loss"
     }
 
 
