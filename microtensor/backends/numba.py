@@ -51,6 +51,19 @@ def _lines(x):
     return _rows(np.ascontiguousarray(x))
 
 
+def _large_rows(axis, *arrays):
+    """`_large`, where the rows lie along the last axis."""
+    n = arrays[0].ndim
+    return _large(*arrays) and axis % n == n - 1
+
+
+def _by_rows(kernel, *arrays):
+    """What a loop over the rows of arrays of one shape writes."""
+    out = np.empty(arrays[0].shape, f32)
+    kernel(*map(_lines, arrays), _rows(out))
+    return out
+
+
 def _ones(weight, n):
     return np.ones(n, f32) if weight is None else np.ascontiguousarray(weight)
 
@@ -102,32 +115,24 @@ class NumbaBackend(NumPyBackend):
     # ---- rows: softmax and normalisation ---------------------------------------------
 
     def softmax(self, x, axis):
-        if not _large(x) or axis % x.ndim != x.ndim - 1:
+        if not _large_rows(axis, x):
             return super().softmax(x, axis)
-        y = np.empty(x.shape, f32)
-        kernels().softmax(_lines(x), _rows(y))
-        return y
+        return _by_rows(kernels().softmax, x)
 
     def softmax_backward(self, g, y, axis):
-        if not _large(g, y) or axis % g.ndim != g.ndim - 1:
+        if not _large_rows(axis, g, y):
             return super().softmax_backward(g, y, axis)
-        out = np.empty(g.shape, f32)
-        kernels().softmax_backward(_lines(g), _lines(y), _rows(out))
-        return out
+        return _by_rows(kernels().softmax_backward, g, y)
 
     def log_softmax(self, x, axis):
-        if not _large(x) or axis % x.ndim != x.ndim - 1:
+        if not _large_rows(axis, x):
             return super().log_softmax(x, axis)
-        y = np.empty(x.shape, f32)
-        kernels().log_softmax(_lines(x), _rows(y))
-        return y
+        return _by_rows(kernels().log_softmax, x)
 
     def log_softmax_backward(self, g, y, axis):
-        if not _large(g, y) or axis % g.ndim != g.ndim - 1:
+        if not _large_rows(axis, g, y):
             return super().log_softmax_backward(g, y, axis)
-        out = np.empty(g.shape, f32)
-        kernels().log_softmax_backward(_lines(g), _lines(y), _rows(out))
-        return out
+        return _by_rows(kernels().log_softmax_backward, g, y)
 
     def layer_norm(self, x, weight, bias, eps):
         n = x.shape[-1]

@@ -35,7 +35,11 @@ except ImportError:
 
 def side_by_side(name, ours, theirs, seconds):
     """Run both in turns for about `seconds` and print the medians."""
-    runs = [f for f in (ours, theirs) if f]
+    report(name, *medians([f for f in (ours, theirs) if f], seconds))
+
+
+def medians(runs, seconds):
+    """The median time of each function, all of them run in turns for about `seconds`."""
     for f in runs:  # caches warm, memory taken
         f(), f()
     times = [[] for _ in runs]
@@ -45,7 +49,7 @@ def side_by_side(name, ours, theirs, seconds):
             start = time.perf_counter()
             f()
             taken.append(time.perf_counter() - start)
-    report(name, *(statistics.median(taken) for taken in times))
+    return [statistics.median(taken) for taken in times]
 
 
 def report(name, ours, theirs=None):
@@ -214,16 +218,7 @@ def bench_drawing(seconds):
 def bench_products(seconds):
     """How much of a training step are matrix products, which are BLAS's: the limit."""
     step, products = step_of_minigpt(mt, 32, {}), matrix_products(MiniGPTConfig(), 32)
-    for f in (step, products):
-        f()
-    times = [[], []]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for f, taken in zip((step, products), times):
-            start = time.perf_counter()
-            f()
-            taken.append(time.perf_counter() - start)
-    whole, part = (statistics.median(taken) for taken in times)
+    whole, part = medians([step, products], seconds)
     report("a training step", whole)
     report(f"its matrix products alone: {part / whole:.0%} of it", part)
 
