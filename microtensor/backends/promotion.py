@@ -15,13 +15,6 @@ def is_float(array):
 
 def promoted(values, mode):
     """The inputs of an operation with one dtype, by PyTorch's rules."""
-    first = values[0]
-    if hasattr(first, "dtype") and is_float(first):
-        for v in values[1:]:
-            if type(v) not in PYTHON and v is not None and v.dtype != first.dtype:
-                break
-        else:
-            return values
     arrays = [v for v in values if v is not None and type(v) not in PYTHON]
     backend = backend_of(arrays[0])
     dtype = result_type(
