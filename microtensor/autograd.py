@@ -54,7 +54,7 @@ from .modes import (
 from .names import own_names
 
 __all__ = [
-    "Node", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
+    "Node", "TensorBase", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
     "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "op", "registry",
     "set_detect_anomaly", "set_grad_enabled", "xp",
 ]  # fmt: skip
@@ -64,7 +64,7 @@ registry = {}  # every operation by name
 births = itertools.count(1)  # numbers nodes, and changes in place, as they happen
 
 
-class Variable:
+class TensorBase:
     """What the engine knows of a tensor: an array, and where it came from."""
 
     _data = None
@@ -128,7 +128,7 @@ def op(function=None, /, *, promote=None, view=False):
         mixed = False  # whether the inputs have more than one dtype
         for i, a in enumerate(args if len(args) <= arity else args[:arity]):
             edge = None
-            if isinstance(a, Variable):
+            if isinstance(a, TensorBase):
                 arrays[i] = data = a._data
                 if owner is None:
                     owner, kind, dtype = a, type(data), data.dtype
@@ -260,7 +260,7 @@ class Node:
     def inputs(self):
         """The inputs, the tensors among them with the history that they had when it ran."""
         return tuple(
-            a if not isinstance(a, Variable) or edge == _edge(a) else a._alias(edge)
+            a if not isinstance(a, TensorBase) or edge == _edge(a) else a._alias(edge)
             for a, edge in zip(self.args or (), self.edges)
         )
 
@@ -414,7 +414,7 @@ def _send(pending, heap, edge, g):
             heappush(heap, (-source.number, source))
     if slots[index] is None:
         slots[index] = g
-    elif not isinstance(g, Variable) and _owned(slots, index):
+    elif not isinstance(g, TensorBase) and _owned(slots, index):
         slots[index] += g
     else:
         slots[index] = slots[index] + g
@@ -435,7 +435,7 @@ _ALONE = (lambda slots: sys.getrefcount(slots[0]))([object()])
 def _own(tensor, slots, index):
     """The gradient of `tensor` in a slot, as a tensor that shares memory with nothing else."""
     g = slots[index]
-    if isinstance(g, Variable):
+    if isinstance(g, TensorBase):
         with enable_grad():
             return registry["clone"](g)
     del g
@@ -447,7 +447,7 @@ def _own(tensor, slots, index):
 def _fill(node, slots):
     """Zeros for the results of a node that no gradient reached."""
     some = next(s for s in slots if s is not None)
-    array = some._data if isinstance(some, Variable) else some
+    array = some._data if isinstance(some, TensorBase) else some
     for i, s in enumerate(slots):
         if s is None:
             zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
@@ -459,10 +459,10 @@ def _show_gradients(place, slots):
     for index, hook, wrap in list((place._hooks or {}).values()):
         g = slots[index]
         if g is not None:
-            told = hook(g if isinstance(g, Variable) else wrap(g))
+            told = hook(g if isinstance(g, TensorBase) else wrap(g))
             if told is None:
                 continue
-            if not isinstance(told, Variable):
+            if not isinstance(told, TensorBase):
                 raise TypeError(
                     f"hook: a Tensor or None is to be returned, got {type(told).__name__}"
                 )
@@ -471,7 +471,7 @@ def _show_gradients(place, slots):
                     f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
                     f"{tuple(told._data.shape)}"
                 )
-            slots[index] = told if isinstance(g, Variable) else told._data
+            slots[index] = told if isinstance(g, TensorBase) else told._data
     for tensor in [ref() for ref in place._keepers or ()]:
         if tensor is not None and slots[tensor._index] is not None:
             _accumulate(tensor, slots, tensor._index)
@@ -506,7 +506,7 @@ def _accumulate(tensor, slots, index):
     with _accumulating:  # two threads may meet at one leaf
         if tensor._grad is None:
             tensor._grad = _own(tensor, slots, index)
-        elif isinstance(slots[index], Variable):
+        elif isinstance(slots[index], TensorBase):
             with enable_grad():
                 tensor._grad = tensor._grad + slots[index]
         else:
@@ -561,7 +561,7 @@ def grad(
 
 
 def as_list(tensors):
-    return [tensors] if isinstance(tensors, Variable) else list(tensors)
+    return [tensors] if isinstance(tensors, TensorBase) else list(tensors)
 
 
 def _targets(name, inputs):
@@ -602,7 +602,7 @@ def _seeds(name, tensors, grad_tensors, create_graph):
                 )
             g = xp(t._data).ones(shape, dtype=t._data.dtype)
             g = t._wrap(g) if create_graph else g
-        elif not isinstance(g, Variable) or type(g._data) is not type(t._data):
+        elif not isinstance(g, TensorBase) or type(g._data) is not type(t._data):
             raise TypeError(
                 f"{name}: the gradient must be a Tensor on {t.device}, got {describe([g])}"
             )
@@ -648,7 +648,7 @@ def changed(array, by):
 
 def _saved(value, depth=8):
     """The arrays that a pullback holds: in its closure, in its defaults, in what they contain."""
-    if isinstance(value, Variable):
+    if isinstance(value, TensorBase):
         return [value._data]
     if isinstance(getattr(value, "shape", None), tuple):
         return [value]
@@ -679,7 +679,7 @@ def _check_saved(node, pullback):
             names = [
                 f"its input {name!r}"
                 for name, a in zip(node.op.input_names, node.args)
-                if isinstance(a, Variable) and _memory(a._data) is owner
+                if isinstance(a, TensorBase) and _memory(a._data) is owner
             ]
             raise RuntimeError(
                 f"backward: {node.name()} needs {names[0] if names else 'its result'}, a tensor of "
@@ -700,7 +700,7 @@ def _mark_view(base, result, step):
 def _show(steps, base):
     """The view of `base`, an array or a tensor, that the steps lead to."""
     for call, args, params, i in steps:
-        if isinstance(base, Variable):
+        if isinstance(base, TensorBase):
             base = call(base, *args, **params)
         else:
             base = call.function(base, *args, **params)[0]
@@ -741,7 +741,7 @@ def recorded_in_place(tensor, by, *values):
             f"{by}: this view was made under no_grad(), so that changing it in place cannot be "
             "recorded; change it under no_grad(), or make the view outside"
         )
-    return needed or any(isinstance(v, Variable) and _edge(v) is not None for v in values)
+    return needed or any(isinstance(v, TensorBase) and _edge(v) is not None for v in values)
 
 
 def in_place(tensor, by, function, *args, **params):

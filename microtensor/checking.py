@@ -2,7 +2,7 @@
 
 import itertools
 
-from .autograd import Variable, as_list, grad
+from .autograd import TensorBase, as_list, grad
 from .backends import xp
 from .backends.promotion import is_float
 from .modes import enable_grad
@@ -15,7 +15,7 @@ def gradcheck(function, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=
     RuntimeError naming the input, the element and both numbers (without raise_exception: False).
     """
     inputs = tuple(as_list(inputs))
-    checked = [t for t in inputs if isinstance(t, Variable) and t._needs_grad]
+    checked = [t for t in inputs if isinstance(t, TensorBase) and t._needs_grad]
     if not checked:
         raise ValueError("gradcheck: no input requires a gradient")
     for t in checked:
@@ -94,7 +94,7 @@ def gradgradcheck(
             w = o._wrap(xp(o._data).reshape(ramp % 1.7 - 0.6, tuple(o._data.shape)))
             w.requires_grad_()
             grad_outputs.append(w)
-    checked = [t for t in inputs if isinstance(t, Variable) and t._needs_grad]
+    checked = [t for t in inputs if isinstance(t, TensorBase) and t._needs_grad]
     weights = as_list(grad_outputs)
 
     def first(*_):

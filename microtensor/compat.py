@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import sys
 import types
+import warnings
 
 from . import amp, autograd, cuda, nn, ops, optim, utils
 from .backends.dtypes import DTYPES
@@ -93,6 +94,27 @@ def svd(input, some=True, compute_uv=True):
     return u, s, vh.mT
 
 
+class _Variables(type):
+    """Every tensor is a Variable, and calling the class gives a tensor."""
+
+    def __instancecheck__(cls, value):
+        return isinstance(value, Tensor)
+
+    def __call__(cls, data=None, requires_grad=False, volatile=None):
+        data = Tensor() if data is None else data
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Variable: a Tensor is needed, got {type(data).__name__}")
+        if volatile is not None:
+            warnings.warn("Variable: volatile does nothing; use torch.no_grad()", stacklevel=2)
+        return data.detach().requires_grad_(requires_grad)
+
+
+class Variable(metaclass=_Variables):
+    """What old programs wrapped tensors in: Variable(x, requires_grad=True) is a tensor that shares
+    the memory of x, without its history.
+    """
+
+
 newaxis = None
 asarray = as_tensor
 _settings = {"precision": "highest", "deterministic": False}
@@ -145,6 +167,7 @@ _module("nn.parallel", "Several devices, which are not there.", **{
     name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
 })  # fmt: skip
 _module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian)
+_module("autograd.variable", Variable.__doc__, Variable=Variable)
 _module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid,
         gammaln=ops.lgamma, psi=ops.digamma, **{
     name: getattr(ops, name) for name in ("digamma", "erf", "erfc", "exp2", "expm1", "log1p",
@@ -153,6 +176,7 @@ _module("special", "PyTorch's second names for functions of the package.", expit
 _module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint)
 _module("version", "What was built in.", cuda=None)
 nn.DataParallel = nn.parallel.DataParallel
+autograd.Variable = Variable
 
 for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
@@ -201,11 +225,6 @@ class _Finder:
         sys.modules[module.__name__] = importlib.import_module(_ours(module.__name__))
 
 
-def _variable(data, requires_grad=False):
-    """What `torch.autograd.Variable` was before tensors could do it all: the tensor, detached."""
-    return data.detach().requires_grad_(requires_grad)
-
-
 def _ours(name):
     return __package__ + name.removeprefix("torch")
 
@@ -228,8 +247,6 @@ def as_torch():
         del sys.modules[name]
     for name, module in _loaded(__package__).items():
         sys.modules["torch" + name.removeprefix(__package__)] = module
-    sys.modules["torch.autograd"] = types.ModuleType("torch.autograd", autograd.__doc__)
-    vars(sys.modules["torch.autograd"]).update({**vars(autograd), "Variable": _variable})
     sys.meta_path.insert(0, finder)
     try:
         yield sys.modules[__package__]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import random
-from .autograd import Variable, enable_grad, grad, no_grad
+from .autograd import TensorBase, enable_grad, grad, no_grad
 from .backends import backend_of, quiet
 from .creation import tensor
 from .graph.flow import flow_of
@@ -181,7 +181,7 @@ def _as_it_was(model, optimizer):
 
 
 def _copy(memory):
-    return {k: v.clone() if isinstance(v, Variable) else v for k, v in memory.items()}
+    return {k: v.clone() if isinstance(v, TensorBase) else v for k, v in memory.items()}
 
 
 class _Patient:
@@ -303,7 +303,7 @@ def _loss(output, target):
 
 
 def _numpy(t):
-    array = t._data if isinstance(t, Variable) else t
+    array = t._data if isinstance(t, TensorBase) else t
     return np.asarray(backend_of(array).to_numpy(array))
 
 
@@ -319,7 +319,7 @@ def _number(p):
     for node in p.nodes:
         for a, edge in zip(node.args, node.edges):
             if not broken and edge and np.isnan(_numpy(a)).any():
-                leaf = isinstance(edge[0], Variable)
+                leaf = isinstance(edge[0], TensorBase)
                 broken = [f"an input of {p.where(node)}" if leaf else p.where(edge[0])]
     return [Finding("nan", ", ".join(broken[:3]) or p.where(p.nodes[-1]), f"the loss is {value}")]
 
@@ -414,7 +414,7 @@ def _probabilities(y, classes):
 
 def _weighings(node):
     """(array, dimensions that are summed over) of each input of a product."""
-    arrays = [_numpy(a) for a in node.args[: len(node.edges)] if isinstance(a, Variable)]
+    arrays = [_numpy(a) for a in node.args[: len(node.edges)] if isinstance(a, TensorBase)]
     if node.name() == "matmul" and len(arrays) == 2:
         return [(arrays[0], (-1,)), (arrays[1], (-2,))] if arrays[1].ndim > 1 else []
     if node.name() == "einsum" and len(arrays) == 2:
@@ -478,7 +478,7 @@ def _probe(node):
         np.random.default_rng(0),
         [i for i, e in enumerate(node.edges) if e is not None],
     )
-    args = [_numpy(a) if isinstance(a, Variable) else a for a in node.args]
+    args = [_numpy(a) if isinstance(a, TensorBase) else a for a in node.args]
     drawn = "seed" in node.op.defaults  # another dtype would draw other random numbers
     exact = [a.astype(np.float64) if _is_float(a) and not drawn else a for a in args]
     before, x = _outputs(node, args), _outputs(node, exact)
@@ -561,7 +561,7 @@ def _is_float(a):
 
 def _pulled(node, weights):
     """[(what the pullback gives, what the engine makes of it)] for each input."""
-    like = next(a._data for a in node.args if isinstance(a, Variable))
+    like = next(a._data for a in node.args if isinstance(a, TensorBase))
     slots = [backend_of(like).asarray(w) for w in weights]
     g = tuple(slots) if node.shapes is not None else slots[0]
     if callable(node.pullback):
@@ -676,7 +676,7 @@ def _calls(p, batch, again=False):
 
     def note(path, args, result):
         tensors = result if isinstance(result, tuple) else (result,)
-        parts = [[_numpy(t) for t in ts if isinstance(t, Variable)] for ts in (args, tensors)]
+        parts = [[_numpy(t) for t in ts if isinstance(t, TensorBase)] for ts in (args, tensors)]
         calls.append((path, *parts))
 
     with ExitStack() as hooks:

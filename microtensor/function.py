@@ -3,7 +3,7 @@
 import functools
 from types import SimpleNamespace
 
-from .autograd import Node, Variable, _edge, enable_grad, is_grad_enabled, no_grad
+from .autograd import Node, TensorBase, _edge, enable_grad, is_grad_enabled, no_grad
 
 
 class Context:
@@ -54,7 +54,7 @@ class Function:
     @classmethod
     def apply(cls, *inputs):
         """forward(), recorded as one operation whose derivative is backward()."""
-        edges = [_edge(x) if isinstance(x, Variable) else None for x in inputs]
+        edges = [_edge(x) if isinstance(x, TensorBase) else None for x in inputs]
         ctx = Context(tuple(edge is not None for edge in edges))
         with no_grad():
             if cls.setup_context is None:
@@ -69,7 +69,7 @@ class Function:
             x._wrap(x._data) if any(x is i for i in inputs) else x
             for x in (returned if several else (returned,))
         ]
-        tensors = [x for x in results if isinstance(x, Variable)]
+        tensors = [x for x in results if isinstance(x, TensorBase)]
         constant = {id(x) for x in ctx._constant}
         pull = functools.partial(_pull, cls, ctx, ctx.saved_tensors, tensors[0]._wrap)
         op = SimpleNamespace(
@@ -87,7 +87,7 @@ class Function:
 def _pull(cls, ctx, saved, wrap, gradients):
     """backward(), for gradients that are arrays, or tensors that are to be differentiated again."""
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    recorded = isinstance(gradients[0], Variable)
+    recorded = isinstance(gradients[0], TensorBase)
     with enable_grad() if recorded else no_grad():
         found = cls.backward(ctx, *(gradients if recorded else map(wrap, gradients)))
     found = found if isinstance(found, tuple) else (found,)

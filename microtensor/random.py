@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from .autograd import Variable, in_place, no_grad
+from .autograd import TensorBase, in_place, no_grad
 from .backends import backend_for
 from .backends.device import get_default_device
 from .backends.dtypes import dtype_of, float16, float64, get_default_dtype, int64
@@ -265,7 +265,7 @@ def _uniform(numbers, shape, dtype, low=0.0, to=1.0):
 def _bernoulli(numbers, shape, dtype, p=0.5):
     """Fill with 1 with probability p, else 0. Returns the tensor."""
     _probability("bernoulli_", p)
-    return numbers.random(shape) < (p.cpu().numpy() if isinstance(p, Variable) else p)
+    return numbers.random(shape) < (p.cpu().numpy() if isinstance(p, TensorBase) else p)
 
 
 def _random(numbers, shape, dtype, low=0, high=None):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .autograd import Variable, is_grad_enabled
+from .autograd import TensorBase, is_grad_enabled
 from .backends import backend_of
 from .serialization import write_whole
 
@@ -83,7 +83,7 @@ class Recorder:
 
     def _hear(self, path, result):
         result = result[0] if isinstance(result, tuple) and result else result
-        if is_grad_enabled() and isinstance(result, Variable) and result.is_floating_point():
+        if is_grad_enabled() and isinstance(result, TensorBase) and result.is_floating_point():
             self._heard[path] = _numpy(result).copy()
 
     def _record(self):

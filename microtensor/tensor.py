@@ -7,7 +7,7 @@ import numpy as np
 
 from . import array_api, ops
 from .autograd import (
-    Variable,
+    TensorBase,
     _edge,
     _memory,
     backward,
@@ -77,7 +77,7 @@ def _with_sizes(function):
     return method
 
 
-class Tensor(Variable):
+class Tensor(TensorBase):
     """An array that remembers how it was computed, so that it can be differentiated.
 
     Make one with `mt.tensor`, `mt.zeros`, `mt.randn` …
@@ -102,7 +102,7 @@ class Tensor(Variable):
     def _alias(self, edge):
         alias = Tensor._wrap(self._data)
         if edge is not None:
-            if isinstance(edge[0], Variable):  # a leaf: gradients must reach the leaf itself
+            if isinstance(edge[0], TensorBase):  # a leaf: gradients must reach the leaf itself
                 return edge[0]
             alias._node, alias._index, alias._needs_grad = *edge, True
         return alias
@@ -721,7 +721,7 @@ def _is_dtype_name(name):
 
 
 def _comparable(value):
-    return isinstance(value, (Variable, int, float, np.ndarray, np.generic))
+    return isinstance(value, (TensorBase, int, float, np.ndarray, np.generic))
 
 
 class Handle:
@@ -744,8 +744,8 @@ class Handle:
 @op
 def transfer(x, /, where):
     """x on another device.    ∂x = g, on x's device"""
-    here = "cpu" if isinstance(x, Variable) else backend_of(x).device(x)
-    if isinstance(x, Variable):
+    here = "cpu" if isinstance(x, TensorBase) else backend_of(x).device(x)
+    if isinstance(x, TensorBase):
         return transfer(x, where), lambda g: transfer(g, str(x.device))
     return _moved(x, where), lambda g: _moved(g, here)
 

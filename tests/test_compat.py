@@ -150,8 +150,18 @@ def test_variables_of_old_programs():
     with as_torch():
         program = {}
         exec("import torch; from torch.autograd import Variable, grad", program)
-        x = program["Variable"](mt.ones(2), requires_grad=True)
+    Variable, data = program["Variable"], mt.ones(2)
+    assert Variable is mt.autograd.Variable is mt.autograd.variable.Variable
+    x = Variable(data, requires_grad=True)
     assert program["grad"](x.sum(), x)[0].tolist() == [1.0, 1.0]
+    assert not data.requires_grad and x.data_ptr() == data.data_ptr()
+    assert Variable(x * 2).is_leaf and not Variable(x).requires_grad
+    assert type(x) is mt.Tensor and isinstance(x, Variable) and not isinstance(3, Variable)
+    assert isinstance(mt.nn.Parameter(data), Variable)
+    with pytest.warns(UserWarning, match="volatile"):
+        Variable(data, volatile=True)
+    with pytest.raises(TypeError, match="int"):
+        Variable(3)
 
 
 def test_typed_tensors():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..autograd import Variable, backward
+from ..autograd import TensorBase, backward
 from .draw import SYMBOLS, _number
 from .flow import flow_of, local
 from .trace import SMALL, traced
@@ -101,7 +101,7 @@ class Act:
     def _train(self, optimizer, gradient):
         """The optimizer's step, with the gradients of this pass in `.grad`, as training has it."""
         optimizer.zero_grad()
-        leaves = {s: key for s, key in self.key.items() if isinstance(s, Variable)}
+        leaves = {s: key for s, key in self.key.items() if isinstance(s, TensorBase)}
         backward(self.trace.outputs, gradient)
         optimizer.step()
         after = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..autograd import Variable, grad
+from ..autograd import TensorBase, grad
 from ..backends import backend_of
 from ..backends.dtypes import DTYPES
 from ..creation import tensor
@@ -200,7 +200,7 @@ def run(op, inputs, parameters, g=None, differences=True, symmetric=False):
         (name, i, t)
         for name, value in given.items()
         for i, t in enumerate(as_tuple(value))
-        if isinstance(t, Variable) and t.requires_grad
+        if isinstance(t, TensorBase) and t.requires_grad
     ]
     found = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
     errors, exact = [], {name: _exact(value) for name, value in inputs.items()}
@@ -263,6 +263,6 @@ def _tensor(value, requires_grad=False):
 def as_numpy(value):
     if isinstance(value, tuple):
         return tuple(map(as_numpy, value))
-    if not isinstance(value, Variable):
+    if not isinstance(value, TensorBase):
         return value
     return backend_of(value._data).to_numpy(value._data)

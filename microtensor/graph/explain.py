@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..autograd import Node, Variable, registry
+from ..autograd import Node, TensorBase, registry
 from ..backends import Backend
 from .derivations import Derivation, Run, as_numpy, book, run
 
@@ -37,7 +37,7 @@ def explain(what):
     print(mt.explain("softmax")); in a notebook it shows itself. A tensor's operation is explained
     with the tensor's own numbers. Raises ValueError for what no operation is called.
     """
-    if isinstance(what, Variable):
+    if isinstance(what, TensorBase):
         if what.grad_fn is None:
             raise ValueError(
                 "explain: no operation is known that made this tensor: it is a leaf, or was "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..autograd import Node, Variable, grad, unbroadcast
+from ..autograd import Node, TensorBase, grad, unbroadcast
 from ..backends import backend_of, quiet
 
 __all__ = ["LIMITS", "Part", "Step", "flow_of", "kind_of", "local", "size_of"]
@@ -47,7 +47,7 @@ def flow_of(nodes, outputs, gradient=None):
     """
     owners = [n for n in nodes if n.pullback is not None]
     edges = (e for n in nodes for e in n.edges)
-    leaves = list(dict.fromkeys(e[0] for e in edges if e and isinstance(e[0], Variable)))
+    leaves = list(dict.fromkeys(e[0] for e in edges if e and isinstance(e[0], TensorBase)))
     sources = (*nodes, *leaves)
     keepers, pullbacks = [s._keepers for s in sources], [n.pullback for n in owners]
     noted = {}  # node: [(input, gradient that came, gradient that was given)]

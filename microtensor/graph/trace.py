@@ -14,7 +14,7 @@ import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
-from ..autograd import Variable, births
+from ..autograd import TensorBase, births
 from ..backends import backend_of
 from ..errors import line_of
 from .flow import flow_of, local
@@ -131,7 +131,7 @@ class watch:
         # a part of the model that is called by itself still counts as inside the model
         parent = self._open[-1] if self._open else self._root if path else None
         call = Call(path, type(module).__name__, parent, next(births))
-        call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, Variable)]
+        call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, TensorBase)]
         self.calls.append(call)
         self._open.append(call)
 
@@ -210,9 +210,9 @@ def traced(output, params=None, names=None, calls=None, scope=None):
     if isinstance(output, dict):
         names = {**_named(output), **_named(names)}
         output = output.values()
-    outputs = [output] if isinstance(output, Variable) else list(output)
+    outputs = [output] if isinstance(output, TensorBase) else list(output)
     for t in outputs:
-        if not isinstance(t, Variable):
+        if not isinstance(t, TensorBase):
             raise TypeError(f"draw: a Tensor is needed, got {type(t).__name__}")
         if t.grad_fn is None:
             raise RuntimeError(
@@ -244,7 +244,9 @@ def _nodes(outputs):
                     f"draw: the graph of {node.name()} was freed by backward(); draw before it, or "
                     "call backward(retain_graph=True)"
                 )
-            stack += [edge[0] for edge in node.edges if edge and not isinstance(edge[0], Variable)]
+            stack += [
+                edge[0] for edge in node.edges if edge and not isinstance(edge[0], TensorBase)
+            ]
     return sorted(seen, key=lambda node: node.number)
 
 
@@ -252,9 +254,9 @@ def _named(names):
     """{tensor: name} of a mapping from names to tensors, or from tensors to names."""
     named = {}
     for name, tensor in dict(names or {}).items():
-        if isinstance(name, Variable):
+        if isinstance(name, TensorBase):
             name, tensor = tensor, name
-        if isinstance(tensor, Variable) and isinstance(name, str):
+        if isinstance(tensor, TensorBase) and isinstance(name, str):
             named.setdefault(tensor, name)
     return named
 
@@ -292,14 +294,14 @@ class _Trace:
         for i, (a, then, edge) in enumerate(zip(node.args, node.inputs, node.edges)):
             name = f"{inputs[0]}[{i}]" if call.variadic else inputs[i]
             if edge is not None:
-                is_leaf = isinstance(edge[0], Variable)
+                is_leaf = isinstance(edge[0], TensorBase)
                 self.places.setdefault(edge, edge[0] if is_leaf else then)
                 self.wires[node, i] = len(self.edges)
                 self.edge(edge, v, name)
-            elif getattr(a, "ndim", None) == 0 and not isinstance(a, Variable):
+            elif getattr(a, "ndim", None) == 0 and not isinstance(a, TensorBase):
                 v.constants[name] = a.item()  # a NumPy number
-            elif isinstance(a, Variable) or hasattr(a, "dtype"):
-                place = (a if isinstance(a, Variable) else id(a), 0)
+            elif isinstance(a, TensorBase) or hasattr(a, "dtype"):
+                place = (a if isinstance(a, TensorBase) else id(a), 0)
                 self.places.setdefault(place, a)
                 self.edge(place, v, name, needs_grad=False)
             elif a is not None:
@@ -328,7 +330,9 @@ class _Trace:
         self.edges.append(Edge(v.key, target.key, index, name, needs_grad))
 
     def leaf(self, source):
-        needs_grad = isinstance(source, Variable) and source._needs_grad and source.grad_fn is None
+        needs_grad = (
+            isinstance(source, TensorBase) and source._needs_grad and source.grad_fn is None
+        )
         is_parameter = source in self.params if self.known else needs_grad
         name = self.names.get((source, 0), "")
         v = Vertex(f"leaf{len(self.sources)}", "parameter" if is_parameter else "input", name)
@@ -370,7 +374,7 @@ class _Trace:
     def values(self, limit):
         """Fill in shapes and dtypes, and the numbers of small tensors."""
         for (source, index), tensor in self.places.items():
-            array = tensor._data if isinstance(tensor, Variable) else tensor
+            array = tensor._data if isinstance(tensor, TensorBase) else tensor
             value, backend = self.sources[source].outputs[index], backend_of(array)
             value.shape, value.dtype = tuple(array.shape), backend.dtype(array).name
             if limit and _numel(array.shape) <= limit:
@@ -435,7 +439,7 @@ def _is_default(value, default):
 
 def _brief(value):
     """A parameter of an operation in a few characters."""
-    if isinstance(value, Variable) or hasattr(value, "shape"):
+    if isinstance(value, TensorBase) or hasattr(value, "shape"):
         return f"{value.dtype} {tuple(value.shape)}"
     if isinstance(value, slice):
         parts = ["" if p is None else str(p) for p in (value.start, value.stop, value.step)]

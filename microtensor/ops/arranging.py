@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from ..autograd import Variable
+from ..autograd import TensorBase
 from ..backends import backend_of
 from .elementwise import clone
 from .indexing import diagonal, index_select, narrow, put_at
@@ -44,7 +44,7 @@ def _each(function):
     """A function of one tensor that also takes several, or a sequence of them."""
 
     def of_each(*tensors):
-        if len(tensors) == 1 and isinstance(tensors[0], Variable):
+        if len(tensors) == 1 and isinstance(tensors[0], TensorBase):
             return function(tensors[0])
         tensors = tensors[0] if len(tensors) == 1 else tensors
         return tuple(map(function, tensors))
@@ -115,7 +115,7 @@ def split_with_sizes(x, split_sizes, dim=0):
 def tensor_split(x, indices_or_sections, dim=0):
     """Parts of x along `dim`: as many as said and of about one length, or cut at these places."""
     n, cuts = x.shape[_positive(dim, x.ndim)], indices_or_sections
-    if isinstance(cuts, Variable):
+    if isinstance(cuts, TensorBase):
         cuts = cuts.tolist()
     if isinstance(cuts, int):
         cuts = np.cumsum([n // cuts + (i < n % cuts) for i in range(cuts - 1)], dtype=int).tolist()
@@ -143,7 +143,9 @@ def dsplit(x, indices_or_sections):
 
 def meshgrid(*tensors, indexing="ij"):
     """For each row the grid of all rows that varies with it; "xy" exchanges the first two sizes."""
-    tensors = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Variable) else tensors
+    tensors = (
+        tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], TensorBase) else tensors
+    )
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'meshgrid: indexing is "ij" or "xy", got {indexing!r}')
     n = len(tensors)
@@ -201,7 +203,7 @@ def repeat_interleave(x, repeats, dim=None, *, output_size=None):
     if dim is None:
         x, dim = ravel(x), 0
     n = x.shape[_positive(dim, x.ndim)]
-    repeats = repeats.tolist() if isinstance(repeats, Variable) else repeats
+    repeats = repeats.tolist() if isinstance(repeats, TensorBase) else repeats
     return index_select(x, dim, _positions(x, np.repeat(np.arange(n), repeats)))
 
 

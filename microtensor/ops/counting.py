@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from ..autograd import Variable
+from ..autograd import TensorBase
 from ..backends import backend_of
 from ..backends.dtypes import FLOAT, int32, int64
 from .indexing import put_at
@@ -58,7 +58,7 @@ def searchsorted(sorted_sequence, values, *, out_int32=False, right=False, side=
 
 
 def _is(value):
-    return isinstance(value, Variable)
+    return isinstance(value, TensorBase)
 
 
 def bucketize(x, boundaries, *, out_int32=False, right=False):

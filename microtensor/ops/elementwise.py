@@ -5,7 +5,7 @@ g is the gradient of the value. Broadcasting is undone by the engine.
 
 import math
 
-from ..autograd import Variable, op
+from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, finfo, float64, int64
 from ..backends.promotion import is_float
@@ -105,7 +105,7 @@ def pow(a, b):
 
 def float_power(a, b):
     """aᵇ in float64."""
-    return pow(*(cast(x, float64) if isinstance(x, Variable) else float(x) for x in (a, b)))
+    return pow(*(cast(x, float64) if isinstance(x, TensorBase) else float(x) for x in (a, b)))
 
 
 def ldexp(a, b):

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..autograd import Variable, op
+from ..autograd import TensorBase, op
 from ..backends import xp
 
 BERNOULLI = 1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6  # B₂, B₄, …
@@ -23,7 +23,7 @@ def polygamma_(x, /, n):
 
 def _psi(n, x):
     """ψₙ(x): by a series for large x, to which smaller and negative ones are led back."""
-    if isinstance(x, Variable):
+    if isinstance(x, TensorBase):
         return polygamma_(x, n)
     dtype, x = x.dtype, xp(x).astype(x, xp(x).float64)
     mirrored = x < 0.5  # ψₙ(x) = (−1)ⁿ ψₙ(1 − x) − the derivative of order n of π / tan πx

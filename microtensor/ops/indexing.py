@@ -5,7 +5,7 @@ Each is the transpose of another: the derivative of picking is putting.
 
 import math
 
-from ..autograd import Variable, op
+from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import BOOL, FLOAT, INT, iinfo, int64, uint8
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
@@ -55,7 +55,7 @@ def plain_index(index, x):
     dim = 0
     used = sum(_width(p) for p in parts)
     for part in parts:
-        if isinstance(part, Variable):
+        if isinstance(part, TensorBase):
             part = part._data
         elif isinstance(part, (list, range)):
             part = backend.asarray(list(part), *(() if part else (int64,)))
@@ -225,7 +225,7 @@ def _check_along(name, x, dim, index, source=None):
     dim = _positive(dim, x.ndim)
     for fits, where in ((x, dim), (source, None)):
         if (
-            isinstance(fits, Variable)
+            isinstance(fits, TensorBase)
             and index.numel()
             and (
                 fits.ndim != index.ndim
@@ -238,7 +238,7 @@ def _check_along(name, x, dim, index, source=None):
                 f"{name}: an index of shape {tuple(index.shape)} does not fit a tensor of shape "
                 f"{tuple(fits.shape)}: as many dimensions, none of them larger, are needed"
             )
-    if isinstance(source, Variable) and source.dtype is not x.dtype:
+    if isinstance(source, TensorBase) and source.dtype is not x.dtype:
         raise RuntimeError(f"{name}: the source is {source.dtype}, the tensor {x.dtype}")
     _check_positions(name, index, x.shape[dim] if x.ndim else 1, RuntimeError)
 
@@ -300,7 +300,7 @@ def scatter(x, dim, index, src=None, *, value=None, reduce=None):
         return scatter_(x, index, _as_large(src, index), dim)
     if reduce not in ("add", "multiply"):
         raise RuntimeError(f'scatter: reduce is "add" or "multiply", got {reduce!r}')
-    if not isinstance(src, Variable):
+    if not isinstance(src, TensorBase):
         src = x.new_full(tuple(index.shape), src)
     if reduce == "add":
         return scatter_add(x, dim, index, src)
@@ -314,7 +314,7 @@ def scatter(x, dim, index, src=None, *, value=None, reduce=None):
 
 def _as_large(src, index):
     """The part of src that an index of smaller sizes uses."""
-    if isinstance(src, Variable) and src.shape != index.shape:
+    if isinstance(src, TensorBase) and src.shape != index.shape:
         return src[tuple(slice(0, n) for n in index.shape)]
     return src
 
@@ -410,8 +410,8 @@ def where(condition, a=None, b=None):
     """a where the boolean condition holds, else b; of a condition alone, where it holds."""
     if a is None and b is None:
         return tuple(unbind_columns(nonzero(condition)))
-    if isinstance(condition, Variable):
-        if not isinstance(a, Variable) and not isinstance(b, Variable):
+    if isinstance(condition, TensorBase):
+        if not isinstance(a, TensorBase) and not isinstance(b, TensorBase):
             a = condition._full_like(a)
         if condition.dtype.rank != BOOL:
             raise RuntimeError(f"where: the condition is made of booleans, got {condition.dtype}")
@@ -432,7 +432,7 @@ def masked_fill(x, mask, value):
     """x with `value` (a number or a 0-d tensor) where the boolean mask holds."""
     if mask.dtype.rank != BOOL:
         raise RuntimeError(f"masked_fill: the mask is made of booleans, got {mask.dtype}")
-    if not isinstance(value, Variable):
+    if not isinstance(value, TensorBase):
         value = (bool, int, float)[x.dtype.rank](value)
     elif value.ndim or value.dtype.rank > x.dtype.rank:
         raise RuntimeError(f"masked_fill: {value!r} is not one element for a tensor of {x.dtype}")

@@ -3,7 +3,7 @@
 import math
 from collections import namedtuple
 
-from ..autograd import Variable, op
+from ..autograd import TensorBase, op
 from ..backends import xp
 from ..backends.dtypes import int64
 from .elementwise import ceil, clamp, clone, floor, lerp, maximum, minimum, round, sub
@@ -55,7 +55,7 @@ def min(x, dim=None, keepdim=False):
 
 
 def _extreme(x, dim, keepdim, of_all, position, result):
-    if isinstance(dim, Variable):
+    if isinstance(dim, TensorBase):
         return (maximum if of_all is amax else minimum)(x, dim)
     if dim is None:
         return of_all(x)
@@ -82,7 +82,7 @@ def kthvalue(x, k, dim=-1, keepdim=False):
 def _ranked(x, order, rank, dim, keepdim):
     """(values, indices): what stands at a rank, a number or a tensor, of the order along `dim`."""
     if x.ndim:
-        if isinstance(rank, Variable):
+        if isinstance(rank, TensorBase):
             order = gather(order, dim, rank)
         else:
             order = narrow(order, dim, rank, 1)
@@ -155,7 +155,7 @@ def nanquantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
 
 
 def _quantile(x, q, dim, keepdim, interpolation, skip_nan):
-    q = q if isinstance(q, Variable) else x.new_tensor(q)
+    q = q if isinstance(q, TensorBase) else x.new_tensor(q)
     if q.ndim > 1 or bool(((q < 0) | (q > 1)).any()):
         raise RuntimeError(f"quantile: q lies within 0 … 1, alone or in a row, got {q!r}")
     kept = tuple(1 if dim is None or d == _positive(dim, x.ndim) else n

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd import Variable
+from ..autograd import TensorBase
 from ..backends.dtypes import int64
 from .arranging import ravel
 from .elementwise import add, mul
@@ -58,7 +58,9 @@ def _whole(function):
         value = value if source is None else source
         if x.ndim:
             return function(x, dim, index, value, **options)
-        value = reshape(value, (-1,)) if isinstance(value, Variable) and value.ndim == 0 else value
+        value = (
+            reshape(value, (-1,)) if isinstance(value, TensorBase) and value.ndim == 0 else value
+        )
         return reshape(function(reshape(x, (1,)), dim, index, value, **options), ())
 
     of_any.__name__, of_any.__doc__ = function.__name__, function.__doc__
@@ -83,7 +85,7 @@ def index_fill(x, dim, index, value):
     """x with the slices at positions along `dim` filled with a number."""
     dim = _positive(dim, x.ndim)
     (*_, places) = _along(x, dim, index, "index_fill")
-    value = reshape(value, ()) if isinstance(value, Variable) else value
+    value = reshape(value, ()) if isinstance(value, TensorBase) else value
     filled = put_at(x.new_ones(places.shape[0], dtype=int64), (x.shape[dim],), (places,)) > 0
     return masked_fill(x, reshape(filled, (-1,) + (1,) * (x.ndim - dim - 1)), value)
 
