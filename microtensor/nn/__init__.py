@@ -24,7 +24,7 @@ from .losses import (
     BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, GaussianNLLLoss,
     HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, MarginRankingLoss, MSELoss,
     MultiLabelSoftMarginLoss, MultiMarginLoss, NLLLoss, PoissonNLLLoss, SmoothL1Loss,
-    SoftMarginLoss, TripletMarginLoss, _Loss,
+    SoftMarginLoss, TripletMarginLoss, _Loss, _WeightedLoss,
 )  # fmt: skip
 from .module import Module, Parameter
 from .normalization import (

@@ -14,6 +14,7 @@ from ..creation import arange, full, full_like
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
 from ..random import draw_seed, rand_like
+from .reduction import takes_old_reduction
 
 # ---- layers --------------------------------------------------------------------------
 
@@ -404,6 +405,7 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
 # ---- losses --------------------------------------------------------------------------
 
 
+@takes_old_reduction
 def cross_entropy(
     input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
@@ -441,6 +443,7 @@ def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
     return _reduced(-ops.sum(cost, dim), reduction)
 
 
+@takes_old_reduction
 def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
     """−input[target]: `cross_entropy` of what are log-probabilities already."""
     rows, target, shape = _classes_last("nll_loss", input, target, weight)
@@ -511,18 +514,21 @@ def _alike(name, input, target):
         )
 
 
+@takes_old_reduction
 def mse_loss(input, target, *, reduction="mean"):
     """(input − target)²"""
     _alike("mse_loss", input, target)
     return _reduced(ops.square(input - target), reduction)
 
 
+@takes_old_reduction
 def l1_loss(input, target, *, reduction="mean"):
     """|input − target|"""
     _alike("l1_loss", input, target)
     return _reduced(ops.abs(input - target), reduction)
 
 
+@takes_old_reduction
 def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     """d² / 2 beta where d = |input − target| < beta, else d − beta / 2 (arXiv:1504.08083)"""
     if beta < 0:
@@ -547,6 +553,7 @@ def _huber(difference, delta):
     return ops.where(size < delta, near, delta * (size - 0.5 * delta))
 
 
+@takes_old_reduction
 def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     """−t ln x − (1 − t) ln(1 − x), each logarithm at least −100, for probabilities x."""
     _same("binary_cross_entropy", input, target)
@@ -556,6 +563,7 @@ def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     return _reduced(losses if weight is None else losses * weight, reduction)
 
 
+@takes_old_reduction
 def binary_cross_entropy_with_logits(
     input, target, weight=None, *, reduction="mean", pos_weight=None
 ):
@@ -574,6 +582,7 @@ def _same(name, input, target):
         )
 
 
+@takes_old_reduction
 def kl_div(input, target, *, reduction="mean", log_target=False):
     """t (ln t − input), for log-probabilities `input`; "batchmean" divides the sum by the batch."""
     if log_target:
@@ -586,11 +595,13 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     return _reduced(losses, reduction)
 
 
+@takes_old_reduction
 def margin_ranking_loss(input1, input2, target, margin=0, *, reduction="mean"):
     """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
     return _reduced(ops.relu(-target * (input1 - input2) + margin), reduction)
 
 
+@takes_old_reduction
 def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
     """x where t is 1, max(0, margin − x) where t is −1"""
     far = ops.where(target != 1, ops.relu(margin - input), 0.0)
@@ -598,11 +609,13 @@ def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
     return _reduced(far + near, reduction)
 
 
+@takes_old_reduction
 def soft_margin_loss(input, target, *, reduction="mean"):
     """ln(1 + e^(−t x)) for t of 1 and −1"""
     return _reduced(softplus(-target * input, 1.0, math.inf), reduction)
 
 
+@takes_old_reduction
 def cosine_embedding_loss(input1, input2, target, margin=0, *, reduction="mean"):
     """1 − cos(x₁, x₂) where t is 1, max(0, cos(x₁, x₂) − margin) where t is −1"""
     dim = input1.ndim - 1
@@ -614,6 +627,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0, *, reduction="mean")
     return _reduced(near + far, reduction)
 
 
+@takes_old_reduction
 def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, *,
                         reduction="mean"):  # fmt: skip
     """max(0, |anchor − positive| − |anchor − negative| + margin), in the p-norm.
@@ -627,6 +641,7 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
     return _reduced(ops.relu(margin + near - far), reduction)
 
 
+@takes_old_reduction
 def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction="mean"):
     """Σ max(0, margin − x[t] + x[j])ᵖ / C over the classes j ≠ t, for input (N, C) or (C)."""
     rows = input if input.ndim == 2 else input.reshape(1, -1)
@@ -638,6 +653,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction=
     return _reduced(losses if input.ndim == 2 else losses[0], reduction)
 
 
+@takes_old_reduction
 def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean"):
     """The mean over the classes of −t ln σ(x) − (1 − t) ln σ(−x)."""
     losses = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
@@ -645,6 +661,7 @@ def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean")
     return _reduced(losses.mean(-1), reduction)
 
 
+@takes_old_reduction
 def poisson_nll_loss(input, target, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
     """eˣ − t x, or x − t ln(x + eps) for a rate that is no logarithm.
 

@@ -1,30 +1,33 @@
 """Losses as modules; the formulas are in `functional`."""
 
-import warnings
-
 from . import functional as F
 from .module import Module
+from .reduction import old_reduction, takes_old_reduction
 
 
 class _Loss(Module):
     """A loss of input and target whose `reduction` is "mean", "sum" or "none"."""
 
     def __init__(self, size_average=None, reduce=None, reduction="mean"):
-        """The first two say in older programs what `reduction` says: "none", "mean", "sum"."""
+        """The first two say in older programs what `reduction` says."""
         super().__init__()
-        if size_average is not None or reduce is not None:
-            warnings.warn("size_average and reduce are old: use reduction", stacklevel=3)
-            mean = size_average in (None, True)
-            reduction = "none" if reduce is False else "mean" if mean else "sum"
-        self.reduction = reduction
+        self.reduction = old_reduction(size_average, reduce, reduction)
 
 
-class CrossEntropyLoss(_Loss):
+class _WeightedLoss(_Loss):
+    """A loss that weighs classes or elements."""
+
+    def __init__(self, weight=None, size_average=None, reduce=None, reduction="mean"):
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)
+
+
+class CrossEntropyLoss(_WeightedLoss):
     __doc__ = F.cross_entropy.__doc__
 
+    @takes_old_reduction
     def __init__(self, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-        super().__init__(reduction=reduction)
-        self.register_buffer("weight", weight)
+        super().__init__(weight, reduction=reduction)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
     def forward(self, input, target):
@@ -38,12 +41,12 @@ class CrossEntropyLoss(_Loss):
         )
 
 
-class NLLLoss(_Loss):
+class NLLLoss(_WeightedLoss):
     __doc__ = F.nll_loss.__doc__
 
+    @takes_old_reduction
     def __init__(self, weight=None, *, ignore_index=-100, reduction="mean"):
-        super().__init__(reduction=reduction)
-        self.register_buffer("weight", weight)
+        super().__init__(weight, reduction=reduction)
         self.ignore_index = ignore_index
 
     def forward(self, input, target):
@@ -55,6 +58,7 @@ class NLLLoss(_Loss):
 class MSELoss(_Loss):
     __doc__ = F.mse_loss.__doc__
 
+    @takes_old_reduction
     def __init__(self, *, reduction="mean"):
         super().__init__(reduction=reduction)
 
@@ -65,6 +69,7 @@ class MSELoss(_Loss):
 class L1Loss(_Loss):
     __doc__ = F.l1_loss.__doc__
 
+    @takes_old_reduction
     def __init__(self, *, reduction="mean"):
         super().__init__(reduction=reduction)
 
@@ -75,6 +80,7 @@ class L1Loss(_Loss):
 class SmoothL1Loss(_Loss):
     __doc__ = F.smooth_l1_loss.__doc__
 
+    @takes_old_reduction
     def __init__(self, *, reduction="mean", beta=1.0):
         super().__init__(reduction=reduction)
         self.beta = beta
@@ -94,23 +100,23 @@ class HuberLoss(_Loss):
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
-class BCELoss(_Loss):
+class BCELoss(_WeightedLoss):
     __doc__ = F.binary_cross_entropy.__doc__
 
+    @takes_old_reduction
     def __init__(self, weight=None, *, reduction="mean"):
-        super().__init__(reduction=reduction)
-        self.register_buffer("weight", weight)
+        super().__init__(weight, reduction=reduction)
 
     def forward(self, input, target):
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
-class BCEWithLogitsLoss(_Loss):
+class BCEWithLogitsLoss(_WeightedLoss):
     __doc__ = F.binary_cross_entropy_with_logits.__doc__
 
+    @takes_old_reduction
     def __init__(self, weight=None, *, reduction="mean", pos_weight=None):
-        super().__init__(reduction=reduction)
-        self.register_buffer("weight", weight)
+        super().__init__(weight, reduction=reduction)
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input, target):
@@ -122,6 +128,7 @@ class BCEWithLogitsLoss(_Loss):
 class KLDivLoss(_Loss):
     __doc__ = F.kl_div.__doc__
 
+    @takes_old_reduction
     def __init__(self, *, reduction="mean", log_target=False):
         super().__init__(reduction=reduction)
         self.log_target = log_target
@@ -146,6 +153,7 @@ class SoftMarginLoss(_Set):
     __doc__ = F.soft_margin_loss.__doc__
     function = staticmethod(F.soft_margin_loss)
 
+    @takes_old_reduction
     def __init__(self, *, reduction="mean"):
         super().__init__(reduction=reduction)
 
@@ -154,6 +162,7 @@ class MarginRankingLoss(_Set):
     __doc__ = F.margin_ranking_loss.__doc__
     function = staticmethod(F.margin_ranking_loss)
 
+    @takes_old_reduction
     def __init__(self, margin=0.0, *, reduction="mean"):
         super().__init__(reduction, margin=margin)
 
@@ -162,6 +171,7 @@ class HingeEmbeddingLoss(_Set):
     __doc__ = F.hinge_embedding_loss.__doc__
     function = staticmethod(F.hinge_embedding_loss)
 
+    @takes_old_reduction
     def __init__(self, margin=1.0, *, reduction="mean"):
         super().__init__(reduction, margin=margin)
 
@@ -170,6 +180,7 @@ class CosineEmbeddingLoss(_Set):
     __doc__ = F.cosine_embedding_loss.__doc__
     function = staticmethod(F.cosine_embedding_loss)
 
+    @takes_old_reduction
     def __init__(self, margin=0.0, *, reduction="mean"):
         super().__init__(reduction, margin=margin)
 
@@ -178,6 +189,7 @@ class TripletMarginLoss(_Set):
     __doc__ = F.triplet_margin_loss.__doc__
     function = staticmethod(F.triplet_margin_loss)
 
+    @takes_old_reduction
     def __init__(self, margin=1.0, p=2.0, eps=1e-6, swap=False, *, reduction="mean"):
         super().__init__(reduction, margin=margin, p=p, eps=eps, swap=swap)
 
@@ -186,6 +198,7 @@ class MultiMarginLoss(_Set):
     __doc__ = F.multi_margin_loss.__doc__
     function = staticmethod(F.multi_margin_loss)
 
+    @takes_old_reduction
     def __init__(self, p=1, margin=1.0, weight=None, *, reduction="mean"):
         super().__init__(reduction, p=p, margin=margin)
         self.register_buffer("weight", weight)
@@ -196,6 +209,7 @@ class MultiLabelSoftMarginLoss(_Set):
     __doc__ = F.multilabel_soft_margin_loss.__doc__
     function = staticmethod(F.multilabel_soft_margin_loss)
 
+    @takes_old_reduction
     def __init__(self, weight=None, *, reduction="mean"):
         super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
@@ -206,6 +220,7 @@ class PoissonNLLLoss(_Set):
     __doc__ = F.poisson_nll_loss.__doc__
     function = staticmethod(F.poisson_nll_loss)
 
+    @takes_old_reduction
     def __init__(self, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
         super().__init__(reduction, log_input=log_input, full=full, eps=eps)
 

@@ -273,7 +273,7 @@ def public_classes():
     return {
         name: value
         for name, value in vars(mt.nn).items()
-        if inspect.isclass(value) and issubclass(value, mt.nn.Module) and name != "_Loss"
+        if inspect.isclass(value) and issubclass(value, mt.nn.Module) and name[0] != "_"
     }
 
 

@@ -1,0 +1,66 @@
+"""How a loss says whether it gives all losses, their mean or their sum: `reduction`, and what older
+programs said instead."""
+
+import functools
+import inspect
+import warnings
+
+
+def old_reduction(size_average=None, reduce=None, reduction="mean"):
+    """The `reduction` that the two older arguments stand for: "none", "sum" or "mean".
+
+    Without them `reduction` itself; with one of them it does not count.
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    said = "none" if reduce is False else "sum" if size_average is False else "mean"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{said}' instead.",
+        stacklevel=3,
+    )
+    return said
+
+
+def takes_old_reduction(function):
+    """Let a loss, or its constructor, take `size_average` and `reduce`, and all of it by position.
+
+    They stand where PyTorch has them: the first at the `*`, the second before `reduction`.
+    """
+    signature, own = inspect.signature(function), []
+    for p in signature.parameters.values():
+        if p.kind is p.KEYWORD_ONLY and "size_average" not in own:
+            own.append("size_average")
+        own += ["reduce", p.name] if p.name == "reduction" else [p.name]
+    plain = own.index("size_average")  # so many are positional anyway
+
+    @functools.wraps(function)
+    def call(*args, **named):
+        if len(args) > plain:
+            if len(args) > len(own):
+                raise TypeError(
+                    f"{function.__name__}: at most {len(own)} arguments, got {len(args)}"
+                )
+            named = {**dict(zip(own[plain:], args[plain:])), **named}
+            args = args[:plain]
+        if "size_average" in named or "reduce" in named:
+            named["reduction"] = old_reduction(
+                named.pop("size_average", None),
+                named.pop("reduce", None),
+                named.get("reduction", "mean"),
+            )
+        if named.get("reduction") == "elementwise_mean":
+            warnings.warn("reduction='elementwise_mean' is old: use 'mean'", stacklevel=2)
+            named["reduction"] = "mean"
+        return function(*args, **named)
+
+    parameters = [
+        signature.parameters.get(name, inspect.Parameter(name, _ANYWHERE, default=None))
+        for name in own
+    ]
+    call.__signature__ = signature.replace(
+        parameters=[p.replace(kind=_ANYWHERE) for p in parameters]
+    )
+    return call
+
+
+_ANYWHERE = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -1,0 +1,104 @@
+"""What programs of PyTorch's first years say: the losses' size_average and reduce."""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+
+torch = pytest.importorskip("torch")
+
+RANDOM = np.random.default_rng(0)
+X, Y = RANDOM.uniform(0.1, 0.9, (2, 4, 3)).astype("float32")
+CLASSES, SIGNS = np.array([0, 2, 1, 1]), np.array([1, -1, 1, -1])
+BINARY = (Y > 0.5).astype("float32")
+LOSSES = {  # the module, its function, what it is given
+    "CrossEntropyLoss": ("cross_entropy", X, CLASSES),
+    "NLLLoss": ("nll_loss", X, CLASSES),
+    "MSELoss": ("mse_loss", X, Y),
+    "L1Loss": ("l1_loss", X, Y),
+    "SmoothL1Loss": ("smooth_l1_loss", X, Y),
+    "BCELoss": ("binary_cross_entropy", X, BINARY),
+    "BCEWithLogitsLoss": ("binary_cross_entropy_with_logits", X, BINARY),
+    "KLDivLoss": ("kl_div", X, Y),
+    "SoftMarginLoss": ("soft_margin_loss", X[:, 0], SIGNS),
+    "MarginRankingLoss": ("margin_ranking_loss", X[:, 0], Y[:, 0], SIGNS),
+    "HingeEmbeddingLoss": ("hinge_embedding_loss", X[:, 0], SIGNS),
+    "CosineEmbeddingLoss": ("cosine_embedding_loss", X, Y, SIGNS),
+    "TripletMarginLoss": ("triplet_margin_loss", X, Y, X[::-1].copy()),
+    "MultiMarginLoss": ("multi_margin_loss", X, CLASSES),
+    "MultiLabelSoftMarginLoss": ("multilabel_soft_margin_loss", X, BINARY),
+    "PoissonNLLLoss": ("poisson_nll_loss", X, Y),
+}
+SAID = [
+    {"size_average": True},
+    {"size_average": False},
+    {"reduce": False},
+    {"reduce": True},
+    {"size_average": False, "reduce": True},
+    {"size_average": True, "reduce": False},
+    {"size_average": False, "reduction": "none"},
+]
+
+
+def told(call):
+    """The numbers that call() gives, and the warnings."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        value = call().numpy()
+    return value, [str(w.message) for w in given if "size_average" in str(w.message)]
+
+
+def alike(call):
+    (ours, warned), (theirs, expected) = (told(lambda m=m: call(m)) for m in (mt, torch))
+    assert warned == expected
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("said", SAID, ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_size_average_and_reduce(name, said):
+    function, *arrays = LOSSES[name]
+    alike(lambda m: getattr(m.nn, name)(**said)(*map(m.tensor, arrays)))
+    alike(lambda m: getattr(m.nn.functional, function)(*map(m.tensor, arrays), **said))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_by_position(name):
+    """The arguments stand where they stand in PyTorch, all the way."""
+    function, *arrays = LOSSES[name]
+    theirs = inspect.signature(getattr(torch.nn, name)).parameters
+    given = [p.default for p in theirs.values()]
+    given[list(theirs).index("size_average")] = False
+    alike(lambda m: getattr(m.nn, name)(*given)(*map(m.tensor, arrays)))
+    theirs = list(inspect.signature(getattr(torch.nn.functional, function)).parameters.values())
+    ours = inspect.signature(getattr(mt.nn.functional, function)).parameters
+    given = [False if p.name == "reduce" else p.default for p in theirs][len(arrays) : len(ours)]
+    alike(lambda m: getattr(m.nn.functional, function)(*map(m.tensor, arrays), *given))
+    with pytest.raises(TypeError, match=function):
+        getattr(mt.nn.functional, function)(*map(mt.tensor, arrays), *[None] * 20)
+
+
+def test_elementwise_mean():
+    for m in (mt, torch):
+        with pytest.warns(UserWarning, match="elementwise_mean"):
+            loss = m.nn.MSELoss(reduction="elementwise_mean")(m.tensor(X), m.tensor(Y))
+        assert loss.item() == pytest.approx(float(((X - Y) ** 2).mean()))
+
+
+def test_losses_of_ones_own():
+    """Classes that are derived from PyTorch's hand the old arguments on."""
+
+    def made(m):
+        class Weighted(m.nn.modules.loss._WeightedLoss):
+            def __init__(self, weight=None, size_average=None, reduce=None, reduction="mean"):
+                super().__init__(weight, size_average, reduce, reduction)
+
+            def forward(self, x, y):
+                return m.nn.functional.mse_loss(x, y, reduction=self.reduction) * self.weight
+
+        return Weighted(m.tensor([2.0]), False)(m.tensor(X), m.tensor(Y))
+
+    alike(made)
