@@ -22,6 +22,7 @@ from .backends.threads import get_num_threads, set_num_threads
 from .checking import gradcheck, gradgradcheck
 from .creation import *  # noqa: F403
 from .function import Function
+from .names import missing
 from .ops import *  # noqa: F403
 from .ops import linalg
 from .random import *  # noqa: F403
@@ -65,6 +66,4 @@ def __getattr__(name):
         from .recorder import Recorder
 
         return Recorder
-    raise AttributeError(
-        f"microtensor has no {name!r}; tests/covered.md lists what of PyTorch's is there"
-    )
+    return missing(__name__)(name)

@@ -4,7 +4,9 @@ Nothing here is silently ignored: a function says in its docstring what it does 
 be read and written and changes nothing, and what is missing raises an error that names it.
 """
 
+import collections.abc
 import contextlib
+import enum
 import functools
 import importlib
 import importlib.util
@@ -12,9 +14,11 @@ import sys
 import types
 import warnings
 
-from . import amp, autograd, cuda, nn, ops, optim, utils
+from . import amp, autograd, backends, cuda, nn, ops, optim, random, utils
+from .backends.device import device
 from .backends.dtypes import DTYPES
 from .creation import as_tensor
+from .names import missing
 from .tensor import Tensor
 
 # ---- functions -----------------------------------------------------------------------
@@ -115,9 +119,31 @@ class Variable(metaclass=_Variables):
     """
 
 
+def _ntuple(n, x):
+    """n times x, or x as a tuple if it holds several already."""
+    return tuple(x) if isinstance(x, collections.abc.Iterable) else (x,) * n
+
+
+def _before_the_underscore(function, place):
+    """A function that changes its input by the name that it had before names told so."""
+    new = function.__name__
+
+    @functools.wraps(function)
+    def call(*args, **named):
+        warnings.warn(
+            f"`{place}.{new[:-1]}` is now deprecated in favor of `{place}.{new}`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **named)
+
+    return call
+
+
 newaxis = None
 asarray = as_tensor
-_settings = {"precision": "highest", "deterministic": False}
+_WAYS = "flash", "mem_efficient", "math", "cudnn"  # of computing attention
+_settings = {"precision": "highest", "deterministic": False, **dict.fromkeys(_WAYS, True)}
 
 FloatTensor, DoubleTensor, LongTensor, IntTensor, ByteTensor, BoolTensor = (
     functools.partial(Tensor, dtype=DTYPES[name])
@@ -139,7 +165,7 @@ def _place(name, module):
 def _module(name, doc, **names):
     """A module that holds these names."""
     module = types.ModuleType(f"{__package__}.{name}", doc)
-    vars(module).update(names)
+    vars(module).update(names, __getattr__=missing(module.__name__))
     _place(name, module)
 
 
@@ -152,13 +178,72 @@ def _absent(name):
     return type(name.rpartition(".")[2], (), {"__init__": refuse})
 
 
-_no = lambda: False  # noqa: E731
+_no, _yes = (lambda: False), (lambda: True)
+_none = lambda: None  # noqa: E731
 
-_module("backends.cudnn", "Flags: they change nothing.", enabled=True, benchmark=False,
-        deterministic=False, allow_tf32=True, is_available=_no, version=lambda: None)  # fmt: skip
-_module("backends.cuda", "Flags: they change nothing.", is_built=_no,
-        matmul=types.SimpleNamespace(allow_tf32=False))  # fmt: skip
+
+def _flags(name, /, is_available=_no, **flags):
+    """A module of flags, which change nothing, and `flags()`, which sets some for a while."""
+
+    @contextlib.contextmanager
+    def for_a_while(**values):
+        if not values.keys() <= flags.keys():
+            raise TypeError(f"{name}.flags: {sorted(flags)} are known, got {sorted(values)}")
+        before = {flag: getattr(module, flag) for flag in values}
+        vars(module).update(values)
+        try:
+            yield
+        finally:
+            vars(module).update(before)
+
+    _module(name, "Flags: they change nothing.", flags=for_a_while, is_available=is_available,
+            **flags)  # fmt: skip
+    module = sys.modules[f"{__package__}.{name}"]
+    return module
+
+
+class SDPBackend(enum.Enum):
+    """PyTorch's ways of computing attention. Here there is one, with the same result."""
+
+    ERROR, MATH, FLASH_ATTENTION, EFFICIENT_ATTENTION, CUDNN_ATTENTION, OVERRIDEABLE = range(-1, 5)
+
+
+@contextlib.contextmanager
+def sdpa_kernel(backends, set_priority=False):
+    """Nothing: `scaled_dot_product_attention` is computed in one way."""
+    for kind in [backends] if isinstance(backends, SDPBackend) else backends:
+        if not isinstance(kind, SDPBackend):
+            raise TypeError(f"sdpa_kernel: members of SDPBackend are needed, got {kind!r}")
+    yield
+
+
+@contextlib.contextmanager
+def sdp_kernel(enable_flash=True, enable_math=True, enable_mem_efficient=True, enable_cudnn=True):
+    """Nothing: the older form of `sdpa_kernel`."""
+    yield
+
+
+nn.attention.SDPBackend, nn.attention.sdpa_kernel = SDPBackend, sdpa_kernel
+
+_flags("backends.cudnn", enabled=True, benchmark=False, benchmark_limit=10, deterministic=False,
+       allow_tf32=True, fp32_precision="none").version = _none  # fmt: skip
+_flags("backends.mkldnn", enabled=True, deterministic=False, allow_tf32=True,
+       fp32_precision="none")  # fmt: skip
+_module("backends.cuda", "Flags: they change nothing.", is_built=_no, sdp_kernel=sdp_kernel,
+        matmul=types.SimpleNamespace(
+            allow_tf32=False, allow_fp16_reduced_precision_reduction=True,
+            allow_bf16_reduced_precision_reduction=True, fp32_precision="none"),
+        **{f"enable_{way}_sdp": functools.partial(_settings.__setitem__, way) for way in _WAYS},
+        **{f"{way}_sdp_enabled": functools.partial(_settings.__getitem__, way) for way in _WAYS},
+        )  # fmt: skip
 _module("backends.mps", "Apple's GPU, which is not used.", is_available=_no, is_built=_no)
+_module("backends.mkl", "Intel's library; BLAS is NumPy's own.", is_available=_no)
+_module("backends.openmp", "Threads: see `set_num_threads`.", is_available=_yes)
+_module("xpu", "Intel's GPU, which is not used.", is_available=_no, device_count=lambda: 0)
+_module("accelerator", "Other devices in general: here CUDA's.", is_available=cuda.is_available,
+        device_count=cuda.device_count,
+        current_accelerator=lambda check_available=False: (
+            device("cuda") if cuda.is_available() else None))  # fmt: skip
 _module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaGradScaler)
 _module("distributed", "Several processes, which are not there.", is_available=_no,
         is_initialized=_no, **{name: _absent(f"distributed.{name}")
@@ -175,12 +260,21 @@ _module("special", "PyTorch's second names for functions of the package.", expit
 })  # fmt: skip
 _module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint)
 _module("version", "What was built in.", cuda=None)
+vars(nn.utils).update({
+    f"_{name}": functools.partial(_ntuple, n)
+    for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
+}, _ntuple=lambda n: functools.partial(_ntuple, n))  # fmt: skip
 nn.DataParallel = nn.parallel.DataParallel
 autograd.Variable = Variable
+nn.utils.clip_grad_norm = _before_the_underscore(nn.utils.clip_grad_norm_, "torch.nn.utils")
+for _name in ("uniform", "normal", "constant", "eye", "xavier_uniform", "xavier_normal",
+              "kaiming_uniform", "kaiming_normal", "orthogonal"):  # fmt: skip
+    setattr(nn.init, _name, _before_the_underscore(getattr(nn.init, _name + "_"), "nn.init"))
 
 for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
     "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
+    "nn.modules.utils": nn.utils,
     **{f"nn.modules.{name}": nn for name in (
         "activation", "batchnorm", "container", "conv", "dropout", "linear", "loss", "module",
         "normalization", "pooling", "rnn", "sparse", "transformer",
@@ -189,20 +283,10 @@ for _name, _home in {
     _place(_name, _home)
 
 
-def _say_what_is_missing(module):
-    """Let a missing name say where the names are that are there."""
-
-    def missing(name):
-        raise AttributeError(
-            f"{module.__name__} has no {name!r}; tests/covered.md lists what of PyTorch's is there"
-        )
-
-    module.__getattr__ = missing
-
-
-for _home in (nn, nn.functional, nn.init, nn.utils, optim, optim.lr_scheduler, utils, utils.data,
-              ops.linalg, autograd, amp, cuda):  # fmt: skip
-    _say_what_is_missing(_home)
+for _home in (nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.utils.rnn, optim,
+              optim.lr_scheduler, utils, utils.data, ops.linalg, autograd, amp, cuda, backends,
+              random):  # fmt: skip
+    _home.__getattr__ = missing(_home.__name__)
 
 
 # ---- import torch --------------------------------------------------------------------

@@ -9,8 +9,11 @@ import math
 from . import ops
 from .autograd import no_grad
 from .creation import as_tensor, full
+from .names import missing
 from .nn import functional as F
 from .random import bernoulli, multinomial, rand, randn
+
+__getattr__ = missing(__name__)
 
 
 class Distribution:

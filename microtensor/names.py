@@ -1,4 +1,4 @@
-"""PyTorch's and NumPy's names for arguments beside our own: all of them, in one place."""
+"""PyTorch's and NumPy's names for arguments beside our own; and what is said of missing names."""
 
 import functools
 import inspect
@@ -37,3 +37,14 @@ def known_by_all_names(function):
         return function(*args, **(own_names(named, known, inputs) if named else named))
 
     return call
+
+
+def missing(place):
+    """A module's __getattr__: a name that is not there is named, and where those are that are."""
+
+    def __getattr__(name):
+        raise AttributeError(
+            f"{place} has no {name!r}; tests/covered.md lists what of PyTorch's is there"
+        )
+
+    return __getattr__

@@ -233,3 +233,67 @@ def test_a_scaler_leaves_bad_steps_out():
     scaler.unscale_(optimizer)
     with pytest.raises(RuntimeError, match="already"):
         scaler.unscale_(optimizer)
+
+
+# ---- flags, and names of older programs ----------------------------------------------
+
+
+def test_flags_for_a_while():
+    flags = mt.backends.cudnn
+    assert flags.enabled and not flags.benchmark
+    with flags.flags(enabled=False, benchmark=True):
+        assert flags.benchmark and not flags.enabled
+    assert flags.enabled and not flags.benchmark
+    with pytest.raises(TypeError, match="fast"), mt.backends.mkldnn.flags(fast=True):
+        pass
+    assert mt.backends.mkldnn.is_available() in (True, False)
+    assert mt.backends.openmp.is_available() and not mt.backends.mps.is_available()
+    assert mt.cuda.is_available() or mt.accelerator.current_accelerator() is None
+
+
+def test_ways_of_computing_attention_change_nothing():
+    code = """
+        import torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        q = torch.randn(2, 3, 4)
+        a = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
+            b = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+        with torch.backends.cuda.sdp_kernel(enable_flash=False):
+            assert torch.equal(a, b)
+        torch.backends.cuda.enable_flash_sdp(False)
+        assert not torch.backends.cuda.flash_sdp_enabled()
+        torch.backends.cuda.enable_flash_sdp(True)
+    """
+    with as_torch():
+        exec(textwrap.dedent(code), {})
+    with pytest.raises(TypeError, match="flash"), mt.nn.attention.sdpa_kernel(["flash"]):
+        pass
+
+
+def test_names_of_older_programs():
+    weight = mt.zeros(3, 4)
+    with pytest.warns(FutureWarning, match="xavier_uniform_"):
+        assert mt.nn.init.xavier_uniform(weight, gain=2.0) is weight
+    assert weight.abs().max() > 0
+    weight.requires_grad_().sum().backward()
+    with pytest.warns(FutureWarning, match="clip_grad_norm_"):
+        assert mt.nn.utils.clip_grad_norm([weight], 1.0).item() == pytest.approx(12**0.5)
+    with as_torch():
+        from torch.nn.modules.utils import _ntuple, _pair
+    assert _pair(3) == (3, 3) and _pair([1, 2]) == (1, 2) and _ntuple(3)("a") == ("a",)
+
+
+PLACES = [
+    mt, mt.nn, mt.nn.functional, mt.nn.attention, mt.nn.utils.rnn, mt.nn.utils, mt.optim,
+    mt.utils.data, mt.linalg,
+    mt.special, mt.backends, mt.backends.cudnn, mt.distributions, mt.random, mt.autograd.functional,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda m: m.__name__)
+def test_a_missing_name_says_where_the_others_are(place):
+    with pytest.raises(AttributeError, match=f"{place.__name__} has no 'fourier'.*covered.md"):
+        _ = place.fourier
+    assert not hasattr(place, "fourier")
+    assert getattr(place, "fourier", 3) == 3
