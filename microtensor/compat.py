@@ -14,12 +14,12 @@ import sys
 import types
 import warnings
 
-from . import amp, autograd, backends, cuda, nn, ops, optim, random, utils
+from . import amp, autograd, backends, cuda, func, function, nn, ops, optim, random, utils
 from .backends.device import device
 from .backends.dtypes import DTYPES
 from .creation import as_tensor
 from .names import missing
-from .tensor import Tensor
+from .tensor import Handle, Tensor
 
 # ---- functions -----------------------------------------------------------------------
 
@@ -28,6 +28,11 @@ def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mo
             options=None, disable=False):  # fmt: skip
     """The model or function as it is: nothing is compiled. Also a decorator."""
     return (lambda function: function) if model is None else model
+
+
+def _as_it_is(function=None, **options):
+    """The function or module as it is. Also a decorator with options."""
+    return (lambda function: function) if function is None else function
 
 
 def set_float32_matmul_precision(precision):
@@ -58,6 +63,15 @@ def are_deterministic_algorithms_enabled():
 def checkpoint(function, *args, use_reentrant=None, preserve_rng_state=True, **kwargs):
     """function(*args): the activations are kept, not computed again as PyTorch does."""
     return function(*args, **kwargs)
+
+
+def get_device_states(*args):
+    """The numbers of the GPUs that hold these tensors, and their generators' states: none."""
+    return [], []
+
+
+def set_device_states(devices, states):
+    """Nothing: one stream of random numbers serves all devices."""
 
 
 def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False):
@@ -141,6 +155,7 @@ def _before_the_underscore(function, place):
 
 
 newaxis = None
+vmap = func.vmap
 asarray = as_tensor
 _WAYS = "flash", "mem_efficient", "math", "cudnn"  # of computing attention
 _settings = {"precision": "highest", "deterministic": False, **dict.fromkeys(_WAYS, True)}
@@ -169,11 +184,11 @@ def _module(name, doc, **names):
     _place(name, module)
 
 
-def _absent(name):
+def _absent(name, reason="it runs as one process"):
     """A class that cannot be made, and says what is missing."""
 
     def refuse(self, *args, **kwargs):
-        raise NotImplementedError(f"microtensor has no {name}: it runs as one process")
+        raise NotImplementedError(f"microtensor has no {name}: {reason}")
 
     return type(name.rpartition(".")[2], (), {"__init__": refuse})
 
@@ -248,17 +263,28 @@ _module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaG
 _module("distributed", "Several processes, which are not there.", is_available=_no,
         is_initialized=_no, **{name: _absent(f"distributed.{name}")
         for name in ("init_process_group", "destroy_process_group", "barrier")})  # fmt: skip
+_module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
+        ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
+        script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is)  # fmt: skip
 _module("nn.parallel", "Several devices, which are not there.", **{
     name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
 })  # fmt: skip
 _module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian)
 _module("autograd.variable", Variable.__doc__, Variable=Variable)
+_module("autograd.function", function.__doc__, Function=function.Function,
+        FunctionCtx=function.Context, once_differentiable=function.once_differentiable)  # fmt: skip
 _module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid,
         gammaln=ops.lgamma, psi=ops.digamma, **{
     name: getattr(ops, name) for name in ("digamma", "erf", "erfc", "exp2", "expm1", "log1p",
     "log_softmax", "logit", "logsumexp", "polygamma", "round", "sinc", "softmax", "xlogy")
 })  # fmt: skip
-_module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint)
+_module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint,
+        get_device_states=get_device_states, set_device_states=set_device_states)  # fmt: skip
+_module("utils.cpp_extension", "Operations in C++ and CUDA, which are not there.", **{
+    name: _absent(f"utils.cpp_extension.{name}", "nothing is compiled here")
+    for name in ("load", "load_inline", "CppExtension", "CUDAExtension", "BuildExtension")
+})  # fmt: skip
+_module("utils.hooks", Handle.__doc__, RemovableHandle=Handle)
 _module("version", "What was built in.", cuda=None)
 vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
@@ -296,7 +322,7 @@ class _Finder:
     """Answers `import torch.…` with `microtensor.…`, the very same module, imported only now."""
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] != "torch":
+        if not _answered(name):
             return None
         if importlib.util.find_spec(_ours(name)) is None:
             raise ModuleNotFoundError(f"microtensor has no {name}", name=name)
@@ -309,13 +335,19 @@ class _Finder:
         sys.modules[module.__name__] = importlib.import_module(_ours(module.__name__))
 
 
+def _answered(name):
+    return name.split(".")[0] == "torch" or name == "safetensors.torch"
+
+
 def _ours(name):
+    if name == "safetensors.torch":
+        return f"{__package__}.weights"
     return __package__ + name.removeprefix("torch")
 
 
-def _loaded(package):
-    """What is loaded of a package: {name: module}."""
-    return {name: m for name, m in sys.modules.items() if name.split(".")[0] == package}
+def _taken():
+    """Take what is loaded of PyTorch out of sys.modules: {name: module}."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if _answered(name)}
 
 
 @contextlib.contextmanager
@@ -324,26 +356,26 @@ def as_torch():
 
     Works whether or not PyTorch is installed or was imported already. For lessons and tests: what
     is imported within must not have been imported before, or it keeps the torch that it has. Not
-    for several threads that import at a time.
+    for several threads that import at a time. `safetensors.torch` is `microtensor.weights`.
     """
-    torchs, finder = _loaded("torch"), _Finder()
-    for name in torchs:
-        del sys.modules[name]
-    for name, module in _loaded(__package__).items():
-        sys.modules["torch" + name.removeprefix(__package__)] = module
+    torchs, finder = _taken(), _Finder()
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == __package__:
+            sys.modules["torch" + name.removeprefix(__package__)] = module
     sys.meta_path.insert(0, finder)
     try:
         yield sys.modules[__package__]
     finally:
         sys.meta_path.remove(finder)
-        for name in _loaded("torch"):
-            del sys.modules[name]
+        _taken()
         sys.modules.update(torchs)
+        if "safetensors.torch" in torchs:  # an attribute, too, of a package that is not PyTorch's
+            sys.modules["safetensors"].torch = torchs["safetensors.torch"]
 
 
 __all__ = [
     "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor",
-    "asarray", "is_nonzero", "newaxis", "svd", "t",
+    "asarray", "is_nonzero", "newaxis", "svd", "t", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

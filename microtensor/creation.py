@@ -38,6 +38,13 @@ def from_numpy(array):
     return _tensor(array, None, "cpu", False, copy=None)
 
 
+def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
+    """A 1-d tensor that shares the memory of bytes, from byte `offset` on: `count` elements."""
+    array = np.frombuffer(buffer, backend_for("cpu").native(dtype_of(dtype)), count, offset)
+    out = from_numpy(array)
+    return out.requires_grad_() if requires_grad else out
+
+
 def _tensor(data, dtype, device, requires_grad, copy):
     where = device or (data.device if isinstance(data, Tensor) else get_default_device())
     backend = backend_for(where)
@@ -258,7 +265,7 @@ def result_type(*tensors):
 
 __all__ = [
     "allclose", "arange", "as_tensor", "can_cast", "empty", "empty_like", "equal", "eye",
-    "from_numpy", "full", "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace",
-    "logspace", "numel", "ones", "ones_like", "result_type", "scalar_tensor", "tensor",
+    "from_numpy", "frombuffer", "full", "full_like", "is_complex", "is_floating_point", "is_tensor",
+    "linspace", "logspace", "numel", "ones", "ones_like", "result_type", "scalar_tensor", "tensor",
     "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip

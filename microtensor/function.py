@@ -84,6 +84,38 @@ class Function:
         return tuple(results) if several else results[0]
 
 
+class _Barrier(Function):
+    """A gradient that was computed unrecorded: what it depends on is not differentiated again."""
+
+    @staticmethod
+    def forward(ctx, found, *gradients):
+        return found
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        raise RuntimeError(
+            "backward: this gradient comes from a backward() that is marked once_differentiable, "
+            "so it has no derivative"
+        )
+
+
+def once_differentiable(backward):
+    """Mark the backward() of a Function whose result must not be differentiated again."""
+
+    @functools.wraps(backward)
+    def once(ctx, *gradients):
+        with no_grad():
+            found = backward(ctx, *gradients)
+        several = isinstance(found, tuple)
+        found = tuple(
+            _Barrier.apply(f, *gradients) if isinstance(f, TensorBase) else f
+            for f in (found if several else (found,))
+        )
+        return found if several else found[0]
+
+    return once
+
+
 def _pull(cls, ctx, saved, wrap, gradients):
     """backward(), for gradients that are arrays, or tensors that are to be differentiated again."""
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)

@@ -70,16 +70,21 @@ def load(path, map_location=None, *, weights_only=True):
         raise LoadError(f"{name} cannot be loaded: {error}") from error
 
 
-def save_file(tensors, path, metadata=None):
+def save_file(tensors, filename, metadata=None):
     """Write a dict of tensors by name, and nothing of our own, for other programs to read.
 
     Strings in `metadata` go into the header; readers of weights ask for {"format": "pt"} there.
     """
+    write_whole(filename, by_name(tensors, metadata))
+
+
+def by_name(tensors, metadata=None):
+    """The bytes of such a file."""
     from safetensors.numpy import save as serialize
 
     arrays = {name: backend_of(t._data).to_numpy(t._data) for name, t in tensors.items()}
     arrays = {name: np.require(array, requirements="C") for name, array in arrays.items()}
-    write_whole(path, serialize(arrays, {"format": "pt"} if metadata is None else metadata))
+    return serialize(arrays, {"format": "pt"} if metadata is None else metadata)
 
 
 def write_whole(path, data):
@@ -158,12 +163,12 @@ def _digest(data, seal):
     return whole.hexdigest()
 
 
-def _deserialized(data, as_tensor):
-    """The object in the bytes of a file."""
+def entries(data):
+    """(name, its dtype, shape and bytes) for each tensor in the bytes of a safetensors file."""
     import safetensors  # here, so that `import microtensor` costs NumPy and little more
 
     try:
-        entries = safetensors.deserialize(data)
+        return safetensors.deserialize(data)
     except (ValueError, safetensors.SafetensorError) as error:
         reason = f"it is not a safetensors file ({error})"
         if data[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
@@ -172,17 +177,22 @@ def _deserialized(data, as_tensor):
                 "it with torch.save or safetensors.torch"
             )
         raise LoadError(reason) from error
+
+
+def _deserialized(data, as_tensor):
+    """The object in the bytes of a file."""
+    found = entries(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header.get("__metadata__", {})
     # either of the two marks makes the file one of ours, so that damage to one is still noticed
     ours = [t for k, t in metadata.items() if k == "microtensor" or t.startswith('{"sha256":')]
     if not ours:
-        return {name: as_tensor(_array(name, entry)) for name, entry in entries}
+        return {name: as_tensor(array_of(name, entry)) for name, entry in found}
     try:
         sealed = json.loads(ours[0])
         if _digest(data, sealed["sha256"]) != sealed["sha256"]:
             raise LoadError("it is damaged: its checksum does not match")
-        tensors = {name: as_tensor(_array(name, entry)) for name, entry in entries}
+        tensors = {name: as_tensor(array_of(name, entry)) for name, entry in found}
         return _decoded(sealed["structure"], tensors)
     except LoadError:
         raise
@@ -190,7 +200,7 @@ def _deserialized(data, as_tensor):
         raise LoadError(f"it is damaged: its structure makes no sense ({error!r})") from error
 
 
-def _array(name, entry):
+def array_of(name, entry):
     """A tensor of a file as a NumPy array."""
     kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
     if kind == "BF16":  # the upper half of a float32

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import types
 
+import numpy as np
 import pytest
 
 import microtensor as mt
@@ -96,7 +97,7 @@ def test_submodules_are_the_same_modules():
     [
         ("import torch.fx", ImportError, "torch.fx"),
         ("from torch.nn import CTCLoss", ImportError, "CTCLoss"),
-        ("import torch; torch.jit.script", AttributeError, "jit"),
+        ("import torch; torch.jit.trace", AttributeError, "trace"),
         ("import torch; torch.nn.DataParallel(None)", NotImplementedError, "nn.parallel.DataPar"),
         (
             "import torch; torch.distributed.init_process_group()",
@@ -297,3 +298,71 @@ def test_a_missing_name_says_where_the_others_are(place):
         _ = place.fourier
     assert not hasattr(place, "fourier")
     assert getattr(place, "fourier", 3) == 3
+
+
+# ---- what packages call --------------------------------------------------------------
+
+
+def test_the_older_compiler_gives_back_what_it_gets():
+    @mt.jit.script
+    def double(x):
+        return 2 * x
+
+    class Model(mt.jit.ScriptModule):
+        @mt.jit.script_method
+        def forward(self, x):
+            return double(x)
+
+    assert Model()(mt.ones(1)) == 2 and not mt.jit.is_scripting()
+    assert mt.jit.ignore(drop=True)(double) is double
+
+
+def test_safetensors_are_ours_within(tmp_path):
+    import safetensors.numpy
+
+    with as_torch():
+        program = {}
+        exec(
+            "import safetensors.torch, torch\n"
+            "from safetensors import safe_open\n"
+            "from safetensors.torch import load_file, save_file",
+            program,
+        )
+        assert program["load_file"] is safetensors.torch.load_file is mt.weights.load_file
+        program["save_file"]({"w": mt.ones(2, 3), "n": mt.arange(4)}, tmp_path / "f")
+        assert {k: v.tolist() for k, v in safetensors.torch.load_file(tmp_path / "f").items()} == {
+            "w": [[1, 1, 1], [1, 1, 1]], "n": [0, 1, 2, 3]
+        }  # fmt: skip
+    assert safetensors.numpy.load_file(tmp_path / "f")["w"].shape == (2, 3)
+    assert "safetensors.torch" not in sys.modules or safetensors.torch is not mt.weights
+    assert mt.equal(mt.weights.load(mt.weights.save({"w": mt.ones(2)}))["w"], mt.ones(2))
+
+
+def test_a_model_with_shared_weights_is_saved_once(tmp_path):
+    def model():
+        net = mt.nn.Sequential(mt.nn.Embedding(5, 3), mt.nn.Linear(3, 5, bias=False))
+        net[1].weight = net[0].weight
+        return net
+
+    one, two = model(), model()
+    mt.weights.save_model(one, tmp_path / "f")
+    assert set(mt.weights.load_file(tmp_path / "f")) == {"0.weight"}
+    assert mt.weights.load_model(two, tmp_path / "f") == (set(), [])
+    assert mt.equal(one[1].weight, two[1].weight)
+    with pytest.raises(RuntimeError, match=r"missing \['1.bias', '1.weight'\]"):
+        mt.weights.load_model(
+            mt.nn.Sequential(mt.nn.Embedding(5, 3), mt.nn.Linear(3, 5)), tmp_path / "f"
+        )
+
+
+def test_the_memory_of_bytes():
+    data = bytearray(np.arange(4, dtype=np.float32).tobytes())
+    x = mt.frombuffer(data, dtype=mt.float32, count=2, offset=4)
+    x += 1
+    assert x.tolist() == [2, 3] and np.frombuffer(data, np.float32).tolist() == [0, 2, 3, 3]
+
+
+def test_what_is_not_compiled_says_so():
+    with pytest.raises(NotImplementedError, match="cpp_extension.load: nothing is compiled"):
+        mt.utils.cpp_extension.load("wkv", sources=["wkv.cu"])
+    assert mt.utils.checkpoint.get_device_states(mt.ones(1)) == ([], [])

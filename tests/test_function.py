@@ -137,3 +137,23 @@ def test_small_things_that_programs_call():
     assert f.relu_(y) is y and y.tolist() == [0, 2]
     assert f"{mt.tensor(2.5):.2f} {mt.tensor(2.5)}" == "2.50 2.5"
     assert mt.zeros(1, dtype=float).dtype is mt.float64 and mt.ones(1).type(mt.LongTensor)[0] == 1
+
+
+def test_a_derivative_that_has_none():
+    class Cube(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        @mt.autograd.function.once_differentiable
+        def backward(ctx, g):
+            return 3 * g * ctx.saved_tensors[0] ** 2
+
+    x = mt.tensor([2.0], requires_grad=True)
+    assert mt.autograd.grad(Cube.apply(x), x)[0].tolist() == [12]
+    (slope,) = mt.autograd.grad(Cube.apply(x) * x, x, create_graph=True)
+    assert slope.tolist() == [32]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.backward()

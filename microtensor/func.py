@@ -1,0 +1,133 @@
+"""Functions of functions: derivatives, a function over a batch, a module with other parameters."""
+
+import contextlib
+import functools
+
+from . import autograd, ops
+from .tensor import Tensor
+from .utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+
+def functional_call(
+    module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False
+):
+    """module(*args, **kwargs) with these tensors, by name, in place of its own.
+
+    One dict, or several. A shared parameter is replaced under all its names, unless told otherwise;
+    with `strict` the names must be all that there are.
+    """
+    dicts = parameter_and_buffer_dicts
+    named = {}
+    for given in [dicts] if isinstance(dicts, dict) else dicts:
+        named.update(given)
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    with _replaced(module, named, tie_weights, strict):
+        return module(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def _replaced(module, named, tie_weights, strict):
+    """The module with other parameters and buffers for a while."""
+    own = {}  # name: the dict of a module that holds it, and its name there
+    for path, part in module.named_modules(remove_duplicate=False):
+        for registry in (part._parameters, part._buffers):
+            for name, value in registry.items():
+                if value is not None:
+                    own[f"{path}.{name}" if path else name] = registry, name
+    unknown, left = set(named) - set(own), set(own) - set(named)
+    if unknown or strict and left:
+        raise RuntimeError(
+            f"functional_call: {type(module).__name__} has no {sorted(unknown)}"
+            if unknown
+            else f"functional_call: nothing is given for {sorted(left)}"
+        )
+    before = {name: registry[key] for name, (registry, key) in own.items()}
+    if tie_weights:
+        given = {id(before[name]): value for name, value in named.items()}
+        named = {name: given[id(t)] for name, t in before.items() if id(t) in given} | named
+    try:
+        for name, value in named.items():
+            registry, key = own[name]
+            registry[key] = value
+        yield
+    finally:
+        for name, (registry, key) in own.items():
+            registry[key] = before[name]
+
+
+def grad_and_value(func, argnums=0, has_aux=False):
+    """A function that gives the derivatives of func's one number, and that number.
+
+    Derivatives of argument `argnums`, or of several, each a tensor or a tree of tensors. With
+    `has_aux`, func returns (number, anything), and the result is (derivatives, (number, anything)).
+    """
+
+    @functools.wraps(func)
+    def call(*args, **kwargs):
+        several = isinstance(argnums, tuple)
+        numbers = argnums if several else (argnums,)
+        outer = any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(args))
+        fresh = ops.clone if outer else lambda t: t.detach().requires_grad_()
+        with autograd.enable_grad():
+            args = [tree_map(fresh, a) if i in numbers else a for i, a in enumerate(args)]
+            leaves, spec = tree_flatten(tuple(args[i] for i in numbers))
+            result = func(*args, **kwargs)
+            value = result[0] if has_aux else result
+            found = autograd.grad(value, leaves, create_graph=outer, materialize_grads=True)
+        if not outer:
+            result = tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, result)
+        grads = tree_unflatten(found, spec)
+        return grads if several else grads[0], result
+
+    return call
+
+
+def grad(func, argnums=0, has_aux=False):
+    """A function that gives the derivatives of func's one number; with `has_aux`, a pair."""
+    both = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func)
+    def call(*args, **kwargs):
+        grads, result = both(*args, **kwargs)
+        return (grads, result[1]) if has_aux else grads
+
+    return call
+
+
+def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
+    """A function that calls func for each slice of its arguments and stacks what it returns.
+
+    `in_dims` says along which dimension an argument is sliced, None for one that is given whole,
+    and `out_dims` where the results are stacked: one number for all, or a tree of them. A loop:
+    it is as fast as func is, call by call, and each call draws random numbers of its own.
+    """
+
+    @functools.wraps(func)
+    def call(*args, **kwargs):
+        leaves, spec = tree_flatten(args)
+        dims = _spread(in_dims, args)
+        sizes = {x.shape[d] for x, d in zip(leaves, dims) if d is not None}
+        if len(sizes) != 1:
+            raise ValueError(f"vmap: the sliced dimensions need one size, got {sorted(sizes)}")
+        results = [
+            func(*tree_unflatten([x if d is None else x.select(d, i) for x, d in zip(leaves, dims)],
+                                 spec), **kwargs)
+            for i in range(sizes.pop())
+        ]  # fmt: skip
+        parts, spec = zip(*map(tree_flatten, results))
+        outs = _spread(out_dims, results[0])
+        return tree_unflatten([ops.stack(p, d) for p, d in zip(zip(*parts), outs)], spec[0])
+
+    return call
+
+
+def _spread(dims, tree):
+    """A dimension for each leaf of a tree: dims is one for all, or a tree as far as it goes."""
+    if dims is None or isinstance(dims, int):
+        return [dims] * len(tree_leaves(tree))
+    values = tree.values() if isinstance(tree, dict) else tree
+    dims = [dims[k] for k in tree] if isinstance(dims, dict) else dims
+    return [d for dim, part in zip(dims, values) for d in _spread(dim, part)]
+
+
+__all__ = ["functional_call", "grad", "grad_and_value", "vmap"]

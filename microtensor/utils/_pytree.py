@@ -1,0 +1,61 @@
+"""Trees of tensors: lists, tuples, named tuples and dicts within each other, and their leaves."""
+
+from collections import OrderedDict, defaultdict
+
+
+def _parts(tree):
+    """The parts of a tree, and a function that puts such parts together; (None, None) for a leaf.
+
+    What is none of these containers is a leaf, None too.
+    """
+    kind = type(tree)
+    if kind in (list, tuple):
+        return list(tree), kind
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return list(tree), lambda parts: kind(*parts)
+    if kind in (dict, OrderedDict, defaultdict):
+        start = (tree.default_factory,) if kind is defaultdict else ()
+        return list(tree.values()), lambda parts: kind(*start, zip(tree, parts))
+    return None, None
+
+
+class TreeSpec:
+    """The shape of a tree: how its leaves, in order, are put together."""
+
+    def __init__(self, build, children):
+        self.build, self.children = build, children
+        self.num_leaves = sum(c.num_leaves for c in children) if build else 1
+
+
+def tree_flatten(tree):
+    """(its leaves in order, its TreeSpec)"""
+    parts, build = _parts(tree)
+    if build is None:
+        return [tree], TreeSpec(None, ())
+    found = [tree_flatten(part) for part in parts]
+    return [x for leaves, _ in found for x in leaves], TreeSpec(build, [spec for _, spec in found])
+
+
+def tree_unflatten(leaves, treespec):
+    """The tree with these leaves. ValueError if they are too few or too many."""
+    leaves = list(leaves)
+    if len(leaves) != treespec.num_leaves:
+        raise ValueError(
+            f"tree_unflatten: the tree has {treespec.num_leaves} leaves, got {len(leaves)}"
+        )
+    return _grow(iter(leaves), treespec)
+
+
+def _grow(leaves, spec):
+    return next(leaves) if not spec.build else spec.build([_grow(leaves, c) for c in spec.children])
+
+
+def tree_leaves(tree):
+    """The leaves in order."""
+    return tree_flatten(tree)[0]
+
+
+def tree_map(func, tree, *rests):
+    """The tree of func(leaf, …): of one tree, or of several of one shape."""
+    leaves, spec = tree_flatten(tree)
+    return tree_unflatten(map(func, leaves, *(tree_leaves(rest) for rest in rests)), spec)

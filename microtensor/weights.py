@@ -1,0 +1,68 @@
+"""The functions of `safetensors.torch`: files of weights by name, from and for other programs.
+
+Under `compat.as_torch()` a program that imports them from there gets these.
+"""
+
+from pathlib import Path
+
+from .backends import backend_for
+from .serialization import array_of, by_name, entries, save_file
+from .tensor import Tensor
+
+
+def load(data, device="cpu"):
+    """The tensors in the bytes of a safetensors file, by name. Raises LoadError for others."""
+    backend = backend_for(device)
+    return {
+        name: Tensor._wrap(backend.asarray(array_of(name, entry))) for name, entry in entries(data)
+    }
+
+
+def load_file(filename, device="cpu", *, backend="mmap"):
+    """The tensors of a safetensors file, by name; the whole file is read, whatever `backend`."""
+    return load(Path(filename).read_bytes(), device)
+
+
+def save(tensors, metadata=None):
+    """A dict of tensors as the bytes of a safetensors file."""
+    return by_name(tensors, metadata)
+
+
+def save_model(model, filename, metadata=None, force_contiguous=True):
+    """Write a module's state; a tensor it has under several names once, noted in the metadata."""
+    state, metadata = model.state_dict(), dict(metadata or {})
+    for kept, others in _shared(state):
+        for name in others:
+            metadata.setdefault(name, kept)
+            del state[name]
+    save_file(state, filename, metadata or None)
+
+
+def load_model(model, filename, strict=True, device="cpu", *, backend="mmap"):
+    """Load what `save_model` wrote: (names missing in the file, names of no place in the model).
+
+    Raises RuntimeError, if `strict`, where there are any.
+    """
+    state = load_file(filename, device)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing = set(missing)
+    for kept, others in _shared(model.state_dict()):
+        if not missing.issuperset((kept, *others)):  # one of its names is enough
+            missing -= {kept, *others}
+    if strict and (missing or unexpected):
+        raise RuntimeError(
+            f"load_model: {filename} does not fit {type(model).__name__}: missing "
+            f"{sorted(missing)}, unexpected {sorted(unexpected)}"
+        )
+    return missing, unexpected
+
+
+def _shared(state):
+    """(the first, the others) of the names of each tensor that a state holds under several."""
+    names = {}
+    for name in sorted(state):
+        names.setdefault(state[name].data_ptr(), []).append(name)
+    return [(first, others) for first, *others in names.values() if others and state[first].numel()]
+
+
+__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]

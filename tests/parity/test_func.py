@@ -1,0 +1,97 @@
+"""`func` and trees of tensors against PyTorch's: a row is written once, for a package `m`."""
+
+from collections import OrderedDict, namedtuple
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+from microtensor import func as our_func
+from microtensor.utils import _pytree as our_trees
+
+torch = pytest.importorskip("torch")
+FUNC = {mt: our_func, torch: import_module("torch.func")}
+TREES = {mt: our_trees, torch: import_module("torch.utils._pytree")}
+
+
+def x(m, *shape):
+    return m.tensor(np.random.default_rng(len(shape)).standard_normal(shape))
+
+
+def model(m):
+    net = m.nn.Sequential(m.nn.Linear(3, 4), m.nn.Tanh(), m.nn.Linear(4, 3)).double()
+    with m.no_grad():
+        for p in net.parameters():
+            p.copy_(x(m, *p.shape))
+    return net
+
+
+def ensemble(m):
+    net = model(m)
+    both = {name: m.stack([p.detach(), 2 * p.detach()]) for name, p in net.named_parameters()}
+    call = FUNC[m].vmap(lambda p, a: FUNC[m].functional_call(net, p, (a,)), in_dims=(0, None))
+    return call(both, x(m, 5, 3)), net(x(m, 5, 3))  # the module has its own parameters again
+
+
+def slope_of_each(m):
+    net = model(m)
+    params = {name: p.detach() for name, p in net.named_parameters()}
+
+    def loss(params, a):
+        return FUNC[m].functional_call(net, params, a).square().sum()
+
+    return FUNC[m].vmap(FUNC[m].grad_and_value(loss), in_dims=(None, 0))(params, x(m, 5, 3))
+
+
+def tied(m):
+    inner = m.nn.Linear(3, 3, bias=False).double()
+    net = m.nn.Sequential(inner, inner)
+    return FUNC[m].functional_call(net, {"0.weight": x(m, 3, 3)}, x(m, 2, 3))
+
+
+ROWS = [
+    ensemble, slope_of_each, tied,
+    lambda m: FUNC[m].grad(FUNC[m].grad(lambda a: (a**3).sum().sin()))(x(m)),
+    lambda m: FUNC[m].grad(lambda a, b: (a * b["k"]).sum(), (0, 1))(x(m, 2), {"k": x(m, 2)}),
+    lambda m: FUNC[m].grad(lambda a: ((a * a).sum(), {"aux": 2 * a}), has_aux=True)(x(m, 2)),
+    lambda m: m.vmap(lambda a, b: (a * b, a.sum()), in_dims=(0, 1), out_dims=(1, 0))(
+        x(m, 2, 3), x(m, 3, 2)
+    ),
+    lambda m: m.vmap(m.vmap(lambda a: a.softmax(-1)))(x(m, 2, 3, 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_functions_of_functions(row):
+    found = {m: TREES[m].tree_flatten(row(m))[0] for m in (mt, torch)}
+    assert len(found[mt]) == len(found[torch])
+    for ours, theirs in zip(found[mt], found[torch]):
+        assert ours.requires_grad == theirs.requires_grad
+        ours, theirs = ours.detach().numpy(), theirs.detach().numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-14, strict=True)
+
+
+@pytest.mark.parametrize("m", [mt, torch])
+def test_what_does_not_fit_is_an_error(m):
+    with pytest.raises(ValueError, match="size"):
+        m.vmap(lambda a, b: a + b)(x(m, 2), x(m, 3))
+    with pytest.raises(RuntimeError, match="nothing|Missing key"):
+        FUNC[m].functional_call(m.nn.Linear(1, 1), {"bias": x(m, 1)}, x(m, 1), strict=True)
+    with pytest.raises(RuntimeError, match="has no|Unexpected key"):
+        FUNC[m].functional_call(m.nn.Linear(1, 1), {"c": x(m, 1)}, x(m, 1), strict=True)
+
+
+@pytest.mark.parametrize("m", [mt, torch])
+def test_trees(m):
+    pair = namedtuple("pair", "a b")
+    tree = {"z": [1, (2, None)], "a": pair(3, OrderedDict(k=()))}
+    leaves, spec = TREES[m].tree_flatten(tree)
+    assert leaves == [1, 2, None, 3] == TREES[m].tree_leaves(tree)
+    assert spec.num_leaves == 4
+    assert TREES[m].tree_unflatten(leaves, spec) == tree
+    twice = TREES[m].tree_map(lambda a, b: (a or 0) + (b or 0), tree, tree)
+    assert twice == {"z": [2, (4, 0)], "a": pair(6, OrderedDict(k=()))}
+    assert type(twice["a"]) is pair
+    with pytest.raises(ValueError, match="4"):
+        TREES[m].tree_unflatten([1, 2], spec)
