@@ -28,14 +28,26 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
               scale_grad_by_freq=False, sparse=False):  # fmt: skip
     """The rows of weight (n, d) at integer indices of any shape: (…, d).
 
-    The row `padding_idx` gets no gradient. Raises IndexError for an index outside 0 … n − 1.
+    The row `padding_idx` gets no gradient. Rows whose `norm_type`-norm is above `max_norm` are
+    first shortened to it, in the weight itself. `scale_grad_by_freq` divides the gradient of a row
+    by how often it is asked for. Raises IndexError for an index outside 0 … n − 1.
     """
-    _not_there("embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
+    _not_there("embedding", sparse=sparse)
     if input.dtype.rank != INT:
         raise RuntimeError(f"embedding: indices are integers, got {input.dtype}")
     if padding_idx is not None:
         padding_idx = _row(padding_idx, weight.shape[0])
-    return ops.embedding(weight, input, padding_idx)
+    if max_norm is not None:
+        _shorten(weight, ops.unique(input), max_norm, norm_type)
+    return ops.embedding(weight, input, padding_idx, scale_grad_by_freq)
+
+
+@no_grad()
+def _shorten(weight, index, max_norm, norm_type):
+    """Scale the rows of weight at an index in place, so that no norm is above max_norm."""
+    rows = ops.embedding(weight, index)
+    norms = ops.norm(rows, norm_type, 1, True)
+    weight[index] = rows * ops.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
 
 
 def _not_there(name, **options):
@@ -86,12 +98,13 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
 
     `input` (N, L) holds N bags of L; a row of indices is cut into bags that begin at `offsets`.
     `per_sample_weights`, like `input`, weighs the rows of a sum. `padding_idx` does not count. With
-    `include_last_offset` the last offset is where the last bag ends.
+    `include_last_offset` the last offset is where the last bag ends. For the rest see `embedding`.
     """
-    _not_there("embedding_bag", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq,
-               sparse=sparse)  # fmt: skip
+    _not_there("embedding_bag", sparse=sparse)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f'embedding_bag: the mode is "sum", "mean" or "max", got {mode!r}')
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError("embedding_bag: scale_grad_by_freq goes with a sum or a mean")
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(f'embedding_bag: weights go with the mode "sum", not {mode!r}')
     if input.ndim == 1 and offsets is None or input.ndim == 2 and offsets is not None:
@@ -100,7 +113,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
         ends = [input.shape[1] * (i + 1) for i in range(len(input))]
     else:
         ends = [*offsets.tolist()[1:], *([] if include_last_offset else [len(input)])]
-    rows = embedding(input.reshape(-1), weight, padding_idx)
+    rows = embedding(input.reshape(-1), weight, padding_idx, max_norm, norm_type,
+                     scale_grad_by_freq)  # fmt: skip
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
     counts = input.reshape(-1) != (-1 if padding_idx is None else _row(padding_idx, len(weight)))

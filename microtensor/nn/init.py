@@ -2,9 +2,8 @@
 
 import math
 
-from .. import ops
+from .. import creation, ops
 from ..autograd import no_grad
-from ..creation import eye
 from ..random import rand, randn
 
 no_grad_ = no_grad()
@@ -70,7 +69,7 @@ def eye_(tensor):
     """Fill a matrix with ones on the diagonal and zeros elsewhere."""
     if tensor.ndim != 2:
         raise ValueError(f"eye_: a matrix is needed, got shape {tuple(tensor.shape)}")
-    return tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+    return tensor.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def _calculate_fan_in_and_fan_out(tensor):

@@ -111,43 +111,29 @@ class Bilinear(Module):
         )
 
 
-class Embedding(Module):
-    """A table of vectors: integers (…) to rows (…, embedding_dim).
+class _Table(Module):
+    """Rows that are learned, and how they are looked up: see `functional.embedding`."""
 
-    The rows start normal; the row `padding_idx` starts zero and gets no gradient.
-    """
-
-    def __init__(
-        self,
-        num_embeddings,
-        embedding_dim,
-        padding_idx=None,
-        max_norm=None,
-        norm_type=2.0,
-        scale_grad_by_freq=False,
-        sparse=False,
-        _weight=None,
-        _freeze=False,
-        device=None,
-        dtype=None,
-    ):
-        super().__init__()
-        F._not_there("Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq,
-                     sparse=sparse)  # fmt: skip
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else F._row(padding_idx, num_embeddings)
-        if _weight is not None:
-            self.weight = Parameter(_weight, requires_grad=not _freeze)
+    def _set_up(self, weight, freeze, device, dtype, **settings):
+        """Take the settings, and a weight that is there already or a new one."""
+        F._not_there(type(self).__name__, sparse=settings["sparse"])
+        vars(self).update(settings)
+        n, padding_idx = self.num_embeddings, self.padding_idx
+        self.padding_idx = None if padding_idx is None else F._row(padding_idx, n)
+        if weight is not None:
+            self.weight = Parameter(weight, requires_grad=not freeze)
             return
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
+        self.weight = Parameter(empty(n, self.embedding_dim, device=device, dtype=dtype))
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None):
+    def from_pretrained(cls, embeddings, freeze=True, *args, **settings):
         """A table (n, d) that is there already, trained further unless `freeze`."""
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: a matrix is needed, got {tuple(embeddings.shape)}")
-        return cls(*embeddings.shape, padding_idx, _weight=embeddings, _freeze=freeze)
+        table = cls(*embeddings.shape, *args, **settings, _weight=embeddings)
+        table.weight.requires_grad_(not freeze)
+        return table
 
     def reset_parameters(self):
         """Draw the rows anew."""
@@ -156,42 +142,55 @@ class Embedding(Module):
             with no_grad():
                 self.weight[self.padding_idx] = 0
 
-    def forward(self, input):
-        return F.embedding(input, self.weight, self.padding_idx)
-
     def extra_repr(self):
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        parts = [f"{self.num_embeddings}, {self.embedding_dim}"]
+        for name, usual in self._shown.items():
+            if getattr(self, name) != usual:
+                parts.append(f"{name}={getattr(self, name)!r}")
+        return ", ".join(parts)
 
 
-class EmbeddingBag(Module):
+class Embedding(_Table):
+    """A table of vectors: integers (…) to rows (…, embedding_dim).
+
+    The rows start normal; the row `padding_idx` starts zero and gets no gradient.
+    """
+
+    _shown = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
+
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None,
+                 norm_type=2.0, scale_grad_by_freq=False, sparse=False, _weight=None, _freeze=False,
+                 device=None, dtype=None):  # fmt: skip
+        super().__init__()
+        self._set_up(_weight, _freeze, device, dtype, num_embeddings=num_embeddings,
+                     embedding_dim=embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
+                     norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq,
+                     sparse=sparse)  # fmt: skip
+
+    def forward(self, input):
+        return F.embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
+                           self.scale_grad_by_freq)  # fmt: skip
+
+
+class EmbeddingBag(_Table):
     """The mean, sum or largest of the rows of each bag of indices. The rows start normal."""
+
+    _shown = {"max_norm": None, "norm_type": 2, "scale_grad_by_freq": False, "mode": None,
+              "padding_idx": None}  # fmt: skip
 
     def __init__(self, num_embeddings, embedding_dim, max_norm=None, norm_type=2.0,
                  scale_grad_by_freq=False, mode="mean", sparse=False, _weight=None,
                  include_last_offset=False, padding_idx=None, device=None, dtype=None):  # fmt: skip
         super().__init__()
-        F._not_there("EmbeddingBag", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq,
-                     sparse=sparse)  # fmt: skip
-        self.include_last_offset = include_last_offset
-        self.num_embeddings, self.embedding_dim, self.mode = num_embeddings, embedding_dim, mode
-        self.padding_idx = None if padding_idx is None else F._row(padding_idx, num_embeddings)
-        if _weight is not None:
-            self.weight = Parameter(_weight)
-            return
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    reset_parameters = Embedding.reset_parameters
-
-    def extra_repr(self):
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}{padding}"
+        self._set_up(_weight, False, device, dtype, num_embeddings=num_embeddings,
+                     embedding_dim=embedding_dim, max_norm=max_norm, norm_type=norm_type,
+                     scale_grad_by_freq=scale_grad_by_freq, mode=mode, sparse=sparse,
+                     include_last_offset=include_last_offset, padding_idx=padding_idx)  # fmt: skip
 
     def forward(self, input, offsets=None, per_sample_weights=None):
         return F.embedding_bag(
-            input, self.weight, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
-            include_last_offset=self.include_last_offset, padding_idx=self.padding_idx,
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
+            self.mode, False, per_sample_weights, self.include_last_offset, self.padding_idx,
         )  # fmt: skip
 
 

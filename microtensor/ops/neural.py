@@ -23,14 +23,20 @@ def linear(x, weight, bias):
 
 
 @op
-def embedding(weight, index, /, padding_idx=None):
-    """The rows of weight at an index.    ∂weight = the rows of g summed by it, but padding_idx"""
+def embedding(weight, index, /, padding_idx=None, scale_grad_by_freq=False):
+    """The rows of weight at an index.    ∂weight = the rows of g summed by it, but padding_idx
+
+    With `scale_grad_by_freq` averaged instead of summed.
+    """
     n, backend = weight.shape[0], backend_of(weight)
     _in_range(index, n)
 
     def pull(g):
         if padding_idx is not None:
             g = xp(g).where((index == padding_idx)[..., None], 0.0, g)
+        if scale_grad_by_freq:
+            counts = backend_of(g).embedding_backward(xp(g).ones_like(g[..., :1]), index, n)
+            g = g / backend_of(g).embedding(counts, index)
         return backend_of(g).embedding_backward(g, index, n)
 
     return backend.embedding(weight, index), (pull, None)

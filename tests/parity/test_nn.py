@@ -156,6 +156,8 @@ MODULES = [
     ("EmbeddingBag", lambda m: m.nn.EmbeddingBag(7, 3), [integers(4, 5, below=7)]),
     ("EmbeddingBag", lambda m: m.nn.EmbeddingBag(7, 3, mode="max", padding_idx=2),
      [integers(9, below=7), np.array([0, 2, 2, 6])]),
+    ("EmbeddingBag", lambda m: m.nn.EmbeddingBag(7, 3, 0.8, 1.0, False, "sum"),
+     [integers(4, 5, below=7)]),
     ("Unflatten", lambda m: m.nn.Unflatten(1, (5, -1)), [array(3, 10)]),
     ("Dropout1d", lambda m: m.nn.Dropout1d(0.5).eval(), [SIGNAL]),
     ("Dropout2d", lambda m: m.nn.Dropout2d(0.5).eval(), [IMAGE]),
@@ -194,6 +196,8 @@ MODULES = [
     ("Embedding", lambda m: m.nn.Embedding(7, 3), [integers(2, 5, below=7)]),
     ("Embedding", lambda m: m.nn.Embedding(7, 3, padding_idx=-2), [integers(2, 5, below=7)]),
     ("Embedding", lambda m: m.nn.Embedding(2000, 3), [integers(40, below=2000)]),
+    ("Embedding", lambda m: m.nn.Embedding(7, 3, max_norm=1.0), [integers(2, 5, below=7)]),
+    ("Embedding", lambda m: m.nn.Embedding(7, 3, 1, 0.5, 1.0, True), [integers(2, 5, below=7)]),
     ("LayerNorm", lambda m: m.nn.LayerNorm(6), [X]),
     ("LayerNorm", lambda m: m.nn.LayerNorm((5, 6), eps=1e-3), [X]),
     ("LayerNorm", lambda m: m.nn.LayerNorm(6, bias=False), [X]),
@@ -670,6 +674,41 @@ def test_embedding_function():
         return m.nn.functional.embedding(m.tensor(index), weight, padding_idx=-1)
 
     check(call, [array(5, 2)], "float64")
+
+
+def test_lengths_of_rows():
+    """Rows that are too long are shortened in the table itself; the others stay."""
+    tables = []
+    for m in (mt, torch):
+        weight = m.tensor(array(5, 4))
+        m.nn.functional.embedding(m.tensor([[1, 3], [3, 4]]), weight, max_norm=1.5, norm_type=3.0)
+        tables.append(weight)
+    same(*tables)
+    assert np.array_equal(tables[0].numpy()[[0, 2]], array(5, 4)[[0, 2]])
+
+
+def test_bags_by_frequency():
+    """As for a table without bags; torch's own bags divide by the counts of other rows."""
+
+    def call(m, weight):
+        bags = [m.tensor(integers(4, 5, below=7)), weight]
+        if m is mt:
+            return m.nn.functional.embedding_bag(*bags, mode="sum", scale_grad_by_freq=True)
+        return m.nn.functional.embedding(*bags, scale_grad_by_freq=True).sum(1)
+
+    check(call, [array(7, 3)], "float64")
+
+
+def test_tables_that_are_there_already():
+    for kind, given in (("Embedding", (1, 0.5)), ("EmbeddingBag", (0.5, 1.0, False, "sum"))):
+
+        def call(m, weight, kind=kind, given=given):
+            table = getattr(m.nn, kind).from_pretrained(weight.detach().clone(), False, *given)
+            assert table.weight.requires_grad
+            assert not getattr(m.nn, kind).from_pretrained(weight.detach()).weight.requires_grad
+            return table(m.tensor([[1, 4, 1]])), table.weight
+
+        check(call, [array(5, 3)], "float64")
 
 
 def test_softmax_to_another_dtype():
