@@ -114,6 +114,8 @@ def test_samplers():
     chosen = RandomSampler(data, replacement=True, num_samples=1000, generator=generator())
     assert len(chosen) == 1000 and min(Counter(chosen).values()) > 150
     assert all(type(i) is int for i in [*chosen, *longer])
+    endless = RandomSampler(data, replacement=True, num_samples=int(1e10))  # fits in memory
+    assert len(endless) == 10**10 and next(iter(endless)) in range(5)
     assert list(BatchSampler(range(5), 2, False)) == [[0, 1], [2, 3], [4]]
     assert list(BatchSampler(range(5), 2, True)) == [[0, 1], [2, 3]]
     assert [len(BatchSampler(range(n), 2, d)) for n in (4, 5) for d in (False, True)] == [

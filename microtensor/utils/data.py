@@ -155,8 +155,8 @@ class RandomSampler(Sampler):
     def __iter__(self):
         n, left = len(self.data_source), self.num_samples
         while left > 0:
-            if self.replacement:
-                order = randint(n, (left,), generator=self.generator)
+            if self.replacement:  # a few at a time: programs ask for 10¹⁰ to never run out
+                order = randint(n, (min(left, 32),), generator=self.generator)
             else:
                 order = randperm(n, generator=self.generator)[:left]
             yield from order.tolist()
