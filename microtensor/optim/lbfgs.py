@@ -4,6 +4,7 @@ from collections import deque
 
 from ..autograd import changed, enable_grad
 from ..ops import cat
+from .line_search import Point, strong_wolfe
 from .optimizer import Optimizer
 
 
@@ -14,19 +15,20 @@ class LBFGS(Optimizer):
     its gradients, at most `max_eval` times (max_iter·5/4 unless given). It ends early where the
     largest gradient is at most `tolerance_grad`, or loss or parameters change by at most
     `tolerance_change`. The first move of all is scaled by the gradient's size. There is one group.
+    A move is `lr` long, or with `line_search_fn="strong_wolfe"` as long as `line_search` finds.
     """
 
     def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7,
                  tolerance_change=1e-9, history_size=100, line_search_fn=None):  # fmt: skip
-        if line_search_fn is not None:
-            raise NotImplementedError(
-                f"LBFGS: line_search_fn={line_search_fn!r} is missing; None moves by lr"
+        if line_search_fn not in (None, "strong_wolfe"):
+            raise RuntimeError(
+                f'LBFGS: line_search_fn is "strong_wolfe" or None, got {line_search_fn!r}'
             )
         super().__init__(params, {
             "lr": lr, "max_iter": max_iter, "tolerance_grad": tolerance_grad,
             "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
             "tolerance_change": tolerance_change, "history_size": history_size,
-            "line_search_fn": None,
+            "line_search_fn": line_search_fn,
         })  # fmt: skip
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS: all parameters share one group")
@@ -62,30 +64,50 @@ class LBFGS(Optimizer):
         if grad.abs().max() <= group["tolerance_grad"]:
             return first
         for i in range(group["max_iter"]):
-            count = state["n_iter"] = state.get("n_iter", 0) + 1
-            if count > 1:
+            turn = state["n_iter"] = state.get("n_iter", 0) + 1
+            if turn > 1:
                 y, s = grad - state["grad"], state["step"]
                 if y.dot(s) > 1e-10:
                     pairs[:] = deque([*pairs, (s, y)], group["history_size"])
             direction = self._direction(grad, pairs)
             state["grad"] = grad.clone()
-            rate = lr * min(1.0, 1.0 / float(grad.abs().sum())) if count == 1 else lr
-            if grad.dot(direction) > -small:
+            rate = lr * min(1.0, 1.0 / float(grad.abs().sum())) if turn == 1 else lr
+            slope, before, last = float(grad.dot(direction)), loss, i == group["max_iter"] - 1
+            if slope > -small:
                 break
+            if group["line_search_fn"]:
+                start = Point(0.0, loss, grad, slope)
+                most = group["max_eval"] - calls
+                found, count = self._searched(evaluate, direction, start, rate, small, most)
+                rate, loss, grad, _ = found
+                calls += count
             state["step"] = rate * direction
             self._move(state["step"])
-            if i == group["max_iter"] - 1:
-                break
-            before, loss = loss, float(evaluate())
-            grad, calls = self._gradient(), calls + 1
+            if not group["line_search_fn"] and not last:
+                loss, grad, calls = float(evaluate()), self._gradient(), calls + 1
             if (
-                calls >= group["max_eval"]
+                last
+                or calls >= group["max_eval"]
                 or grad.abs().max() <= group["tolerance_grad"]
                 or state["step"].abs().max() <= small
                 or abs(loss - before) < small
             ):
                 break
         return first
+
+    def _searched(self, evaluate, direction, start, rate, tolerance, most):
+        """The point that a line search finds, and its number of calls. Nothing is moved."""
+        params = self.param_groups[0]["params"]
+        here = [p.detach().clone() for p in params]
+
+        def at(rate):
+            self._move(rate * direction)
+            loss, grad = float(evaluate()), self._gradient()
+            for p, old in zip(params, here):
+                p.data.copy_(old)
+            return Point(rate, loss, grad, float(grad.dot(direction)))
+
+        return strong_wolfe(at, start, rate, float(direction.abs().max()), tolerance, most)
 
     @staticmethod
     def _direction(grad, pairs):

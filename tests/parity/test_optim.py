@@ -149,6 +149,63 @@ def test_lbfgs(options):
     np.testing.assert_allclose(*found, rtol=1e-8)
 
 
+LANDSCAPES = {  # of two parameters
+    "valley": lambda a, b: ((1 - a) ** 2 + 100 * (b - a**2) ** 2).sum(),
+    "waves": lambda a, b: (a.sin() + (3 * b).cos() + (a * b) ** 2 / 4).sum(),
+    "far": lambda a, b: (1e-2 * a**2 + 1e-3 * (b - 9) ** 2 + a * b / 1e3).sum(),
+    "logarithm": lambda a, b: (a**2 - (b**2 + 1e-3).log() + b**2).sum(),
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"lr": 0.1, "history_size": 3}, {"lr": 5.0, "max_iter": 4}, {"max_eval": 8}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", LANDSCAPES)
+def test_lbfgs_with_a_line_search(name, options):
+    """Every point that the loss is computed at is PyTorch's."""
+    found = []
+    for m in (mt, torch):
+        a = m.tensor([-1.2, 0.7], dtype=m.float64, requires_grad=True)
+        b = m.tensor([1.0, -0.3], dtype=m.float64, requires_grad=True)
+        optimizer = m.optim.LBFGS([a, b], line_search_fn="strong_wolfe", **options)
+        points = []
+
+        def closure():
+            optimizer.zero_grad()  # noqa: B023
+            f = LANDSCAPES[name](a, b)  # noqa: B023
+            f.backward()
+            points.append([*a.tolist(), *b.tolist(), f.item()])  # noqa: B023
+            return f
+
+        losses = [optimizer.step(closure).item() for _ in range(3)]
+        found.append(np.array([*points, [*losses, *a.tolist()]]))
+    assert found[0].shape == found[1].shape
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", [lambda x: -x.sum(), lambda x: (x - 0.3).abs().sum()])
+def test_lines_and_kinks(loss):
+    """Where no cubic has a minimum the search goes on all the same."""
+    x = mt.tensor([1.0, -2.0], dtype=mt.float64, requires_grad=True)
+    optimizer = mt.optim.LBFGS([x], line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(x)
+        value.backward()
+        return value
+
+    before = optimizer.step(closure).item()
+    assert math.isfinite(closure().item()) and closure().item() < before
+
+
+def test_another_line_search():
+    with pytest.raises(RuntimeError, match="backtracking"):
+        mt.optim.LBFGS([mt.ones(1, requires_grad=True)], line_search_fn="backtracking")
+
+
 # ---- schedules -----------------------------------------------------------------------
 
 # each is made by s = the module of schedules, o = the optimizer
