@@ -7,6 +7,8 @@ x = mt.tensor([1.0, 2.0], requires_grad=True)
 x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
 """
 
+__version__ = "0.1.0"
+
 from math import e, inf, nan, pi
 
 from . import autograd, backends, cuda, ops, random
@@ -45,8 +47,6 @@ globals().update({alias: globals()[name] for alias, name in ALIASES.items() if n
 
 # PyTorch's place for them
 autograd.gradcheck, autograd.gradgradcheck, autograd.Function = gradcheck, gradgradcheck, Function
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name):

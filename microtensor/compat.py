@@ -16,7 +16,7 @@ import warnings
 
 from . import amp, autograd, backends, cuda, func, function, nn, ops, optim, random, utils
 from .backends.device import device
-from .backends.dtypes import DTYPES
+from .backends.dtypes import TYPES, dtype_of, set_default_dtype
 from .creation import as_tensor
 from .names import missing
 from .tensor import Handle, Tensor
@@ -96,6 +96,11 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
     return jacobian(lambda x: jacobian(func, x, create_graph=True), inputs, create_graph)
 
 
+def set_default_tensor_type(t):
+    """`set_default_dtype`, by a type or its name: FloatTensor, "torch.DoubleTensor"."""
+    set_default_dtype(dtype_of(t))
+
+
 def t(input):
     """A matrix transposed."""
     return input.t()
@@ -160,10 +165,19 @@ asarray = as_tensor
 _WAYS = "flash", "mem_efficient", "math", "cudnn"  # of computing attention
 _settings = {"precision": "highest", "deterministic": False, **dict.fromkeys(_WAYS, True)}
 
-FloatTensor, DoubleTensor, LongTensor, IntTensor, ByteTensor, BoolTensor = (
-    functools.partial(Tensor, dtype=DTYPES[name])
-    for name in ("float32", "float64", "int64", "int32", "uint8", "bool")
-)
+
+class _OfOneDtype(type):
+    """FloatTensor(2, 3) is a tensor of that dtype, and each such tensor is a FloatTensor."""
+
+    def __call__(cls, *data, device=None):
+        return Tensor(*data, dtype=cls.dtype).to(device=device)
+
+    def __instancecheck__(cls, value):
+        return isinstance(value, Tensor) and value.dtype is cls.dtype
+
+
+for _name, _dtype in TYPES.items():
+    globals()[_name] = _OfOneDtype(_name, (), {"dtype": _dtype})
 
 # ---- places --------------------------------------------------------------------------
 
@@ -261,8 +275,12 @@ _module("accelerator", "Other devices in general: here CUDA's.", is_available=cu
             device("cuda") if cuda.is_available() else None))  # fmt: skip
 _module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaGradScaler)
 _module("distributed", "Several processes, which are not there.", is_available=_no,
-        is_initialized=_no, **{name: _absent(f"distributed.{name}")
-        for name in ("init_process_group", "destroy_process_group", "barrier")})  # fmt: skip
+        is_initialized=_no, **{name: _absent(f"distributed.{name}") for name in (
+            "init_process_group", "destroy_process_group", "barrier", "get_rank", "get_world_size",
+            "all_reduce", "all_gather", "broadcast",
+        )})  # fmt: skip
+_module("distributed.optim", "Optimizers of several processes, which are not there.",
+        ZeroRedundancyOptimizer=_absent("distributed.optim.ZeroRedundancyOptimizer"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is)  # fmt: skip
@@ -285,7 +303,16 @@ _module("utils.cpp_extension", "Operations in C++ and CUDA, which are not there.
     for name in ("load", "load_inline", "CppExtension", "CUDAExtension", "BuildExtension")
 })  # fmt: skip
 _module("utils.hooks", Handle.__doc__, RemovableHandle=Handle)
-_module("version", "What was built in.", cuda=None)
+_module("_dynamo", "PyTorch's compiler, which is not there.", disable=_as_it_is, reset=_none,
+        allow_in_graph=_as_it_is)  # fmt: skip
+_module("_inductor", "PyTorch's compiler, which is not there.")
+_module("_dynamo.config", "Settings: they change nothing.")
+_module("_inductor.config", "Settings: they change nothing.")
+_module("compiler", "PyTorch's compiler, which is not there.", compile=compile, reset=_none,
+        disable=_as_it_is, allow_in_graph=_as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
+        cudagraph_mark_step_begin=_none)  # fmt: skip
+_module("version", "What was built in.", cuda=None,
+        __version__=sys.modules[__package__].__version__)  # fmt: skip
 vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
@@ -374,8 +401,7 @@ def as_torch():
 
 
 __all__ = [
-    "BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor",
-    "asarray", "is_nonzero", "newaxis", "svd", "t", "vmap",
+    *TYPES, "asarray", "is_nonzero", "newaxis", "set_default_tensor_type", "svd", "t", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -17,7 +17,8 @@ from .autograd import (
     write_array,
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
-from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype
+from .backends.dtypes import FLOAT, TYPES, dtype_of, dtype_of_number, get_default_dtype, uint8
+from .backends.dtypes import dtype as _dtype_type
 from .ops.shapes import _positive, sizes
 
 
@@ -158,6 +159,18 @@ class Tensor(TensorBase):
     def data_ptr(self):
         """The address of the first element in memory."""
         return self._as_numpy().ctypes.data
+
+    def storage(self):
+        """The memory that the tensor and its views show, as a tensor of one dimension."""
+        return self._wrap(_memory(self._data).ravel(order="K"))
+
+    def untyped_storage(self):
+        """That memory as bytes."""
+        return self.storage().view(uint8)
+
+    def storage_offset(self):
+        """Elements from the beginning of that memory to the first of the tensor."""
+        return (self.data_ptr() - self.storage().data_ptr()) // self.itemsize
 
     def is_contiguous(self):
         """Whether the elements lie in memory in row-major order, without gaps."""
@@ -367,10 +380,10 @@ class Tensor(TensorBase):
         return out.clone() if copy and out is self else out
 
     def type(self, dtype=None):
-        """The tensor in another dtype; without one, the name of its own."""
+        """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …"""
         if dtype is None:
-            return f"microtensor.{self.dtype.name}"
-        return self.to(getattr(dtype, "keywords", {}).get("dtype", dtype))  # also FloatTensor …
+            return f"torch.{next(name for name, kind in TYPES.items() if kind is self.dtype)}"
+        return self.to(dtype_of(dtype))
 
     def cpu(self):
         """The tensor on the CPU."""
@@ -573,8 +586,14 @@ class Tensor(TensorBase):
     diag_embed, diagflat = ops.diag_embed, ops.diagflat
     broadcast_to = _with_sizes(ops.broadcast_to)
 
-    def view(self, *shape):
-        """The same memory under another shape. Raises RuntimeError where that needs a copy."""
+    def view(self, *shape, dtype=None):
+        """The same memory under another shape. Raises RuntimeError where that needs a copy.
+
+        A dtype in place of the shape reads the same bytes as numbers of another kind, without a
+        gradient.
+        """
+        if dtype is not None or shape and isinstance(shape[0], _dtype_type):
+            return _read_as(dtype or shape[0], self)
         out = ops.reshape(self, sizes(shape))
         if _memory(out._data) is not _memory(self._data) and out.numel():
             if self._base is not None:
@@ -748,6 +767,19 @@ def transfer(x, /, where):
     if isinstance(x, TensorBase):
         return transfer(x, where), lambda g: transfer(g, str(x.device))
     return _moved(x, where), lambda g: _moved(g, here)
+
+
+def _read_as(kind, x):
+    """The bytes of x as elements of another dtype."""
+    if kind is x.dtype:
+        return x.view_as(x)
+    array, old, new = x._data, x.itemsize, kind.itemsize
+    if old != new and (not x.ndim or x.shape[-1] * old % new or x.stride(-1) != 1):
+        raise RuntimeError(
+            f"view: the last dimension of shape {tuple(x.shape)}, strides {x.stride()} and dtype "
+            f"{x.dtype.name} cannot be read as {kind.name}: clone() it, of a fitting size"
+        )
+    return x._wrap(array.view(backend_of(array).native(kind)))
 
 
 def _moved(array, where):

@@ -169,6 +169,54 @@ def test_typed_tensors():
     assert mt.LongTensor([1, 2]).dtype is mt.int64
     assert mt.FloatTensor(2, 3).shape == (2, 3)
     assert mt.BoolTensor([0, 1]).tolist() == [False, True]
+    assert isinstance(None, mt.LongTensor | None)
+    mt.set_default_tensor_type("torch.DoubleTensor")
+    try:
+        assert mt.zeros(1).dtype is mt.float64
+    finally:
+        mt.set_default_tensor_type(mt.FloatTensor)
+    with pytest.raises(TypeError, match="torch.WideTensor"):
+        mt.ones(1).type("torch.WideTensor")
+
+
+def test_storage_is_the_memory_that_views_share():
+    x = mt.arange(6.0).reshape(2, 3)
+    x.T[1:].storage()[4] = -1.0
+    assert x[1, 1] == -1 and x.storage().data_ptr() == x.T[0].storage().data_ptr() == x.data_ptr()
+
+
+def test_a_compiler_is_asked_for_and_nothing_happens():
+    program = """
+import torch
+import torch._inductor.config as config
+from torch.distributed.optim import ZeroRedundancyOptimizer
+
+if hasattr(config, "coordinate_descent_tuning"):
+    config.coordinate_descent_tuning = True
+torch._dynamo.config.suppress_errors = True
+torch._dynamo.reset()
+
+@torch.compiler.disable
+def f(x):
+    return x if torch.compiler.is_compiling() else -x
+
+@torch._dynamo.disable()
+def g(x):
+    return f(x)
+
+found = g(torch.ones(1)).item()
+"""
+    names = {}
+    try:
+        with as_torch():
+            exec(program, names)
+    finally:
+        del mt._dynamo.config.suppress_errors
+    assert names["found"] == -1
+    with pytest.raises(NotImplementedError, match="distributed.optim.ZeroRedundancyOptimizer"):
+        names["ZeroRedundancyOptimizer"]([], optimizer_class=mt.optim.AdamW)
+    with pytest.raises(NotImplementedError, match="distributed.get_rank"):
+        mt.distributed.get_rank()
 
 
 def test_scalars_are_written(tmp_path):

@@ -155,7 +155,7 @@ def test_conversions():
     assert x.int().tolist() == [0, 1, -2] and x.bool().tolist() == [False, True, True]
     kinds = [x.half(), x.float(), x.double(), x.int(), x.long(), x.bool()]
     assert [k.dtype.itemsize for k in kinds] == [2, 4, 8, 4, 8, 1]
-    assert x.float() is x and x.type() == "microtensor.float32"
+    assert x.float() is x and x.type() == "torch.FloatTensor"
     assert x.type(mt.int8).dtype is x.type_as(mt.ones(1, dtype=mt.int8)).dtype is mt.int8
 
 

@@ -32,6 +32,11 @@ float16, float32, float64 = (dtype(f"float{8 * n}", FLOAT, n) for n in (2, 4, 8)
 bfloat16 = dtype("bfloat16", FLOAT, 2)  # a name for programs to choose from; nothing computes in it
 
 DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)}
+TYPES = {  # PyTorch's older names for tensors of one dtype
+    "FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "LongTensor": int64,
+    "IntTensor": int32, "ShortTensor": int16, "CharTensor": int8, "ByteTensor": uint8,
+    "BoolTensor": bool_,
+}  # fmt: skip
 PYTHON = {bool: BOOL, int: INT, float: FLOAT}
 
 _default = [float32]
@@ -51,7 +56,7 @@ def set_default_dtype(dtype):
 
 
 def dtype_of(kind):
-    """The dtype that `kind` means: a dtype, a name, a Python type or a NumPy dtype."""
+    """The dtype that `kind` means: a dtype, a name, a Python type, a NumPy dtype, FloatTensor …"""
     if type(kind) is dtype:
         return kind
     if kind in PYTHON:
@@ -61,11 +66,11 @@ def dtype_of(kind):
         if isinstance(kind, str)
         else getattr(kind, "name", None) or getattr(kind, "__name__", "")
     )
-    try:
-        return DTYPES[name.removesuffix("_")]
-    except KeyError:
+    found = DTYPES.get(name.removesuffix("_")) or TYPES.get(name.removeprefix("torch."))
+    if found is None:
         known = ", ".join(DTYPES)
-        raise TypeError(f"{kind!r} is not a dtype of microtensor; there are {known}") from None
+        raise TypeError(f"{kind!r} is not a dtype of microtensor; there are {known}")
+    return found
 
 
 def dtype_of_number(number):

@@ -125,7 +125,7 @@ def histc(x, bins=100, min=0, max=0):
     return _there(counts, x).to(x.dtype)
 
 
-def histogram(x, bins, *, range=None, weight=None, density=False):
+def histogram(x, bins=100, *, range=None, weight=None, density=False):
     """(hist, bin_edges): how many elements, or how much weight, is in each bin.
 
     `bins` is a number of equal bins over `range`, or their edges.
