@@ -1,5 +1,6 @@
 """The modules that compute, on every device, and what PyTorch cannot be asked about them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -429,3 +430,42 @@ def test_clip_grad_value(device):
     p.grad = mt.tensor([-3.0, 0.5, 3.0], device=device)
     nn.utils.clip_grad_value_([p], 1)
     assert p.grad.tolist() == [-1.0, 0.5, 1.0]
+
+
+# ---- connectionist temporal classification -------------------------------------------
+
+
+def said(steps, blank=0):
+    """What is read off: repetitions once, then no blanks."""
+    kept = [c for c, before in zip(steps, (None, *steps)) if c != before]
+    return tuple(c for c in kept if c != blank)
+
+
+@pytest.mark.parametrize("targets", [(1, 2), (1, 1), (2,), (), (1, 2, 1, 2, 1)], ids=str)
+def test_ctc_adds_up_all_ways(targets):
+    """The sum over each of the 3⁴ ways to say something in four steps."""
+    x = mt.randn(4, 3, dtype=mt.float64).log_softmax(1)
+    ways = [w for w in itertools.product(range(3), repeat=4) if said(w) == targets]
+    chance = sum(math.exp(sum(x[t, c].item() for t, c in enumerate(w))) for w in ways)
+    row = mt.tensor(targets, dtype=mt.int64)
+    loss = F.ctc_loss(x, row, (4,), (len(targets),), reduction="sum")
+    assert loss.item() == pytest.approx(-math.log(chance) if chance else math.inf)
+
+
+def test_ctc_derivatives():
+    def losses(x):
+        targets = mt.tensor([[1, 1], [2, 0]])
+        return F.ctc_loss(x, targets, (4, 3), (2, 1), reduction="none")
+
+    x = mt.randn(4, 2, 3, dtype=mt.float64, requires_grad=True)
+    assert gradcheck(losses, x) and gradgradcheck(losses, x)
+
+
+@pytest.mark.parametrize(
+    "lengths, sizes, blank, message",
+    [((5, 3), (2, 1), 0, "within 0"), ((4,), (2, 1), 0, "2 input_lengths"),
+     ((4, 3), (2, 1), 3, "blank")],
+)  # fmt: skip
+def test_ctc_says_what_does_not_fit(lengths, sizes, blank, message):
+    with pytest.raises(RuntimeError, match=message):
+        F.ctc_loss(mt.zeros(4, 2, 3), mt.ones(2, 2, dtype=mt.int64), lengths, sizes, blank)

@@ -225,6 +225,14 @@ class PoissonNLLLoss(_Set):
         super().__init__(reduction, log_input=log_input, full=full, eps=eps)
 
 
+class CTCLoss(_Set):
+    __doc__ = F.ctc_loss.__doc__
+    function = staticmethod(F.ctc_loss)
+
+    def __init__(self, blank=0, reduction="mean", zero_infinity=False):
+        super().__init__(reduction, blank=blank, zero_infinity=zero_infinity)
+
+
 class GaussianNLLLoss(_Set):
     __doc__ = F.gaussian_nll_loss.__doc__
     function = staticmethod(F.gaussian_nll_loss)

@@ -287,6 +287,7 @@ def test_every_module_is_compared():
     elsewhere |= {"RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"}
     elsewhere |= {"RNNBase", "RNNCellBase"}  # what they share
     elsewhere |= {name for name in public_classes() if name.startswith("Lazy")}  # test_programs.py
+    elsewhere |= {"CTCLoss"}  # whose derivative PyTorch gives for what comes from a log_softmax
     elsewhere |= {"Hardsigmoid"}  # whose slope of 1/6 PyTorch holds in float32
     elsewhere |= {"Transformer", "TransformerDecoder", "TransformerDecoderLayer"}
     assert public_classes().keys() == {row[0] for row in MODULES} | containers | elsewhere
@@ -674,6 +675,40 @@ def test_embedding_function():
         return m.nn.functional.embedding(m.tensor(index), weight, padding_idx=-1)
 
     check(call, [array(5, 2)], "float64")
+
+
+WORDS = integers(4, 5, below=5) + 1
+WORDS[0, 1] = WORDS[0, 0]
+CTC = {  # targets, lengths of the inputs and of the targets
+    "mean": (WORDS, (12, 12, 12, 12), (5, 4, 3, 2), {}),
+    "none": (WORDS, (12, 10, 7, 0), (5, 4, 0, 0), {"reduction": "none"}),
+    "in a row": (WORDS.ravel()[:11], (12, 11, 12, 9), (5, 3, 1, 2), {"reduction": "sum"}),
+    "last is blank": (WORDS - 1, (12, 11, 12, 9), (5, 3, 1, 2), {"blank": 5}),
+    "too short": (WORDS, (12, 4, 2, 12), (5, 5, 3, 2), {"zero_infinity": True}),
+    "nothing to say": (np.zeros((4, 0), int), (12, 5, 2, 12), (0, 0, 0, 0), {}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", CTC)
+def test_ctc(case, dtype):
+    targets, steps, sizes, options = CTC[case]
+
+    def call(m, x):
+        loss = m.nn.CTCLoss(**options)
+        as_tensors = loss(x.log_softmax(2), m.tensor(targets), m.tensor(steps), m.tensor(sizes))
+        given = x.log_softmax(2), m.tensor(targets), steps, sizes
+        return as_tensors, m.nn.functional.ctc_loss(*given, **options)
+
+    check(call, [array(12, 4, 6)], dtype)
+
+
+def test_ctc_of_one():
+    def call(m, x):
+        lengths = m.tensor(12), m.tensor(5)
+        return m.nn.functional.ctc_loss(x.log_softmax(1), m.tensor(WORDS[0]), *lengths)
+
+    check(call, [array(12, 6)], "float64")
 
 
 def test_lengths_of_rows():
