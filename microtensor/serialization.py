@@ -46,6 +46,8 @@ def save(obj, path):
 def load(path, map_location=None, *, weights_only=True):
     """What `save` wrote, its tensors on the CPU or on the device `map_location`.
 
+    As in PyTorch, that may also be a dict of devices by device, or a function of a tensor and its
+    device, which is always "cpu" here, that gives the tensor where it is wanted (or None for there).
     Dicts, lists and tuples come back as such; tensors, and parameters, as tensors that require no
     gradient; a tensor that occurred twice is one tensor again. What a file is, its content says: a
     safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
@@ -54,10 +56,15 @@ def load(path, map_location=None, *, weights_only=True):
     Raises LoadError for anything else.
     """
     data = path.read() if hasattr(path, "read") else Path(path).read_bytes()
-    backend = backend_for("cpu" if map_location is None else map_location)
+    if isinstance(map_location, dict):
+        map_location = map_location.get("cpu")
+    move = map_location if callable(map_location) else None
+    backend = backend_for("cpu" if move or map_location is None else map_location)
 
     def as_tensor(array):
-        return Tensor._wrap(backend.asarray(array))
+        tensor = Tensor._wrap(backend.asarray(array))
+        moved = move and move(tensor, "cpu")
+        return tensor if moved is None else moved
 
     try:
         if data.startswith(b"PK\3\4"):

@@ -88,6 +88,8 @@ class Tensor(TensorBase):
 
     def __init__(self, *data, dtype=None):
         """`Tensor(2, 3)` holds zeros of that shape, `Tensor([1, 2])` these numbers, as floats."""
+        if len(data) == 1 and isinstance(data[0], Size):
+            data = data[0]
         if len(data) == 1 and not isinstance(data[0], int):
             array = np.asarray(data[0]._data if isinstance(data[0], Tensor) else data[0])
         else:
@@ -436,6 +438,10 @@ class Tensor(TensorBase):
             if isinstance(value, Tensor)
             else full_like(self, value, dtype=dtype_of_number(value))
         )
+
+    def new(self, *data):
+        """`Tensor(…)` with this tensor's dtype and device: zeros of a shape, or the given data."""
+        return Tensor(*data, dtype=self.dtype).to(self.device)
 
     def new_zeros(self, *size, **options):
         """Zeros of shape `size`, with this tensor's dtype and device unless others are given."""

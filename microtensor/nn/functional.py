@@ -384,22 +384,27 @@ def tanh(input):
 
 def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """eˣ / Σ eˣ along `dim`; `dtype` is converted to first."""
-    return ops.softmax(input if dtype is None else input.to(dtype), _dim("softmax", dim))
+    x = input if dtype is None else input.to(dtype)
+    return ops.softmax(x, _dim("softmax", x, dim, _stacklevel))
 
 
 def softmin(input, dim=None, _stacklevel=3, dtype=None):
     """softmax(−x)"""
-    return softmax(-input, dim, dtype=dtype)
+    return softmax(-input, dim, _stacklevel + 1, dtype)
 
 
 def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """x − ln Σ eˣ along `dim`; `dtype` is converted to first."""
-    return ops.log_softmax(input if dtype is None else input.to(dtype), _dim("log_softmax", dim))
+    x = input if dtype is None else input.to(dtype)
+    return ops.log_softmax(x, _dim("log_softmax", x, dim, _stacklevel))
 
 
-def _dim(name, dim):
+def _dim(name, x, dim, stacklevel):
+    """The dimension that adds up to 1; where none is stated, the one that old programs meant."""
     if dim is None:
-        raise TypeError(f"{name}: state the dimension `dim` that adds up to 1")
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+        message = f"{name}: state the dimension that adds up to 1, as in dim={dim}, which is taken"
+        warnings.warn(message, UserWarning, stacklevel)
     return dim
 
 

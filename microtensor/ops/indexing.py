@@ -4,10 +4,11 @@ Each is the transpose of another: the derivative of picking is putting.
 """
 
 import math
+import warnings
 
 from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import BOOL, FLOAT, INT, iinfo, int64, uint8
+from ..backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
 # ---- x[index] ------------------------------------------------------------------------
@@ -50,6 +51,7 @@ def plain_index(index, x):
     parts = index if isinstance(index, tuple) else (index,)
     if BASIC.issuperset(map(type, parts)):
         return index  # the array library itself says where it does not fit
+    parts = [_mask_of_bytes(p) for p in parts]
     backend = backend_of(x._data)
     plain = []
     dim = 0
@@ -75,8 +77,6 @@ def plain_index(index, x):
                 dim += 1
         elif hasattr(part, "dtype"):
             rank = backend.dtype(part).rank
-            if backend.dtype(part) is uint8:
-                raise IndexError("getitem: is a uint8 index a mask or positions? use bool or int64")
             if rank not in (BOOL, INT):
                 raise IndexError(
                     f"getitem: an index is made of integers or booleans, got {part.dtype}"
@@ -113,6 +113,16 @@ def in_steps(index):
         elif part is not None:
             first += [slice(None)] * _width(part)
     return tuple(first), tuple(then)
+
+
+def _mask_of_bytes(part):
+    """Bytes are a mask, as they were before there were booleans; other parts as they are."""
+    if not str(getattr(part, "dtype", "")).endswith("uint8"):
+        return part
+    if not (part.ndim or isinstance(part, TensorBase)):  # a number of NumPy
+        return part
+    warnings.warn("a mask of uint8 is deprecated: use bool", UserWarning, stacklevel=4)
+    return part != 0
 
 
 def _width(part):
@@ -410,6 +420,7 @@ def where(condition, a=None, b=None):
     """a where the boolean condition holds, else b; of a condition alone, where it holds."""
     if a is None and b is None:
         return tuple(unbind_columns(nonzero(condition)))
+    condition = _mask_of_bytes(condition)
     if isinstance(condition, TensorBase):
         if not isinstance(a, TensorBase) and not isinstance(b, TensorBase):
             a = condition._full_like(a)
