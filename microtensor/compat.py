@@ -10,6 +10,7 @@ import enum
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import types
 import warnings
@@ -281,6 +282,11 @@ _module("distributed", "Several processes, which are not there.", is_available=_
         )})  # fmt: skip
 _module("distributed.optim", "Optimizers of several processes, which are not there.",
         ZeroRedundancyOptimizer=_absent("distributed.optim.ZeroRedundancyOptimizer"))  # fmt: skip
+_module("multiprocessing", "Several processes, which are not there.", cpu_count=os.cpu_count,
+        **{name: _absent(f"multiprocessing.{name}")
+        for name in ("Manager", "Pool", "Process", "Queue", "spawn")})  # fmt: skip
+_module("utils.data.distributed", "Several processes, which are not there.",
+        DistributedSampler=_absent("utils.data.distributed.DistributedSampler"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is)  # fmt: skip
@@ -359,7 +365,9 @@ class _Finder:
         return None
 
     def exec_module(self, module):
-        sys.modules[module.__name__] = importlib.import_module(_ours(module.__name__))
+        found = importlib.import_module(_ours(module.__name__))
+        _give()  # what else came with it
+        sys.modules[module.__name__] = found
 
 
 def _answered(name):
@@ -370,6 +378,13 @@ def _ours(name):
     if name == "safetensors.torch":
         return f"{__package__}.weights"
     return __package__ + name.removeprefix("torch")
+
+
+def _give():
+    """Let what is loaded of microtensor stand in sys.modules as PyTorch's."""
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == __package__:
+            sys.modules["torch" + name.removeprefix(__package__)] = module
 
 
 def _taken():
@@ -386,9 +401,7 @@ def as_torch():
     for several threads that import at a time. `safetensors.torch` is `microtensor.weights`.
     """
     torchs, finder = _taken(), _Finder()
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == __package__:
-            sys.modules["torch" + name.removeprefix(__package__)] = module
+    _give()
     sys.meta_path.insert(0, finder)
     try:
         yield sys.modules[__package__]

@@ -1,23 +1,32 @@
-"""Distributions to draw from and to score with: Categorical, Bernoulli, Normal, Uniform.
+"""Distributions to draw from and to score with, from Bernoulli to MultivariateNormal.
 
 Parameters are tensors or numbers; they and the scored values broadcast. `sample()` is not
 differentiated; `rsample()` is, with respect to the parameters.
 """
 
 import math
+import sys
 
-from . import ops
+from . import ops, random
 from .autograd import no_grad
+from .backends.dtypes import finfo
 from .creation import as_tensor, full
 from .names import missing
 from .nn import functional as F
-from .random import bernoulli, multinomial, rand, randn
 
 __getattr__ = missing(__name__)
 
 
 class Distribution:
-    """What all have: `sample(shape)` draws that many times, `log_prob(value)`, `entropy()`."""
+    """What all have: `sample(shape)` draws that many times, `log_prob(value)`, `entropy()`.
+
+    A draw has the shape `batch_shape`, of distributions side by side, and then `event_shape`.
+    """
+
+    _event_dims = 0  # how many dimensions of `mean` are one draw
+
+    batch_shape = property(lambda self: self.mean.shape[: self.mean.ndim - self._event_dims])
+    event_shape = property(lambda self: self.mean.shape[self.mean.ndim - self._event_dims :])
 
     def sample(self, sample_shape=()):
         """Draws, of shape sample_shape and then the distribution's, without gradients."""
@@ -33,18 +42,26 @@ def _of_probabilities(probs, logits):
         raise ValueError("a distribution needs either probs or logits")
 
 
+def _away_from_0_and_1(probs):
+    """Probabilities whose logarithms are finite, as PyTorch takes them."""
+    eps = finfo(probs.dtype).eps
+    return probs.clamp(eps, 1 - eps)
+
+
 class Categorical(Distribution):
     """One of n classes for each row, by `probs` (which are normalized) or `logits` (…, n)."""
 
     def __init__(self, probs=None, logits=None, validate_args=None):
         _of_probabilities(probs, logits)
         self.probs = F.softmax(logits, -1) if probs is None else probs / probs.sum(-1, True)
-        log = F.log_softmax(logits, -1) if probs is None else self.probs.clamp(1e-38).log()
+        log = F.log_softmax(logits, -1) if probs is None else _away_from_0_and_1(self.probs).log()
         self.logits = log
+        self.mode = self.probs.argmax(-1)
+        self.mean = full(self.mode.shape, math.nan)  # classes have none
 
     def sample(self, sample_shape=()):
         rows = self.probs.detach().reshape(-1, self.probs.shape[-1])
-        drawn = multinomial(rows, math.prod(sample_shape), replacement=True)
+        drawn = random.multinomial(rows, math.prod(sample_shape), replacement=True)
         return drawn.t().reshape(*sample_shape, *self.probs.shape[:-1])
 
     def log_prob(self, value):
@@ -64,11 +81,16 @@ class Bernoulli(Distribution):
 
     def __init__(self, probs=None, logits=None, validate_args=None):
         _of_probabilities(probs, logits)
-        self.logits = ops.logit(as_tensor(probs)) if logits is None else as_tensor(logits)
-        self.probs = self.mean = ops.sigmoid(self.logits) if probs is None else as_tensor(probs)
+        if logits is None:
+            self.probs = as_tensor(probs)
+            self.logits = ops.logit(_away_from_0_and_1(self.probs))
+        else:
+            self.logits = as_tensor(logits)
+            self.probs = ops.sigmoid(self.logits)
+        self.mean, self.variance = self.probs, self.probs * (1 - self.probs)
 
     def sample(self, sample_shape=()):
-        return bernoulli(self.probs.detach().expand(self._shape(sample_shape)))
+        return random.bernoulli(self.probs.detach().expand(self._shape(sample_shape)))
 
     def log_prob(self, value):
         """The logarithm of the probability of these 0s and 1s."""
@@ -85,17 +107,22 @@ class Normal(Distribution):
 
     def __init__(self, loc, scale, validate_args=None):
         self.loc, self.scale = ops.broadcast_tensors(as_tensor(loc), as_tensor(scale))
-        self.mean, self.stddev, self.variance = self.loc, self.scale, self.scale**2
+        self.mean = self.mode = self.loc
+        self.stddev, self.variance = self.scale, self.scale**2
 
     def rsample(self, sample_shape=()):
         """loc + scale·ε, with a standard normal ε."""
-        noise = randn(self._shape(sample_shape), dtype=self.loc.dtype)
+        noise = random.randn(self._shape(sample_shape), dtype=self.loc.dtype)
         return self.loc + self.scale * noise
 
     def log_prob(self, value):
         """−(x − loc)² / 2 scale² − log scale − log √2π"""
         z = (value - self.loc) / self.scale
         return -0.5 * z * z - self.scale.log() - 0.5 * math.log(2 * math.pi)
+
+    def cdf(self, value):
+        """The probability of this value or less, ½ (1 + erf(z / √2))."""
+        return 0.5 * (1 + ops.erf((value - self.loc) / (self.scale * math.sqrt(2))))
 
     def entropy(self):
         """log scale + ½ log 2πe"""
@@ -111,7 +138,7 @@ class Uniform(Distribution):
 
     def rsample(self, sample_shape=()):
         """low + (high − low)·u, with u within 0 … 1."""
-        u = rand(self._shape(sample_shape), dtype=self.mean.dtype)
+        u = random.rand(self._shape(sample_shape), dtype=self.mean.dtype)
         return self.low + (self.high - self.low) * u
 
     def log_prob(self, value):
@@ -125,16 +152,99 @@ class Uniform(Distribution):
         return (self.high - self.low).log()
 
 
+class MultivariateNormal(Distribution):
+    """Mean `loc` (…, n), and a covariance matrix or its Cholesky factor `scale_tril` (…, n, n)."""
+
+    _event_dims = 1
+
+    def __init__(self, loc, covariance_matrix=None, precision_matrix=None, scale_tril=None,
+                 validate_args=None):  # fmt: skip
+        if [covariance_matrix, precision_matrix, scale_tril].count(None) != 2:
+            raise ValueError(
+                "MultivariateNormal: one of covariance_matrix, precision_matrix and scale_tril "
+                "is needed"
+            )
+        if precision_matrix is not None:
+            covariance_matrix = ops.linalg.inv(precision_matrix)
+        if scale_tril is None:
+            scale_tril = ops.linalg.cholesky(covariance_matrix)
+        shape = ops.broadcast_shapes(loc.shape, scale_tril.shape[:-1])
+        self.loc = self.mean = self.mode = loc.expand(shape)
+        self.scale_tril = scale_tril.expand(*shape, shape[-1])
+        self.covariance_matrix = self.scale_tril @ self.scale_tril.mT
+        self.variance = (self.scale_tril**2).sum(-1)
+
+    def rsample(self, sample_shape=()):
+        """loc + L ε, with a standard normal ε."""
+        noise = random.randn(self._shape(sample_shape), dtype=self.loc.dtype)
+        return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+
+    def _log_of_det(self):
+        return self.scale_tril.diagonal(0, -2, -1).log().sum(-1)
+
+    def log_prob(self, value):
+        """−½ |L⁻¹ (x − loc)|² − log det L − n log √2π"""
+        away = ops.linalg.solve_triangular(
+            self.scale_tril, (value - self.loc).unsqueeze(-1), upper=False
+        )
+        n = self.loc.shape[-1]
+        return -0.5 * (away**2).sum((-2, -1)) - self._log_of_det() - n * math.log(2 * math.pi) / 2
+
+    def entropy(self):
+        """log det L + n/2 log 2πe"""
+        return self._log_of_det() + 0.5 * self.loc.shape[-1] * math.log(2 * math.pi * math.e)
+
+
+class Independent(Distribution):
+    """Another distribution, the last `reinterpreted_batch_ndims` dimensions of which are one."""
+
+    def __init__(self, base_distribution, reinterpreted_batch_ndims, validate_args=None):
+        self.base_dist, self._dims = base_distribution, reinterpreted_batch_ndims
+        self._event_dims = base_distribution._event_dims + reinterpreted_batch_ndims
+
+    mean = property(lambda self: self.base_dist.mean)
+    variance = property(lambda self: self.base_dist.variance)
+
+    def _sum(self, x):
+        return x.sum(tuple(range(-self._dims, 0))) if self._dims else x
+
+    def sample(self, sample_shape=()):
+        return self.base_dist.sample(sample_shape)
+
+    def rsample(self, sample_shape=()):
+        return self.base_dist.rsample(sample_shape)
+
+    def log_prob(self, value):
+        """The sum of the base's over those dimensions."""
+        return self._sum(self.base_dist.log_prob(value))
+
+    def entropy(self):
+        """The sum of the base's over those dimensions."""
+        return self._sum(self.base_dist.entropy())
+
+
 def kl_divergence(p, q):
-    """∫ p log(p / q) of two Normal or two Categorical distributions, in nats."""
+    """∫ p log(p / q) of two distributions of one kind, in nats."""
     if type(p) is type(q) is Normal:
         ratio, shift = (p.scale / q.scale) ** 2, ((p.loc - q.loc) / q.scale) ** 2
         return 0.5 * (ratio + shift - 1 - ratio.log())
     if type(p) is type(q) is Categorical:
         return (p.probs * (p.logits - q.logits)).sum(-1)
+    if type(p) is type(q) is Bernoulli:
+        return p.probs * (p.logits - q.logits) + F.softplus(q.logits) - F.softplus(p.logits)
+    if type(p) is type(q) is Independent and p._dims == q._dims:
+        return p._sum(kl_divergence(p.base_dist, q.base_dist))
     raise NotImplementedError(
         f"kl_divergence: of {type(p).__name__} and {type(q).__name__} it is not there"
     )
 
 
-__all__ = ["Bernoulli", "Categorical", "Distribution", "Normal", "Uniform", "kl_divergence"]
+# PyTorch's files, each of which is found here: torch.distributions.normal.Normal
+for _file in ("distribution", "bernoulli", "categorical", "normal", "uniform", "independent",
+              "multivariate_normal", "kl"):  # fmt: skip
+    sys.modules[f"{__name__}.{_file}"] = globals()[_file] = sys.modules[__name__]
+
+__all__ = [
+    "Bernoulli", "Categorical", "Distribution", "Independent", "MultivariateNormal", "Normal",
+    "Uniform", "kl_divergence",
+]  # fmt: skip

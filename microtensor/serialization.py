@@ -47,7 +47,7 @@ def load(path, map_location=None, *, weights_only=True):
     """What `save` wrote, its tensors on the CPU or on the device `map_location`.
 
     As in PyTorch, that may also be a dict of devices by device, or a function of a tensor and its
-    device, which is always "cpu" here, that gives the tensor where it is wanted (or None for there).
+    device, always "cpu" here, that gives the tensor where it is wanted, or None for there.
     Dicts, lists and tuples come back as such; tensors, and parameters, as tensors that require no
     gradient; a tensor that occurred twice is one tensor again. What a file is, its content says: a
     safetensors file of another program gives a dict of tensors by name, and one of `torch.save`

@@ -104,6 +104,12 @@ def test_submodules_are_the_same_modules():
             NotImplementedError,
             "distributed.init_process_group",
         ),
+        ("import torch.multiprocessing as mp; mp.spawn(print)", NotImplementedError, "spawn"),
+        (
+            "from torch.utils.data.distributed import DistributedSampler as S; S([])",
+            NotImplementedError,
+            "DistributedSampler",
+        ),
         ("import torch; torch.zeros(2, dtype=torch.bfloat16)", TypeError, "bfloat16"),
         ("import torch; torch.nn.Embedding(2, 2, sparse=True)", NotImplementedError, "sparse"),
         ("import torch; torch.set_float32_matmul_precision('low')", RuntimeError, "'low'"),

@@ -60,3 +60,27 @@ def test_what_is_not_there_says_so():
         d.Categorical()
     with pytest.raises(NotImplementedError, match="Uniform and Normal"):
         d.kl_divergence(d.Uniform(0.0, 1.0), d.Normal(0.0, 1.0))
+
+
+def test_several_dimensions_are_one_draw():
+    mt.manual_seed(0)
+    mean = mt.tensor([1.0, -1.0], dtype=mt.float64)
+    covariance = mt.tensor([[2.0, 0.6], [0.6, 0.5]], dtype=mt.float64)
+    p = d.MultivariateNormal(mean, covariance)
+    drawn = p.sample((N,))
+    assert mt.allclose(drawn.mean(0), mean, atol=0.04)
+    assert mt.allclose(mt.cov(drawn.T), covariance, atol=0.06)
+    assert abs(p.entropy().item() + p.log_prob(drawn).mean()) < 0.03
+    for same in (
+        d.MultivariateNormal(mean, scale_tril=mt.linalg.cholesky(covariance)),
+        d.MultivariateNormal(mean, precision_matrix=mt.linalg.inv(covariance)),
+    ):
+        assert mt.allclose(same.log_prob(drawn), p.log_prob(drawn))
+    apart = d.MultivariateNormal(mean, mt.diag(covariance.diagonal()))
+    one_by_one = d.Independent(d.Normal(mean, covariance.diagonal().sqrt()), 1)
+    assert mt.allclose(apart.log_prob(drawn), one_by_one.log_prob(drawn))
+    assert mt.allclose(apart.entropy(), one_by_one.entropy())
+    assert p.event_shape == one_by_one.event_shape == (2,)
+    assert p.batch_shape == one_by_one.batch_shape == ()
+    with pytest.raises(ValueError, match="MultivariateNormal"):
+        d.MultivariateNormal(mean)

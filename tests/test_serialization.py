@@ -546,3 +546,15 @@ def test_write_whole(tmp_path):
     write_whole(tmp_path / "f", b"abc")
     write_whole(tmp_path / "f", b"de")
     assert (tmp_path / "f").read_bytes() == b"de"
+
+
+def test_where_to_may_be_a_function_or_a_dict(tmp_path):
+    """As PyTorch's programs say that what a GPU wrote is wanted on the CPU."""
+    mt.save({"w": mt.arange(3)}, tmp_path / "w")
+    for place in (lambda storage, loc: storage, lambda storage, loc: None, {"cuda:0": "cpu"}):
+        assert mt.load(tmp_path / "w", map_location=place)["w"].tolist() == [0, 1, 2]
+    asked = []
+    mt.load(tmp_path / "w", map_location=lambda storage, loc: asked.append((storage.shape, loc)))
+    assert asked == [((3,), "cpu")]
+    with pytest.raises(RuntimeError, match="cuda"):
+        mt.load(tmp_path / "w", map_location={"cpu": "cuda"})

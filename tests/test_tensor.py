@@ -418,3 +418,11 @@ def test_print_options():
             mt.set_printoptions(digits=2)
     finally:
         mt.set_printoptions(precision=4)
+
+
+def test_a_part_of_a_shape_is_a_shape():
+    shape = mt.zeros(2, 3, 4).shape
+    assert shape[1:].numel() == 12 and shape[-1] == 4
+    for made in (shape[:-1], shape + (5,), (5,) + shape, shape * 2, 2 * shape):
+        assert type(made) is mt.Size
+    assert shape + (5,) == (2, 3, 4, 5) and (5,) + shape == (5, 2, 3, 4)

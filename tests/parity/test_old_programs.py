@@ -102,3 +102,43 @@ def test_losses_of_ones_own():
         return Weighted(m.tensor([2.0]), False)(m.tensor(X), m.tensor(Y))
 
     alike(made)
+
+
+@pytest.mark.parametrize("ndim", range(5))
+@pytest.mark.parametrize("name", ["softmax", "softmin", "log_softmax"])
+def test_softmax_without_a_dimension(name, ndim):
+    """It is the one that the first programs meant, and the line that says none is told so."""
+    x = RANDOM.normal(size=(2, 3, 2, 4)[:ndim]).astype("float32")
+    module = {"softmax": "Softmax", "softmin": "Softmin", "log_softmax": "LogSoftmax"}[name]
+    for m in (mt, torch):
+        with pytest.warns(UserWarning, match="dim=") as said:
+            getattr(m.nn.functional, name)(m.tensor(x))
+        assert said[0].filename == __file__ or name == "softmin"
+    alike(lambda m: getattr(m.nn.functional, name)(m.tensor(x)))
+    alike(lambda m: getattr(m.nn, module)()(m.tensor(x)))
+
+
+def test_tensors_like_another():
+    for given in [(2, 3), ([2, 3],), (Y,), ()]:
+        alike(lambda m: 0 * m.ones(1, dtype=m.float64).new(*given))  # noqa: B023
+    alike(lambda m: m.ones(1).long().new(m.tensor(X).shape).fill_(2))
+    assert mt.ones(1).long().new([1.5]).dtype is mt.int64
+
+
+def test_masks_of_bytes():
+    """Comparisons gave bytes before there were booleans, and these still pick elements."""
+    for index in [(X > 0.5), (slice(None), X[0] > 0.5)]:
+
+        def picked(m, index=index):
+            x = m.tensor(Y, requires_grad=True)
+            parts = index if isinstance(index, tuple) else (index,)
+            parts = [p if isinstance(p, slice) else m.tensor(p).byte() for p in parts]
+            part = x[tuple(parts)] if len(parts) > 1 else x[parts[0]]
+            (part**2).sum().backward()
+            return x.grad
+
+        alike(picked)
+    alike(lambda m: m.where(m.tensor(BINARY).byte(), m.tensor(X), m.tensor(Y)))
+    with pytest.warns(UserWarning, match="uint8"):
+        assert mt.arange(3)[mt.tensor([1, 0, 1], dtype=mt.uint8)].tolist() == [0, 2]
+    assert mt.arange(3)[np.uint8(2)] == 2  # a number is a place
