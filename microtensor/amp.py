@@ -38,6 +38,19 @@ class autocast(contextlib.ContextDecorator):
         return False
 
 
+def is_autocast_enabled(device_type=None):
+    """False: no operation changes its dtype, inside of `autocast` either."""
+    return False
+
+
+def custom_fwd(fwd=None, *, device_type=None, cast_inputs=None):
+    """The forward() or backward() of an `autograd.Function`, as it is. Also a decorator."""
+    return (lambda fwd: fwd) if fwd is None else fwd
+
+
+custom_bwd = custom_fwd
+
+
 class GradScaler:
     """Scales a loss up, so that small gradients survive half precision, and the gradients down.
 

@@ -77,6 +77,7 @@ class TensorBase:
     _base = None  # the tensor whose memory this one shows,
     _steps = ()  # the view operations that lead there,
     _seen = _rewrites = 0  # and how often the base's history was rewritten, now and when last seen
+    _former = ()  # what it was before it got another shape in place: (until when, rewrites, array)
     _grad = None
 
     @staticmethod
@@ -269,6 +270,16 @@ class Node:
         """PyTorch's name for the edges: (node or leaf, index) of each input, (None, 0) for none."""
         return tuple(edge or (None, 0) for edge in self.edges)
 
+    def _given(self):
+        """The arguments; an input that got another shape since, in that which it had."""
+        for i, a in enumerate(self.args):
+            was = a._former if isinstance(a, TensorBase) else ()
+            array = next((array for until, _, array in was if self.number < until), None)
+            if array is not None and i < len(self.edges):
+                a = a._alias(self.edges[i])
+                a._data = array
+            yield a
+
     def leads_to(self, wanted):
         """Whether a gradient goes from here to one of the nodes and leaves in a set."""
         return any(edge is not None and edge[0] in wanted for edge in self.edges)
@@ -281,6 +292,7 @@ class Node:
                 "pass retain_graph=True to that one to go through the graph twice"
             )
         if _changes.newest > self.number:
+            self.args = tuple(self._given())
             used = self.pullback
             if not callable(used):
                 used = [pull for pull, edge in zip(used, self.edges) if edge is not None]
@@ -710,7 +722,17 @@ def _show(steps, base):
 
 def _follow(view):
     """Give a view the history of its base again, which was rewritten by a change in place."""
-    view._seen = view._base._rewrites
+    base = view._base
+    shapes = [rewrite for _, rewrite, _ in base._former if rewrite > view._seen]
+    if len(shapes) == base._rewrites - view._seen:
+        return  # nothing but the base's shape has changed
+    if shapes:
+        raise RuntimeError(
+            f"a view of shape {tuple(view._data.shape)} has lost its history: its base was given "
+            "another shape in place, and then changed in place; use the operations without the "
+            "underscore"
+        )
+    view._seen = base._rewrites
     with enable_grad():
         _continue(view, _show(view._steps, view._base))
 
@@ -777,6 +799,25 @@ def in_place(tensor, by, function, *args, **params):
     _continue(base, new)
     base._rewrites += 1
     return tensor
+
+
+def reshaped_in_place(tensor, by, view, *args):
+    """Let `tensor` become view(tensor, …), which shows the same memory under another shape.
+
+    Raises RuntimeError for a leaf that requires a gradient.
+    """
+    recorded_in_place(tensor, by)
+    with enable_grad():
+        new = view(tensor._alias(_edge(tensor)) if tensor._base is None else tensor, *args)
+    if tensor._base is not None:
+        tensor._steps = new._steps
+    else:
+        tensor._rewrites += 1
+    _changes.newest = number = next(births)
+    tensor._former = (*tensor._former, (number, tensor._rewrites, tensor._data))
+    tensor._data = new._data
+    if tensor._node is not None:
+        _continue(tensor, new)
 
 
 def write_array(array, values, by, index=...):

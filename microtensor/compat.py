@@ -112,6 +112,11 @@ def is_nonzero(input):
     return input.is_nonzero()
 
 
+def qr(input, some=True):
+    """Q and R with input = Q R: the older form of `linalg.qr`."""
+    return ops.linalg.qr(input, "reduced" if some else "complete")
+
+
 def svd(input, some=True, compute_uv=True):
     """U, S and V with input = U diag(S) Vᵀ; `linalg.svd` gives Vᵀ."""
     u, s, vh = ops.linalg.svd(input, full_matrices=not some)
@@ -274,7 +279,8 @@ _module("accelerator", "Other devices in general: here CUDA's.", is_available=cu
         device_count=cuda.device_count,
         current_accelerator=lambda check_available=False: (
             device("cuda") if cuda.is_available() else None))  # fmt: skip
-_module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaGradScaler)
+_module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaGradScaler,
+        custom_fwd=amp.custom_fwd, custom_bwd=amp.custom_bwd)  # fmt: skip
 _module("distributed", "Several processes, which are not there.", is_available=_no,
         is_initialized=_no, **{name: _absent(f"distributed.{name}") for name in (
             "init_process_group", "destroy_process_group", "barrier", "get_rank", "get_world_size",
@@ -414,7 +420,7 @@ def as_torch():
 
 
 __all__ = [
-    *TYPES, "asarray", "is_nonzero", "newaxis", "set_default_tensor_type", "svd", "t", "vmap",
+    *TYPES, "asarray", "is_nonzero", "newaxis", "qr", "set_default_tensor_type", "svd", "t", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -49,6 +49,9 @@ def is_initialized():
     return is_available()
 
 
+_initialized = False  # programs ask it to know whether the GPU has random numbers of its own
+
+
 def memory_allocated(device=None):
     """0: nothing is counted."""
     return 0

@@ -14,6 +14,7 @@ from .autograd import (
     in_place,
     op,
     recorded_in_place,
+    reshaped_in_place,
     write_array,
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
@@ -62,15 +63,7 @@ def _reshaping(name, function):
     """The form of an operation that shows the tensor's own memory under another shape."""
 
     def method(self, *args):
-        if self.requires_grad:
-            raise RuntimeError(
-                f"{name}: a tensor that requires a gradient keeps its shape; use the operation "
-                "without the underscore"
-            )
-        shown = function(self, *args)
-        if self._base is not None:
-            self._steps = shown._steps
-        self._data = shown._data
+        reshaped_in_place(self, name, function, *args)
         return self
 
     method.__name__ = name

@@ -420,3 +420,21 @@ def test_what_is_not_compiled_says_so():
     with pytest.raises(NotImplementedError, match="cpp_extension.load: nothing is compiled"):
         mt.utils.cpp_extension.load("wkv", sources=["wkv.cu"])
     assert mt.utils.checkpoint.get_device_states(mt.ones(1)) == ([], [])
+
+
+def test_what_hand_written_functions_ask_of_autocast():
+    class Double(mt.autograd.Function):
+        @staticmethod
+        @mt.cuda.amp.custom_fwd
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        @mt.amp.custom_bwd(device_type="cuda")
+        def backward(ctx, g):
+            return 2 * g
+
+    x = mt.ones(2, requires_grad=True)
+    Double.apply(x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    assert not mt.is_autocast_enabled() and not mt.is_autocast_enabled("cpu")

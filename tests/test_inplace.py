@@ -411,3 +411,75 @@ def test_detach_of_a_view_in_place():
 def test_nan_can_be_filled():
     assert mt.full((2,), float("nan")).fill_(1.0).tolist() == [1.0, 1.0]
     assert mt.full((2,), float("nan")).zero_().tolist() == [0.0, 0.0]
+
+
+# ---- another shape in place ----------------------------------------------------------
+
+
+def test_a_result_takes_another_shape():
+    x = mt.tensor([[1.0], [2.0]], requires_grad=True)
+    y = x * 3
+    seen = y[0]
+    assert y.squeeze_() is y and y.shape == (2,) and not y.is_leaf
+    y.unsqueeze_(0).t_()
+    (y * y + seen).sum().backward()
+    assert x.grad.tolist() == [[24.0], [36.0]]
+
+
+@pytest.mark.parametrize("change", ["squeeze_", "unsqueeze_", "t_", "transpose_"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_what_came_before_knows_the_former_shape(change, create_graph):
+    args = {"unsqueeze_": (1,), "transpose_": (0, 1)}.get(change, ())
+    x = mt.randn(3, 3, dtype=mt.float64)[:, : 1 if change == "squeeze_" else 3].requires_grad_()
+    w = mt.randn(3, 3, dtype=mt.float64).requires_grad_()
+
+    def f(x, w, in_place):
+        y, m = x * 2, w.detach() + 1
+        z = w @ y + m * y + (y @ y.mT).exp().sum()
+        if in_place:
+            getattr(y, change)(*args)
+            getattr(m, change)(*args) if m.shape == y.shape else m.squeeze_()
+        else:
+            y = getattr(y, change[:-1])(*args)
+        return z.sin().sum() + (y * y).sum()
+
+    found = [mt.autograd.grad(f(x, w, b), (x, w), create_graph=create_graph) for b in (0, 1)]
+    assert all(map(mt.allclose, *found))
+    if create_graph:
+        found = [mt.autograd.grad(a.sum() + b.exp().sum(), (x, w)) for a, b in found]
+        assert all(map(mt.allclose, *found))
+
+
+def test_a_view_takes_another_shape_and_still_follows():
+    x = mt.ones(2, 3, requires_grad=True)
+    y = x * 2
+    row = y[0]
+    row.unsqueeze_(1).mul_(5)
+    y.mul_(7)
+    assert row.shape == (3, 1) and row.tolist() == [[70.0]] * 3
+    row.sum().backward()
+    assert x.grad.tolist() == [[70.0] * 3, [0.0] * 3]
+
+
+def test_a_view_of_what_took_another_shape_keeps_its_history_until_a_change():
+    x = mt.ones(3, 1, requires_grad=True)
+    y = x * 2
+    seen = y[1:]
+    y.squeeze_()
+    assert mt.autograd.grad(seen.sum(), x, retain_graph=True)[0].tolist() == [[0.0], [2.0], [2.0]]
+    new = y[:2]
+    y.mul_(3)
+    assert mt.autograd.grad(new.sum(), x)[0].tolist() == [[6.0], [6.0], [0.0]]
+    with pytest.raises(RuntimeError, match="lost its history"):
+        seen.sum()
+
+
+def test_a_leaf_keeps_its_shape():
+    x = mt.ones(2, 1, requires_grad=True)
+    with pytest.raises(RuntimeError, match="squeeze_: a leaf"):
+        x.squeeze_()
+    with mt.no_grad():
+        x.squeeze_()
+    assert x.shape == (2,) and x.is_leaf
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]

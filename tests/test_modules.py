@@ -377,7 +377,7 @@ def test_parameter_list():
     assert all(isinstance(p, nn.Parameter) for p in values) and len(values) == 3
     assert [k for k, _ in values.named_parameters()] == ["0", "1", "2"]
     assert values[0].shape == (4,) and values[-1].shape == (1,) and len(values[1:]) == 2
-    assert "(1): Parameter of shape (3,), float32" in repr(values)
+    assert "    (1): Parameter containing: [microtensor.float32 of size 3]\n" in repr(values)
 
 
 # ---- what it says of itself ----------------------------------------------------------

@@ -177,16 +177,20 @@ class ParameterList(_List):
     def __setitem__(self, index, value):
         setattr(self, self._place(index), _as_parameter(value))
 
-    def __repr__(self):
-        return _tree(self._get_name(), "", [(n, _shape(p)) for n, p in self._parameters.items()])
+    def extra_repr(self):
+        return _shapes(self._parameters)
 
 
 def _as_parameter(value):
     return value if isinstance(value, Parameter) else Parameter(value)
 
 
-def _shape(p):
-    return _Shown(f"Parameter of shape {tuple(p.shape)}, {p.dtype.name}")
+def _shapes(parameters):
+    """A line for each parameter, as PyTorch shows them."""
+    return "\n".join(
+        f"  ({name}): Parameter containing: [{p.type()} of size {'x'.join(map(str, p.shape))}]"
+        for name, p in parameters.items()
+    )
 
 
 class _Dict(Module):
@@ -261,5 +265,5 @@ class ParameterDict(_Dict):
     def __setitem__(self, name, value):
         self.register_parameter(str(name), _as_parameter(value))
 
-    def __repr__(self):
-        return _tree(self._get_name(), "", [(n, _shape(p)) for n, p in self._parameters.items()])
+    def extra_repr(self):
+        return _shapes(self._parameters)
