@@ -20,6 +20,9 @@ from .backends.device import device, get_default_device, set_default_device
 from .backends.dtypes import (
     DTYPES, bfloat16, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype,
 )  # fmt: skip
+from .backends.layouts import (
+    channels_last, contiguous_format, memory_format, preserve_format, strided,
+)  # fmt: skip
 from .backends.threads import get_num_threads, set_num_threads
 from .checking import gradcheck, gradgradcheck
 from .creation import *  # noqa: F403
@@ -41,6 +44,7 @@ bool, uint8, int8, int16, int32, int64 = (
 )
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
+globals().update(compat.FOREACH)
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})
 globals().update({name: getattr(nn.functional, name) for name in FUNCTIONAL})
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})

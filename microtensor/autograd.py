@@ -51,7 +51,7 @@ from .modes import (
     set_detect_anomaly,
     set_grad_enabled,
 )
-from .names import own_names
+from .names import into, own_names
 
 __all__ = [
     "Node", "TensorBase", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
@@ -123,6 +123,8 @@ def op(function=None, /, *, promote=None, view=False):
     @functools.wraps(function)
     def call(*args, **params):
         if params and not params.keys() <= own:
+            if "out" in params:
+                return into(params.pop("out"), call(*args, **params))
             args, params = _by_name(call, args, params)
         arrays, edges, needs, recording = list(args), [], False, mode.recording
         owner = kind = dtype = None
@@ -537,15 +539,19 @@ def grad(
     grad_outputs=None,
     retain_graph=None,
     create_graph=False,
+    only_inputs=True,
     allow_unused=None,
+    is_grads_batched=False,
     materialize_grads=False,
 ):
     """The derivatives of the sum of `outputs` with respect to each of `inputs`, as a tuple.
 
     With `create_graph` the derivatives can be differentiated again. An input that the outputs do
     not depend on is an error unless `allow_unused` (its derivative is None) or
-    `materialize_grads` (zeros).
+    `materialize_grads` (zeros). No other gradient is ever computed: `only_inputs` is always so.
     """
+    if is_grads_batched:
+        raise NotImplementedError("grad: is_grads_batched is missing; call grad for each row")
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "grad: materialize_grads answers for unused inputs; leave allow_unused out"

@@ -165,6 +165,32 @@ def _before_the_underscore(function, place):
     return call
 
 
+def _for_each(name):
+    """The function of lists of tensors that applies one operation to each of them."""
+    operation = getattr(Tensor, name, None) or getattr(ops, name.removesuffix("_"))
+
+    def apply(tensors, *others, **options):
+        """What the operation gives for each tensor; others are lists as well, or serve all."""
+        lists = [o if isinstance(o, (list, tuple)) else [o] * len(tensors) for o in others]
+        results = tuple(operation(*row, **options) for row in zip(tensors, *lists, strict=True))
+        if name.endswith("_") and not hasattr(Tensor, name):
+            return tuple(t.copy_(result) for t, result in zip(tensors, results))
+        return results
+
+    apply.__name__ = f"_foreach_{name}"
+    return apply
+
+
+# what optimizers call that step all parameters at once: _foreach_add(tensors, 1) …
+FOREACH = {
+    f"_foreach_{name}{end}": _for_each(name + end)
+    for name in (
+        "abs add addcdiv addcmul clamp_max clamp_min div exp lerp log maximum minimum mul neg pow "
+        "reciprocal sign sqrt sub"
+    ).split()
+    for end in ("", "_")
+} | {f"_foreach_{name}": _for_each(name) for name in ("copy_", "norm", "zero_")}
+
 newaxis = None
 vmap = func.vmap
 asarray = as_tensor

@@ -3,6 +3,7 @@
 Every constructor takes `dtype`, `device` and `requires_grad`, like PyTorch's.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -12,10 +13,26 @@ from .backends import backend_for, backend_of
 from .backends.device import get_default_device
 from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype, int64
 from .backends.dtypes import result_type as _result_type
+from .backends.layouts import strided
+from .names import into
 from .ops.shapes import sizes
 from .tensor import Tensor
 
 
+def constructor(function):
+    """A function that makes a tensor, with `out=` and the words for where elements lie.
+
+    The latter change nothing: see `backends/layouts.py`.
+    """
+
+    @functools.wraps(function)
+    def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
+        return into(out, function(*args, **options))
+
+    return construct
+
+
+@constructor
 def tensor(data, *, dtype=None, device=None, requires_grad=False):
     """A new tensor that copies `data`: a number, nested lists, an array or a tensor.
 
@@ -87,6 +104,7 @@ def _holds_arrays(data):
 # ---- filled --------------------------------------------------------------------------
 
 
+@constructor
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of shape `size` filled with one number."""
     dtype = dtype_of_number(fill_value) if dtype is None else dtype_of(dtype)
@@ -98,6 +116,7 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     return out.requires_grad_() if requires_grad else out
 
 
+@constructor
 def zeros(*shape, size=None, dtype=None, device=None, requires_grad=False):
     """Zeros, as in zeros(2, 3), zeros((2, 3)) or zeros(size=(2, 3))."""
     return full(
@@ -109,6 +128,7 @@ def zeros(*shape, size=None, dtype=None, device=None, requires_grad=False):
     )
 
 
+@constructor
 def ones(*shape, size=None, dtype=None, device=None, requires_grad=False):
     """Ones, as in ones(2, 3)."""
     return full(
@@ -120,6 +140,7 @@ def ones(*shape, size=None, dtype=None, device=None, requires_grad=False):
     )
 
 
+@constructor
 def empty(*shape, size=None, dtype=None, device=None, requires_grad=False):
     """A tensor to be filled later. It holds zeros, so that nothing is random."""
     return zeros(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
@@ -133,6 +154,7 @@ def size_of(shape, size=None):
     return size
 
 
+@constructor
 def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor like `input`, filled with one number."""
     return full(
@@ -160,6 +182,7 @@ empty_like = zeros_like
 # ---- ranges --------------------------------------------------------------------------
 
 
+@constructor
 def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
     """start, start + step, … up to but without `end`; of one number, from 0 up to it."""
     if end is None:
@@ -180,6 +203,7 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     return _tensor(start + steps * step, dtype, device, requires_grad, None)
 
 
+@constructor
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
     """`steps` numbers from `start` to `end`, evenly spaced, both included."""
     number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
@@ -187,6 +211,7 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False)
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
+@constructor
 def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
     """`steps` powers of `base`, the exponents evenly spaced from `start` to `end`."""
     number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
@@ -210,6 +235,7 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
                 requires_grad=requires_grad)  # fmt: skip
 
 
+@constructor
 def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
     """The identity matrix (n, n), or its first m columns."""
     return _tensor(np.eye(n, m), dtype or get_default_dtype(), device, requires_grad, None)

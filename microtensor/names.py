@@ -11,6 +11,10 @@ SYNONYMS = {
 FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
 LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
 
+# factors that programs of before 2020 put before the tensors, and how many those are
+FACTORS = {"add": ("alpha", 1), "sub": ("alpha", 1), "addcmul": ("value", 2),
+           "addcdiv": ("value", 2)}  # fmt: skip
+
 
 def own_names(named, known, inputs):
     """Arguments by the names that a function knows; `inputs` are the names of its inputs."""
@@ -34,7 +38,40 @@ def known_by_all_names(function):
 
     @functools.wraps(function)
     def call(*args, **named):
+        if "out" in named:
+            return into(named.pop("out"), call(*args, **named))
         return function(*args, **(own_names(named, known, inputs) if named else named))
+
+    return call
+
+
+def into(out, result):
+    """`out=`: the tensor, or tensors, that take over a result, and are returned.
+
+    As in PyTorch one of another shape gets the result's, and nothing is differentiated.
+    """
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        filled = [into(o, r) for o, r in zip(out, result, strict=True)]
+        return result._make(filled) if hasattr(result, "_make") else type(result)(filled)
+    if result.requires_grad:
+        raise RuntimeError("out=: the result requires a gradient, which out= cannot record")
+    if result.dtype.rank > out.dtype.rank:
+        raise RuntimeError(f"out=: the result is {result.dtype}, out is {out.dtype}")
+    if out.shape != result.shape:
+        out.data = out.new_empty(*result.shape)
+    return out.copy_(result)
+
+
+def factor_first(method, factor, tensors):
+    """A method that takes its factor also in front: x.addcmul_(0.1, a, b) for (a, b, value=0.1)."""
+
+    @functools.wraps(method)
+    def call(self, *args, **named):
+        if len(args) > tensors:
+            named[factor], *args = args
+        return method(self, *args, **named)
 
     return call
 

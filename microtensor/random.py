@@ -9,7 +9,7 @@ from .autograd import TensorBase, in_place, no_grad
 from .backends import backend_for
 from .backends.device import get_default_device
 from .backends.dtypes import dtype_of, float16, float64, get_default_dtype, int64
-from .creation import size_of
+from .creation import constructor, size_of
 from .ops.shapes import sizes
 from .tensor import Tensor
 
@@ -119,18 +119,21 @@ def _fractions(numbers, shape, dtype):
     return numbers.random(shape, np.float64 if dtype is float64 else np.float32)
 
 
+@constructor
 def rand(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
     """Numbers from [0, 1), all alike."""
     size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
     return _draw(generator, lambda r: _fractions(r, size, dtype), dtype, device, requires_grad)
 
 
+@constructor
 def randn(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
     """Numbers from the normal distribution with mean 0 and variance 1."""
     size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
     return _draw(generator, lambda r: _normal(r, size, dtype), dtype, device, requires_grad)
 
 
+@constructor
 def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None):
     """Integers from low (0 if only one bound is given) up to but without high."""
     if size is None or high is None:
@@ -140,6 +143,7 @@ def randint(low, high=None, size=None, *, generator=None, dtype=None, device=Non
     return _draw(generator, lambda r: r.integers(low, high, sizes((size,))), dtype or int64, device)
 
 
+@constructor
 def randperm(n, *, generator=None, dtype=None, device=None):
     """The integers 0 … n − 1 in random order."""
     if n < 0:
@@ -157,11 +161,12 @@ def randn_like(input, **options):
     return randn(*input.shape, **{"dtype": input.dtype, "device": input.device, **options})
 
 
-def randint_like(input, low, high=None, **options):
-    """`randint` like another tensor."""
+def randint_like(input, low=0, high=None, **options):
+    """`randint` like another tensor, in its dtype."""
     if high is None:
         low, high = 0, low
-    return randint(low, high, tuple(input.shape), **{"device": input.device, **options})
+    where = {"dtype": input.dtype, "device": input.device}
+    return randint(low, high, tuple(input.shape), **{**where, **options})
 
 
 def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None):

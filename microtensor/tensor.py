@@ -20,6 +20,8 @@ from .autograd import (
 from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import FLOAT, TYPES, dtype_of, dtype_of_number, get_default_dtype, uint8
 from .backends.dtypes import dtype as _dtype_type
+from .backends.layouts import channels_last
+from .names import FACTORS, factor_first
 from .ops.shapes import _positive, sizes
 
 
@@ -182,8 +184,10 @@ class Tensor(TensorBase):
         """Elements from the beginning of that memory to the first of the tensor."""
         return (self.data_ptr() - self.storage().data_ptr()) // self.itemsize
 
-    def is_contiguous(self):
+    def is_contiguous(self, memory_format=None):
         """Whether the elements lie in memory in row-major order, without gaps."""
+        if memory_format is channels_last:
+            return self.ndim == 4 and self.permute(0, 2, 3, 1).is_contiguous()
         return backend_of(self._data).contiguous(self._data) is self._data
 
     # ---- its place in the graph ------------------------------------------------------
@@ -373,7 +377,8 @@ class Tensor(TensorBase):
 
     # ---- to another dtype or device --------------------------------------------------
 
-    def to(self, *args, dtype=None, device=None, copy=False, non_blocking=False):
+    def to(self, *args, dtype=None, device=None, copy=False, non_blocking=False,
+           memory_format=None):  # fmt: skip
         """The tensor with another dtype, on another device, or like another tensor."""
         for a in args:
             if isinstance(a, Tensor):
@@ -403,7 +408,7 @@ class Tensor(TensorBase):
         """The tensor on the GPU."""
         return self.to("cuda" if device is None else _device_type(device))
 
-    def contiguous(self):
+    def contiguous(self, memory_format=None):
         """The tensor in one block of memory, in row-major order."""
         return self if self.is_contiguous() else ops.contiguous_(self)
 
@@ -719,6 +724,9 @@ for _name, _op in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div
                    "ifloordiv": "floor_divide", "imod": "remainder", "iand": "bitwise_and",
                    "ior": "bitwise_or", "ixor": "bitwise_xor"}.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", getattr(Tensor, _op + "_"))
+for _name, _factor in FACTORS.items():
+    for _end in ("", "_"):
+        setattr(Tensor, _name + _end, factor_first(getattr(Tensor, _name + _end), *_factor))
 
 # other names for the same operation, here and in the package
 ALIASES = {

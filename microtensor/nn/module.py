@@ -307,7 +307,7 @@ class Module:
                 p.grad = p.grad.detach()
                 p.grad.zero_()
 
-    def to(self, *args, device=None, dtype=None, non_blocking=False):
+    def to(self, *args, device=None, dtype=None, non_blocking=False, memory_format=None):
         """Move parameters and buffers to a device, or give the floating ones another dtype.
 
         The module itself changes, its Parameter objects stay the same. Returns the module.

@@ -18,6 +18,7 @@ def add(a, b, /, *, alpha=1):
     """a + b, or a + alpha·b.    ∂a = g,    ∂b = alpha·g"""
     if alpha == 1:
         return a + b, (lambda g: g, lambda g: g)
+    alpha = _number(alpha)
     return a + alpha * b, (lambda g: g, lambda g: g * alpha)
 
 
@@ -26,7 +27,13 @@ def sub(a, b, /, *, alpha=1):
     """a − b, or a − alpha·b.    ∂a = g,    ∂b = −alpha·g"""
     if alpha == 1:
         return a - b, (lambda g: g, lambda g: -g)
+    alpha = _number(alpha)
     return a - alpha * b, (lambda g: g, lambda g: g * -alpha)
+
+
+def _number(value):
+    """A factor as a Python number, which programs also give as a tensor of one element."""
+    return value.item() if hasattr(value, "item") else value
 
 
 @op(promote="same")
@@ -582,7 +589,7 @@ def cast(x, /, dtype):
 
 
 @op
-def clone(x):
+def clone(x, memory_format=None):
     """A copy of x.    ∂x = g"""
     return xp(x).asarray(x, copy=True), lambda g: g
 

@@ -25,6 +25,8 @@ class LRScheduler:
     `state_dict()`.
     """
 
+    _get_lr_called_within_step = True  # asked by get_lr() of older programs, which else warn
+
     def __init__(self, optimizer, last_epoch=-1):
         self._attach(optimizer)
         for i, group in enumerate(optimizer.param_groups):
@@ -33,7 +35,8 @@ class LRScheduler:
                     f"{self._name}: group {i} has no 'initial_lr'; to go on from epoch "
                     f"{last_epoch}, load the optimizer's state first"
                 )
-        self.base_lrs, self.last_epoch, self._last_lr = [], last_epoch, None
+        self.base_lrs, self.last_epoch, self._last_lr, self._step_count = [], last_epoch, None, 0
+        self._note_new_groups()
         self.step()
 
     _name = property(lambda self: type(self).__name__)
@@ -62,15 +65,26 @@ class LRScheduler:
         """The learning rate of each group, as this schedule last set it."""
         return list(self._last_lr)
 
-    def step(self):
-        """Go one step further. Call it after the optimizer's step."""
+    def step(self, epoch=None):
+        """Go one step further, or to a given epoch. Call it after the optimizer's step."""
         groups = self.optimizer.param_groups
-        new = groups[len(self.base_lrs) :]  # at first all of them, later those added since
-        self.base_lrs = self.base_lrs + [g.setdefault("initial_lr", float(g["lr"])) for g in new]
-        self.last_epoch += 1
-        for group, lr in zip(groups, self.get_lr(), strict=True):
+        self._note_new_groups()
+        self._step_count += 1
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        lrs = self.get_lr() if epoch is None else self._get_closed_form_lr()
+        for group, lr in zip(groups, lrs, strict=True):
             group["lr"] = lr
         self._last_lr = [group["lr"] for group in groups]
+
+    def _get_closed_form_lr(self):
+        """The learning rates at `last_epoch`, whatever they were before."""
+        ours = type(self).get_lr is LRScheduler.get_lr
+        return self.lr_at(self.last_epoch) if ours else self.get_lr()
+
+    def _note_new_groups(self):
+        """Take the rates of the optimizer's groups as bases: at first of all, later of new ones."""
+        new = self.optimizer.param_groups[len(self.base_lrs) :]
+        self.base_lrs = self.base_lrs + [g.setdefault("initial_lr", float(g["lr"])) for g in new]
 
     def _restart(self):
         """Begin again at step 0."""
@@ -86,9 +100,9 @@ class LRScheduler:
     def load_state_dict(self, state_dict):
         """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
 
-        Raises ValueError for the state of another kind of schedule.
+        Raises ValueError for the state of a schedule that knows less.
         """
-        if state_dict.keys() != self.state_dict().keys():
+        if not state_dict.keys() >= self.state_dict().keys():
             raise ValueError(
                 f"{self._name}: the state of this schedule has {sorted(self.state_dict())}, "
                 f"got {sorted(state_dict)}"
@@ -541,10 +555,10 @@ class ReduceLROnPlateau(LRScheduler):
         bound = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
         return metrics < bound if self.mode == "min" else metrics > bound
 
-    def step(self, metrics):
+    def step(self, metrics, epoch=None):
         """Go one step further, with the loss (or score) that the schedule watches."""
         metrics = float(metrics)
-        self.last_epoch += 1
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(metrics):
             self.best, self.num_bad_epochs = metrics, 0
         else:

@@ -1,10 +1,17 @@
 """What all optimizers share: groups of parameters, state, and checkpoints."""
 
 import copy
+import warnings
 from collections import defaultdict
+from collections.abc import Iterable
 
 from ..autograd import changed, enable_grad
-from ..tensor import Tensor
+from ..tensor import Handle, Tensor
+
+required = type("required", (), {"__repr__": lambda self: "<required parameter>"})()
+"""As the default of an option: every group has to say its own."""
+
+ParamsT = Iterable[Tensor] | Iterable[dict] | Iterable[tuple[str, Tensor]]  # for annotations
 
 
 class Optimizer:
@@ -43,11 +50,15 @@ class Optimizer:
         """Add {"params": tensors, option: value …}; options left out have their defaults.
 
         Raises TypeError for what is not a tensor, ValueError for a tensor that is not a leaf or
-        that the optimizer has already.
+        that another group has, and for a `required` option that is missing.
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f'{self._name}: a group is a dict with "params", got {param_group!r}')
-        group = {**self.defaults, **param_group, "params": self._listed(param_group["params"])}
+        group = param_group  # the program's own dict, through which it may change options later
+        group["params"] = self._listed(group["params"])
+        for name, default in self.defaults.items():
+            if group.setdefault(name, default) is required:
+                raise ValueError(f"{self._name}: a group must say its {name}")
         self.check(group)
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for i, p in enumerate(group["params"]):
@@ -62,7 +73,8 @@ class Optimizer:
                 raise ValueError(
                     f"{self._name}: parameter {i}, of shape {tuple(p.shape)}, appears twice"
                 )
-            known.add(id(p))
+        if len({id(p) for p in group["params"]}) < len(group["params"]):
+            warnings.warn(f"{self._name}: a group has a parameter twice", stacklevel=3)
         self.param_groups.append(group)
 
     def check(self, options):
@@ -105,12 +117,14 @@ class Optimizer:
     def state_dict(self):
         """{"state": …, "param_groups": …} with parameters replaced by their positions.
 
-        The tensors in it are those of the optimizer, not copies.
+        What is in it is the optimizer's own, not a copy.
         """
-        params = [p for group in self.param_groups for p in group["params"]]
-        index = {p: i for i, p in enumerate(params)}
+        index = {}
+        for group in self.param_groups:
+            for p in group["params"]:
+                index.setdefault(p, len(index))
         return {
-            "state": {index.get(p, p): dict(state) for p, state in self.state.items()},
+            "state": {index.get(p, p): state for p, state in self.state.items()},
             "param_groups": [
                 {**group, "params": [index[p] for p in group["params"]]}
                 for group in self.param_groups
@@ -141,11 +155,52 @@ class Optimizer:
         state = defaultdict(dict)
         for i, values in state_dict["state"].items():
             p = params.get(i)
-            state[i if p is None else p] = {k: self._fitted(i, k, v, p) for k, v in values.items()}
-        self.param_groups, self.state = groups, state
+            state[i if p is None else p] = self._fitted(i, None, values, p)
+        self.__setstate__({"state": state, "param_groups": groups})
+
+    def __getstate__(self):
+        own = dict(vars(self))
+        own.pop("step", None)  # the one with hooks
+        return own
+
+    def __setstate__(self, state):
+        """Take up what was saved or copied; a subclass adds the options that older files lack."""
+        self.__dict__.update(state)
+
+    # ---- hooks --------------------------------------------------------------------
+
+    def register_step_pre_hook(self, hook):
+        """Call hook(optimizer, args, kwargs) before each step; it may return others for the step.
+
+        Returns a handle whose `remove()` takes the hook away.
+        """
+        return Handle(self._watched()[0], hook)
+
+    def register_step_post_hook(self, hook):
+        """Call hook(optimizer, args, kwargs) after each step."""
+        return Handle(self._watched()[1], hook)
+
+    def _watched(self):
+        """The hooks before and after `step`, which from the first one on asks for them."""
+        if "step" not in vars(self):
+            before, after, step = {}, {}, self.step
+
+            def watched(*args, **kwargs):
+                for hook in list(before.values()):
+                    args, kwargs = hook(self, args, kwargs) or (args, kwargs)
+                result = step(*args, **kwargs)
+                for hook in list(after.values()):
+                    hook(self, args, kwargs)
+                return result
+
+            self.step = watched
+            self.step.hooks = before, after
+        return self.step.hooks
 
     def _fitted(self, index, name, value, p):
         """A value of a saved state as a copy that fits the parameter `p`."""
+        if isinstance(value, dict):
+            return {key: self._fitted(index, key, v, p) for key, v in value.items()}
         if p is None or not isinstance(value, Tensor):
             return copy.deepcopy(value)
         if name in self.buffers and value.shape != p.shape:
@@ -153,13 +208,13 @@ class Optimizer:
                 f"{self._name}: the saved {name} of parameter {index} has shape "
                 f"{tuple(value.shape)}, the parameter {tuple(p.shape)}"
             )
-        dtype = p.dtype if name in self.buffers else value.dtype
+        follows = name in self.buffers if self.buffers else name != "step"
+        dtype = p.dtype if follows and p.is_floating_point() else value.dtype
         return value.detach().to(device=p.device, dtype=dtype, copy=True)
 
     def __repr__(self):
         lines = [f"{self._name} ("]
         for i, group in enumerate(self.param_groups):
-            count = sum(p.numel() for p in group["params"])
-            lines.append(f"  group {i}: {len(group['params'])} tensors, {count:,} parameters")
+            lines.append(f"Parameter Group {i}")
             lines += [f"    {name}: {group[name]}" for name in sorted(set(group) - {"params"})]
         return "\n".join([*lines, ")"])

@@ -317,6 +317,78 @@ def test_curves_after_a_checkpoint_in_the_middle(name):
         theirs.step()
 
 
+def written_by_programs(library):
+    """Schedules as programs write them: by the count of steps, from the last rate, on their own."""
+
+    class Inverse(library.optim.lr_scheduler._LRScheduler):
+        def __init__(self, optimizer, warmup, last_epoch=-1):
+            self.warmup = warmup
+            super().__init__(optimizer, last_epoch)
+
+        def get_lr(self):
+            if not self._get_lr_called_within_step:
+                warnings.warn("use get_last_lr", stacklevel=1)
+            count = self._step_count
+            scale = min(count**-0.5, count * self.warmup**-1.5)
+            return [base * scale for base in self.base_lrs]
+
+    class Chained(library.optim.lr_scheduler.LRScheduler):
+        def get_lr(self):
+            if self.last_epoch == 0:
+                return [group["lr"] for group in self.optimizer.param_groups]
+            return [group["lr"] * 0.9 for group in self.optimizer.param_groups]
+
+        def _get_closed_form_lr(self):
+            return [base * 0.9**self.last_epoch for base in self.base_lrs]
+
+    class Own(library.optim.lr_scheduler.LRScheduler):
+        def get_lr(self):
+            return [base / (2 + self.last_epoch) for base in self.base_lrs]
+
+        def step(self, epoch=None):
+            self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+            for group, lr in zip(self.optimizer.param_groups, self.get_lr()):
+                group["lr"] = lr
+
+    def gradual(optimizer):
+        return Inverse(optimizer, 20)
+
+    return gradual, Chained, Own
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_schedules_written_by_programs(number):
+    mine, other = optimizers()
+    ours, theirs = (
+        written_by_programs(library)[number](optimizer)
+        for library, optimizer in ((mt, mine), (torch, other))
+    )
+    for i in range(30):
+        epoch = (None if i % 5 else i,) if number else ()
+        agree(mine, other)
+        ours.step(*epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's advice on steps to an epoch
+            theirs.step(*epoch)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lambda", "step", "multistep", "exponential", "constant", "linear", "polynomial", "cosine",
+     "one cycle"],
+)  # fmt: skip
+def test_a_schedule_goes_to_an_epoch(name):
+    mine, other = optimizers()
+    ours = SCHEDULES[name](mt.optim.lr_scheduler, mine)
+    theirs = SCHEDULES[name](torch.optim.lr_scheduler, other)
+    for epoch in (0, 3, 40, 7):
+        ours.step(epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs.step(epoch)
+        agree(mine, other)
+
+
 def test_schedules_multiply_as_in_pytorch():
     sides = []
     for optimizer, s in zip(optimizers(), (mt.optim.lr_scheduler, torch.optim.lr_scheduler)):

@@ -1,0 +1,26 @@
+"""Orders of elements in memory, by the names that programs give them.
+
+Arrays are laid out row by row, and views as NumPy makes them. What a function computes does not
+depend on it, so where PyTorch takes `memory_format=`, `layout=` or `pin_memory=`, functions here
+take it, too, and lay out their results as they always do.
+"""
+
+
+class memory_format:
+    """An order that programs ask for: `mt.preserve_format`, `mt.channels_last`, …"""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return f"microtensor.{self.name}"
+
+    def __reduce__(self):
+        return self.name  # pickle and copy find the very same object under its name here
+
+
+preserve_format, contiguous_format, channels_last, strided = map(
+    memory_format, ("preserve_format", "contiguous_format", "channels_last", "strided")
+)
