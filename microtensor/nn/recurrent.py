@@ -20,12 +20,15 @@ class _Recurrent(Module):
 
     gates = 1
     state_count = 1  # LSTM has two states, h and c
+    proj_size = 0  # LSTM may shrink its h to this size
 
     def _add_weights(self, suffix, inputs, bias, device, dtype):
         n = self.gates * self.hidden_size
-        shapes = {"weight_ih": (n, inputs), "weight_hh": (n, self.hidden_size)}
+        shapes = {"weight_ih": (n, inputs), "weight_hh": (n, self._sizes()[0])}
         for name in ("bias_ih", "bias_hh"):
             shapes[name] = (n,) if bias else None
+        if self.proj_size:
+            shapes["weight_hr"] = self.proj_size, self.hidden_size
         for name, shape in shapes.items():
             parameter = Parameter(empty(shape, device=device, dtype=dtype)) if shape else None
             self.register_parameter(name + suffix, parameter)
@@ -36,6 +39,10 @@ class _Recurrent(Module):
         for p in self.parameters():
             init.uniform_(p, -bound, bound)
 
+    def _sizes(self):
+        """The size of each state."""
+        return [self.proj_size or self.hidden_size, self.hidden_size][: self.state_count]
+
     def _layer(self, x, states, suffix="", keep=None, reverse=False):
         """All outputs (T, N, H) of one layer for inputs (T, N, …), and its last states."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -45,14 +52,17 @@ class _Recurrent(Module):
                 f"{type(self).__name__}: inputs of {w_in.shape[1]} features are needed, got shape "
                 f"{tuple(x.shape)}"
             )
+        if self.proj_size:
+            return self._projected(x, states, w_in, w, b_in, b, keep, reverse, suffix)
         return self._run(x, states, w_in, w, b_in, b, keep, reverse)
 
     def _checked(self, states, shape, like):
-        """The states that were given, each of `shape`; zeros if none were."""
+        """The states that were given, each of `shape` and its size; zeros if none were."""
+        shapes = [(*shape, size) for size in self._sizes()]
         if states is None:
-            return [zeros(shape, dtype=like.dtype, device=like.device)] * self.state_count
+            return [zeros(shape, dtype=like.dtype, device=like.device) for shape in shapes]
         states = [states] if self.state_count == 1 else list(states)
-        for s in states:
+        for s, shape in zip(states, shapes):
             if tuple(s.shape) != shape:
                 raise RuntimeError(
                     f"{type(self).__name__}: a state of shape {shape} is needed, got "
@@ -94,6 +104,22 @@ class _LSTM(_Recurrent):
         y, c = ops.lstm_(ops.linear(x, w_in, _sum(b_in, b)), *states, w, keep, reverse)
         return y, [y[0 if reverse else -1], c]
 
+    def _projected(self, x, states, w_in, w, b_in, b, keep, reverse, suffix):
+        """hₜ = R rₜ (arXiv:1402.1128): as W h = (W R) r, it is an LSTM of r with the weight W R.
+
+        The h before the first step, which is no R r, comes in with the first input, as W h.
+        """
+        h, c = states
+        r = getattr(self, "weight_hr" + suffix)
+        x = ops.linear(x, w_in, _sum(b_in, b))
+        begins = arange(len(x), device=x.device)[:, None, None] == (len(x) - 1 if reverse else 0)
+        if keep is not None and reverse:  # each sequence begins at its own last step
+            begins = keep & ~ops.cat([keep[1:], keep[:1] & False])
+        x = x + ops.where(begins, h @ w.T, 0.0)
+        y, c = ops.lstm_(x, h.new_zeros(c.shape), c, w @ r, keep, reverse)
+        y = y @ r.T
+        return y, [y[0 if reverse else -1], c]
+
 
 def _sum(a, b):
     return None if a is None else a + b
@@ -108,12 +134,13 @@ class RNNBase(_Recurrent):
     input (T, N, input_size), or (N, T, input_size) with `batch_first`, or (T, input_size), or a
     PackedSequence. Gives the outputs of the last layer, (…, hidden_size), those of the two
     directions side by side, and the last states (layers·directions, N, hidden_size). States start
-    zero unless given. `dropout` is the share dropped between layers in training.
+    zero unless given. `dropout` is the share dropped between layers in training. An LSTM with
+    `proj_size` shrinks what it gives, and its state h, to that size.
     """
 
     def __init__(
         self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-        bidirectional=False, device=None, dtype=None,
+        bidirectional=False, proj_size=0, device=None, dtype=None,
     ):  # fmt: skip
         super().__init__()
         name = type(self).__name__
@@ -121,19 +148,29 @@ class RNNBase(_Recurrent):
             raise ValueError(
                 f"{name}: hidden_size and num_layers are above 0, got {hidden_size}, {num_layers}"
             )
+        if proj_size and (self.state_count == 1 or not 0 < proj_size < hidden_size):
+            raise ValueError(f"{name}: an LSTM's proj_size is below hidden_size, got {proj_size}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout lies within 0 … 1, got {dropout}")
         if dropout and num_layers == 1:
             warnings.warn(f"{name}: dropout acts between layers, and there is one", stacklevel=3)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first = bias, batch_first
+        self.bias, self.batch_first, self.proj_size = bias, batch_first, proj_size
         self.dropout, self.bidirectional = float(dropout), bidirectional
         self._directions = ("", "_reverse") if bidirectional else ("",)
         for layer in range(num_layers):
             for end in self._directions:
-                inputs = hidden_size * len(self._directions) if layer else input_size
+                inputs = self._sizes()[0] * len(self._directions) if layer else input_size
                 self._add_weights(f"_l{layer}{end}", inputs, bias, device, dtype)
         self.reset_parameters()
+
+    @property
+    def all_weights(self):
+        """The parameters of each layer and direction."""
+        ends = [f"_l{i}{end}" for i in range(self.num_layers) for end in self._directions]
+        named = self._parameters.items()
+        return [[p for n, p in named if p is not None and n.split("_", 2)[2] == e[1:]]
+                for e in ends]  # fmt: skip
 
     def flatten_parameters(self):
         """Nothing: in PyTorch it arranges the weights for a library of the GPU."""
@@ -170,7 +207,7 @@ class RNNBase(_Recurrent):
         return y, last[0] if self.state_count == 1 else tuple(last)
 
     def _through_layers(self, x, hx, keep):
-        shape = self.num_layers * len(self._directions), x.shape[1], self.hidden_size
+        shape = self.num_layers * len(self._directions), x.shape[1]
         states = [ops.unbind(s) for s in self._checked(hx, shape, x)]
         last = []
         for layer in range(self.num_layers):
@@ -187,8 +224,8 @@ class RNNBase(_Recurrent):
 
     def extra_repr(self):
         parts = [f"{self.input_size}, {self.hidden_size}"]
-        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-                 "bidirectional": False}  # fmt: skip
+        shown = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False,
+                 "dropout": 0.0, "bidirectional": False}  # fmt: skip
         for name, usual in shown.items():
             if getattr(self, name) != usual:
                 parts.append(f"{name}={getattr(self, name)}")
@@ -210,7 +247,7 @@ class RNN(RNNBase, _RNN):
         batch_first=False, dropout=0.0, bidirectional=False, device=None, dtype=None,
     ):  # fmt: skip
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, device, dtype)  # fmt: skip
+                         bidirectional, 0, device, dtype)  # fmt: skip
         self.nonlinearity = nonlinearity
 
 
@@ -247,7 +284,7 @@ class RNNCellBase(_Recurrent):
             )
         if not batched:
             input, hx = input[None], _each(hx, lambda h: h[None])
-        states = self._checked(hx, (len(input), self.hidden_size), input)
+        states = self._checked(hx, (len(input),), input)
         states = self._layer(input[None], states)[1]
         states = states if batched else [s[0] for s in states]
         return states[0] if self.state_count == 1 else tuple(states)

@@ -317,8 +317,9 @@ def test_constructors_take_what_torchs_take(name):
     theirs = signature(getattr(torch.nn, name).__init__)
     if name in ("RNN", "GRU", "LSTM"):  # torch says *args there
         theirs = signature(torch.nn.RNNBase.__init__)
-        del theirs["mode"], theirs["proj_size"]
+        del theirs["mode"]
         if name == "RNN":
+            del theirs["proj_size"]
             at = list(theirs).index("num_layers") + 1
             theirs = dict([*list(theirs.items())[:at], ("nonlinearity", "tanh"),
                            *list(theirs.items())[at:]])  # fmt: skip

@@ -98,6 +98,45 @@ def test_packed_sequences(kind, lengths, batch_first):
     check(call, modules)
 
 
+def projected_states(m, rows, batch):
+    return m.tensor(array(rows, *batch, 2, seed=1)), m.tensor(array(rows, *batch, 3, seed=2))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_projections(options):
+    modules = pair(lambda m: m.nn.LSTM(5, 3, proj_size=2, **options))
+    for module in modules.values():
+        module.eval()
+    rows = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+    batch = 4 if options.get("batch_first") else 2
+    check(lambda m, module: module(m.tensor(array(4, 2, 5))), modules)
+    for shape, sizes in (((4, 2, 5), [batch]), ((4, 5), [])):
+        given = lambda m: (m.tensor(array(*shape)), projected_states(m, rows, sizes))  # noqa: B023, E731
+        check(lambda m, module: module(*given(m)), modules)  # noqa: B023
+    weights = [[[tuple(p.shape) for p in layer] for layer in module.all_weights]
+               for module in modules.values()]  # fmt: skip
+    assert weights[0] == weights[1]
+
+
+def test_projections_of_packed_sequences():
+    modules = pair(lambda m: m.nn.LSTM(5, 3, 2, bidirectional=True, proj_size=2))
+
+    def call(m, module):
+        given = m.tensor(array(4, 3, 5)), m.tensor(LENGTHS)
+        packed = m.nn.utils.rnn.pack_padded_sequence(*given, enforce_sorted=False)
+        out, last = module(packed, projected_states(m, 4, [3]))
+        return out.data, last
+
+    check(call, modules)
+
+
+@pytest.mark.parametrize("kind, size", [("LSTM", 3), ("LSTM", -1), ("GRU", 2)])
+def test_projections_that_cannot_be(kind, size):
+    for m in (mt, torch):
+        with pytest.raises(ValueError, match="proj_size"):
+            getattr(m.nn, kind)(5, 3, proj_size=size)
+
+
 def test_relu_networks():
     check(
         lambda m, module: module(m.tensor(array(4, 2, 5))),
