@@ -336,6 +336,8 @@ def test_sequential():
     named = nn.Sequential({"up": a, "down": c})
     assert list(named.state_dict()) == ["up.weight", "up.bias", "down.weight", "down.bias"]
     assert named.up is named[0] is a and list(named[1:].state_dict())[0] == "down.weight"
+    del named[0]  # what is left is counted anew, as in PyTorch
+    assert list(named.state_dict()) == ["0.weight", "0.bias"]
     with pytest.raises(IndexError, match="index 3 is out of range, there are 3"):
         model[3]
     with pytest.raises(TypeError):
@@ -378,6 +380,9 @@ def test_parameter_list():
     assert [k for k, _ in values.named_parameters()] == ["0", "1", "2"]
     assert values[0].shape == (4,) and values[-1].shape == (1,) and len(values[1:]) == 2
     assert "    (1): Parameter containing: [microtensor.float32 of size 3]\n" in repr(values)
+    values.append(None)  # a place without a parameter
+    assert len(values) == 4 and values[3] is None and len(list(values.parameters())) == 3
+    assert "(3): Object of type: NoneType\n)" in repr(values)
 
 
 # ---- what it says of itself ----------------------------------------------------------

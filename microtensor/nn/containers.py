@@ -37,7 +37,10 @@ class _List(Module):
         return self._held[self._place(index)]
 
     def __setitem__(self, index, value):
-        setattr(self, self._place(index), value)
+        self._put(self._place(index), value)
+
+    def _put(self, name, value):
+        setattr(self, name, value)
 
     def __delitem__(self, index):
         rest = list(self)
@@ -53,11 +56,11 @@ class _List(Module):
     def _refill(self, values):
         self._held.clear()
         for i, value in enumerate(values):
-            setattr(self, str(i), value)
+            self._put(str(i), value)
 
     def append(self, value):
         """Add one at the end. Returns the container."""
-        setattr(self, str(len(self)), value)
+        self._put(str(len(self)), value)
         return self
 
     def extend(self, values):
@@ -115,13 +118,6 @@ class Sequential(_List):
             return type(self)(*modules)
         return type(self)(dict(zip(names, modules)))
 
-    def _refill(self, modules):
-        named = all(name.isdigit() for name in self._modules)
-        kept = {id(m): name for name, m in self._modules.items()}
-        self._modules.clear()
-        for i, module in enumerate(modules):
-            self.add_module(str(i) if named else kept.get(id(module), str(i)), module)
-
 
 class ModuleList(_List):
     """A list of modules."""
@@ -161,7 +157,7 @@ class _Shown:
 
 
 class ParameterList(_List):
-    """A list of parameters. Tensors that are put in become parameters."""
+    """A list of parameters. Tensors that are put in become parameters; None stays None."""
 
     _kind = "_parameters"
 
@@ -169,26 +165,26 @@ class ParameterList(_List):
         super().__init__()
         self.extend(values or ())
 
-    def append(self, value):
-        """Add a parameter at the end. Returns the list."""
-        setattr(self, str(len(self)), _as_parameter(value))
-        return self
-
-    def __setitem__(self, index, value):
-        setattr(self, self._place(index), _as_parameter(value))
+    def _put(self, name, value):
+        self.register_parameter(name, _as_parameter(value))
 
     def extra_repr(self):
         return _shapes(self._parameters)
 
 
 def _as_parameter(value):
-    return value if isinstance(value, Parameter) else Parameter(value)
+    return value if value is None or isinstance(value, Parameter) else Parameter(value)
 
 
 def _shapes(parameters):
     """A line for each parameter, as PyTorch shows them."""
     return "\n".join(
-        f"  ({name}): Parameter containing: [{p.type()} of size {'x'.join(map(str, p.shape))}]"
+        f"  ({name}): "
+        + (
+            "Object of type: NoneType"
+            if p is None
+            else f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
+        )
         for name, p in parameters.items()
     )
 
