@@ -31,7 +31,8 @@ from .names import missing
 from .ops import *  # noqa: F403
 from .ops import linalg
 from .random import *  # noqa: F403
-from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor, set_printoptions
+from .printing import set_printoptions
+from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip

@@ -10,7 +10,9 @@ import enum
 import functools
 import importlib
 import importlib.util
+import operator
 import os
+import re
 import sys
 import types
 import warnings
@@ -19,7 +21,7 @@ from . import amp, autograd, backends, cuda, func, function, nn, ops, optim, ran
 from .backends.device import device
 from .backends.dtypes import TYPES, dtype_of, set_default_dtype
 from .creation import as_tensor
-from .names import missing
+from .names import PACKAGE, missing
 from .tensor import Handle, Tensor
 
 # ---- functions -----------------------------------------------------------------------
@@ -191,6 +193,7 @@ FOREACH = {
     for end in ("", "_")
 } | {f"_foreach_{name}": _for_each(name) for name in ("copy_", "norm", "zero_")}
 
+SPOKEN = "2.13.0"  # the PyTorch whose names and behaviour these are
 newaxis = None
 vmap = func.vmap
 asarray = as_tensor
@@ -349,8 +352,7 @@ _module("_inductor.config", "Settings: they change nothing.")
 _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, reset=_none,
         disable=_as_it_is, allow_in_graph=_as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
         cudagraph_mark_step_begin=_none)  # fmt: skip
-_module("version", "What was built in.", cuda=None,
-        __version__=sys.modules[__package__].__version__)  # fmt: skip
+_module("version", "The PyTorch that is spoken.", cuda=None, __version__=SPOKEN)
 vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
@@ -424,6 +426,26 @@ def _taken():
     return {name: sys.modules.pop(name) for name in list(sys.modules) if _answered(name)}
 
 
+class _Version(str):
+    """A version that is compared by its numbers, also with a tuple of them, as PyTorch's is."""
+
+    __hash__ = str.__hash__
+
+
+def _numbers(version):
+    parts = re.findall(r"\d+", version.split("+")[0]) if isinstance(version, str) else version
+    return [int(n) for n in parts] + [0] * (4 - len(parts))
+
+
+def _comparing(name):
+    compare = getattr(operator, name)
+    return lambda self, other: compare(_numbers(self), _numbers(other))
+
+
+for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(_Version, _name, _comparing(_name))
+
+
 @contextlib.contextmanager
 def as_torch():
     """Let `import torch`, within, find microtensor; afterwards everything is as before.
@@ -431,13 +453,17 @@ def as_torch():
     Works whether or not PyTorch is installed or was imported already. For lessons and tests: what
     is imported within must not have been imported before, or it keeps the torch that it has. Not
     for several threads that import at a time. `safetensors.torch` is `microtensor.weights`.
+    `__version__` is then that of the PyTorch that is spoken, and tensors look as PyTorch's do.
     """
-    torchs, finder = _taken(), _Finder()
+    torchs, finder, package = _taken(), _Finder(), sys.modules[__package__]
     _give()
     sys.meta_path.insert(0, finder)
+    before = PACKAGE[0], package.__version__
+    PACKAGE[0], package.__version__ = "torch", _Version(SPOKEN)
     try:
-        yield sys.modules[__package__]
+        yield package
     finally:
+        PACKAGE[0], package.__version__ = before
         sys.meta_path.remove(finder)
         _taken()
         sys.modules.update(torchs)

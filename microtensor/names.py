@@ -2,6 +2,9 @@
 
 import functools
 import inspect
+from collections import namedtuple
+
+PACKAGE = ["microtensor"]  # as what is printed calls it: "torch" within `compat.as_torch()`
 
 SYNONYMS = {
     "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "axes": "dims",
@@ -74,6 +77,16 @@ def factor_first(method, factor, tensors):
         return method(self, *args, **named)
 
     return call
+
+
+def results(name, *fields):
+    """The type of an operation's several results: a named tuple that shows each on its own line."""
+
+    def __repr__(self):
+        lines = ",\n".join(f"{field}={value!r}" for field, value in zip(fields, self))
+        return f"{PACKAGE[0]}.return_types.{name}(\n{lines})"
+
+    return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": __repr__})
 
 
 def missing(place):

@@ -21,8 +21,9 @@ from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import FLOAT, TYPES, dtype_of, dtype_of_number, get_default_dtype, uint8
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last
-from .names import FACTORS, factor_first
+from .names import FACTORS, PACKAGE, factor_first
 from .ops.shapes import _positive, sizes
+from .printing import show
 
 
 class Size(tuple):
@@ -47,7 +48,7 @@ class Size(tuple):
     __rmul__ = __mul__
 
     def __repr__(self):
-        return f"microtensor.Size({list(self)})"
+        return f"{PACKAGE[0]}.Size({list(self)})"
 
 
 def _in_place(name, function):
@@ -363,7 +364,7 @@ class Tensor(TensorBase):
         return (_rebuild, (type(self), self._as_numpy(), str(self.device), self._needs_grad))
 
     def __repr__(self):
-        return _show(self)
+        return show(self)
 
     def __format__(self, spec):
         return format(self.item(), spec) if spec or not self.ndim else str(self)
@@ -814,48 +815,6 @@ def _rebuild(kind, array, where, requires_grad):
     self._data = backend_for(where).asarray(array)
     self._needs_grad = requires_grad
     return self
-
-
-_print = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
-PROFILES = {"default": {**_print}, "short": {**_print, "precision": 2}}
-PROFILES["full"] = {**_print, "threshold": math.inf}
-
-
-def set_printoptions(profile=None, **options):
-    """Digits after the point (precision), elements before "…" (threshold, edgeitems), linewidth."""
-    unknown = set(options) - set(_print)
-    if unknown:
-        raise TypeError(f"set_printoptions: {sorted(unknown)} are not among {sorted(_print)}")
-    if options.get("sci_mode"):
-        raise NotImplementedError("set_printoptions: sci_mode is False (never) or None (by need)")
-    _print.update({**PROFILES.get(profile, {}), **options})
-
-
-def _show(x):
-    """tensor([[1., 2.]], shape=(1, 2), dtype=float32, grad_fn=<add>)"""
-    name = "tensor" if type(x) is Tensor else type(x).__name__
-    kind = x.dtype
-    values = np.array2string(
-        x._as_numpy(),
-        separator=", ",
-        prefix=name + "(",
-        floatmode="maxprec_equal" if x.ndim else "maxprec",
-        max_line_width=_print["linewidth"],
-        suppress_small=_print["sci_mode"] is False,
-        **{k: _print[k] for k in ("precision", "threshold", "edgeitems")},
-    )
-    about = [f"shape={tuple(x.shape)}"] if x.ndim else []
-    about.append(f"dtype={kind.name}")
-    if x.device.type != "cpu":
-        about.append(f"device={x.device}")
-    if x.grad_fn is not None:
-        about.append(f"grad_fn={x.grad_fn!r}")
-    elif x.requires_grad:
-        about.append("requires_grad=True")
-    about = ", ".join(about)
-    last = values.rsplit("\n", 1)[-1]
-    end = ",\n" + " " * (len(name) + 1) if len(last) + len(about) > _print["linewidth"] else ", "
-    return f"{name}({values}{end}{about})"
 
 
 class TensorBackend(Backend):

@@ -20,6 +20,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.function": 2,
     "microtensor.ops": 3,
     "microtensor.array_api": 4,
+    "microtensor.printing": 2,
     "microtensor.tensor": 4,
     "microtensor.creation": 4,
     "microtensor.random": 4,
@@ -45,6 +46,7 @@ FLOORS = {  # the longest name that fits counts
 
 # Files of one floor that build on each other; within a folder that is ordinary.
 NEIGHBOURS = {
+    ("microtensor.backends.dtypes", "microtensor.names"),
     ("microtensor.autograd", "microtensor.modes"),
     ("microtensor.autograd", "microtensor.errors"),
     ("microtensor.checking", "microtensor.autograd"),

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..names import PACKAGE
+
 
 class dtype:
     """A data type: `mt.float32`, `mt.int64`, … The same object on every device."""
@@ -16,7 +18,7 @@ class dtype:
     is_signed = property(lambda self: self.rank == FLOAT or self.name.startswith("int"))
 
     def __repr__(self):
-        return f"microtensor.{self.name}"
+        return f"{PACKAGE[0]}.{self.name}"
 
     def __reduce__(self):
         return (dtype_of, (self.name,))

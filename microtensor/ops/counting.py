@@ -3,13 +3,12 @@
 Nothing here has a derivative. The work is NumPy's, on any device.
 """
 
-from collections import namedtuple
-
 import numpy as np
 
 from ..autograd import TensorBase
 from ..backends import backend_of
 from ..backends.dtypes import FLOAT, int32, int64
+from ..names import results
 from .indexing import put_at
 from .shapes import _positive
 
@@ -142,4 +141,4 @@ def histogram(x, bins=100, *, range=None, weight=None, density=False):
     return histogram_result(_there(counts, x).to(x.dtype), _there(edges, x).to(x.dtype))
 
 
-histogram_result = namedtuple("histogram", ["hist", "bin_edges"])
+histogram_result = results("histogram", "hist", "bin_edges")

@@ -6,11 +6,11 @@ Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
 """
 
 import math
-from collections import namedtuple
 
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
+from ..names import results
 from .arranging import diag_embed
 from .elementwise import abs, cast, maximum, mul, square, sub
 from .indexing import diagonal as _diagonal
@@ -137,7 +137,7 @@ def slogdet_(A):
     return (sign, log), lambda g: g[1][..., None, None] * _T(xp(A).linalg.inv(A))
 
 
-slogdet_result = namedtuple("slogdet", ["sign", "logabsdet"])
+slogdet_result = results("linalg_slogdet", "sign", "logabsdet")
 
 
 def slogdet(A):
@@ -243,7 +243,7 @@ def _diagonals(a):
     return xp(a).where(line[:, None] == line[None, :], a[..., None], 0.0)
 
 
-eigh_result = namedtuple("linalg_eigh", ["eigenvalues", "eigenvectors"])
+eigh_result = results("linalg_eigh", "eigenvalues", "eigenvectors")
 
 
 def eigh(A, UPLO="L"):
@@ -280,7 +280,7 @@ def svd_(A, /, full):
     return tuple(result), pull
 
 
-svd_result = namedtuple("linalg_svd", ["U", "S", "Vh"])
+svd_result = results("linalg_svd", "U", "S", "Vh")
 
 
 def svd(A, full_matrices=True):
@@ -314,7 +314,7 @@ def qr_(A):
     return (Q, R), pull
 
 
-qr_result = namedtuple("linalg_qr", ["Q", "R"])
+qr_result = results("linalg_qr", "Q", "R")
 
 
 def qr(A, mode="reduced"):
@@ -376,7 +376,7 @@ def _cut(A, s, atol, rtol):
     return top * rtol if atol is None else maximum(top * rtol, top * 0 + atol)
 
 
-lstsq_result = namedtuple("linalg_lstsq", ["solution", "residuals", "rank", "singular_values"])
+lstsq_result = results("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 
 def lstsq(A, B, rcond=None, *, driver=None):

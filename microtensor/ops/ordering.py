@@ -1,11 +1,11 @@
 """Order and extremes with their positions: all of them pick elements by a sorted index."""
 
 import math
-from collections import namedtuple
 
 from ..autograd import TensorBase, op
 from ..backends import xp
 from ..backends.dtypes import int64
+from ..names import results
 from .elementwise import ceil, clamp, clone, floor, lerp, maximum, minimum, round, sub
 from .indexing import gather, narrow, where
 from .logic import eq, ge, le, ne
@@ -219,7 +219,7 @@ class return_types:
     """What operations with two results return."""
 
     max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = (
-        namedtuple(name, ["values", "indices"])
+        results(name, "values", "indices")
         for name in "max min sort topk median nanmedian mode kthvalue cummax cummin".split()
     )
-    aminmax = namedtuple("aminmax", ["min", "max"])
+    aminmax = results("aminmax", "min", "max")

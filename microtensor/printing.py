@@ -1,0 +1,139 @@
+"""How tensors look: with shape and dtype, or, within `compat.as_torch()`, as PyTorch shows them."""
+
+import math
+
+import numpy as np
+
+from .backends.dtypes import bool_, get_default_dtype, int64
+from .names import PACKAGE
+
+OPTIONS = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
+PROFILES = {"default": {**OPTIONS}, "short": {**OPTIONS, "precision": 2, "edgeitems": 2}}
+PROFILES["full"] = {**OPTIONS, "threshold": math.inf}
+
+
+def set_printoptions(profile=None, **options):
+    """Digits after the point (precision), elements before "…" (threshold, edgeitems), linewidth.
+
+    `sci_mode` True always writes 1.0000e+00, False never, None by need. Profiles are "default",
+    "short" and "full".
+    """
+    unknown = set(options) - set(OPTIONS)
+    if unknown:
+        raise TypeError(f"set_printoptions: {sorted(unknown)} are not among {sorted(OPTIONS)}")
+    OPTIONS.update({**PROFILES.get(profile, {}), **options})
+
+
+def show(x):
+    """The text of a tensor."""
+    return _as_pytorch(x) if PACKAGE[0] == "torch" else _with_shape(x)
+
+
+def _with_shape(x):
+    """tensor([[1., 2.]], shape=(1, 2), dtype=float32, grad_fn=<add>)"""
+    name = _name(x)
+    exponents = {"float_kind": lambda v: f"{v:.{OPTIONS['precision']}e}"}
+    values = np.array2string(
+        x._as_numpy(),
+        separator=", ",
+        prefix=name + "(",
+        floatmode="maxprec_equal" if x.ndim else "maxprec",
+        max_line_width=OPTIONS["linewidth"],
+        suppress_small=OPTIONS["sci_mode"] is False,
+        formatter=exponents if OPTIONS["sci_mode"] else None,
+        **{k: OPTIONS[k] for k in ("precision", "threshold", "edgeitems")},
+    )
+    about = [f"shape={tuple(x.shape)}"] if x.ndim else []
+    about.append(f"dtype={x.dtype.name}")
+    if x.device.type != "cpu":
+        about.append(f"device={x.device}")
+    if x.grad_fn is not None:
+        about.append(f"grad_fn={x.grad_fn!r}")
+    elif x.requires_grad:
+        about.append("requires_grad=True")
+    about = ", ".join(about)
+    last = values.rsplit("\n", 1)[-1]
+    end = ",\n" + " " * (len(name) + 1) if len(last) + len(about) > OPTIONS["linewidth"] else ", "
+    return f"{name}({values}{end}{about})"
+
+
+def _name(x):
+    name = type(x).__name__
+    return "tensor" if name == "Tensor" else name
+
+
+# ---- PyTorch's looks -----------------------------------------------------------------
+
+
+def _as_pytorch(x):
+    """tensor([[1., 2.]], grad_fn=<AddBackward0>): what goes without saying is not said."""
+    name, values, about = _name(x), x._as_numpy(), []
+    head, name = ("Parameter containing:\n", "tensor") if name == "Parameter" else ("", name)
+    if x.device.type != "cpu":
+        about.append(f"device='{x.device}'")
+    if not values.size and x.ndim != 1:
+        about.append(f"size={tuple(x.shape)}")
+    usual = get_default_dtype(), *((int64, bool_) if values.size else ())
+    if x.dtype not in usual:
+        about.append(f"dtype={x.dtype}")
+    if x.grad_fn is not None:
+        operation = x.grad_fn.name().title().replace("_", "")
+        about.append(f"grad_fn=<{operation}Backward0>")
+    elif x.requires_grad:
+        about.append("requires_grad=True")
+    indent = len(name) + 1
+    text = _elements(values, indent) if values.size else "[]"
+    width = len(text) - text.rfind("\n") + 1
+    for one in about:
+        if width + len(one) + 2 > OPTIONS["linewidth"]:
+            text, width = f"{text},\n{' ' * indent}{one}", indent + len(one)
+        else:
+            text, width = f"{text}, {one}", width + len(one) + 2
+    return f"{head}{name}({text})"
+
+
+def _elements(values, indent):
+    """The elements in nested brackets, all equally wide; of many only the first and last ones."""
+    short, edge, shown = values.size > OPTIONS["threshold"], OPTIONS["edgeitems"], values
+    for axis, size in enumerate(values.shape):
+        if short and size > 2 * edge:
+            shown = shown.take(np.r_[:edge, size - edge : size], axis)
+    write, width = _writer(shown)
+
+    def ends(part):
+        return [*part[:edge], *part[len(part) - edge :]] if short and len(part) > 2 * edge else part
+
+    def nested(part, indent):
+        if not part.ndim:
+            return write(part.item())
+        rows = [nested(row, indent + 1) for row in ends(part)]
+        if len(rows) < len(part):
+            rows.insert(edge, " ..." if part.ndim == 1 else "...")
+        if part.ndim == 1:
+            a_line = max(1, (OPTIONS["linewidth"] - indent) // (width + 2))
+            rows = [", ".join(rows[i : i + a_line]) for i in range(0, len(rows), a_line)]
+        return "[" + ("," + "\n" * max(1, part.ndim - 1) + " " * (indent + 1)).join(rows) + "]"
+
+    return nested(values, indent)
+
+
+def _writer(values):
+    """How PyTorch writes each of these numbers, and how wide."""
+    if values.dtype.kind != "f":
+        width = max(len(str(v)) for v in values.ravel().tolist())
+        return (lambda v: str(v).rjust(width)), width
+    precision, mode = OPTIONS["precision"], OPTIONS["sci_mode"]
+    ordinary = values[np.isfinite(values) & (values != 0)].astype(np.float64)
+    size = np.abs(ordinary)
+    whole = bool((size == np.ceil(size)).all())
+    apart = size.size and (size.max() / size.min() > 1000 or size.max() > 1e8)
+    apart = apart or not whole and size.min() < 1e-4
+    scientific = apart if mode is None else mode and size.size
+
+    def write(v):
+        if scientific:
+            return f"{v:.{precision}e}"
+        return f"{v:.{precision}f}" if not whole else f"{v:.0f}" + "." * math.isfinite(v)
+
+    width = max((len(write(v)) for v in ordinary.tolist()), default=1)
+    return (lambda v: write(v).rjust(width)), width
