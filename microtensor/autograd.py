@@ -168,8 +168,8 @@ def op(function=None, /, *, promote=None, view=False):
             raise TypeError(f"{name}: the value must be an array, got {value!r}")
         else:
             results = (owner._wrap(value),)
-        if mode.anomaly:
-            check_finite(call, arrays, results)
+        if mode.watched:
+            _watch(call, args, params, arrays, results, type(value) is tuple)
         if view and not mode.inference:
             for i, r in enumerate(results):
                 _mark_view(owner, r, (call, args[1:], params, i if type(value) is tuple else None))
@@ -187,6 +187,7 @@ def op(function=None, /, *, promote=None, view=False):
         return results if type(value) is tuple else results[0]
 
     call.op_name, call.function, call.variadic = name, function, variadic
+    call.promote = promote
     call.input_names = [p.name for p in inputs]
     call.defaults = {p.name: p.default for p in parameters.values()}
     registry[name] = call
@@ -217,6 +218,15 @@ def _plain(call, value):
             f"{call.op_name}: a Tensor or a number is needed, got {type(value).__name__}"
         ) from None
     return value
+
+
+def _watch(call, args, params, arrays, results, several):
+    """Show an operation to those who asked: detect_anomaly, a Replay."""
+    if mode.anomaly:
+        check_finite(call, arrays, results)
+    if mode.tape is not None:
+        results = results if several else results[0]
+        mode.tape.operation(call, args, params, arrays, results)
 
 
 def unbroadcast(g, like):
@@ -655,6 +665,8 @@ def _memory(array):
 
 def changed(array, by):
     """Tell the engine that the operation `by` changed `array` in place."""
+    if mode.tape is not None:
+        mode.tape.refuse(f"{by} changes a tensor in place")
     owner = _memory(array)
     key = id(owner)
     ref = _changes.get(key, _NEVER)[0]

@@ -11,12 +11,15 @@ class _Modes(threading.local):
     grad = True
     inference = False
     anomaly = False
+    tape = None  # the Replay that writes operations down
     recording = True  # grad, and not inference
+    watched = False  # whether operations are looked at: anomaly, or a tape
 
     def set(self, **modes):
         now = vars(self)
         now.update(modes)
         now["recording"] = self.grad and not self.inference
+        now["watched"] = self.anomaly or self.tape is not None
 
 
 mode = _Modes()

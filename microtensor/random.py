@@ -10,6 +10,7 @@ from .backends import backend_for
 from .backends.device import get_default_device
 from .backends.dtypes import dtype_of, float16, float64, get_default_dtype, int64
 from .creation import constructor, size_of
+from .modes import mode
 from .ops.shapes import sizes
 from .tensor import Tensor
 
@@ -24,6 +25,8 @@ class Generator:
     @property
     def numbers(self):
         """NumPy's generator, made when it is first used, so that np.random is imported then."""
+        if mode.tape is not None:
+            mode.tape.refuse("random numbers are drawn")
         if self._numbers is None:
             self.seed()
         return self._numbers

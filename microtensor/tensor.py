@@ -21,6 +21,7 @@ from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import FLOAT, TYPES, dtype_of, dtype_of_number, get_default_dtype, uint8
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last
+from .modes import mode
 from .names import FACTORS, PACKAGE, factor_first
 from .ops.shapes import _positive, sizes
 from .printing import show
@@ -304,9 +305,11 @@ class Tensor(TensorBase):
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
         if self.device.type == "cuda":
             raise TypeError(f"numpy: this tensor is on {self.device}; use cpu().numpy()")
-        return backend_of(self._data).to_numpy(self._data)
+        return self._as_numpy()
 
     def _as_numpy(self):
+        if mode.tape is not None:
+            mode.tape.refuse("the elements of a tensor are read")
         return backend_of(self._data).to_numpy(self._data)
 
     def __array__(self, dtype=None, copy=None):

@@ -52,6 +52,7 @@ class GPT2Config(Config):
 class GPT2(LanguageModel):
     """A decoder-only transformer, pre-norm, with learned positions and tied embeddings."""
 
+    replays = True
     tokenizer = None  # set by `from_pretrained`, if the folder has one
 
     def __init__(self, config=None):
@@ -75,7 +76,7 @@ class GPT2(LanguageModel):
         start = cache.length if cache else 0
         self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        positions = mt.arange(start, end, device=idx.device)
+        positions = cache.positions(idx) if cache else mt.arange(end, device=idx.device)
         x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
         x = self.dropout(x)
         mask = None

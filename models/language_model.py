@@ -42,6 +42,7 @@ class LanguageModel(nn.Module):
     """A module with a `config`, that answers for tokens (B, T) with logits (B, T, V)."""
 
     slides = False  # whether it reads texts of any length, its context sliding along
+    replays = False  # whether with a cache every single token takes the same operations
 
     def generate(self, idx, max_new_tokens, temperature=1.0, **options):
         """Continue the prompts idx (B, T), token by token: see `sampling.generate`."""

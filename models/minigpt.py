@@ -39,6 +39,8 @@ class MiniGPTConfig(Config):
 class MiniGPT(LanguageModel):
     """A decoder-only transformer, pre-norm, with learned positions (GPT-2 in small)."""
 
+    replays = True
+
     def __init__(self, config=None):
         super().__init__()
         self.config = config = config or MiniGPTConfig()
@@ -60,7 +62,7 @@ class MiniGPT(LanguageModel):
         start = cache.length if cache else 0
         self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        positions = mt.arange(start, end, device=idx.device)
+        positions = cache.positions(idx) if cache else mt.arange(end, device=idx.device)
         x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
         mask = None if cache else self.causal_mask[:end, :end]  # (T, T)
         for i, block in enumerate(self.blocks):

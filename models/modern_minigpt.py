@@ -64,6 +64,8 @@ class ModernMiniGPTConfig(Config):
 class ModernMiniGPT(LanguageModel):
     """A decoder-only transformer with the parts of Llama (arXiv:2302.13971, arXiv:2307.09288)."""
 
+    replays = True
+
     def __init__(self, config=None):
         super().__init__()
         self.config = config = config or ModernMiniGPTConfig()
@@ -85,7 +87,9 @@ class ModernMiniGPT(LanguageModel):
         start = cache.length if cache else 0
         self.check(idx, self.config.context_length, start)
         end = start + idx.shape[1]
-        turn = self.cos[start:end, None], self.sin[start:end, None]  # (T, 1, D / 2)
+        places = cache.positions(idx) if cache else mt.arange(end, device=idx.device)
+        cos, sin = F.embedding(places, self.cos), F.embedding(places, self.sin)  # (T, D / 2)
+        turn = cos[:, None], sin[:, None]  # (T, 1, D / 2)
         x = self.token_embedding(idx)  # (B, T) -> (B, T, C)
         for i, block in enumerate(self.blocks):
             x = block(x, turn, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)

@@ -141,8 +141,9 @@ def generate(
 
     The model sees the last `context_length` tokens. Where it has a `new_cache`, keys and values of
     earlier tokens are kept, which gives the same tokens sooner, until the context is full: then
-    every token moves to another position, and all are computed anew. With a list of generators,
-    one for each row, a row gets the tokens that it would get alone.
+    every token moves to another position, and all are computed anew. Where it `replays`, the
+    operations of a token are written down and done again for the next (`nn.Replay`). With a list of
+    generators, one for each row, a row gets the tokens that it would get alone.
 
     ValueError for an empty prompt or options that mean nothing.
     """
@@ -169,16 +170,22 @@ def generate(
 def _generate(model, idx, max_new_tokens, cache, seen, options):
     context_length = model.config.context_length
     modules = list(model.modules())
+
+    def step(new):
+        return model(new, cache=cache)[:, -1]
+
+    if cache and getattr(model, "replays", False):
+        step = mt.nn.Replay(model, step)
     text = [idx[:, -context_length:]]  # in pieces: joined only where all of it is read
     new = text[0]
     for _ in range(max_new_tokens):
         with _evaluating(modules):
             if cache and cache.length < context_length:
-                logits = model(new, cache=cache)
+                logits = step(new)
             else:
                 text = [mt.cat(text, dim=1)[:, -context_length:]]
-                logits = model(text[0])
-        token = _choose(logits[:, -1], seen, *options)
+                logits = model(text[0])[:, -1]
+        token = _choose(logits, seen, *options)
         new = token[:, None]
         text.append(new)
         if seen is not None:

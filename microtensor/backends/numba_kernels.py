@@ -168,7 +168,8 @@ def log_softmax_backward(g, y, out):
 
 
 @kernel
-def layer_norm(x, weight, bias, eps, y, mean, r):
+def layer_norm(x, weight, bias, eps, y, saved):
+    """Saves the mean of each row and 1 / σ."""
     n = f32(x.shape[1])
     for i in range(x.shape[0]):
         total = f32(0)
@@ -180,16 +181,16 @@ def layer_norm(x, weight, bias, eps, y, mean, r):
             d = x[i, j] - mi
             square += d * d
         ri = f32(1) / np.sqrt(square / n + eps)
-        mean[i], r[i] = mi, ri
+        saved[i, 0], saved[i, 1] = mi, ri
         for j in range(x.shape[1]):
             y[i, j] = (x[i, j] - mi) * ri * weight[j] + bias[j]
 
 
 @kernel
-def layer_norm_backward(g, x, mean, r, weight, g_x, g_weight, g_bias):
+def layer_norm_backward(g, x, saved, weight, g_x, g_weight, g_bias):
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
-        mi, ri = mean[i], r[i]
+        mi, ri = saved[i, 0], saved[i, 1]
         total, slope = f32(0), f32(0)
         for j in range(g.shape[1]):
             h = g[i, j] * weight[j]

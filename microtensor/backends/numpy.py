@@ -138,19 +138,15 @@ class NumPyBackend(Backend):
     def layer_norm(self, x, weight, bias, eps):
         n = x.shape[-1] or 1
         x_hat = x - np.add.reduce(x, -1, keepdims=True) / n
-        r = _dot_rows(x_hat, x_hat)
-        r /= n
-        r += eps
-        np.sqrt(r, out=r)
-        np.reciprocal(r, out=r)
-        x_hat *= r
+        sigma = np.sqrt(_dot_rows(x_hat, x_hat) / n + eps)
+        x_hat /= sigma
         y = x_hat.copy() if weight is None else x_hat * weight
         if bias is not None:
             y += bias
-        return y, (x_hat, r)
+        return y, (x_hat, sigma)
 
     def layer_norm_backward(self, g, x, saved, weight):
-        x_hat, r = saved
+        x_hat, sigma = saved
         n = g.shape[-1] or 1
         g_x = g.copy() if weight is None else g * weight
         mean = g_x.sum(-1, keepdims=True) / n
@@ -158,7 +154,7 @@ class NumPyBackend(Backend):
         g_x -= mean
         scratch = x_hat * slope
         g_x -= scratch
-        g_x *= r
+        g_x /= sigma
         np.multiply(g, x_hat, out=scratch)
         return g_x, self.sum_rows(scratch), self.sum_rows(g)
 
@@ -170,10 +166,10 @@ class NumPyBackend(Backend):
         return np.einsum(equation, *arrays, optimize=True)
 
     def linear(self, x, weight, bias):
-        y = _rows(x) @ weight.T  # one tall product is faster than one for each sequence
+        y = _rows(x).dot(weight.T)  # one tall product is faster than one for each sequence
         if bias is not None:
             y += bias
-        return y.reshape(*x.shape[:-1], len(weight))
+        return y if x.ndim == 2 else y.reshape(x.shape[:-1] + y.shape[1:])
 
     def linear_backward_weight(self, g, x):
         return _rows(g).T @ _rows(x)
@@ -224,6 +220,19 @@ class NumPyBackend(Backend):
         g_q *= scale
         g_k *= scale
         return g_q, g_k, g_v, g_scores.mT
+
+    def cached_attention(self, q, k, v, keys, values, start, scale):
+        B, T, H, D = q.shape
+        if T > 1:
+            return super().cached_attention(q, k, v, keys, values, start, scale)
+        G, S = k.shape[2], start + 1
+        keys[:, :, start], values[:, :, start] = k[:, 0], v[:, 0]
+        weights = (q * scale).reshape(B, G, H // G, D) @ keys[:, :, :S].mT  # (B, G, H / G, S)
+        weights -= weights.max(-1, keepdims=True)
+        np.exp(weights, out=weights)
+        weights /= weights.sum(-1, keepdims=True)
+        y = weights @ values[:, :, :S]  # (B, G, H / G, D)
+        return y.reshape(B, 1, H * D), weights.reshape(B, H, 1, S)
 
     # ---- losses and tables -----------------------------------------------------------
 
@@ -310,7 +319,7 @@ class NumPyBackend(Backend):
 
 def _rows(x):
     """x as a matrix of rows along its last axis."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _plus(a, b):

@@ -31,6 +31,7 @@ from .normalization import (
     BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LocalResponseNorm,
 )  # fmt: skip
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from .replay import Replay
 from .transformer import Transformer, TransformerDecoder, TransformerDecoderLayer
 from .weight_norm import remove_weight_norm, weight_norm
 

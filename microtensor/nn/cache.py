@@ -7,7 +7,8 @@ mask keeps it from seeing them. So both are computed once and kept.
 import math
 
 from ..autograd import is_grad_enabled
-from ..backends import backend_of
+from ..backends import backend_of, quiet
+from ..modes import mode
 
 
 class KVCache:
@@ -27,6 +28,17 @@ class KVCache:
         """How many tokens it has seen."""
         return self.layers[0].length
 
+    def positions(self, idx):
+        """The places (T,) in the text of the tokens idx (B, T) that come next."""
+        places = idx._wrap(self._positions(idx._data)[0])
+        if mode.tape is not None:
+            mode.tape.note(self.positions, self._positions, [idx], places)
+        return places
+
+    def _positions(self, idx):
+        places = backend_of(idx).count_along(idx, 1)
+        return places + self.length, None
+
 
 class LayerCache:
     """Keys and values (B, G, L, D) of one layer, of which the first `length` tokens are there."""
@@ -44,12 +56,18 @@ class LayerCache:
             raise RuntimeError(
                 "KVCache: a cache keeps no graph; use it under no_grad(), or compute without it"
             )
+        y = q._wrap(self._attend(q._data, k._data, v._data)[0])
+        if mode.tape is not None:
+            mode.tape.note(self.attend, self._attend, [q, k, v], y)
+        return y
+
+    @quiet
+    def _attend(self, q, k, v):
         end = self.length + k.shape[1]
         if end > self.keys.shape[2]:
             raise ValueError(f"KVCache: {end} tokens do not fit room for {self.keys.shape[2]}")
-        y, _ = backend_of(q._data).cached_attention(
-            q._data, k._data, v._data, self.keys._data, self.values._data, self.length,
-            1 / math.sqrt(q.shape[-1]),
-        )  # fmt: skip
+        found = backend_of(q).cached_attention(
+            q, k, v, self.keys._data, self.values._data, self.length, 1 / math.sqrt(q.shape[-1])
+        )
         self.length = end
-        return q._wrap(y)
+        return found

@@ -36,6 +36,7 @@ class Module:
     """
 
     training = True
+    revision = 0  # how often a part or a hook of any module came or went
 
     def __init__(self):
         for registry in ("_parameters", "_buffers", "_modules"):
@@ -94,6 +95,7 @@ class Module:
             if name in registry:
                 del registry[name]
                 self._transient.discard(name)
+                Module.revision += 1
                 return
         object.__delattr__(self, name)
 
@@ -118,6 +120,7 @@ class Module:
                 f"{name!r} of {owner} must be a {kind.__name__} or None, got {type(value).__name__}"
             )
         registry[name] = value
+        Module.revision += 1
 
     def register_parameter(self, name, param):
         """Add a parameter (or None, to keep its place) under a name."""
@@ -387,6 +390,10 @@ class Module:
         """
         return _added(self._backward_hooks, hook, prepend)
 
+    def has_hooks(self):
+        """Whether someone listens to its calls."""
+        return bool(self._pre_hooks or self._hooks or self._backward_hooks)
+
     # ---- showing it ------------------------------------------------------------------
 
     def extra_repr(self):
@@ -408,6 +415,7 @@ def _join(path, name):
 
 
 def _added(hooks, value, prepend):
+    Module.revision += 1
     handle = Handle(hooks, value)
     if prepend:
         rest = {h: v for h, v in hooks.items() if h is not handle}

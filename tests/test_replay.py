@@ -1,0 +1,212 @@
+"""A replay gives, bit for bit, what the function itself gives, or lets the function run."""
+
+import re
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+import microtensor.nn.functional as F
+from microtensor import nn
+from models import GPT2, GPT2Config, MiniGPT, MiniGPTConfig, ModernMiniGPT, ModernMiniGPTConfig
+
+MODELS = {MiniGPT: MiniGPTConfig, GPT2: GPT2Config, ModernMiniGPT: ModernMiniGPTConfig}
+
+
+class Counted(nn.Module):
+    """A module that counts how often its program ran."""
+
+    def __init__(self, body=None):
+        super().__init__()
+        self.one, self.runs, self.body = nn.Linear(3, 4), 0, body
+        self.register_buffer("scale", mt.tensor([2.0]))
+
+    def forward(self, x):
+        self.runs += 1
+        return self.body(self, x) if self.body else self.one(x).relu() * self.scale + 1
+
+
+def replayed(body=None):
+    """A module and its replay, which ran once."""
+    mt.manual_seed(0)
+    module = Counted(body)
+    replay = nn.Replay(module, module)
+    with mt.no_grad():
+        replay(mt.randn(2, 3))
+    return module, replay
+
+
+@mt.no_grad()
+def assert_same(module, replay, runs, x=None):
+    """The replay gives what the module gives; its program ran so many times."""
+    x = mt.randn(2, 3) if x is None else x
+    before = module.runs
+    ours = replay(x)
+    assert module.runs - before == runs
+    exact = module(x)
+    assert ours.dtype is exact.dtype and ours.shape == exact.shape
+    np.testing.assert_array_equal(ours.numpy(), exact.numpy())
+
+
+# ---- models ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("model", MODELS)
+def test_texts_are_the_same(model, batch, monkeypatch):
+    """With a prompt of several tokens, until the context is full and beyond."""
+    sizes = {"vocab_size": 11, "context_length": 12, "d_model": 16, "n_heads": 4, "n_layers": 2}
+    mt.manual_seed(0)
+    model = model(MODELS[model](**sizes)).eval()
+    idx, texts, runs = mt.randint(11, (batch, 3)), [], []
+    forward = type(model).forward
+    monkeypatch.setattr(
+        type(model), "forward", lambda *args, **kw: runs.append(1) or forward(*args, **kw)
+    )
+    for model.replays in (True, False):
+        options = {"temperature": 0.9, "generator": mt.Generator().manual_seed(1)}
+        texts.append([t.tolist() for t in model.generate(idx, 20, **options)])
+        runs.append(-1)
+    assert texts[0] == texts[1]
+    # The prompt, one single token, and the full context for each token after it; or all of them.
+    assert runs == [1] * (1 + 1 + 10) + [-1] + [1] * 20 + [-1]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_logits_are_the_same(model):
+    mt.manual_seed(0)
+    sizes = {"vocab_size": 11, "context_length": 30, "d_model": 16, "n_heads": 4, "n_layers": 2}
+    model = model(MODELS[model](**sizes)).eval()
+    caches = [model.new_cache(2) for _ in range(2)]
+    replay = nn.Replay(model, lambda idx: model(idx, cache=caches[0]))
+    with mt.no_grad():
+        for _ in range(30):
+            idx = mt.randint(11, (2, 1))
+            a, b = replay(idx), model(idx, cache=caches[1])
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert replay.refused is None and caches[0].length == 30
+
+
+def test_a_token_out_of_range_is_named():
+    model = MiniGPT(MiniGPTConfig(11, 8, 16, 4, 1)).eval()
+    cache = model.new_cache(1)
+    replay = nn.Replay(model, lambda idx: model(idx, cache=cache))
+    with mt.no_grad():
+        replay(mt.tensor([[1]]))
+        with pytest.raises(IndexError, match=r"embedding: index 11 is out of range.*\(1, 1\)"):
+            replay(mt.tensor([[11]]))
+
+
+# ---- what may change ---------------------------------------------------------------------------
+
+
+def test_other_inputs():
+    module, replay = replayed()
+    for _ in range(3):
+        assert_same(module, replay, 0)
+    assert replay.refused is None
+
+
+def test_other_shapes_and_dtypes_run_the_function():
+    module, replay = replayed()
+    assert_same(module, replay, 1, mt.randn(5, 3))
+    assert_same(module, replay, 0, mt.randn(5, 3))
+    module.double()
+    assert_same(module, replay, 1, mt.randn(5, 3, dtype=mt.float64))
+
+
+def test_parameters_and_buffers_are_read_anew():
+    module, replay = replayed()
+    with mt.no_grad():
+        module.one.weight.mul_(2)
+    assert_same(module, replay, 0)
+    module.one.bias.data = mt.ones(4)
+    assert_same(module, replay, 0)
+    module.load_state_dict({k: v + 1 for k, v in module.state_dict().items()})
+    assert_same(module, replay, 0)
+    module.one = nn.Linear(3, 4)
+    assert_same(module, replay, 1)
+    module.register_buffer("scale", mt.tensor([3.0]))
+    assert_same(module, replay, 1)
+
+
+def test_hooks_are_heard():
+    module, replay = replayed()
+    heard = []
+    handle = module.one.register_forward_hook(lambda *call: heard.append(call))
+    assert_same(module, replay, 1)
+    assert_same(module, replay, 1)
+    assert len(heard) == 4 and replay.refused == "a hook listens"
+    handle.remove()
+    assert_same(module, replay, 1)
+
+
+def test_gradients_and_anomalies_run_the_function():
+    module, replay = replayed()
+    x = mt.randn(2, 3, requires_grad=True)
+    replay(x).sum().backward()
+    assert x.grad is not None and module.runs == 2
+    module, replay = replayed(lambda m, x: x.exp().log())
+    with mt.no_grad(), mt.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="exp.*inf"):
+        replay(mt.full((2, 3), 1000.0))
+
+
+# ---- what cannot be replayed -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [
+        (lambda m, x: F.dropout(x, 0.5), "random numbers are drawn"),
+        (lambda m, x: x if x.sum() > 0 else -x, "the elements of a tensor are read"),
+        (lambda m, x: x * float(x[0, 0]), "the elements of a tensor are read"),
+        (lambda m, x: x * mt.tensor(x.numpy()), "the elements of a tensor are read"),
+        (lambda m, x: x.clone().mul_(2), "mul_ changes a tensor in place"),
+        (lambda m, x: x * mt.ones(3), r"a tensor of shape \(3,\) is no input"),
+        (lambda m, x: x[x > 0], "getitem has an array among its parameters"),
+        (lambda m, x: mt.where(x > 0, x, 0.0), "where has an array among its parameters"),
+        (lambda m, x: x * np.ones(3, "f"), "an array comes from outside"),
+        (lambda m, x: x.detach() * 2, r"a tensor of shape \(2, 3\) is no input"),
+        (lambda m, x: (x, x * 2)[0].detach(), "the value is not what an operation gave"),
+    ],
+)
+def test_what_is_refused_runs(body, reason):
+    module, replay = replayed(body)
+    assert re.search(reason, replay.refused)
+    mt.manual_seed(1)
+    before = module.runs
+    with mt.no_grad():
+        replay(mt.randn(2, 3))
+    assert module.runs == before + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda m, x: x,
+        lambda m, x: x.sum() * 2,
+        lambda m, x: x.mean().exp() + x,
+        lambda m, x: x.unbind(1)[1] + x.split(1, 1)[0][:, 0],
+        lambda m, x: x.max(1).values * x.argmax(1),
+        lambda m, x: x * 2 + 1 / x - (x > 0) * 3,
+        lambda m, x: (x * 9).long() // 2,
+        lambda m, x: x.double() + x,
+        lambda m, x: mt.cat([x, x + 1]).reshape(-1, 2).T,
+        lambda m, x: F.softmax(x, dim=-1) @ m.one.weight.T,
+        lambda m, x: F.scaled_dot_product_attention(x[None], x[None], x[None], is_causal=True),
+    ],
+)
+def test_operations(body):
+    module, replay = replayed(body)
+    assert replay.refused is None
+    for _ in range(2):
+        assert_same(module, replay, 0)
+
+
+def test_a_function_that_failed_is_not_replayed():
+    module, replay = replayed(lambda m, x: x @ mt.nn.Parameter(mt.ones(3, 3)))
+    replay = nn.Replay(module, lambda x: x.reshape(7))
+    for _ in range(2):
+        with mt.no_grad(), pytest.raises(RuntimeError, match="reshape"):
+            replay(mt.randn(2, 3))
+    assert mt.autograd.mode.tape is None
