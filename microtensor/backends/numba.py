@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from .base import NORMAL
-from .numpy import TAIL, TAIL_A, NumPyBackend, _rows
+from .numpy import TAIL, TAIL_A, NumPyBackend, _rows, heads_side_by_side
 
 SMALL = 1 << 7  # elements below which NumPy is as fast
 f32 = np.float32
@@ -196,7 +196,9 @@ class NumbaBackend(NumPyBackend):
             scores, extra, causal, f32(scale), p, _bits(seed), weights, kept, keep
         )
         weights, kept = weights.reshape(*heads, n, m), kept.reshape(*heads, n, m)
-        return kept @ v, weights, keep.reshape(*heads, n, m) if p else None
+        if not p:
+            return heads_side_by_side(weights, v), weights, None
+        return kept @ v, weights, keep.reshape(*heads, n, m)
 
     def attention_backward(self, g, q, k, v, weights, keep, scale, p):
         if not _large(q, k, v, g, weights) or g.shape[:-2] != weights.shape[:-2]:

@@ -201,7 +201,7 @@ class NumPyBackend(Backend):
         total[total == 0] = 1
         weights /= total
         if not p:
-            return weights.mT @ v, weights.mT, None
+            return heads_side_by_side(weights.mT, v), weights.mT, None
         kept, keep = self.dropout(weights, p, seed)
         return kept.mT @ v, weights.mT, keep.mT
 
@@ -320,6 +320,15 @@ class NumPyBackend(Backend):
 def _rows(x):
     """x as a matrix of rows along its last axis."""
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def heads_side_by_side(weights, v):
+    """weights @ v, in memory as (B, T, H, D): its heads are merged without a copy, as in PyTorch."""
+    if v.ndim != 4 or v.shape[:2] != weights.shape[:2]:
+        return weights @ v
+    b, h, t = weights.shape[:3]
+    out = np.empty((b, t, h, v.shape[-1]), v.dtype).swapaxes(1, 2)
+    return np.matmul(weights, v, out=out)
 
 
 def _plus(a, b):
