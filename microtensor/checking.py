@@ -8,11 +8,16 @@ from .backends.promotion import is_float
 from .modes import enable_grad
 
 
-def gradcheck(function, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
+def gradcheck(
+    func, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, nondet_tol=0.0, *,
+    fast_mode=False,
+):  # fmt: skip
     """Compare the pullbacks with central differences, (f(x + eps) − f(x − eps)) / 2 eps.
 
     `inputs` are float64 tensors; those that require a gradient are checked. Returns True, or raises
     RuntimeError naming the input, the element and both numbers (without raise_exception: False).
+    Every element is checked, in fast_mode too; backward gives the same each time, so that there is
+    nothing for nondet_tol to allow.
     """
     inputs = tuple(as_list(inputs))
     checked = [t for t in inputs if isinstance(t, TensorBase) and t._needs_grad]
@@ -22,7 +27,7 @@ def gradcheck(function, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=
         if t._data.dtype != xp(t._data).float64:
             raise ValueError(f"gradcheck: float64 inputs are needed, got {t.dtype}")
     try:
-        _compare(function, inputs, checked, eps, atol, rtol)
+        _compare(func, inputs, checked, eps, atol, rtol)
     except RuntimeError:
         if raise_exception:
             raise
@@ -79,12 +84,13 @@ def _differences(function, array, eps):
 
 
 def gradgradcheck(
-    function, inputs, grad_outputs=None, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True
-):
-    """`gradcheck` of the derivatives of `function`: the second derivatives."""
+    func, inputs, grad_outputs=None, eps=1e-6, atol=1e-5, rtol=1e-3, gen_non_contig_grad_outputs=False,
+    raise_exception=True, nondet_tol=0.0, *, fast_mode=False,
+):  # fmt: skip
+    """`gradcheck` of the derivatives of `func`: the second derivatives."""
     inputs = tuple(as_list(inputs))
     with enable_grad():
-        outs = [o for o in as_list(function(*inputs)) if o._needs_grad]
+        outs = [o for o in as_list(func(*inputs)) if o._needs_grad]
     if not outs:
         return True
     if grad_outputs is None:  # any fixed weights that are not all alike
@@ -99,7 +105,7 @@ def gradgradcheck(
 
     def first(*_):
         with enable_grad():
-            outs = [o for o in as_list(function(*inputs)) if o._needs_grad]
+            outs = [o for o in as_list(func(*inputs)) if o._needs_grad]
         grads = grad(outs, checked, weights, create_graph=True, allow_unused=True)
         return [g for g in grads if g is not None]
 

@@ -229,8 +229,18 @@ def gather(x, dim, index):
         x = reshape(x, (1,))
     if not index.numel():  # which fits any tensor
         return reshape(x, (-1,))[:0].reshape(index.shape)
+    if x.ndim == 1 and not index.ndim:
+        return reshape(gather(x, dim, reshape(index, (1,))), ())
     _check_along("gather", x, dim, index)
     return gather_(x, index, dim)
+
+
+def _as_rows(x, *others):
+    """The others; where x is a row, single numbers among them as rows of one, as in PyTorch."""
+    return [
+        reshape(t, (1,)) if isinstance(t, TensorBase) and x.ndim == 1 and not t.ndim else t
+        for t in others
+    ]
 
 
 def _check_along(name, x, dim, index, source=None):
@@ -307,7 +317,7 @@ def scatter(x, dim, index, src=None, *, value=None, reduce=None):
 
     With reduce="add" it is added to what is there, and with "multiply" multiplied.
     """
-    src = value if src is None else src
+    index, src = _as_rows(x, index, value if src is None else src)
     if reduce is None:
         _check_along("scatter", x, dim, index, src)
         return scatter_(x, index, _as_large(src, index), dim)
@@ -342,6 +352,7 @@ def scatter_add_(x, index, source, /, dim):
 
 def scatter_add(x, dim, index, src):
     """x with out[index[i][j]][j] += src[i][j] for dim = 0."""
+    index, src = _as_rows(x, index, src)
     _check_along("scatter_add", x, dim, index, src)
     return scatter_add_(x, index, _as_large(src, index), dim)
 
@@ -373,6 +384,7 @@ def scatter_reduce(x, dim, index, src, reduce, *, include_self=True):
     """
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"scatter_reduce: sum, prod, mean, amax or amin, got {reduce!r}")
+    index, src = _as_rows(x, index, src)
     _check_along("scatter_reduce", x, dim, index, src)
     if not x.ndim:
         x, index, src = (reshape(t, (1,)) for t in (x, index, src))
