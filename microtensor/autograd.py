@@ -248,6 +248,25 @@ def unbroadcast(g, like):
 # ---- the graph -----------------------------------------------------------------------
 
 
+class Leaf:
+    """What PyTorch has for a leaf among the nodes: where gradients are added to `variable.grad`."""
+
+    next_functions = ()
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    def __eq__(self, other):
+        return isinstance(other, Leaf) and other.variable is self.variable
+
+    def __hash__(self):
+        return id(self.variable)
+
+    def name(self):
+        """PyTorch's name of it."""
+        return "AccumulateGrad"
+
+
 class Node:
     """One call of an operation: what went in, and the pullbacks.
 
@@ -279,8 +298,11 @@ class Node:
 
     @property
     def next_functions(self):
-        """PyTorch's name for the edges: (node or leaf, index) of each input, (None, 0) for none."""
-        return tuple(edge or (None, 0) for edge in self.edges)
+        """PyTorch's form of the edges: (node, index) of each input, (None, 0) for none."""
+        return tuple(
+            (None, 0) if edge is None else edge if isinstance(edge[0], Node) else (Leaf(edge[0]), 0)
+            for edge in self.edges
+        )
 
     def _given(self):
         """The arguments; an input that got another shape since, in that which it had."""

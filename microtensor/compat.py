@@ -99,6 +99,18 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
     return jacobian(lambda x: jacobian(func, x, create_graph=True), inputs, create_graph)
 
 
+def vjp(func, inputs, v=None, create_graph=False, strict=False):
+    """func(*inputs), and vᵀ ∂func/∂inputs; v may be left out where the result is one number."""
+    xs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not create_graph:
+        xs = tuple(x.detach().clone().requires_grad_() for x in xs)
+    with autograd.enable_grad():
+        y = func(*xs)
+        found = autograd.grad(y, xs, v, create_graph=create_graph, materialize_grads=True)
+    y = y if create_graph else y.detach() if isinstance(y, Tensor) else tuple(e.detach() for e in y)
+    return y, found[0] if isinstance(inputs, Tensor) else found
+
+
 def set_default_tensor_type(t):
     """`set_default_dtype`, by a type or its name: FloatTensor, "torch.DoubleTensor"."""
     set_default_dtype(dtype_of(t))
@@ -328,7 +340,8 @@ _module("jit", "PyTorch's older compiler: functions and modules stay as they are
 _module("nn.parallel", "Several devices, which are not there.", **{
     name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
 })  # fmt: skip
-_module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian)
+_module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian,
+        vjp=vjp)  # fmt: skip
 _module("autograd.variable", Variable.__doc__, Variable=Variable)
 _module("autograd.function", function.__doc__, Function=function.Function,
         FunctionCtx=function.Context, once_differentiable=function.once_differentiable)  # fmt: skip

@@ -164,7 +164,10 @@ def test_walking_the_graph_by_hand():
     (product,) = node.inputs
     assert product.grad_fn is node.next_functions[0][0]
     assert product.grad_fn.inputs == (x, w)
-    assert [source for source, _ in product.grad_fn.next_functions] == [x, w]
+    leaves = [n for n, _ in product.grad_fn.next_functions]
+    assert [n.variable for n in leaves] == [x, w] and leaves[0].name() == "AccumulateGrad"
+    assert leaves[0].next_functions == () and len({*leaves, node.next_functions[0][0]}) == 3
+    assert leaves[0] == product.grad_fn.next_functions[0][0] != leaves[1]
     assert (x * 2).grad_fn.next_functions[1] == (None, 0)
     assert x.is_leaf and x.grad_fn is None and not y.is_leaf
 

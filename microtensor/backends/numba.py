@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from .base import NORMAL
-from .numpy import TAIL, TAIL_A, NumPyBackend, _rows, heads_side_by_side
+from .numpy import TAIL, TAIL_A, NumPyBackend, _rows, in_order_of
 
 SMALL = 1 << 7  # elements below which NumPy is as fast
 f32 = np.float32
@@ -197,7 +197,7 @@ class NumbaBackend(NumPyBackend):
         )
         weights, kept = weights.reshape(*heads, n, m), kept.reshape(*heads, n, m)
         if not p:
-            return heads_side_by_side(weights, v), weights, None
+            return in_order_of(q, weights, v), weights, None
         return kept @ v, weights, keep.reshape(*heads, n, m)
 
     def attention_backward(self, g, q, k, v, weights, keep, scale, p):

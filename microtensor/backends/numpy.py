@@ -201,7 +201,7 @@ class NumPyBackend(Backend):
         total[total == 0] = 1
         weights /= total
         if not p:
-            return heads_side_by_side(weights.mT, v), weights.mT, None
+            return in_order_of(q, weights.mT, v), weights.mT, None
         kept, keep = self.dropout(weights, p, seed)
         return kept.mT @ v, weights.mT, keep.mT
 
@@ -322,13 +322,14 @@ def _rows(x):
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def heads_side_by_side(weights, v):
-    """weights @ v, in memory as (B, T, H, D): its heads are merged without a copy, as in PyTorch."""
-    if v.ndim != 4 or v.shape[:2] != weights.shape[:2]:
+def in_order_of(q, weights, v):
+    """weights @ v, laid out in memory as q is, so that heads are merged without a copy if q's are.
+
+    PyTorch does so, and programs rely on it: they merge them with view().
+    """
+    if q.ndim != 4 or q.shape[:2] != v.shape[:2] or q.shape[-1] != v.shape[-1]:
         return weights @ v
-    b, h, t = weights.shape[:3]
-    out = np.empty((b, t, h, v.shape[-1]), v.dtype).swapaxes(1, 2)
-    return np.matmul(weights, v, out=out)
+    return np.matmul(weights, v, out=np.empty_like(q))
 
 
 def _plus(a, b):

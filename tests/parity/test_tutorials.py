@@ -1,0 +1,91 @@
+"""What tutorials do with PyTorch beyond operations and modules, done with both."""
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+
+torch = pytest.importorskip("torch")
+
+
+def alike(program):
+    """What a program of a package `m` gives is the same for both: a list of tensors and numbers."""
+    ours, theirs = (
+        [getattr(r, "tolist", lambda r=r: r)() for r in program(m)] for m in (mt, torch)
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_single_position_of_a_row(dim):
+    """As in data_tutorial: a label becomes a row of zeros with a one."""
+
+    def program(m):
+        x, at, one = m.arange(5.0), m.tensor(3), m.tensor(2.0)
+        x.requires_grad_()
+        picked = x.gather(dim, at)
+        put = x.scatter(dim, at, one)
+        (picked + (put * x).sum()).backward()
+        more = m.zeros(5).scatter_(dim, at, value=1).scatter_add_(dim, at, one)
+        return (
+            picked,
+            put,
+            x.grad,
+            more,
+            more.scatter_reduce(dim, at, one * 4, "amax"),
+            picked.shape,
+        )
+
+    alike(program)
+
+
+def test_a_vector_jacobian_product():
+    def program(m):
+        x, w = m.tensor([1.0, 2.0, 3.0]), m.tensor([0.5, -1.0, 2.0])
+        vjp = m.autograd.functional.vjp
+        y, g = vjp(lambda t: t.exp() * 2, x, v=w)
+        assert not y.requires_grad and not g.requires_grad
+        z, (a, b) = vjp(lambda s, t: (s * t).sum(), (x, w))
+        x.requires_grad_()
+        _, first = vjp(lambda t: (t**3).sum(), x, create_graph=True)
+        (second,) = m.autograd.grad(first.sum(), x)
+        return y, g, z, a, b, second
+
+    alike(program)
+
+
+def test_gradcheck_takes_its_options():
+    for m in (mt, torch):
+        x = m.ones(2, dtype=m.float64, requires_grad=True)
+        check = m.autograd.gradcheck
+        assert check(func=m.exp, inputs=(x,), eps=1e-6, fast_mode=False, nondet_tol=0.0)
+        assert m.autograd.gradgradcheck(m.exp, (x,), raise_exception=True, fast_mode=True)
+
+
+def test_the_graph_walked_to_its_leaves():
+    def program(m):
+        x = m.ones(2, requires_grad=True)
+        node = (x * 2).sum().grad_fn
+        while node.next_functions:
+            node = node.next_functions[0][0]
+        return [node.variable is x, node.name().endswith("AccumulateGrad")]
+
+    alike(program)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_heads_are_merged_by_view(grad):
+    """As in scaled_dot_product_attention_tutorial: the result lies in memory as the queries do."""
+    numbers = np.random.default_rng(0).normal(size=(2, 5, 36)).astype("float32")
+
+    def program(m):
+        x = m.tensor(numbers).requires_grad_(grad)
+        q, k, v = (part.view(2, 5, 3, 4).transpose(1, 2) for part in x.chunk(3, -1))
+        mask = m.ones(5, 5).tril().bool()
+        sdpa = m.nn.functional.scaled_dot_product_attention
+        merged = [sdpa(q, k, v), sdpa(q, k, v, is_causal=True), sdpa(q, k, v, attn_mask=mask)]
+        merged = [y.transpose(1, 2).view(2, 5, 12).detach() for y in merged]
+        return [*merged, sdpa(q.contiguous(), k, v).view(6, 5, 4).detach()]
+
+    alike(program)
