@@ -84,8 +84,8 @@ def _differences(function, array, eps):
 
 
 def gradgradcheck(
-    func, inputs, grad_outputs=None, eps=1e-6, atol=1e-5, rtol=1e-3, gen_non_contig_grad_outputs=False,
-    raise_exception=True, nondet_tol=0.0, *, fast_mode=False,
+    func, inputs, grad_outputs=None, eps=1e-6, atol=1e-5, rtol=1e-3,
+    gen_non_contig_grad_outputs=False, raise_exception=True, nondet_tol=0.0, *, fast_mode=False,
 ):  # fmt: skip
     """`gradcheck` of the derivatives of `func`: the second derivatives."""
     inputs = tuple(as_list(inputs))
