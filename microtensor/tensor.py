@@ -748,7 +748,8 @@ FUNCTIONAL = (  # functions of nn.functional that have a name in the package, to
 )  # fmt: skip
 LINALG = {  # functions of linalg that have a name outside of it
     "cholesky": "cholesky", "cholesky_solve": "cholesky_solve", "det": "det", "inverse": "inv",
-    "matrix_power": "matrix_power", "pinverse": "pinv", "slogdet": "slogdet",
+    "matrix_exp": "matrix_exp", "matrix_power": "matrix_power", "pinverse": "pinv",
+    "slogdet": "slogdet",
 }  # fmt: skip
 for _alias, _name in LINALG.items():
     setattr(Tensor, _alias, getattr(ops.linalg, _name))

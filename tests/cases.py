@@ -757,6 +757,9 @@ linear_algebra("svd", lambda x: x,  # the product of the three again
 linear_algebra("svdvals", np.linalg.svdvals, lambda m, l, x: l.svdvals(x), (3, 4))
 linear_algebra("qr", lambda x: abs(np.linalg.qr(x)[0]),
                lambda m, l, x: m.abs(l.qr(x)[0]), (4, 3))  # fmt: skip
+linear_algebra("matrix_exp", lambda x: sum(np.linalg.matrix_power(x, n) / math.factorial(n)
+                                           for n in range(50)),
+               lambda m, l, x: l.matrix_exp(x), (2, 3, 3))  # fmt: skip
 linear_algebra("pinv", np.linalg.pinv, lambda m, l, x: l.pinv(x), (4, 3))
 linear_algebra("pinv", lambda a, b: np.linalg.lstsq(a, b)[0],
                lambda m, l, a, b: l.lstsq(a, b)[0], (4, 3), (4, 2))  # fmt: skip

@@ -127,6 +127,14 @@ def _softmax(x, axis):
     return e / e.sum(axis, keepdims=True)
 
 
+def _expm(x):
+    term = y = np.eye(len(x))
+    for k in range(1, 60):
+        term = term @ x / k
+        y = y + term
+    return y
+
+
 def _kept(x, p, seed):
     return backend_of(x).dropout(x, p, seed)[1]
 
@@ -143,6 +151,7 @@ MATH = {  # what the formulas are written with: NumPy, and
     "put": _put,
     "marked": _marked,
     "kept": _kept,
+    "expm": _expm,
     "unchanged": lambda g: g,
     "len": len,
     "float64": DTYPES["float64"],

@@ -33,6 +33,3 @@ from .normalization import (
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from .replay import Replay
 from .transformer import Transformer, TransformerDecoder, TransformerDecoderLayer
-from .weight_norm import remove_weight_norm, weight_norm
-
-utils.weight_norm, utils.remove_weight_norm = weight_norm, remove_weight_norm

@@ -7,7 +7,7 @@ Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
 
 import math
 
-from ..autograd import op
+from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
 from ..names import results
@@ -21,8 +21,8 @@ from .shapes import _positive, movedim, reshape, transpose, tril, triu
 
 __all__ = [
     "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul",
-    "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
-    "solve", "solve_triangular", "svd", "svdvals", "vander", "vecdot", "vector_norm",
+    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
+    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
@@ -155,6 +155,38 @@ def matrix_power(A, n):
         n //= 2
         A = matmul(A, A) if n else A
     return A * 0 + _identity(A) if power is None else power
+
+
+@op
+def matrix_exp(A):
+    """eᴬ = 1 + A + A²/2! + …    ∂A = the upper right quarter of exp [[Aᵀ, g], [0, Aᵀ]]"""
+    _square(A)
+
+    def pull(g):
+        T = _T(A)
+        above, below = xp(g).concat([T, g], axis=-1), xp(g).concat([g * 0, T], axis=-1)
+        whole = _exponential(xp(g).concat([above, below], axis=-2))
+        return whole[..., : A.shape[-1], A.shape[-1] :]
+
+    return _exponential(A), pull
+
+
+def _exponential(A):
+    """The series for A / 2ⁿ, which is small, squared n times."""
+    if isinstance(A, TensorBase):
+        return matrix_exp(A)
+    if 0 in A.shape:
+        return A
+    size = float(xp(A).max(xp(A).sum(xp(A).abs(A), axis=-2)))  # no eigenvalue is larger
+    halvings = max(0, math.frexp(size)[1] + 1) if math.isfinite(size) else 0
+    small = A / 2.0**halvings
+    term = y = _diagonals(xp(A).ones_like(A[..., 0]))
+    for k in range(1, 18):  # 2⁻¹⁷ / 17! is less than any precision
+        term = term @ small / k
+        y = y + term
+    for _ in range(halvings):
+        y = y @ y
+    return y
 
 
 def multi_dot(tensors):

@@ -76,9 +76,10 @@ def test_values_and_gradients(case):
 
 
 # Where we differ on purpose: integers overflow loudly and their products keep their dtype,
-# and equal elements leave topk in the order in which they stand.
+# equal elements leave topk in the order in which they stand, and e^A of half precision is no NaN.
 DIFFERENT = set(
-    "einsum topk kthvalue index_add/bool pow/int64 pow/int32 clamp/uint8 add/bool".split()
+    "einsum topk kthvalue index_add/bool pow/int64 pow/int32 clamp/uint8 add/bool "
+    "matrix_exp/float16".split()
 )
 
 

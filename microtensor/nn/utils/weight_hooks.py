@@ -1,0 +1,121 @@
+"""The older form of `parametrizations`: a weight computed before every forward of its module."""
+
+from ... import ops
+from ..functional import normalize
+from ..module import Parameter
+from .parametrizations import channels_first, direction, length, outputs_of
+
+
+class _Hook:
+    """Computes a module's tensor from others before every forward."""
+
+    def __init__(self, module, name):
+        weight = module._parameters.get(name)
+        if weight is None:
+            raise ValueError(f"{self.said}: {module} has no parameter {name!r}")
+        if name in _hooks_of(module):
+            raise RuntimeError(f"{self.said}: {name!r} of {module} has such a hook already")
+        del module._parameters[name]
+        self.name = name
+        self.take(module, weight)
+        self.set(module, self.computed(module, False))
+        self.handle = module.register_forward_pre_hook(self)
+        _hooks_of(module)[name] = self
+
+    def set(self, module, weight):
+        object.__setattr__(module, self.name, weight)
+
+    def __call__(self, module, args):
+        self.set(module, self.computed(module, module.training))
+
+    def remove(self, module):
+        """Make the tensor an ordinary parameter again."""
+        weight = self.computed(module, False).detach()
+        self.handle.remove()
+        del module.__dict__[self.name], _hooks_of(module)[self.name]
+        for end in self.ends:
+            delattr(module, self.name + end)
+        module.register_parameter(self.name, Parameter(weight))
+
+
+def _hooks_of(module):
+    return module.__dict__.setdefault("_weight_hooks", {})
+
+
+def _removed(kind, module, name):
+    hook = _hooks_of(module).get(name)
+    if not isinstance(hook, kind):
+        raise ValueError(f"remove_{kind.said}: {name!r} of {module} has no {kind.said}")
+    hook.remove(module)
+    return module
+
+
+class _WeightNorm(_Hook):
+    said, ends = "weight_norm", ("_g", "_v")
+
+    def __init__(self, module, name, dim):
+        self.dim = dim
+        super().__init__(module, name)
+
+    def take(self, module, weight):
+        setattr(module, self.name + "_g", Parameter(length(weight.detach(), self.dim)))
+        setattr(module, self.name + "_v", Parameter(weight.detach()))
+
+    def computed(self, module, training):
+        g, v = getattr(module, self.name + "_g"), getattr(module, self.name + "_v")
+        return v * (g / length(v, self.dim))
+
+
+def weight_norm(module, name="weight", dim=0):
+    """Let `module.<name>` be g · v / |v|, with parameters <name>_g and <name>_v; returns module.
+
+    The length is that of each slice along `dim`; of the whole for None (arXiv:1602.07868).
+    """
+    _WeightNorm(module, name, dim)
+    return module
+
+
+def remove_weight_norm(module, name="weight"):
+    """Make `module.<name>` an ordinary parameter again; returns the module."""
+    return _removed(_WeightNorm, module, name)
+
+
+class _SpectralNorm(_Hook):
+    said, ends = "spectral_norm", ("_orig", "_u", "_v")
+
+    def __init__(self, module, name, steps, eps, dim):
+        self.steps, self.eps, self.dim = steps, eps, dim
+        super().__init__(module, name)
+
+    def take(self, module, weight):
+        module.register_parameter(self.name + "_orig", weight)
+        matrix = channels_first(weight.detach(), self.dim)
+        for end, size in zip(("_u", "_v"), matrix.shape):
+            start = normalize(matrix.new_empty(size).normal_(), dim=0, eps=self.eps)
+            module.register_buffer(self.name + end, start)
+
+    def computed(self, module, training):
+        weight, u, v = (getattr(module, self.name + end) for end in self.ends)
+        matrix = channels_first(weight, self.dim)
+        if training:
+            for _ in range(self.steps):
+                direction(matrix.T, u, v, self.eps)
+                direction(matrix, v, u, self.eps)
+            u, v = u.clone(), v.clone()  # as they were now, for the derivative
+        return weight / ops.dot(u, matrix @ v)
+
+
+def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
+    """Let `module.<name>` be <name>_orig over its largest singular value; returns the module.
+
+    That is found by `n_power_iterations` before every forward in training, which go on with the
+    buffers <name>_u and <name>_v. The rows of the matrix are the slices along `dim`, which is that
+    of the outputs unless given (arXiv:1802.05957).
+    """
+    _SpectralNorm(module, name, n_power_iterations, eps, outputs_of(module) if dim is None else dim)
+    return module
+
+
+def remove_spectral_norm(module, name="weight"):
+    """Make `module.<name>` an ordinary parameter again; returns the module."""
+    return _removed(_SpectralNorm, module, name)
