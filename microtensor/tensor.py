@@ -722,6 +722,18 @@ for _name in (
     "bitwise_xor bitwise_left_shift bitwise_right_shift addmm addmv addr addbmm baddbmm"
 ).split():
     setattr(Tensor, _name + "_", _in_place(_name + "_", getattr(ops, _name)))
+
+
+def _resized(x, *size):
+    """The first elements in another shape, and zeros after them where it holds more."""
+    size, flat = sizes(size), x.reshape(-1)
+    more = math.prod(size) - len(flat)
+    flat = ops.cat([flat, x.new_zeros(more)]) if more > 0 else flat[: math.prod(size)]
+    return flat.reshape(size)
+
+
+Tensor.resize_ = _reshaping("resize_", _resized)
+Tensor.resize_as_ = _reshaping("resize_as_", lambda x, other: _resized(x, other.shape))
 for _name in "squeeze unsqueeze transpose t".split():
     setattr(Tensor, _name + "_", _reshaping(_name + "_", getattr(Tensor, _name)))
 for _name, _op in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow",

@@ -426,3 +426,14 @@ def test_a_part_of_a_shape_is_a_shape():
     for made in (shape[:-1], shape + (5,), (5,) + shape, shape * 2, 2 * shape):
         assert type(made) is mt.Size
     assert shape + (5,) == (2, 3, 4, 5) and (5,) + shape == (5, 2, 3, 4)
+
+
+def test_resized():
+    x = mt.arange(6.0)
+    y = x.resize_(2, 2)
+    assert y is x and x.tolist() == [[0, 1], [2, 3]]
+    x[0, 0] = 5
+    assert x.resize_((3, 2)).tolist() == [[5, 1], [2, 3], [0, 0]]
+    assert mt.zeros(1).resize_as_(x).copy_(x).tolist() == x.tolist()
+    with pytest.raises(RuntimeError, match="resize_"):
+        mt.ones(2, requires_grad=True).resize_(1)

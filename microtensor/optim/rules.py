@@ -205,6 +205,32 @@ class Adadelta(_Composed):
         p.sub_(lr * move)
 
 
+class ASGD(_Composed):
+    """p ← (1 − lambd·η) p − η·g, and `ax`, the mean of p since step t0 (Polyak and Juditsky, 1992).
+
+    The next step's η is lr / (1 + lambd·lr·t)^alpha, that of the first lr.
+    """
+
+    buffers = ("ax",)
+
+    def __init__(self, params, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0,
+                 foreach=None, maximize=False):  # fmt: skip
+        super().__init__(params, {
+            "lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay,
+            "maximize": maximize,
+        })  # fmt: skip
+
+    def rule(self, p, grad, group, state, lr):
+        t, one = state["step"], ones(())  # in the default dtype
+        eta, mu = (
+            state.get(name, start).item() for name, start in (("eta", lr * one), ("mu", one))
+        )
+        p.mul_(1 - group["lambd"] * eta).sub_(eta * grad)
+        state["ax"].lerp_(p, mu)
+        state["eta"] = lr / (1 + group["lambd"] * lr * t) ** group["alpha"] * one
+        state["mu"] = 1 / max(1, t - group["t0"]) * one
+
+
 class Adamax(_Composed):
     """Adam whose v is the largest |g| so far, forgotten by β₂: p ← p − lr · m̂ / v  (1412.6980).
 

@@ -65,6 +65,7 @@ COMPOSED = [
     ("RMSprop", {}),
     ("RMSprop", {"centered": True, "momentum": 0.9}),
     ("Adadelta", {"rho": 0.8}),
+    ("ASGD", {"lambd": 0.1, "alpha": 0.5, "t0": 20}),
     ("Adamax", {"betas": (0.8, 0.9)}),
     ("NAdam", {"momentum_decay": 0.1}),
     ("RAdam", {"betas": (0.8, 0.9)}),
@@ -81,7 +82,7 @@ def test_composed(name, options, weight_decay, maximize, dtype):
 
 @pytest.mark.parametrize(
     "name",
-    "SGD Adam AdamW Adagrad RMSprop Adadelta Adamax NAdam RAdam".split(),
+    "SGD Adam AdamW Adagrad RMSprop Adadelta ASGD Adamax NAdam RAdam".split(),
 )
 def test_defaults(name):
     mine, other = compare(name, "float64")
@@ -101,7 +102,7 @@ def test_groups():
     "name, options",
     [("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True}), ("Adagrad", {}), ("Adadelta", {}),
      ("RMSprop", {"centered": True, "momentum": 0.9}), ("Adamax", {}), ("NAdam", {}),
-     ("RAdam", {})],
+     ("RAdam", {}), ("ASGD", {})],
 )  # fmt: skip
 def test_a_state_dict_of_pytorchs_loads(name, options):
     mine, other = compare(name, "float64", steps=3, lr=0.01, **options)
