@@ -29,8 +29,14 @@ from .tensor import Handle, Tensor
 
 def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mode=None,
             options=None, disable=False):  # fmt: skip
-    """The model or function as it is: nothing is compiled. Also a decorator."""
+    """The model or function as it is: nothing is compiled. Also a decorator.
+
+    Its `_orig_mod`, in PyTorch the model that was wrapped, is the model too.
+    """
     return (lambda function: function) if model is None else model
+
+
+nn.Module._orig_mod = property(lambda self: self)
 
 
 def _as_it_is(function=None, **options):

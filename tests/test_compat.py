@@ -191,6 +191,15 @@ def test_storage_is_the_memory_that_views_share():
     assert x[1, 1] == -1 and x.storage().data_ptr() == x.T[0].storage().data_ptr() == x.data_ptr()
 
 
+def test_a_module_made_without_memory_gets_it():
+    with mt.device("meta"):
+        model = mt.compile(mt.nn.Linear(2, 1))
+    assert model.to_empty(device="cpu") is model is model._orig_mod
+    for p in model.parameters():
+        mt.nn.init.ones_(p)
+    assert model(mt.ones(2)).item() == 3 and list(model.state_dict()) == ["weight", "bias"]
+
+
 def test_a_compiler_is_asked_for_and_nothing_happens():
     program = """
 import torch

@@ -38,8 +38,13 @@ def backend_of(array):
 
 
 def backend_for(where):
-    """The backend of a device, given as a name or as an `mt.device`."""
+    """The backend of a device, given as a name or as an `mt.device`.
+
+    "meta", where PyTorch makes tensors without memory, is the CPU: here they have memory.
+    """
     where = device(where)
+    if where.type == "meta":
+        where = device("cpu")
     if where.type not in _by_device:
         if where.type != "cuda":
             known = ", ".join(sorted({*_by_device, "cuda"}))

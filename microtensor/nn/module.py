@@ -328,6 +328,10 @@ class Module:
             lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
         )
 
+    def to_empty(self, *, device, recurse=True):
+        """The module on a device; what its parameters hold is not to be relied on, as in PyTorch."""
+        return self.to(device=device)
+
     def _convert(self, fn):
         with no_grad():
             for module in self.modules():
