@@ -329,7 +329,7 @@ class Module:
         )
 
     def to_empty(self, *, device, recurse=True):
-        """The module on a device; what its parameters hold is not to be relied on, as in PyTorch."""
+        """The module on a device; what its parameters hold is not to be relied on."""
         return self.to(device=device)
 
     def _convert(self, fn):
