@@ -78,6 +78,7 @@ class TensorBase:
     _steps = ()  # the view operations that lead there,
     _seen = _rewrites = 0  # and how often the base's history was rewritten, now and when last seen
     _former = ()  # what it was before it got another shape in place: (until when, rewrites, array)
+    _unnoticed = False  # whether changes in place go unnoticed, as those of `x.data` do
     _grad = None
 
     @staticmethod
@@ -791,7 +792,7 @@ def recorded_in_place(tensor, by, *values):
     if not mode.recording:
         return False
     needed = _edge(tensor) is not None
-    base = tensor if tensor._base is None else tensor._base
+    base = whole(tensor)
     for t, what in ((tensor, "a leaf"), (base, "a view of a leaf")):
         if t._needs_grad and t._node is None:
             raise RuntimeError(
@@ -827,12 +828,12 @@ def in_place(tensor, by, function, *args, **params):
     kinds = backend_of(array).dtype(new._data), backend_of(array).dtype(array)
     if kinds[0].rank > kinds[1].rank:
         raise RuntimeError(f"{by}: the result is {kinds[0]}, which a {kinds[1]} tensor cannot hold")
-    write_array(array, new._data, by)
+    write_array(array, new._data, by, noticed=not whole(tensor)._unnoticed)
     if not recorded:
         return tensor
     if kinds[0] is not kinds[1]:
         new = registry["cast"](new, kinds[1])
-    base = tensor if tensor._base is None else tensor._base
+    base = whole(tensor)
     if tensor is not base or not new._needs_grad:  # what was there before gets no gradient
         view = functools.partial(_show, tensor._steps if tensor is not base else ())
         new = registry["write"](base._alias(_edge(base)), new, view)
@@ -860,7 +861,12 @@ def reshaped_in_place(tensor, by, view, *args):
         _continue(tensor, new)
 
 
-def write_array(array, values, by, index=...):
+def whole(tensor):
+    """The tensor that this one is a view of; itself, if it is none."""
+    return tensor if tensor._base is None else tensor._base
+
+
+def write_array(array, values, by, index=..., noticed=True):
     """array[index] = values, told to the engine."""
     try:
         backend_of(array).assign(array, index, values)
@@ -872,4 +878,5 @@ def write_array(array, values, by, index=...):
                 "several elements share one place; clone() the tensor first"
             )
         raise RuntimeError(told) from error
-    changed(array, by)
+    if noticed:
+        changed(array, by)

@@ -15,6 +15,7 @@ from .autograd import (
     op,
     recorded_in_place,
     reshaped_in_place,
+    whole,
     write_array,
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
@@ -228,8 +229,13 @@ class Tensor(TensorBase):
 
     @property
     def data(self):
-        """The same memory as a tensor without history."""
-        return Tensor._wrap(self._data)
+        """The same memory as a tensor without history, whose changes in place nobody notices.
+
+        Changing what a derivative still needs is then no error, as in PyTorch: `detach()` is safer.
+        """
+        out = Tensor._wrap(self._data)
+        out._unnoticed = True
+        return out
 
     @data.setter
     def data(self, value):
@@ -504,7 +510,8 @@ class Tensor(TensorBase):
             while isinstance(value, Tensor) and value.shape[:1] == (1,):  # leading ones are dropped
                 value = value[0]
             return in_place(self, by, ops.setitem, value, index)
-        write_array(self._data, value._data if isinstance(value, Tensor) else value, by, index)
+        value = value._data if isinstance(value, Tensor) else value
+        write_array(self._data, value, by, index, noticed=not whole(self)._unnoticed)
         return self
 
     # ---- operators -------------------------------------------------------------------

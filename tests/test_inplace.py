@@ -186,7 +186,7 @@ SAVED = {
         lambda t: t.detach().add_(1),
         lambda t: t[0].add_(1),
         lambda t: t.__setitem__(0, 3.0),
-        lambda t: t.data.zero_(),
+        lambda t: t.detach()[1:].zero_(),
         lambda t: t.copy_(mt.zeros(2)),
         lambda t: t.detach().normal_(),
     ],
@@ -199,6 +199,20 @@ def test_a_saved_value_may_not_change_before_backward(name, change, create_graph
     change(z if "result" in told or operation == "softmax" else y)
     with pytest.raises(RuntimeError, match=f"backward: {told}.* changed in place"):
         z.sum().backward(create_graph=create_graph)
+
+
+@pytest.mark.parametrize("change", [lambda t: t.add_(1), lambda t: t[0].zero_()])
+def test_nobody_notices_changes_of_data(change):  # as in PyTorch
+    x = leaf(1.0, 2.0)
+    y = x * x
+    change(x.data)
+    y.sum().backward()
+    assert mt.equal(x.grad, 2 * x)
+    kept = leaf(1.0, 2.0).data  # used like any other tensor, it can be seen to change
+    y = kept * leaf(3.0, 4.0)
+    change(kept.detach())
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
 
 
 @op

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from ..autograd import changed, enable_grad
+from ..autograd import enable_grad
 from ..ops import cat
 from .line_search import Point, strong_wolfe
 from .optimizer import Optimizer
@@ -44,8 +44,7 @@ class LBFGS(Optimizer):
         """Add parts of one vector to the parameters."""
         start = 0
         for p in self.param_groups[0]["params"]:
-            p.data.add_(by[start : start + p.numel()].view(p.shape))
-            changed(p._data, "LBFGS.step")
+            p.detach().add_(by[start : start + p.numel()].view(p.shape))
             start += p.numel()
 
     def step(self, closure):
@@ -104,7 +103,7 @@ class LBFGS(Optimizer):
             self._move(rate * direction)
             loss, grad = float(evaluate()), self._gradient()
             for p, old in zip(params, here):
-                p.data.copy_(old)
+                p.detach().copy_(old)
             return Point(rate, loss, grad, float(grad.dot(direction)))
 
         return strong_wolfe(at, start, rate, float(direction.abs().max()), tolerance, most)
