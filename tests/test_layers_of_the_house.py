@@ -31,6 +31,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.serialization": 5,
     "microtensor.amp": 5,
     "microtensor.func": 6,
+    "microtensor.testing": 5,
     "microtensor.weights": 6,
     "microtensor.distributions": 6,
     "microtensor.compat": 6,
