@@ -421,7 +421,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
     seeds.clear()
     del seed
     before, anomaly = mode.grad, mode.anomaly
-    mode.set(grad=create_graph)
+    mode.set_grad(create_graph)
     try:
         while heap:
             _, node = heappop(heap)
@@ -447,7 +447,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             if leaf._hooks:
                 _show_gradients(leaf, slots)
     finally:
-        mode.set(grad=before)
+        mode.set_grad(before)
     return {**pending, **caught} if caught else pending
 
 

@@ -21,6 +21,10 @@ class _Modes(threading.local):
         now["recording"] = self.grad and not self.inference
         now["watched"] = self.anomaly or self.tape is not None
 
+    def set_grad(self, grad):
+        """`set(grad=grad)`, sooner: each backward asks for it twice."""
+        self.grad, self.recording = grad, grad and not self.inference
+
 
 mode = _Modes()
 

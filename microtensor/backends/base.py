@@ -92,6 +92,10 @@ class Backend:
         """x repeated to fill a shape: to be read, not to be written."""
         return self.xp.broadcast_to(x, shape)
 
+    def sum(self, x, axis=None, keepdims=False):
+        """Σ x, in the dtype of x."""
+        return self.xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""
         if self.dtype(x) is float16:  # which cannot hold the coefficients

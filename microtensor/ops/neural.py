@@ -111,13 +111,14 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
     "sum" adds the rows up, "mean" also divides by the weights of the targets that count.
     """
     counted = target != ignore_index
-    target = xp(target).where(counted, target, xp(target).zeros_like(target))
+    target = xp(target).where(counted, target, 0)
     _in_range(target, x.shape[-1])
     share = xp(x).astype(counted, x.dtype)
     if weight is not None:
         share = share * backend_of(x).embedding(weight[:, None], target)[:, 0]
-    losses, p, q = backend_of(x).cross_entropy(x, target, counted, share, weight, smoothing)
-    rows, total = losses.shape, xp(x).sum(share) if reduction == "mean" else None
+    backend = backend_of(x)
+    losses, p, q = backend.cross_entropy(x, target, counted, share, weight, smoothing)
+    rows, total = losses.shape, backend.sum(share) if reduction == "mean" else None
 
     def pull(g):
         if total is not None:  # of nothing the mean is NaN, but its gradient zero, as in PyTorch
@@ -126,7 +127,7 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
         return backend_of(g).cross_entropy_backward(g, p, q)
 
     if reduction != "none":
-        losses = xp(x).sum(losses) if total is None else xp(x).sum(losses) / total
+        losses = backend.sum(losses) if total is None else backend.sum(losses) / total
     return losses, (pull, None, None)
 
 

@@ -47,7 +47,7 @@ def sum(x, /, dim=None, keepdim=False, dtype=None):
     """Σ x.    ∂x = g, the same for every element that was added"""
     dim = _dim(x, dim)
     x = _summed(x, dtype)
-    y = xp(x).sum(x, axis=dim, keepdims=keepdim, dtype=x.dtype)
+    y = backend_of(x).sum(x, dim, keepdim)
     shape = x.shape  # all that the pullback needs of x
     return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
 
