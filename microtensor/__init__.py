@@ -37,7 +37,7 @@ from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip
 from . import amp, compat  # isort: skip
-from .amp import autocast, is_autocast_enabled  # isort: skip
+from .amp import autocast, get_autocast_dtype, is_autocast_enabled  # isort: skip
 from .compat import *  # noqa: F403  # isort: skip
 
 bool, uint8, int8, int16, int32, int64 = (

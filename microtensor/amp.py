@@ -1,58 +1,134 @@
-"""Automatic mixed precision, as far as it means anything here: there is no half-precision compute.
+"""Automatic mixed precision: products in bfloat16 (or float16), what needs its digits in float32.
 
-`autocast` leaves every operation in the dtype of its inputs and says so; `GradScaler` works as it
-does in PyTorch.
+On a CPU it saves no time here, because bfloat16 is computed in float32 and rounded; it is there so
+that a program which asks for it gets the numbers that it gets from PyTorch.
 """
 
-import contextlib
+import copy
 import functools
+import math
 import warnings
 
 from . import cuda, ops
+from .autocasting import install
 from .autograd import no_grad
+from .backends.dtypes import bfloat16, dtype_of, float16, float32
+from .creation import full
+from .modes import mode
+from .tensor import Tensor
+
+DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia")  # that programs may ask for
 
 
-class autocast(contextlib.ContextDecorator):
-    """A context that in PyTorch computes some operations in `dtype`; here in that of their inputs.
+def is_autocast_enabled(device_type="cuda"):
+    """Whether an `autocast` of this device is on in this thread."""
+    return device_type == "cpu" and mode.autocast is not None
 
-    Without a GPU "cuda" turns itself off with a warning, as in PyTorch. On the CPU a warning says
-    that results are those of full precision.
+
+def get_autocast_dtype(device_type):
+    """What an `autocast` of this device casts to: bfloat16 on the CPU unless told otherwise."""
+    if device_type != "cpu":
+        return float16
+    return bfloat16 if mode.autocast is None else mode.autocast
+
+
+def is_autocast_available(device_type):
+    """Whether `autocast` does anything on this device: on the CPU."""
+    return device_type == "cpu"
+
+
+class autocast:
+    """A context, or a decorator, in which products are computed in `dtype`, losses in float32.
+
+    Tensors of float32, and of float16 and bfloat16, are cast on their way into the functions that
+    `autocasting` lists, as PyTorch does on a CPU; float64 stays. Nothing is cached, so
+    `cache_enabled` changes nothing. Other devices are left alone: without a GPU "cuda" turns itself
+    off with a warning, as in PyTorch, and so it does with one.
     """
 
+    _before = ()
+
     def __init__(self, device_type, dtype=None, enabled=True, cache_enabled=None):
-        if device_type == "cuda" and enabled and not cuda.is_available():
-            warnings.warn("autocast: there is no GPU, so it is turned off", stacklevel=2)
-            enabled = False
-        elif enabled:
+        if not isinstance(device_type, str):
+            raise ValueError(f"autocast: the device is a string such as 'cpu', got {device_type!r}")
+        self.device = device_type.split(":")[0]
+        if self.device not in DEVICES:
+            raise RuntimeError(f"autocast: the device is one of {DEVICES}, got {device_type!r}")
+        self.fast_dtype = get_autocast_dtype(self.device) if dtype is None else dtype_of(dtype)
+        self._enabled = bool(enabled)
+        if self._enabled and self.device == "cuda":
+            why = "the GPU computes in full" if cuda.is_available() else "there is no GPU"
+            warnings.warn(f"autocast: {why}, so it is turned off", stacklevel=2)
+            self._enabled = False
+        elif self._enabled and self.device == "cpu" and self.fast_dtype not in (bfloat16, float16):
             warnings.warn(
-                "autocast: there is no half-precision compute here; every operation keeps the "
-                "dtype of its inputs, which is more exact",
+                f"autocast: {self.fast_dtype} is neither bfloat16 nor float16, so it is turned off",
                 stacklevel=2,
             )
-        self.device, self.fast_dtype, self._enabled = device_type, dtype, enabled
+            self._enabled = False
 
     def __enter__(self):
+        self._before = (*self._before, mode.autocast)
+        if self.device == "cpu":
+            install()
+            mode.autocast = self.fast_dtype if self._enabled else None
         return self
 
     def __exit__(self, *exception):
+        *self._before, mode.autocast = self._before
         return False
 
+    def __call__(self, function):
+        @functools.wraps(function)
+        def within(*args, **kwargs):
+            with copy.copy(self):  # calls may overlap
+                return function(*args, **kwargs)
 
-def is_autocast_enabled(device_type=None):
-    """False: no operation changes its dtype, inside of `autocast` either."""
-    return False
-
-
-def custom_fwd(fwd=None, *, device_type=None, cast_inputs=None):
-    """The forward() or backward() of an `autograd.Function`, as it is. Also a decorator."""
-    return (lambda fwd: fwd) if fwd is None else fwd
+        return within
 
 
-custom_bwd = custom_fwd
+def custom_fwd(fwd=None, *, device_type, cast_inputs=None):
+    """Decorates `forward` of a Function: within autocast inputs are cast to `cast_inputs` first.
+
+    Autocast is then off inside; without `cast_inputs` it stays as it is.
+    """
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @functools.wraps(fwd)
+    def forward(ctx, *args, **kwargs):
+        on = is_autocast_enabled(device_type)
+        ctx._dtype = get_autocast_dtype(device_type)
+        ctx._fwd_used_autocast = on and cast_inputs is None
+        if cast_inputs is None or not on:
+            return fwd(ctx, *args, **kwargs)
+        with autocast(device_type, enabled=False):
+            args = [_cast(a, cast_inputs) for a in args]
+            return fwd(ctx, *args, **{k: _cast(v, cast_inputs) for k, v in kwargs.items()})
+
+    return forward
+
+
+def custom_bwd(bwd=None, *, device_type):
+    """Decorates `backward` of a Function: autocast is on in it as it was in `forward`."""
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def backward(ctx, *args):
+        with autocast(device_type, ctx._dtype, ctx._fwd_used_autocast):
+            return bwd(ctx, *args)
+
+    return backward
+
+
+def _cast(value, dtype):
+    floats = isinstance(value, Tensor) and value.is_floating_point()
+    return value.to(dtype) if floats and value.itemsize < 8 else value
 
 
 class GradScaler:
-    """Scales a loss up, so that small gradients survive half precision, and the gradients down.
+    """Scales a loss up, so that small gradients survive float16, and the gradients down.
 
     A step whose gradients are not all finite is left out, and the scale is then multiplied by
     `backoff_factor`; after `growth_interval` good steps in a row by `growth_factor`.
@@ -63,74 +139,114 @@ class GradScaler:
         if device == "cuda" and enabled and not cuda.is_available():
             warnings.warn("GradScaler: there is no GPU, so it is turned off", stacklevel=2)
             enabled = False
-        self._enabled, self._scale, self._good_steps = enabled, init_scale, 0
-        self.growth_factor, self.backoff_factor = growth_factor, backoff_factor
-        self.growth_interval = growth_interval
-        self._unscaled = {}  # optimizer: whether its gradients are finite, since the last update
+        if enabled and (growth_factor <= 1 or backoff_factor >= 1):
+            raise AssertionError(
+                "GradScaler: growth_factor is above 1 and backoff_factor below 1, got "
+                f"{growth_factor} and {backoff_factor}"
+            )
+        self._enabled, self._init_scale, self._good_steps = enabled, float(init_scale), 0
+        self._scale = None  # a float32 tensor, from the first scale() on
+        self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
+        self._growth_interval = growth_interval
+        self._found = {}  # {id of an optimizer: whether a gradient was not finite} since update()
+        self._stepped = set()
 
     def is_enabled(self):
         """Whether it does anything."""
         return self._enabled
 
     def get_scale(self):
-        """What the loss is multiplied with."""
-        return self._scale if self._enabled else 1.0
+        """What the loss is multiplied with, as a number."""
+        if not self._enabled:
+            return 1.0
+        return self._init_scale if self._scale is None else self._scale.item()
 
     def scale(self, outputs):
         """A loss, or several, times the scale."""
         if not self._enabled:
             return outputs
-        if isinstance(outputs, (list, tuple)):
-            return type(outputs)(map(self.scale, outputs))
-        return outputs * self._scale
+        if isinstance(outputs, Tensor):
+            if self._scale is None:
+                self._scale = full((), self._init_scale, dtype=float32, device=outputs.device)
+            return outputs * self._scale
+        try:
+            scaled = map(self.scale, outputs)
+        except TypeError:
+            raise ValueError(f"scale: tensors are needed, got {outputs!r}") from None
+        return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled
+
+    def _ready(self, name):
+        if self._scale is None:
+            raise AssertionError(f"{name}: scale() has to come first, once in every step")
 
     @no_grad()
     def unscale_(self, optimizer):
         """Divide the gradients by the scale, in place: call it before they are clipped."""
         if not self._enabled:
             return
-        if optimizer in self._unscaled:
+        self._ready("unscale_")
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("unscale_: this optimizer has stepped already since update()")
+        if id(optimizer) in self._found:
             raise RuntimeError("unscale_: the gradients were divided already since update()")
-        finite = True
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.grad.mul_(1 / self._scale)
-                    finite = finite and bool(ops.isfinite(p.grad).all())
-        self._unscaled[optimizer] = finite
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        grads = [g for g in grads if g is not None]
+        if any(g.dtype is float16 for g in grads):
+            raise ValueError("unscale_: float16 gradients cannot be divided; keep float32 weights")
+        bad = False
+        for g in grads:
+            bad = bad or not bool(ops.isfinite(g).all())
+            g.mul_(1 / self._scale.item())
+        if grads:
+            self._found[id(optimizer)] = bad
 
     def step(self, optimizer, *args, **kwargs):
         """`optimizer.step()`, unless a gradient is not finite."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
-        if optimizer not in self._unscaled:
+        if "closure" in kwargs:
+            raise RuntimeError("step: a closure cannot be used with a GradScaler")
+        self._ready("step")
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("step: this optimizer has stepped already since update()")
+        if id(optimizer) not in self._found:
             self.unscale_(optimizer)
-        return optimizer.step(*args, **kwargs) if self._unscaled[optimizer] else None
+        if id(optimizer) not in self._found:
+            raise AssertionError("step: no parameter of this optimizer has a gradient")
+        bad = self._found[id(optimizer)]
+        result = None if bad else optimizer.step(*args, **kwargs)
+        self._stepped.add(id(optimizer))
+        return result
 
     def update(self, new_scale=None):
         """Choose the scale of the next step. Call it once, after all steps."""
         if not self._enabled:
             return
-        if not self._unscaled and new_scale is None:
-            raise RuntimeError("update: no step() or unscale_() came before")
-        self._good_steps = self._good_steps + 1 if all(self._unscaled.values()) else 0
+        self._ready("update")
         if new_scale is not None:
-            self._scale = float(new_scale)
-        elif not self._good_steps:
-            self._scale *= self.backoff_factor
-        elif self._good_steps == self.growth_interval:
-            self._scale, self._good_steps = self._scale * self.growth_factor, 0
-        self._unscaled = {}
+            self._scale.fill_(new_scale)
+        elif not self._found:
+            raise AssertionError("update: no step() or unscale_() came before")
+        elif any(self._found.values()):
+            self._scale.mul_(self._backoff_factor)
+            self._good_steps = 0
+        else:
+            self._good_steps += 1
+            if self._good_steps == self._growth_interval:
+                grown = self._scale * self._growth_factor
+                self._scale = grown if math.isfinite(grown.item()) else self._scale
+                self._good_steps = 0
+        self._found, self._stepped = {}, set()
 
     def state_dict(self):
         """What `load_state_dict` needs to continue; empty if it is turned off."""
         if not self._enabled:
             return {}
         return {
-            "scale": self._scale,
-            "growth_factor": self.growth_factor,
-            "backoff_factor": self.backoff_factor,
-            "growth_interval": self.growth_interval,
+            "scale": self.get_scale(),
+            "growth_factor": self._growth_factor,
+            "backoff_factor": self._backoff_factor,
+            "growth_interval": self._growth_interval,
             "_growth_tracker": self._good_steps,
         }
 
@@ -140,16 +256,52 @@ class GradScaler:
             return
         if not state_dict:
             raise RuntimeError("load_state_dict: this is the state of a scaler that was turned off")
-        self._scale, self._good_steps = state_dict["scale"], state_dict["_growth_tracker"]
+        self._init_scale, self._good_steps = state_dict["scale"], state_dict["_growth_tracker"]
+        if self._scale is not None:
+            self._scale.fill_(self._init_scale)
         for name in ("growth_factor", "backoff_factor", "growth_interval"):
-            setattr(self, name, state_dict[name])
+            setattr(self, "_" + name, state_dict[name])
 
 
-class CudaAutocast(autocast):
-    """`cuda.amp.autocast`: PyTorch's older name for autocast("cuda")."""
+def _read_and_written(name):
+    """PyTorch's pair of methods for one of the numbers that a scaler was made with."""
 
-    def __init__(self, enabled=True, dtype=None, cache_enabled=True):
-        super().__init__("cuda", dtype, enabled, cache_enabled)
+    def get(self):
+        return getattr(self, name)
+
+    def set(self, value):
+        setattr(self, name, value)
+
+    setattr(GradScaler, "get" + name, get)
+    setattr(GradScaler, "set" + name, set)
 
 
-CudaGradScaler = functools.partial(GradScaler, "cuda")
+for _name in ("_growth_factor", "_backoff_factor", "_growth_interval"):
+    _read_and_written(_name)
+
+
+def _older(device):
+    """`autocast` and `GradScaler` as PyTorch once had them: in `cuda.amp`, in `cpu.amp`."""
+
+    class OlderAutocast(autocast):
+        __doc__ = autocast.__doc__
+
+        def __init__(self, enabled=True, dtype=None, cache_enabled=True):
+            super().__init__(device, dtype, enabled, cache_enabled)
+
+    class OlderScaler(GradScaler):
+        __doc__ = GradScaler.__doc__
+
+        def __init__(self, *args, **options):
+            super().__init__(device, *args, **options)
+
+    for older, name in ((OlderAutocast, "autocast"), (OlderScaler, "GradScaler")):
+        older.__name__ = older.__qualname__ = name
+    return {
+        "autocast": OlderAutocast, "GradScaler": OlderScaler,
+        "custom_fwd": functools.partial(custom_fwd, device_type=device),
+        "custom_bwd": functools.partial(custom_bwd, device_type=device),
+    }  # fmt: skip
+
+
+CUDA, CPU = _older("cuda"), _older("cpu")

@@ -326,8 +326,9 @@ _module("accelerator", "Other devices in general: here CUDA's.", is_available=cu
         device_count=cuda.device_count,
         current_accelerator=lambda check_available=False: (
             device("cuda") if cuda.is_available() else None))  # fmt: skip
-_module("cuda.amp", amp.__doc__, autocast=amp.CudaAutocast, GradScaler=amp.CudaGradScaler,
-        custom_fwd=amp.custom_fwd, custom_bwd=amp.custom_bwd)  # fmt: skip
+_module("cuda.amp", amp.__doc__, **amp.CUDA)
+_module("cpu", "What may be asked of the CPU.", is_available=_yes)
+_module("cpu.amp", amp.__doc__, **amp.CPU)
 _module("distributed", "Several processes, which are not there.", is_available=_no,
         is_initialized=_no, **{name: _absent(f"distributed.{name}") for name in (
             "init_process_group", "destroy_process_group", "barrier", "get_rank", "get_world_size",

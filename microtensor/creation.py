@@ -88,7 +88,7 @@ def _tensor(data, dtype, device, requires_grad, copy):
 def _plain(data):
     """Nested lists whose tensors are replaced by arrays."""
     if isinstance(data, Tensor):
-        return data.detach().cpu().numpy()
+        return data._as_numpy()
     if isinstance(data, (list, tuple)):
         return [_plain(d) for d in data]
     return data
@@ -111,8 +111,7 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     backend = backend_for(device or get_default_device())
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    array = backend.xp.full(sizes((size,)), fill_value, dtype=backend.native(dtype))
-    out = Tensor._wrap(array)
+    out = Tensor._wrap(backend.full(sizes((size,)), fill_value, dtype))
     return out.requires_grad_() if requires_grad else out
 
 

@@ -38,9 +38,12 @@ def op_error(call, args, error):
     return told
 
 
-def device_error(call, args):
+def on_one_device(call, args):
+    """True where two kinds of arrays meet on one device. Raises RuntimeError on several."""
     places = [str(a.device) for a in args if hasattr(a, "_data")]
-    return RuntimeError(
+    if len(set(places)) == 1:
+        return True
+    raise RuntimeError(
         f"{call.op_name}: all tensors must be on one device, got "
         f'{" and ".join(dict.fromkeys(places))}; move them with .to("{places[0]}")'
     )

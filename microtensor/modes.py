@@ -12,6 +12,7 @@ class _Modes(threading.local):
     inference = False
     anomaly = False
     tape = None  # the Replay that writes operations down
+    autocast = None  # the dtype that products are computed in
     recording = True  # grad, and not inference
     watched = False  # whether operations are looked at: anomaly, or a tape
 

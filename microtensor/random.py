@@ -8,7 +8,7 @@ import numpy as np
 from .autograd import TensorBase, in_place, no_grad
 from .backends import backend_for
 from .backends.device import get_default_device
-from .backends.dtypes import dtype_of, float16, float64, get_default_dtype, int64
+from .backends.dtypes import bfloat16, dtype_of, float16, float64, get_default_dtype, int64
 from .creation import constructor, size_of
 from .modes import mode
 from .ops.shapes import sizes
@@ -117,8 +117,9 @@ def _draw(generator, draw, dtype, device, requires_grad=False):
 
 def _fractions(numbers, shape, dtype):
     """Numbers from [0, 1) with as many bits as the dtype has, so that none is rounded up to 1."""
-    if dtype is float16:
-        return numbers.integers(1 << 11, size=shape) / (1 << 11)
+    bits = {float16: 11, bfloat16: 8}.get(dtype)
+    if bits:
+        return numbers.integers(1 << bits, size=shape) / (1 << bits)
     return numbers.random(shape, np.float64 if dtype is float64 else np.float32)
 
 
@@ -194,7 +195,7 @@ def poisson(input, generator=None):
     """How often something happens that on average happens `input` times, for each element."""
     if bool((input < 0).any()):
         raise RuntimeError("poisson: rates are at least 0")
-    rates = input.detach().cpu().numpy()
+    rates = input._as_numpy()
     return _draw(generator, lambda r: r.poisson(rates), input.dtype, input.device)
 
 
@@ -212,7 +213,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
         raise RuntimeError(f"multinomial: at least one sample is needed, got {num_samples}")
     if input.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: one row or a matrix is needed, got {tuple(input.shape)}")
-    weights = np.atleast_2d(input.detach().cpu().numpy()).astype(np.float64)
+    weights = np.atleast_2d(input._as_numpy()).astype(np.float64)
     if not np.isfinite(weights).all() or (weights < 0).any() or (weights.sum(-1) <= 0).any():
         raise RuntimeError("multinomial: weights are finite, at least 0, and not all 0")
     if not replacement and num_samples > (weights > 0).sum(-1).min(initial=num_samples):
@@ -273,13 +274,13 @@ def _uniform(numbers, shape, dtype, low=0.0, to=1.0):
 def _bernoulli(numbers, shape, dtype, p=0.5):
     """Fill with 1 with probability p, else 0. Returns the tensor."""
     _probability("bernoulli_", p)
-    return numbers.random(shape) < (p.cpu().numpy() if isinstance(p, TensorBase) else p)
+    return numbers.random(shape) < (p._as_numpy() if isinstance(p, TensorBase) else p)
 
 
 def _random(numbers, shape, dtype, low=0, high=None):
     """Fill with integers from low (0 for one bound) up to but without high. Returns the tensor."""
     if high is None:  # as many as the dtype can tell apart
-        bits = {"bool": 1, "float16": 11, "float32": 24, "float64": 53}
+        bits = {"bool": 1, "bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
         low, high = 0, low or 1 << bits.get(dtype.name, 8 * dtype.itemsize - dtype.is_signed)
     return numbers.integers(low, high, shape)
 

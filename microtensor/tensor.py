@@ -19,7 +19,9 @@ from .autograd import (
     write_array,
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
-from .backends.dtypes import FLOAT, TYPES, dtype_of, dtype_of_number, get_default_dtype, uint8
+from .backends.dtypes import (
+    FLOAT, TYPES, bfloat16, dtype_of, dtype_of_number, get_default_dtype, uint8,
+)  # fmt: skip
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last
 from .modes import mode
@@ -306,11 +308,13 @@ class Tensor(TensorBase):
     # ---- out of microtensor ----------------------------------------------------------
 
     def numpy(self):
-        """The elements as a NumPy array that shares memory; not of a GPU or a recorded tensor."""
+        """The elements as an array that shares memory; not of a GPU, bfloat16, a recorded tensor."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
         if self.device.type == "cuda":
             raise TypeError(f"numpy: this tensor is on {self.device}; use cpu().numpy()")
+        if self.dtype is bfloat16:
+            raise TypeError("numpy: NumPy has no bfloat16; use float().numpy()")
         return self._as_numpy()
 
     def _as_numpy(self):
@@ -370,7 +374,10 @@ class Tensor(TensorBase):
         return copy
 
     def __reduce_ex__(self, protocol):
-        return (_rebuild, (type(self), self._as_numpy(), str(self.device), self._needs_grad))
+        return (
+            _rebuild,
+            (type(self), self._as_numpy(), str(self.device), self._needs_grad, self.dtype),
+        )
 
     def __repr__(self):
         return show(self)
@@ -446,6 +453,9 @@ class Tensor(TensorBase):
 
     def half(self):
         return self.to("float16")
+
+    def bfloat16(self):
+        return self.to("bfloat16")
 
     def float(self):
         return self.to("float32")
@@ -829,13 +839,14 @@ def _read_as(kind, x):
 
 
 def _moved(array, where):
-    return backend_for(where).asarray(backend_of(array).to_numpy(array), copy=True)
+    here = backend_of(array)
+    return backend_for(where).asarray(here.to_numpy(array), dtype=here.dtype(array), copy=True)
 
 
-def _rebuild(kind, array, where, requires_grad):
+def _rebuild(kind, array, where, requires_grad, dtype=None):
     """A tensor again from what pickle and copy keep."""
     self = _new(kind)
-    self._data = backend_for(where).asarray(array)
+    self._data = backend_for(where).asarray(array, dtype=dtype)
     self._needs_grad = requires_grad
     return self
 

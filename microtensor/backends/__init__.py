@@ -8,6 +8,7 @@ import importlib.util
 import os
 
 from .base import Backend
+from .bfloat16 import BFloat16Backend
 from .device import device
 from .dtypes import dtype
 from .numba import NumbaBackend
@@ -74,7 +75,9 @@ def use(name=None):
         raise RuntimeError('use: numba is not installed; pip install "microtensor[fast]"')
     for array_type in [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]:
         del _by_array[array_type]  # found anew, subclasses too
-    register(CPU_BACKENDS[name](), "cpu", *NumPyBackend.array_types)
+    backend = CPU_BACKENDS[name]()
+    register(backend, "cpu", *NumPyBackend.array_types)
+    register(BFloat16Backend(backend), None, *BFloat16Backend.array_types)
 
 
 def show():

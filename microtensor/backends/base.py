@@ -57,6 +57,10 @@ class Backend:
         """`data` (numbers, nested lists, a NumPy array or an array of this kind) as an array."""
         return self.xp.asarray(data, dtype=dtype and self.native(dtype), copy=copy)
 
+    def full(self, shape, value, dtype):
+        """An array of one number."""
+        return self.xp.full(shape, value, dtype=self.native(dtype))
+
     def array(self, value):
         """An array again where the library has made a number of an array without dimensions."""
         return value

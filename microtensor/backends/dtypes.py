@@ -30,14 +30,16 @@ bool_ = dtype("bool", BOOL, 1)
 uint8 = dtype("uint8", INT, 1)
 int8, int16, int32, int64 = (dtype(f"int{8 * n}", INT, n) for n in (1, 2, 4, 8))
 float16, float32, float64 = (dtype(f"float{8 * n}", FLOAT, n) for n in (2, 4, 8))
+bfloat16 = dtype("bfloat16", FLOAT, 2)
 
-bfloat16 = dtype("bfloat16", FLOAT, 2)  # a name for programs to choose from; nothing computes in it
-
-DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)}
+DTYPES = {
+    d.name: d
+    for d in (bool_, uint8, int8, int16, int32, int64, bfloat16, float16, float32, float64)
+}
 TYPES = {  # PyTorch's older names for tensors of one dtype
     "FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "LongTensor": int64,
     "IntTensor": int32, "ShortTensor": int16, "CharTensor": int8, "ByteTensor": uint8,
-    "BoolTensor": bool_,
+    "BoolTensor": bool_, "BFloat16Tensor": bfloat16,
 }  # fmt: skip
 PYTHON = {bool: BOOL, int: INT, float: FLOAT}
 
@@ -87,6 +89,8 @@ def promote_types(a, b):
     if a.rank == INT and a.is_signed != b.is_signed:  # uint8 fits in every signed type but int8
         signed = a if a.is_signed else b
         return int16 if signed is int8 else signed
+    if {a, b} == {float16, bfloat16}:  # neither holds the other
+        return float32
     return max(a, b, key=lambda d: d.itemsize)
 
 
@@ -110,10 +114,16 @@ class finfo:
 
     def __init__(self, dtype=None):
         self.dtype = str(dtype_of(dtype or get_default_dtype()).name)
-        limits = np.finfo(self.dtype)
-        self.bits = limits.bits
-        for name in ("max", "min", "eps", "tiny", "smallest_normal", "resolution"):
-            setattr(self, name, float(getattr(limits, name)))
+        if self.dtype == "bfloat16":  # the range of float32, and 8 bits to tell numbers apart
+            limits = np.finfo(np.float32)
+            self.bits, self.eps, self.resolution = 16, 2.0**-7, 0.01
+            self.max, self.min = (2 - 2.0**-7) * 2.0**127, -(2 - 2.0**-7) * 2.0**127
+        else:
+            limits = np.finfo(self.dtype)
+            self.bits = limits.bits
+            self.eps, self.resolution = float(limits.eps), float(limits.resolution)
+            self.max, self.min = float(limits.max), float(limits.min)
+        self.tiny = self.smallest_normal = float(limits.tiny)
 
     def __repr__(self):
         return f"finfo(max={self.max:g}, eps={self.eps:g}, tiny={self.tiny:g}, dtype={self.dtype})"

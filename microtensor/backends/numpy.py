@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .base import NORMAL, Backend
+from .bfloat16 import BFloat16Backend
 from .quiet import quiet
 
 BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
@@ -25,11 +26,23 @@ class NumPyBackend(Backend):
 
     @quiet
     def asarray(self, data, dtype=None, copy=None):
-        return np.array(data, dtype=dtype and self._native[dtype], copy=copy)
+        try:
+            return np.array(data, dtype=dtype and self._native[dtype], copy=copy)
+        except KeyError:  # bfloat16, which NumPy lacks
+            return BFloat16Backend(self).asarray(data, dtype, copy)
 
     @quiet
     def cast(self, array, dtype):
-        return array.astype(self._native[dtype], copy=False)
+        try:
+            return array.astype(self._native[dtype], copy=False)
+        except KeyError:
+            return BFloat16Backend(self).asarray(array, dtype)
+
+    def full(self, shape, value, dtype):
+        try:
+            return np.full(shape, value, self._native[dtype])
+        except KeyError:
+            return BFloat16Backend(self).full(shape, value, dtype)
 
     def array(self, value):
         return np.asarray(value)

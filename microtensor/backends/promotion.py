@@ -16,16 +16,15 @@ def is_float(array):
 def promoted(values, mode):
     """The inputs of an operation with one dtype, by PyTorch's rules."""
     arrays = [v for v in values if v is not None and type(v) not in PYTHON]
-    backend = backend_of(arrays[0])
     dtype = result_type(
-        [backend.dtype(v) for v in arrays if v.ndim],
-        [backend.dtype(v) for v in arrays if not v.ndim],
+        [backend_of(v).dtype(v) for v in arrays if v.ndim],
+        [backend_of(v).dtype(v) for v in arrays if not v.ndim],
         [v for v in values if type(v) in PYTHON],
     )
     if mode == "float" and dtype.rank != FLOAT:
         dtype = get_default_dtype()
     number = float if dtype.rank == FLOAT else int if dtype.rank == INT else bool
     return [
-        v if v is None else number(v) if type(v) in PYTHON else backend.cast(v, dtype)
+        v if v is None else number(v) if type(v) in PYTHON else backend_of(v).cast(v, dtype)
         for v in values
     ]

@@ -8,6 +8,7 @@ import math
 import warnings
 
 from .. import ops
+from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_
 from ..creation import arange, as_tensor, full, full_like, zeros_like
@@ -163,8 +164,8 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
         raise RuntimeError(f"group_norm: {num_groups} groups cannot share {channels} channels")
     size = math.prod(input.shape[1:]) // num_groups
     rows = ops.reshape(input, (batch, num_groups, size))
-    return _scaled(ops.reshape(ops.layer_norm(rows, None, None, eps), tuple(input.shape)), weight,
-                   bias)  # fmt: skip
+    y = ops.reshape(ops.layer_norm(rows, None, None, eps), tuple(input.shape))
+    return _scaled(y, weight, bias).type_as(input)
 
 
 def _scaled(x, weight, bias):
@@ -186,7 +187,8 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: a running mean and variance are needed for evaluation")
         scale = ops.rsqrt(running_var + eps)
-        return _scaled(_scaled(_scaled(input, None, -running_mean), scale, None), weight, bias)
+        y = _scaled(_scaled(input, None, -running_mean), scale, None)
+        return _scaled(y, weight, bias).type_as(input)
     rows = ops.flatten(ops.movedim(input, 1, 0), 1)  # (C, everything else)
     if rows.shape[1] == 1:
         raise ValueError(
@@ -199,7 +201,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
                 running.lerp_(batch(rows, 1).to(running.dtype), momentum)
     y = ops.reshape(ops.layer_norm(rows, None, None, eps), (channels, input.shape[0],
                                                            *input.shape[2:]))  # fmt: skip
-    return _scaled(ops.movedim(y, 0, 1), weight, bias)
+    return _scaled(ops.movedim(y, 0, 1), weight, bias).type_as(input)
 
 
 def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
@@ -227,7 +229,7 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     return input / (k + alpha * ops.reshape(mean, tuple(input.shape))) ** beta
 
 
-EPS = {"float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
 
 
 def _rows_to_norm(name, input, shape, weight, bias):
@@ -1015,3 +1017,5 @@ relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_ = (
     functools.partial(function, inplace=True)
     for function in (relu, leaky_relu, elu, celu, selu, hardtanh)
 )
+
+autocasting(globals())

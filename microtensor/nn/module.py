@@ -4,7 +4,7 @@ from collections import OrderedDict, namedtuple
 
 from ..autograd import no_grad, write_array
 from ..backends.device import device as device_of
-from ..backends.dtypes import FLOAT, dtype, float16, float32, float64
+from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
 from ..creation import as_tensor, empty
 from ..tensor import Handle, Tensor
 from .hooks import Watch
@@ -350,6 +350,9 @@ class Module:
 
     def half(self):
         return self.to(float16)
+
+    def bfloat16(self):
+        return self.to(bfloat16)
 
     def float(self):
         return self.to(float32)

@@ -5,6 +5,7 @@ activations; what is made of them: arranging, placing, counting; linear algebra,
 then neural, convolution, recurrent.
 """
 
+from ..autocasting import autocasting
 from ..names import known_by_all_names
 from . import linalg
 from .activations import *  # noqa: F403
@@ -34,3 +35,4 @@ __all__ = [
 for _place in (linalg.__dict__, globals()):
     for _name in _place["__all__"]:
         _place[_name] = known_by_all_names(_place[_name])
+    autocasting(_place)

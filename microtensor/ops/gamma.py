@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ..autograd import TensorBase, op
-from ..backends import xp
+from ..backends import backend_of, xp
 
 BERNOULLI = 1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6  # B₂, B₄, …
 
@@ -25,13 +25,13 @@ def _psi(n, x):
     """ψₙ(x): by a series for large x, to which smaller and negative ones are led back."""
     if isinstance(x, TensorBase):
         return polygamma_(x, n)
-    dtype, x = x.dtype, xp(x).astype(x, xp(x).float64)
+    dtype, x = backend_of(x).dtype(x), xp(x).astype(x, xp(x).float64)
     mirrored = x < 0.5  # ψₙ(x) = (−1)ⁿ ψₙ(1 − x) − the derivative of order n of π / tan πx
     y = _psi_positive(n, xp(x).where(mirrored, 1 - x, x))
     y = xp(x).where(mirrored, (-1) ** n * y - _cotangent(n, x), y)
     if n == 0:
         y = xp(x).where((x < 0) & (x == xp(x).floor(x)), math.nan, y)
-    return xp(x).astype(y, dtype)
+    return backend_of(y).cast(y, dtype)
 
 
 def _psi_positive(n, x):

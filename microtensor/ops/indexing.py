@@ -76,7 +76,7 @@ def plain_index(index, x):
             elif part is not None:
                 dim += 1
         elif hasattr(part, "dtype"):
-            rank = backend.dtype(part).rank
+            rank = backend_of(part).dtype(part).rank
             if rank not in (BOOL, INT):
                 raise IndexError(
                     f"getitem: an index is made of integers or booleans, got {part.dtype}"

@@ -1,0 +1,91 @@
+"""What `autocast` casts, by PyTorch's lists for the CPU; whatever is not in them stays as it is.
+
+Who never enters an autocast pays nothing for it: products get a body that casts when the first one
+is entered, and only the functions named below, of which none is small, ask whether one is on.
+"""
+
+import functools
+
+from .autograd import TensorBase, registry
+from .backends import backend_of
+from .backends.dtypes import FLOAT, float32, float64
+from .modes import mode
+
+LOWER = "matmul linear einsum attention rnn lstm".split()  # operations in autocast's dtype
+LOWER_WHOLE = frozenset(  # functions, made of several operations, in autocast's dtype
+    "addmm addbmm baddbmm vecdot prelu conv1d conv2d conv_transpose1d conv_transpose2d".split()
+)
+FULL = frozenset(  # functions in float32
+    "prod trace quantile nanquantile cdist cholesky cholesky_solve inv pinv solve solve_triangular "
+    "lstsq svd svdvals qr eigh eigvalsh cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss "
+    "huber_loss binary_cross_entropy binary_cross_entropy_with_logits kl_div poisson_nll_loss "
+    "hinge_embedding_loss margin_ranking_loss soft_margin_loss multi_margin_loss "
+    "cosine_embedding_loss triplet_margin_loss gru_".split()
+)
+KEPT = frozenset("mv dot vdot addmv bilinear".split())  # products that are not cast
+
+
+def autocasting(functions):
+    """Let those of a dict of functions that are in the lists cast their inputs in an autocast."""
+    for name in functions.keys() & (LOWER_WHOLE | FULL | KEPT):
+        functions[name] = _whole(name, functions[name])
+
+
+def _whole(name, function):
+    @functools.wraps(function)
+    def call(*args, **params):
+        if mode.autocast is None:
+            return function(*args, **params)
+        dtype = None if name in KEPT else float32 if name in FULL else mode.autocast
+        now, mode.autocast = mode.autocast, None
+        try:
+            args = [_cast_tensor(a, dtype) for a in args]
+            return function(*args, **{k: _cast_tensor(v, dtype) for k, v in params.items()})
+        finally:
+            mode.autocast = now
+
+    return call
+
+
+def _cast_tensor(value, dtype):
+    if isinstance(value, TensorBase) and dtype and _is_cast(value._data, dtype):
+        return registry["cast"](value, dtype)
+    return value
+
+
+@functools.cache
+def install():
+    """Give the operations of the list `LOWER` bodies that cast arrays while an autocast is on.
+
+    The gradient that a pullback gives is cast back by the engine, as any other is.
+    """
+    for name in LOWER:
+        registry[name].run(_lowered(registry[name].function))
+
+
+def _lowered(body):
+    @functools.wraps(body)
+    def run(*arrays, **params):
+        dtype = mode.autocast
+        if dtype is not None and _is_product(**params):
+            arrays = [
+                backend_of(a).cast(a, dtype) if hasattr(a, "dtype") and _is_cast(a, dtype) else a
+                for a in arrays
+            ]
+        return body(*arrays, **params)
+
+    return run
+
+
+def _is_product(equation=None, **params):
+    """Whether an einsum sums over a letter that two terms share: it is a product of matrices."""
+    if equation is None:
+        return True
+    terms, result = equation.split("->")
+    return any(terms.count(c) > 1 for c in set(terms) - set(result) - {","})
+
+
+def _is_cast(array, dtype):
+    """Whether these are floats other than float64 and not yet in a dtype."""
+    have = backend_of(array).dtype(array)
+    return have.rank == FLOAT and have is not float64 and have is not dtype

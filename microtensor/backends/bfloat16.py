@@ -1,0 +1,264 @@
+"""bfloat16, which NumPy lacks: numbers of float32's range that keep 8 of its 24 bits.
+
+They are held in float32 memory, rounded. Every function and every kernel computes in float32 and
+rounds its result once, as PyTorch does on a CPU, so that the numbers are PyTorch's. It saves no
+memory and no time: it is there to run what was written for it.
+"""
+
+import functools
+import math
+import operator
+
+import numpy as np
+
+from .base import Backend
+from .dtypes import bfloat16
+
+MOVING = {  # functions that compute nothing: what they give is rounded already, and may be a view
+    "broadcast_to", "concat", "empty_like", "expand_dims", "flip", "matrix_transpose", "max", "min",
+    "moveaxis", "ones", "ones_like", "permute_dims", "repeat", "reshape", "roll", "sort", "squeeze",
+    "stack", "take", "take_along_axis", "tile", "tril", "triu", "zeros", "zeros_like",
+}  # fmt: skip
+
+
+def rounded(x):
+    """float32 numbers, in their own memory, to the nearest that bfloat16 has; ties to even."""
+    bits = x.view(np.uint32)
+    lowest = bits >> 16
+    lowest &= 1
+    lowest += 0x7FFF
+    bits += lowest
+    bits &= 0xFFFF0000
+    return x
+
+
+class BFloat16Array:
+    """An array of bfloat16 numbers; `wide` is the float32 array that holds them."""
+
+    __slots__ = ("wide",)
+    __array_ufunc__ = None  # array + this is left to __radd__
+    dtype = bfloat16
+
+    shape = property(lambda self: self.wide.shape)
+    ndim = property(lambda self: self.wide.ndim)
+    size = property(lambda self: self.wide.size)
+    base = property(lambda self: self.wide.base)
+    T = property(lambda self: BFloat16Array(self.wide.T))
+    mT = property(lambda self: BFloat16Array(self.wide.mT))
+
+    def __init__(self, wide):
+        self.wide = wide
+
+    def __getitem__(self, index):
+        part = self.wide[_wide(index)]
+        if isinstance(part, np.generic):  # one element: a view of it, not a copy
+            index = index if isinstance(index, tuple) else (index,)
+            part = self.wide[(*_wide(index), ...)]
+        return BFloat16Array(part)
+
+    def __setitem__(self, index, value):
+        value = value.wide if type(value) is BFloat16Array else _narrow(value, True).wide
+        self.wide[_wide(index)] = value
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.wide, dtype=dtype, copy=copy)
+
+    def __repr__(self):
+        return f"BFloat16Array({self.wide})"
+
+    __len__ = lambda self: len(self.wide)  # noqa: E731
+    __bool__, __float__, __int__ = (
+        lambda self, kind=kind: kind(self.wide) for kind in (bool, float, int)
+    )
+
+
+def _operator(function, reflected=False):
+    def compute(self, other):
+        pair = (_wide(other), self.wide) if reflected else (self.wide, _wide(other))
+        return _narrow(function(*pair))
+
+    return compute
+
+
+def _in_place(function):
+    def compute(self, other):
+        self[...] = function(self.wide, _wide(other))
+        return self
+
+    return compute
+
+
+for _name in "add sub mul truediv floordiv mod pow matmul".split():
+    _function = getattr(operator, _name)
+    setattr(BFloat16Array, f"__{_name}__", _operator(_function))
+    setattr(BFloat16Array, f"__r{_name}__", _operator(_function, reflected=True))
+    setattr(BFloat16Array, f"__i{_name}__", _in_place(_function))
+for _name in "eq ne lt le gt ge".split():
+    setattr(BFloat16Array, f"__{_name}__", _operator(getattr(operator, _name)))
+BFloat16Array.__neg__ = lambda self: BFloat16Array(-self.wide)
+BFloat16Array.__pos__ = lambda self: BFloat16Array(+self.wide)
+BFloat16Array.__abs__ = lambda self: BFloat16Array(abs(self.wide))
+BFloat16Array.__hash__ = None
+
+
+def _wide(value):
+    """A value, or what lists and tuples hold, with float32 in place of bfloat16."""
+    if type(value) is BFloat16Array:
+        return value.wide
+    if type(value) in (tuple, list):
+        return type(value)([_wide(v) for v in value])
+    return np.float32 if value is bfloat16 else value
+
+
+def _narrow(value, anything=False):
+    """A result, or several, with bfloat16 in place of floating numbers (or of anything)."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.kind != "f" and not anything:
+            return value
+        ours = type(value) is np.ndarray and value.base is None and value.flags.writeable
+        if not ours or value.dtype != np.float32:
+            value = np.array(value, np.float32)
+        return BFloat16Array(rounded(value))
+    if isinstance(value, tuple):
+        parts = [_narrow(v) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if isinstance(value, list):
+        return [_narrow(v) for v in value]
+    return _narrow(np.asarray(value), True) if anything else value
+
+
+class _Namespace:
+    """A module of NumPy's functions, for arrays of bfloat16."""
+
+    def __init__(self, module):
+        self._module, self.__name__ = module, module.__name__
+
+    def __getattr__(self, name):
+        found = getattr(self._module, name)
+        if isinstance(found, type(np)):
+            found = _Namespace(found)
+        elif callable(found) and not isinstance(found, type):
+            found = _function_of_bfloat16(found, name in MOVING)
+        setattr(self, name, found)
+        return found
+
+    def astype(self, x, dtype, copy=True):
+        if dtype is bfloat16:
+            return _narrow(np.array(_wide(x), np.float32), True)
+        return _wide(x).astype(dtype)
+
+
+def _function_of_bfloat16(function, moves):
+    @functools.wraps(function)
+    def compute(*args, **params):
+        value = function(*_wide(args), **{k: _wide(v) for k, v in params.items()})
+        if params.get("dtype") not in (None, bfloat16):
+            return value
+        if moves and type(value) is np.ndarray and value.dtype == np.float32:
+            return BFloat16Array(value)
+        return _narrow(value)
+
+    return compute
+
+
+class BFloat16Backend(Backend):
+    """Every kernel for arrays of bfloat16: that of the CPU, in float32, and its values rounded."""
+
+    xp = _Namespace(np)
+    array_types = (BFloat16Array,)
+
+    def __init__(self, home):
+        self.home = home
+
+    def dtype(self, array):
+        return bfloat16
+
+    def native(self, dtype):
+        return bfloat16 if dtype is bfloat16 else self.home.native(dtype)
+
+    def device(self, array):
+        return "cpu"
+
+    def asarray(self, data, dtype=None, copy=None):
+        """`data` in bfloat16, unless another dtype is asked for; arrays of others keep theirs."""
+        if dtype not in (None, bfloat16):
+            return self.home.asarray(_wide(data), dtype, copy=copy)
+        if type(data) is BFloat16Array:
+            return BFloat16Array(data.wide.copy()) if copy else data
+        if dtype is None and not isinstance(data, float):
+            return self.home.asarray(data, copy=copy)
+        return _narrow(np.array(data, np.float32), True)
+
+    def array(self, value):
+        return value if type(value) is BFloat16Array else self.home.array(value)
+
+    def to_numpy(self, array):
+        return array.wide
+
+    def cast(self, array, dtype):
+        return array if dtype is bfloat16 else self.home.asarray(array.wide, dtype, copy=True)
+
+    def contiguous(self, array):
+        wide = self.home.contiguous(array.wide)
+        return array if wide is array.wide else BFloat16Array(wide)
+
+    def strides(self, array):
+        return self.home.strides(array.wide)
+
+    def memory(self, array):
+        return self.home.memory(array.wide)
+
+    def broadcast_to(self, x, shape):
+        return BFloat16Array(self.home.broadcast_to(x.wide, shape))
+
+    def get_at(self, x, index):
+        return BFloat16Array(self.home.get_at(x.wide, _wide(index)))
+
+    def diagonal(self, x):
+        return BFloat16Array(self.home.diagonal(x.wide))
+
+    def assign(self, array, index, value):
+        array[index] = value
+
+    def write(self, array, value, view):
+        return BFloat16Array(self.home.write(array.wide, _wide(value), view))
+
+    def count_along(self, x, axis=-1):
+        return self.home.count_along(x.wide, axis)
+
+    def keep_mask(self, x, p, seed):
+        return self.home.keep_mask(x.wide, p, seed)
+
+
+def _kernel(name):
+    """A kernel of the CPU for bfloat16. What it keeps for its backward pass stays in float32."""
+
+    @functools.wraps(getattr(Backend, name))
+    def kernel(self, *args, **params):
+        value = getattr(self.home, name)(*_wide(args), **params)
+        if type(value) is tuple and not name.endswith("_backward"):
+            return _narrow(value[0]), *value[1:]
+        return _narrow(value)
+
+    return kernel
+
+
+def _update(name):
+    """A kernel that changes arrays in place: they are rounded afterwards."""
+
+    @functools.wraps(getattr(Backend, name))
+    def kernel(self, *args):
+        value = getattr(self.home, name)(*_wide(args))
+        for a in args:
+            if type(a) is BFloat16Array:
+                rounded(a.wide)
+        return _narrow(value)
+
+    return kernel
+
+
+for _name, _found in vars(Backend).items():
+    if not _name.startswith("_") and callable(_found) and _name not in vars(BFloat16Backend):
+        if _name not in ("synchronize", "full"):
+            _make = _update if _name in ("sgd", "adam", "cached_attention") else _kernel
+            setattr(BFloat16Backend, _name, _make(_name))
