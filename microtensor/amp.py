@@ -148,7 +148,7 @@ class GradScaler:
         self._scale = None  # a float32 tensor, from the first scale() on
         self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
         self._growth_interval = growth_interval
-        self._found = {}  # {id of an optimizer: whether a gradient was not finite} since update()
+        self._found = {}  # {id of an optimizer: whether a gradient is not finite, None: has none}
         self._stepped = set()
 
     def is_enabled(self):
@@ -197,8 +197,7 @@ class GradScaler:
         for g in grads:
             bad = bad or not bool(ops.isfinite(g).all())
             g.mul_(1 / self._scale.item())
-        if grads:
-            self._found[id(optimizer)] = bad
+        self._found[id(optimizer)] = bad if grads else None
 
     def step(self, optimizer, *args, **kwargs):
         """`optimizer.step()`, unless a gradient is not finite."""
@@ -211,9 +210,9 @@ class GradScaler:
             raise RuntimeError("step: this optimizer has stepped already since update()")
         if id(optimizer) not in self._found:
             self.unscale_(optimizer)
-        if id(optimizer) not in self._found:
-            raise AssertionError("step: no parameter of this optimizer has a gradient")
         bad = self._found[id(optimizer)]
+        if bad is None:
+            raise AssertionError("step: no parameter of this optimizer has a gradient")
         result = None if bad else optimizer.step(*args, **kwargs)
         self._stepped.add(id(optimizer))
         return result
@@ -225,7 +224,7 @@ class GradScaler:
         self._ready("update")
         if new_scale is not None:
             self._scale.fill_(new_scale)
-        elif not self._found:
+        elif all(bad is None for bad in self._found.values()):
             raise AssertionError("update: no step() or unscale_() came before")
         elif any(self._found.values()):
             self._scale.mul_(self._backoff_factor)

@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from .backends import backend_for, backend_of
+from .backends.bfloat16 import BFloat16Array
+from .backends.dtypes import bfloat16
 from .tensor import Tensor
 
 
@@ -51,9 +53,8 @@ def load(path, map_location=None, *, weights_only=True):
     Dicts, lists and tuples come back as such; tensors, and parameters, as tensors that require no
     gradient; a tensor that occurred twice is one tensor again. What a file is, its content says: a
     safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
-    (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. In both,
-    bfloat16 is widened to float32. Never is code of a file run, so `weights_only` changes nothing.
-    Raises LoadError for anything else.
+    (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. Never is
+    code of a file run, so `weights_only` changes nothing. Raises LoadError for anything else.
     """
     data = path.read() if hasattr(path, "read") else Path(path).read_bytes()
     if isinstance(map_location, dict):
@@ -62,7 +63,7 @@ def load(path, map_location=None, *, weights_only=True):
     backend = backend_for("cpu" if move or map_location is None else map_location)
 
     def as_tensor(array):
-        tensor = Tensor._wrap(backend.asarray(array))
+        tensor = made(array, backend)
         moved = move and move(tensor, "cpu")
         return tensor if moved is None else moved
 
@@ -87,11 +88,8 @@ def save_file(tensors, filename, metadata=None):
 
 def by_name(tensors, metadata=None):
     """The bytes of such a file."""
-    from safetensors.numpy import save as serialize
-
-    arrays = {name: backend_of(t._data).to_numpy(t._data) for name, t in tensors.items()}
-    arrays = {name: np.require(array, requirements="C") for name, array in arrays.items()}
-    return serialize(arrays, {"format": "pt"} if metadata is None else metadata)
+    arrays = {name: _as_numpy(t) for name, t in tensors.items()}
+    return _safetensors(arrays, {"format": "pt"} if metadata is None else metadata)
 
 
 def write_whole(path, data):
@@ -136,16 +134,37 @@ def whole_file(path):
 
 KINDS = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
-    "F16": "float16", "F32": "float32", "F64": "float64",
+    "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
 BLANK = "0" * 64
 TEXT_LIMIT = 40_000_000  # readers refuse a header of 100 MB, and a quote takes two bytes in it
 
 
+def _as_numpy(tensor):
+    """The elements in row-major order; bfloat16 as uint16, which no tensor here has."""
+    array = tensor._data.halves() if tensor.dtype is bfloat16 else tensor._as_numpy()
+    return np.require(array, requirements="C")
+
+
+def _safetensors(arrays, metadata):
+    """The bytes of a safetensors file of arrays by name."""
+    from safetensors.numpy import save
+
+    data = save(arrays, metadata)
+    if not any(array.dtype == np.uint16 for array in arrays.values()):
+        return data
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    for name, array in arrays.items():
+        if array.dtype == np.uint16:
+            header[name]["dtype"] = "BF16"
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
+
+
 def _serialized(obj):
     """The bytes of the file."""
-    from safetensors.numpy import save as serialize
-
     arrays, names = {}, {}
     try:
         structure = _encoded(obj, (), arrays, names)
@@ -156,7 +175,7 @@ def _serialized(obj):
         raise TypeError(f"save: {error}") from None
     if len(text) > TEXT_LIMIT:
         raise TypeError("save: over 40 MB of values that are not tensors; make tensors of them")
-    data = serialize(arrays, {"microtensor": text})
+    data = _safetensors(arrays, {"microtensor": text})
     return data.replace(BLANK.encode(), _digest(data, BLANK).encode(), 1)
 
 
@@ -207,14 +226,18 @@ def _deserialized(data, as_tensor):
         raise LoadError(f"it is damaged: its structure makes no sense ({error!r})") from error
 
 
+def made(array, backend):
+    """A tensor of an array of the CPU, on the device of a backend."""
+    return Tensor._wrap(backend.asarray(array, dtype=backend_of(array).dtype(array)))
+
+
 def array_of(name, entry):
     """A tensor of a file as a NumPy array."""
     kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
-    if kind == "BF16":  # the upper half of a float32
-        halves = np.frombuffer(data, np.uint16).astype(np.uint32)
-        return (halves << 16).view(np.float32).reshape(shape)
     if kind not in KINDS:
         raise LoadError(f"tensor {name!r} has dtype {kind}; microtensor has {', '.join(KINDS)}")
+    if kind == "BF16":
+        return BFloat16Array.of_halves(np.frombuffer(data, np.uint16).reshape(shape))
     array = np.frombuffer(data, KINDS[kind]).reshape(shape)
     if kind == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
         raise LoadError(f"tensor {name!r} has booleans that are neither 0 nor 1")
@@ -230,10 +253,9 @@ def _encoded(value, path, arrays, names):
     Collects the tensors in `arrays`, by the name under which each stands in the file.
     """
     if isinstance(value, Tensor):
-        array = value._data
         name = _new_name(path, arrays)
-        arrays[name] = np.require(backend_of(array).to_numpy(array), requirements="C")
-        return {"$tensor": names.setdefault(id(array), name)}
+        arrays[name] = _as_numpy(value)
+        return {"$tensor": names.setdefault(id(value._data), name)}
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

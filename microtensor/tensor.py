@@ -308,7 +308,7 @@ class Tensor(TensorBase):
     # ---- out of microtensor ----------------------------------------------------------
 
     def numpy(self):
-        """The elements as an array that shares memory; not of a GPU, bfloat16, a recorded tensor."""
+        """The elements as an array that shares memory; not of a GPU, bfloat16 or a recorded one."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
         if self.device.type == "cuda":

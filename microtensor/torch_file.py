@@ -15,6 +15,7 @@ from types import FunctionType
 
 import numpy as np
 
+from .backends.bfloat16 import BFloat16Array
 from .backends.dtypes import DTYPES, dtype
 from .tensor import Tensor
 
@@ -68,13 +69,14 @@ class Archive:
         of_kind(Storage, kind), of_kind(str, key), of_kind(int, length)
         if key not in self.storages:
             numbers = np.frombuffer(self.file(f"data/{key}"), self.order + kind.code)
-            if kind.name == "BFloat16Storage":  # the upper half of a float32
-                numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
-            elif kind.name == "BoolStorage":
+            if kind.name == "BoolStorage":
                 if numbers.max(initial=0) > 1:
                     raise ValueError(f"storage {key} has booleans that are neither 0 nor 1")
                 numbers = numbers.astype(bool)
-            self.storages[key] = kind, numbers.astype(numbers.dtype.newbyteorder("="))
+            numbers = numbers.astype(numbers.dtype.newbyteorder("="))
+            if kind.name == "BFloat16Storage":
+                numbers = BFloat16Array.of_halves(numbers)
+            self.storages[key] = kind, numbers
         stored, numbers = self.storages[key]
         if stored is not kind or len(numbers) != length:
             raise ValueError(f"it is damaged: storage {key} holds {len(numbers)} {stored.name}")
@@ -107,6 +109,8 @@ def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None,
             f"it is damaged: a tensor of size {size!r:.80} and stride {stride!r:.80} at {offset} "
             f"reaches out of its storage of {len(array)}"
         )
+    if type(array) is BFloat16Array:
+        return BFloat16Array(rebuild_tensor(array.wide, offset, size, stride))
     if 0 in size:
         return np.empty(size, array.dtype)
     expanded = any(step == 0 and n > 1 for n, step in zip(size, stride))  # as Tensor.expand gives
@@ -226,7 +230,8 @@ def carry_out(program, archive, as_tensor):
             case "REDUCE":
                 function, arguments = pop(2)
                 result = of_kind(FunctionType, function)(*of_kind(tuple, arguments))
-                stack.append(as_tensor(result) if isinstance(result, np.ndarray) else result)
+                made = isinstance(result, (np.ndarray, BFloat16Array))
+                stack.append(as_tensor(result) if made else result)
             case "BUILD":  # a state dict knows the versions of its modules
                 if set(of_kind(dict, stack.pop())) != {"_metadata"} or type(stack[-1]) is not dict:
                     raise ValueError(f"it has an object with attributes; {ONLY}")

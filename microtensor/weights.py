@@ -6,16 +6,13 @@ Under `compat.as_torch()` a program that imports them from there gets these.
 from pathlib import Path
 
 from .backends import backend_for
-from .serialization import array_of, by_name, entries, save_file
-from .tensor import Tensor
+from .serialization import array_of, by_name, entries, made, save_file
 
 
 def load(data, device="cpu"):
     """The tensors in the bytes of a safetensors file, by name. Raises LoadError for others."""
     backend = backend_for(device)
-    return {
-        name: Tensor._wrap(backend.asarray(array_of(name, entry))) for name, entry in entries(data)
-    }
+    return {name: made(array_of(name, entry), backend) for name, entry in entries(data)}
 
 
 def load_file(filename, device="cpu", *, backend="mmap"):

@@ -6,7 +6,6 @@ memory and no time: it is there to run what was written for it.
 """
 
 import functools
-import math
 import operator
 
 import numpy as np
@@ -48,6 +47,15 @@ class BFloat16Array:
 
     def __init__(self, wide):
         self.wide = wide
+
+    @staticmethod
+    def of_halves(halves):
+        """The array of numbers whose bits, the upper halves of float32, are given as uint16."""
+        return BFloat16Array((halves.astype(np.uint32) << 16).view(np.float32))
+
+    def halves(self):
+        """The bits, as uint16."""
+        return (np.require(self.wide, requirements="C").view(np.uint32) >> 16).astype(np.uint16)
 
     def __getitem__(self, index):
         part = self.wide[_wide(index)]
@@ -257,8 +265,7 @@ def _update(name):
     return kernel
 
 
-for _name, _found in vars(Backend).items():
-    if not _name.startswith("_") and callable(_found) and _name not in vars(BFloat16Backend):
-        if _name not in ("synchronize", "full"):
-            _make = _update if _name in ("sgd", "adam", "cached_attention") else _kernel
-            setattr(BFloat16Backend, _name, _make(_name))
+for _name in vars(Backend).keys() - vars(BFloat16Backend).keys() - {"synchronize", "full"}:
+    if not _name.startswith("_"):
+        _make = _update if _name in ("sgd", "adam", "cached_attention") else _kernel
+        setattr(BFloat16Backend, _name, _make(_name))
