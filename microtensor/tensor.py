@@ -20,7 +20,13 @@ from .autograd import (
 )  # fmt: skip
 from .backends import Backend, backend_for, backend_of, device, register
 from .backends.dtypes import (
-    FLOAT, TYPES, bfloat16, dtype_of, dtype_of_number, get_default_dtype, uint8,
+    FLOAT,
+    TYPES,
+    bfloat16,
+    dtype_of,
+    dtype_of_number,
+    get_default_dtype,
+    uint8,
 )  # fmt: skip
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last

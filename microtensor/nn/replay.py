@@ -24,7 +24,7 @@ class Replay:
     stays as it was in the first call. Parameters and buffers of the module are read anew each time.
 
     The function itself runs for inputs of another shape or dtype, after a part or a hook of a
-    module came or went, with gradients, and where something cannot be replayed; `refused` says
+    module came or went, with gradients or autocast, and where something cannot be replayed; `refused` says
     what, or is None.
     """
 
@@ -34,7 +34,7 @@ class Replay:
 
     def __call__(self, *inputs):
         like = [(t._data.shape, t._data.dtype) for t in inputs]
-        if mode.watched or mode.recording:
+        if mode.watched or mode.recording or mode.autocast:
             return self.function(*inputs)
         if like != self._like or self._revision != Module.revision:
             return self._record(inputs, like)
