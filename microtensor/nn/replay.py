@@ -24,8 +24,8 @@ class Replay:
     stays as it was in the first call. Parameters and buffers of the module are read anew each time.
 
     The function itself runs for inputs of another shape or dtype, after a part or a hook of a
-    module came or went, with gradients or autocast, and where something cannot be replayed; `refused` says
-    what, or is None.
+    module came or went, with gradients or autocast, and where something cannot be replayed;
+    `refused` says what, or is None.
     """
 
     def __init__(self, module, function):
