@@ -8,8 +8,8 @@ import math
 
 from ..autograd import no_grad
 from ..backends import backend_of
-from ..creation import ones, zeros_like
-from ..ops import maximum
+from ..creation import full, ones, zeros_like
+from ..ops import maximum, where
 from .optimizer import Optimizer
 
 
@@ -112,7 +112,7 @@ class _Composed(Optimizer):
     def update(self, p, grad, group, state):
         with no_grad():
             grad = -grad if group["maximize"] else grad
-            if group["weight_decay"]:
+            if group.get("weight_decay"):
                 grad = grad + group["weight_decay"] * p
             for name in self.needed(group):
                 if name not in state:
@@ -131,6 +131,37 @@ class _Composed(Optimizer):
         for name in ("rho", "alpha"):
             if name in options:
                 self.require(0 <= options[name] <= 1, name, "within 0 … 1", options[name])
+
+
+class Rprop(_Composed):
+    """p ← p − s · sign g, where each element's step s grows while g keeps its sign, or shrinks.
+
+    s starts at lr, is multiplied by etas[1] or etas[0], and stays within `step_sizes`. Where the
+    sign has changed, p rests for one step (Riedmiller and Braun, 1993).
+    """
+
+    buffers = ("prev", "step_size")
+
+    def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *, foreach=None,
+                 maximize=False):  # fmt: skip
+        super().__init__(
+            params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
+        )
+
+    def check(self, options):
+        super().check(options)
+        small, large = options["etas"]
+        self.require(0 < small < 1 < large, "etas", "below and above 1", options["etas"])
+
+    def rule(self, p, grad, group, state, lr):
+        if state["step"] == 1:
+            state["step_size"].fill_(lr)
+        (shrink, grow), size, same = group["etas"], state["step_size"], grad * state["prev"]
+        size.copy_(where(same > 0, grow * size, where(same < 0, shrink * size, size)))
+        size.clamp_(*group["step_sizes"])
+        grad = where(same < 0, 0.0, grad)
+        p.sub_(grad.sign() * size)
+        state["prev"].copy_(grad)
 
 
 class Adagrad(_Composed):

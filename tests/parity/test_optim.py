@@ -69,6 +69,7 @@ COMPOSED = [
     ("Adamax", {"betas": (0.8, 0.9)}),
     ("NAdam", {"momentum_decay": 0.1}),
     ("RAdam", {"betas": (0.8, 0.9)}),
+    ("ASGD", {"t0": 20, "lambd": 0.1}),
 ]
 
 
@@ -80,9 +81,15 @@ def test_composed(name, options, weight_decay, maximize, dtype):
     compare(name, dtype, lr=0.01, weight_decay=weight_decay, maximize=maximize, **options)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("maximize", [False, True])
+def test_rprop(maximize, dtype):
+    compare("Rprop", dtype, lr=0.01, maximize=maximize, etas=(0.4, 1.5), step_sizes=(1e-3, 0.1))
+
+
 @pytest.mark.parametrize(
     "name",
-    "SGD Adam AdamW Adagrad RMSprop Adadelta ASGD Adamax NAdam RAdam".split(),
+    "SGD Adam AdamW Adagrad RMSprop Adadelta Adamax NAdam RAdam ASGD Rprop".split(),
 )
 def test_defaults(name):
     mine, other = compare(name, "float64")
@@ -102,7 +109,7 @@ def test_groups():
     "name, options",
     [("SGD", {"momentum": 0.9}), ("AdamW", {"amsgrad": True}), ("Adagrad", {}), ("Adadelta", {}),
      ("RMSprop", {"centered": True, "momentum": 0.9}), ("Adamax", {}), ("NAdam", {}),
-     ("RAdam", {}), ("ASGD", {})],
+     ("RAdam", {}), ("ASGD", {"t0": 0}), ("Rprop", {})],
 )  # fmt: skip
 def test_a_state_dict_of_pytorchs_loads(name, options):
     mine, other = compare(name, "float64", steps=3, lr=0.01, **options)
