@@ -583,7 +583,7 @@ class Tensor(TensorBase):
     )  # fmt: skip
     sinc, deg2rad, rad2deg = ops.sinc, ops.deg2rad, ops.rad2deg
     relu, sigmoid, prelu = ops.relu, ops.sigmoid, ops.prelu
-    erf, erfc, lgamma, digamma = ops.erf, ops.erfc, ops.lgamma, ops.digamma
+    erf, erfc, erfinv, lgamma, digamma = ops.erf, ops.erfc, ops.erfinv, ops.lgamma, ops.digamma
     eq, ne, lt, le, gt, ge = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
     isnan, isinf, isfinite, isclose = ops.isnan, ops.isinf, ops.isfinite, ops.isclose
     isposinf, isneginf, isreal, signbit = ops.isposinf, ops.isneginf, ops.isreal, ops.signbit
@@ -737,11 +737,11 @@ class Tensor(TensorBase):
 for _name in (
     "add sub mul div addcmul addcdiv neg pow float_power ldexp hypot abs sign square sqrt rsqrt "
     "reciprocal clamp clamp_min clamp_max lerp copysign nan_to_num xlogy logit remainder fmod "
-    "floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan sinc "
-    "asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf erfc "
-    "lgamma digamma tril triu scatter scatter_add scatter_reduce index_add index_copy index_fill "
-    "index_put put masked_fill masked_scatter cumsum cumprod eq ne lt le gt ge heaviside "
-    "logical_not logical_and logical_or logical_xor bitwise_not bitwise_and bitwise_or "
+    "floor_divide floor ceil round trunc frac exp exp2 expm1 log log2 log10 log1p sin cos tan "
+    "sinc asin acos atan atan2 sinh cosh tanh asinh acosh atanh deg2rad rad2deg relu sigmoid erf "
+    "erfc erfinv lgamma digamma tril triu scatter scatter_add scatter_reduce index_add index_copy "
+    "index_fill index_put put masked_fill masked_scatter cumsum cumprod eq ne lt le gt ge "
+    "heaviside logical_not logical_and logical_or logical_xor bitwise_not bitwise_and bitwise_or "
     "bitwise_xor bitwise_left_shift bitwise_right_shift addmm addmv addr addbmm baddbmm"
 ).split():
     setattr(Tensor, _name + "_", _in_place(_name + "_", getattr(ops, _name)))

@@ -14,6 +14,7 @@ import itertools
 import math
 import zlib
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 
@@ -211,6 +212,7 @@ case("ldexp", np.ldexp, (3, 4), np.array([1, 0, 2, 3]),
      call=lambda m, a, b: m.ldexp(a, b).to(a.dtype))  # fmt: skip
 each("hypot", np.hypot)
 each("copysign", np.copysign)
+case("nextafter", np.nextafter, (2, 3), (3,), whole=True)
 each("fmax", np.fmax)
 each("fmin", np.fmin)
 case("clamp_min", lambda x: np.maximum(x, 0.5), (3, 4), min=0.5)
@@ -265,6 +267,8 @@ each("erf", elementwise(math.erf))
 case("erf", elementwise(math.erf), (40,), domain=(-7.0, 7.0))
 each("erfc", elementwise(math.erfc))
 case("erfc", elementwise(math.erfc), (40,), domain=(-7.0, 20.0))
+case("erfinv", lambda x: elementwise(NormalDist().inv_cdf)((1 + x) / 2) / math.sqrt(2), (40,),
+     domain=(-0.95, 0.95))  # fmt: skip
 case("polygamma", lambda x: 120 * ((x[..., None] + np.arange(2000)) ** -6.0).sum(-1), (3, 4),
      domain=(1.0, 20.0), n=5, torch=None, call=lambda m, x: m.polygamma(5, x))  # fmt: skip
 case("lgamma", elementwise(math.lgamma), (3, 4), domain=(0.1, 20.0))

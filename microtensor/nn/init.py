@@ -35,17 +35,10 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
 @no_grad_
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     """Fill from the normal distribution, cut off outside [a, b]."""
-    # the inverse of the distribution function, by bisection: each step gives one more bit
-    low, high = (tensor.double() * 0 + bound for bound in (a, b))
-    below, above = (0.5 * math.erfc((mean - bound) / std * math.sqrt(0.5)) for bound in (a, b))
-    share = below + (above - below) * rand(
-        *tensor.shape, dtype=low.dtype, device=tensor.device, generator=generator
-    )
-    for _ in range(54):
-        middle = (low + high) / 2
-        small = 0.5 * (1 + ops.erf((middle - mean) * (math.sqrt(0.5) / std))) < share
-        low, high = ops.where(small, middle, low), ops.where(small, high, middle)
-    return tensor.copy_((low + high) / 2)
+    below, above = (math.erf((bound - mean) / std * math.sqrt(0.5)) for bound in (a, b))
+    share = rand(*tensor.shape, dtype="float64", device=tensor.device, generator=generator)
+    drawn = ops.erfinv(below + (above - below) * share)
+    return tensor.copy_((mean + std * math.sqrt(2) * drawn).clamp(a, b))
 
 
 @no_grad_

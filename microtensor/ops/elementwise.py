@@ -177,6 +177,12 @@ def copysign(a, b):
 
 
 @op(promote="same")
+def nextafter(a, b):
+    """The number beside a in its dtype, on the way to b.    No derivative."""
+    return xp(a).nextafter(a, _like(b, a)), None
+
+
+@op(promote="same")
 def maximum(a, b):
     """The larger of a and b.    ∂a = g where a > b,    ∂b = g where b > a,    half where equal"""
     return xp(a).maximum(a, b), _larger(a, b)
@@ -566,8 +572,11 @@ def erf(x):
 @op(promote="float")
 def erfc(x):
     """1 − erf x, without the loss of digits that the difference has.    ∂x = −2 g e^(−x²) / √π"""
-    y = xp(x).where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(xp(x).where(x < 1, 1.0, x)))
-    return y, lambda g: g * (-TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
+    return _erfc(x), lambda g: g * (-TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
+
+
+def _erfc(x):
+    return xp(x).where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(xp(x).where(x < 1, 1.0, x)))
 
 
 def _erfc_above(x):
@@ -577,6 +586,30 @@ def _erfc_above(x):
         total = total + math.exp(-((n * h) ** 2)) / ((n * h) ** 2 + x * x)
     pole = xp(x).where(x < math.pi / h, 2 / xp(x).expm1(2 * math.pi / h * x), 0.0)
     return 2 * h / math.pi * x * xp(x).exp(-(x * x)) * total - pole
+
+
+@op(promote="float")
+def erfinv(x):
+    """The y of which x is the error function; ±∞ at ±1.    ∂x = ½ √π g e^(y²)"""
+    y = _erfinv(x)
+    return y, lambda g: g * (xp(x).exp(y * y) / TWO_OVER_ROOT_PI)
+
+
+def _erfinv(x):
+    """erfinv x: a guess (Winitzki 2008), and then Halley's steps to where erf y − x is 0."""
+    if isinstance(x, TensorBase):
+        return erfinv(x)
+    dtype, x = x.dtype, xp(x).astype(x, xp(x).float64)
+    z = xp(x).abs(x)
+    log = xp(x).log(1 - z) + xp(x).log1p(z)
+    half = 2 / (math.pi * 0.147) + log / 2
+    y = xp(x).sqrt(xp(x).sqrt(half * half - log / 0.147) - half)
+    for _ in range(3):
+        error = xp(x).where(z < 0.5, backend_of(x).erf(y) - z, 1 - z - _erfc(y))
+        step = error / (TWO_OVER_ROOT_PI * xp(x).exp(-(y * y)))
+        y = y - step / (1 + y * step)
+    y = xp(x).copysign(xp(x).where(z == 1, math.inf, y), x)
+    return xp(x).astype(y, dtype)
 
 
 # ---- conversion ----------------------------------------------------------------------
