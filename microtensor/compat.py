@@ -17,12 +17,12 @@ import sys
 import types
 import warnings
 
-from . import amp, autograd, backends, cuda, func, function, nn, ops, optim, random, utils
+from . import amp, autograd, backends, cuda, func, function, hub, nn, ops, optim, random, utils
 from .backends.device import device
 from .backends.dtypes import TYPES, dtype_of, set_default_dtype
 from .creation import as_tensor
 from .names import PACKAGE, missing
-from .tensor import Handle, Tensor
+from .tensor import Handle, Size, Tensor
 
 # ---- functions -----------------------------------------------------------------------
 
@@ -100,6 +100,18 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False):
     return found[0] if isinstance(inputs, Tensor) else tuple(found)
 
 
+def vjp(func, inputs, v=None, create_graph=False, strict=False):
+    """func(*inputs), and vᵀ ∂func/∂inputs for each input; v may be left out for one number."""
+    xs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not create_graph:
+        xs = tuple(x.detach().clone().requires_grad_() for x in xs)
+    with autograd.enable_grad():
+        y = func(*xs)
+        found = autograd.grad(y, xs, v, create_graph=create_graph, materialize_grads=not strict)
+    y = y if create_graph else y.detach() if isinstance(y, Tensor) else tuple(e.detach() for e in y)
+    return y, found[0] if isinstance(inputs, Tensor) else found
+
+
 def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
     """∂²func(inputs)/∂inputsᵢ∂inputsⱼ of a function of one tensor whose value is one number."""
     return jacobian(lambda x: jacobian(func, x, create_graph=True), inputs, create_graph)
@@ -125,6 +137,19 @@ def set_default_tensor_type(t):
 def t(input):
     """A matrix transposed."""
     return input.t()
+
+
+def typename(value):
+    """The name of a tensor's type, or of another value's."""
+    if isinstance(value, Tensor):
+        return value.type()
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _assert(condition, message):
+    """`assert`, as a function."""
+    assert condition, message
 
 
 def is_nonzero(input):
@@ -372,6 +397,10 @@ _module("_inductor.config", "Settings: they change nothing.")
 _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, reset=_none,
         disable=_as_it_is, allow_in_graph=_as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
         cudagraph_mark_step_begin=_none)  # fmt: skip
+_module("fx", "PyTorch's tracer of modules, which is not there.", wrap=_as_it_is)
+_module("types", "What annotations name.", Number=int | float | bool, _size=Size | list | tuple,
+        Device=device | str | int | None)  # fmt: skip
+_module("utils.model_zoo", hub.__doc__, load_url=hub.load_state_dict_from_url)
 _module("version", "The PyTorch that is spoken.", cuda=None, __version__=SPOKEN)
 vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
@@ -387,13 +416,25 @@ for _name in ("uniform", "normal", "constant", "eye", "xavier_uniform", "xavier_
 for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
     "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
-    "nn.modules.utils": nn.utils,
-    **{f"nn.modules.{name}": nn for name in (
-        "activation", "batchnorm", "container", "conv", "dropout", "linear", "loss", "module",
-        "normalization", "pooling", "rnn", "sparse", "transformer",
-    )},
+    "nn.modules.utils": nn.utils, "linalg": ops.linalg,
 }.items():  # fmt: skip
     _place(_name, _home)
+
+for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it keeps to itself
+    "activation": nn.activations, "batchnorm": nn.normalization, "container": nn.containers,
+    "conv": nn.convolution, "distance": nn.layers, "dropout": nn.layers, "flatten": nn.layers,
+    "fold": nn.convolution, "instancenorm": nn.normalization, "linear": nn.layers,
+    "loss": nn.losses, "module": nn.module, "normalization": nn.normalization,
+    "padding": nn.convolution, "pixelshuffle": nn.convolution, "pooling": nn.convolution,
+    "rnn": nn.recurrent, "sparse": nn.layers, "transformer": nn.transformer,
+    "upsampling": nn.convolution,
+}.items():  # fmt: skip
+    _names = {**vars(_home), **vars(nn)}
+    _module(
+        f"nn.modules.{_name}",
+        _home.__doc__,
+        **{name: value for name, value in _names.items() if not name.startswith("__")},
+    )
 
 
 for _home in (nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.utils.rnn, optim,
@@ -492,7 +533,8 @@ def as_torch():
 
 
 __all__ = [
-    *TYPES, "asarray", "is_nonzero", "newaxis", "qr", "set_default_tensor_type", "svd", "t", "vmap",
+    *TYPES, "_assert", "asarray", "is_nonzero", "newaxis", "qr", "set_default_tensor_type", "svd",
+    "t", "typename", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

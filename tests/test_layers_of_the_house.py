@@ -30,6 +30,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.optim": 5,
     "microtensor.utils": 5,
     "microtensor.serialization": 5,
+    "microtensor.hub": 5,
     "microtensor.amp": 5,
     "microtensor.func": 6,
     "microtensor.testing": 5,
@@ -48,6 +49,8 @@ FLOORS = {  # the longest name that fits counts
 
 # Files of one floor that build on each other; within a folder that is ordinary.
 NEIGHBOURS = {
+    ("microtensor.optim", "microtensor.nn"),
+    ("microtensor.hub", "microtensor.serialization"),
     ("microtensor.backends.dtypes", "microtensor.names"),
     ("microtensor.autograd", "microtensor.modes"),
     ("microtensor.autograd", "microtensor.errors"),

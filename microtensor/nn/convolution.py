@@ -10,7 +10,7 @@ from .module import Module, Parameter
 # ---- convolutions --------------------------------------------------------------------
 
 
-class _Convolution(Module):
+class _ConvNd(Module):
     """Weights that slide over (N, in_channels, …) and give (N, out_channels, …).
 
     Weight and bias start uniform in ±1/√fan_in, the fan in being the numbers that one output is
@@ -87,17 +87,17 @@ class _Convolution(Module):
         return ", ".join(parts)
 
 
-class Conv1d(_Convolution):
-    __doc__ = _Convolution.__doc__
+class Conv1d(_ConvNd):
+    __doc__ = _ConvNd.__doc__
     dimensions, function = 1, staticmethod(F.conv1d)
 
 
-class Conv2d(_Convolution):
-    __doc__ = _Convolution.__doc__
+class Conv2d(_ConvNd):
+    __doc__ = _ConvNd.__doc__
     dimensions, function = 2, staticmethod(F.conv2d)
 
 
-class _Transposed(_Convolution):
+class _Transposed(_ConvNd):
     """The derivative of a convolution as a layer: (N, in_channels, …) grows with the stride."""
 
     transposed = True

@@ -1,6 +1,6 @@
 """Optimizers, from simple to hard, and schedules of the learning rate."""
 
-from . import lr_scheduler
+from . import lr_scheduler, swa_utils
 from .lbfgs import LBFGS
 from .optimizer import Optimizer
 from .rules import (
@@ -9,5 +9,5 @@ from .rules import (
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "lr_scheduler",
+    "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
