@@ -100,18 +100,6 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False):
     return found[0] if isinstance(inputs, Tensor) else tuple(found)
 
 
-def vjp(func, inputs, v=None, create_graph=False, strict=False):
-    """func(*inputs), and vᵀ ∂func/∂inputs for each input; v may be left out for one number."""
-    xs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    if not create_graph:
-        xs = tuple(x.detach().clone().requires_grad_() for x in xs)
-    with autograd.enable_grad():
-        y = func(*xs)
-        found = autograd.grad(y, xs, v, create_graph=create_graph, materialize_grads=not strict)
-    y = y if create_graph else y.detach() if isinstance(y, Tensor) else tuple(e.detach() for e in y)
-    return y, found[0] if isinstance(inputs, Tensor) else found
-
-
 def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
     """∂²func(inputs)/∂inputsᵢ∂inputsⱼ of a function of one tensor whose value is one number."""
     return jacobian(lambda x: jacobian(func, x, create_graph=True), inputs, create_graph)
@@ -379,8 +367,8 @@ _module("autograd.function", function.__doc__, Function=function.Function,
         FunctionCtx=function.Context, once_differentiable=function.once_differentiable)  # fmt: skip
 _module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid,
         gammaln=ops.lgamma, psi=ops.digamma, **{
-    name: getattr(ops, name) for name in ("digamma", "erf", "erfc", "exp2", "expm1", "log1p",
-    "log_softmax", "logit", "logsumexp", "polygamma", "round", "sinc", "softmax", "xlogy")
+    name: getattr(ops, name) for name in ("digamma", "erf", "erfc", "erfinv", "exp2", "expm1",
+    "log1p", "log_softmax", "logit", "logsumexp", "polygamma", "round", "sinc", "softmax", "xlogy")
 })  # fmt: skip
 _module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint,
         get_device_states=get_device_states, set_device_states=set_device_states)  # fmt: skip

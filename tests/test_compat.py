@@ -1,6 +1,7 @@
 """Programs written for PyTorch find what they call; what is missing says its name."""
 
 import csv
+import hashlib
 import subprocess
 import sys
 import textwrap
@@ -94,7 +95,7 @@ def test_submodules_are_the_same_modules():
 @pytest.mark.parametrize(
     "statement, kind, message",
     [
-        ("import torch.fx", ImportError, "torch.fx"),
+        ("import torch.onnx", ImportError, "torch.onnx"),
         ("from torch.nn import Conv3d", ImportError, "Conv3d"),
         ("import torch; torch.jit.trace", AttributeError, "trace"),
         ("import torch; torch.nn.DataParallel(None)", NotImplementedError, "nn.parallel.DataPar"),
@@ -395,3 +396,43 @@ def test_what_hand_written_functions_ask_of_autocast():
     Double.apply(x).sum().backward()
     assert x.grad.tolist() == [2, 2]
     assert not mt.is_autocast_enabled() and not mt.is_autocast_enabled("cpu")
+
+
+def test_published_weights_are_loaded_once(tmp_path):
+    weights = tmp_path / "net.safetensors"
+    mt.save({"w": mt.ones(2)}, weights)
+    kept = weights.rename(
+        tmp_path / f"net-{hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}.pt"
+    )
+    with as_torch():
+        import torch.utils.model_zoo as model_zoo
+        from torch.hub import load_state_dict_from_url
+    address, cache = kept.as_uri(), tmp_path / "cache"
+    assert load_state_dict_from_url(address, cache, check_hash=True)["w"].tolist() == [1, 1]
+    kept.unlink()
+    assert model_zoo.load_url(address, cache)["w"].tolist() == [1, 1]
+    mt.save({}, tmp_path / "net-00000000.pt")
+    with pytest.raises(RuntimeError, match="not a file of hash 00000000"):
+        load_state_dict_from_url((tmp_path / "net-00000000.pt").as_uri(), cache, check_hash=True)
+
+
+def test_the_folder_of_published_weights_is_pytorchs(monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", "/somewhere")
+    assert mt.hub.get_dir() == "/somewhere/hub"
+
+
+def test_parts_of_nn_hold_what_they_keep_to_themselves():
+    with as_torch():
+        from torch.nn.modules.batchnorm import BatchNorm2d, _BatchNorm
+        from torch.nn.modules.conv import _ConvNd
+        from torch.nn.modules.instancenorm import _InstanceNorm
+    assert isinstance(mt.nn.BatchNorm1d(2), _BatchNorm) and BatchNorm2d is mt.nn.BatchNorm2d
+    assert isinstance(mt.nn.Conv2d(1, 1, 1), _ConvNd)
+    assert isinstance(mt.nn.InstanceNorm1d(2), _InstanceNorm)
+
+
+def test_small_functions_of_pytorchs():
+    assert mt.typename(3) == "int" and mt.typename(mt.nn.ReLU()).endswith(".ReLU")
+    mt._assert(True, "fine")
+    with pytest.raises(AssertionError, match="wrong"):
+        mt._assert(False, "wrong")

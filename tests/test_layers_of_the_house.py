@@ -49,7 +49,8 @@ FLOORS = {  # the longest name that fits counts
 
 # Files of one floor that build on each other; within a folder that is ordinary.
 NEIGHBOURS = {
-    ("microtensor.optim", "microtensor.nn"),
+    ("microtensor.optim.swa_utils", "microtensor.nn.module"),
+    ("microtensor.optim.swa_utils", "microtensor.nn.normalization"),
     ("microtensor.hub", "microtensor.serialization"),
     ("microtensor.backends.dtypes", "microtensor.names"),
     ("microtensor.autograd", "microtensor.modes"),

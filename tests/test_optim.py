@@ -9,7 +9,7 @@ import pytest
 
 import microtensor as mt
 from microtensor.backends import Backend, NumPyBackend
-from microtensor.optim import SGD, Adam, AdamW, Optimizer
+from microtensor.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from microtensor.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
@@ -24,6 +24,7 @@ from microtensor.optim.lr_scheduler import (
     StepLR,
 )
 from microtensor.optim.optimizer import required
+from microtensor.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_swa_avg_fn
 
 
 def parameter(*size, seed=0, **options):
@@ -359,6 +360,19 @@ def test_a_state_of_nested_values_is_loaded():
     state = other.state[q]
     assert other.state["all"].dtype is mt.int64 and state["list"] == [1, 2]
     assert state["step"].dtype is mt.float32 and state["means"]["m"].dtype is mt.float64
+
+
+def test_adagrads_state_is_there_before_the_first_step():
+    p = parameter(2)
+    optimizer = Adagrad([p], initial_accumulator_value=0.5)
+    assert optimizer.state[p]["sum"].tolist() == [0.5, 0.5] and optimizer.state[p]["step"] == 0
+
+
+def test_an_average_has_one_rule():
+    with pytest.raises(AssertionError, match="not both"):
+        AveragedModel(mt.nn.Linear(1, 1), avg_fn=get_swa_avg_fn(), multi_avg_fn=get_swa_avg_fn())
+    with pytest.raises(ValueError, match="decays by 0 … 1, got 2"):
+        get_ema_avg_fn(2)
 
 
 def test_repr():

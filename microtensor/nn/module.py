@@ -88,7 +88,7 @@ class Module:
         if new is not old:
             self.__dict__.pop(name, None)
             registries.get(old, {}).pop(name, None)
-        return self._register(name, value, new, registries[new])
+        return self._register(name, value, new, registries[new], replace=new is not Parameter)
 
     def __delattr__(self, name):
         for registry in (self._parameters, self._buffers, self._modules):
@@ -106,14 +106,14 @@ class Module:
         kind = type(self).__name__
         return f"{kind}.__init__() must call super().__init__()"
 
-    def _register(self, name, value, kind, registry):
+    def _register(self, name, value, kind, registry, replace=False):
         """Add a parameter, buffer or module, or None to keep its place."""
         owner = type(self).__name__
         if not isinstance(name, str):
             raise TypeError(f"{owner}: a name is a str, got {type(name).__name__}")
         if not name or "." in name:
             raise KeyError(f'{owner}: a name is not empty and has no ".", got {name!r}')
-        if name not in registry and hasattr(self, name):
+        if not replace and name not in registry and hasattr(self, name):
             raise KeyError(f"{owner} has an attribute {name!r} already")
         if value is not None and not isinstance(value, kind):
             raise TypeError(

@@ -24,6 +24,24 @@ def take(x, index):
     return ravel(x)[index]
 
 
+def as_strided(x, size, stride, storage_offset=0):
+    """At [i, j, …] the element storage_offset + i·stride[0] + j·stride[1] … of x's memory: a copy.
+
+    x lies in memory in row-major order, without gaps.
+    """
+    if len(size) != len(stride) or not x.is_contiguous():
+        raise RuntimeError(
+            f"as_strided: a contiguous tensor and as many strides as sizes are needed, got strides "
+            f"{x.stride()}, and {tuple(size)} by {tuple(stride)}"
+        )
+    place = np.array(storage_offset)
+    for n, step in zip(size, stride):
+        place = place[..., None] + np.arange(n) * step
+    if place.size and place.max() >= x.numel():
+        raise RuntimeError(f"as_strided: element {place.max()} is asked for, of {x.numel()}")
+    return take(x, x.new_tensor(place, dtype=int64))
+
+
 def put(x, index, source, accumulate=False):
     """x with source put, or added, at an index that counts in row-major order."""
     _check("put", index, x.numel())

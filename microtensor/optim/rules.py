@@ -8,7 +8,7 @@ import math
 
 from ..autograd import no_grad
 from ..backends import backend_of
-from ..creation import full, ones, zeros_like
+from ..creation import full_like, ones, zeros_like
 from ..ops import maximum, where
 from .optimizer import Optimizer
 
@@ -176,9 +176,14 @@ class Adagrad(_Composed):
             "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
         })  # fmt: skip
 
+    def add_param_group(self, param_group):
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            start = full_like(p.detach(), group["initial_accumulator_value"])
+            self.state[p] = {"step": 0, "sum": start}
+
     def rule(self, p, grad, group, state, lr):
-        if state["step"] == 1:
-            state["sum"].fill_(group["initial_accumulator_value"])
         state["sum"].add_(grad * grad)
         lr = lr / (1 + (state["step"] - 1) * group["lr_decay"])
         p.sub_(lr * grad / (state["sum"].sqrt() + group["eps"]))

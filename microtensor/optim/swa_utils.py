@@ -54,7 +54,8 @@ def get_ema_multi_avg_fn(decay=0.999):
 
 def get_swa_multi_avg_fn():
     """`get_swa_avg_fn` for lists of tensors, in place."""
-    return _of_lists(get_swa_avg_fn())
+    # 1 / (count + 1) of a tensor is one of the default dtype, which PyTorch's rounding needs
+    return _of_lists(lambda average, now, count: average + (now - average) * (1 / (count + 1)))
 
 
 class AveragedModel(Module):

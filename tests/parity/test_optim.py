@@ -442,3 +442,60 @@ def test_plateau(options, sign):
             state = ours.state_dict()
             ours = mt.optim.lr_scheduler.ReduceLROnPlateau(mine, **options)
             ours.load_state_dict(state)
+
+
+# ---- averages of weights ---------------------------------------------------------------
+
+
+def averages(library, **options):
+    """A model with batch norm after some steps, its average, and what that gives for a batch."""
+    nn, swa = library.nn, library.optim.swa_utils
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
+    batches = [library.tensor(rng.standard_normal((8, 3))) for _ in range(4)]
+    options = {name: make(swa) if callable(make) else make for name, make in options.items()}
+    averaged = swa.AveragedModel(model, **options)
+    for batch in batches:
+        with library.no_grad():
+            for p in model.parameters():
+                p.copy_(library.tensor(rng.standard_normal(tuple(p.shape))))
+        model(batch)
+        averaged.update_parameters(model)
+    found = [t.detach().numpy().copy() for t in averaged.state_dict().values()]
+    swa.update_bn([(batch, None) for batch in batches], averaged)
+    averaged.eval()
+    return found, averaged(batches[0]).detach().numpy(), list(averaged.state_dict())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"avg_fn": lambda swa: swa.get_ema_avg_fn(0.9)},
+        {"avg_fn": lambda swa: swa.get_swa_avg_fn()},
+        {"multi_avg_fn": lambda swa: swa.get_ema_multi_avg_fn(0.9), "use_buffers": True},
+        {"multi_avg_fn": lambda swa: swa.get_swa_multi_avg_fn()},
+    ],
+)
+def test_averaged_models(options):
+    (ours, y, names), (theirs, z, keys) = averages(mt, **options), averages(torch, **options)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    np.testing.assert_allclose(y, z, rtol=1e-10)
+    assert names == keys
+
+
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+@pytest.mark.parametrize("epochs", [0, 1, 7])
+def test_swalr(epochs, strategy):
+    sides = []
+    for optimizer, library in zip(optimizers(), (mt, torch)):
+        decay = library.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        swa = library.optim.swa_utils.SWALR(
+            optimizer, [0.05, 0.01], anneal_epochs=epochs, anneal_strategy=strategy
+        )
+        sides.append((optimizer, decay, swa))
+    for i in range(20):
+        agree(sides[0][0], sides[1][0])
+        for _, decay, swa in sides:
+            (swa if i > 5 else decay).step()
