@@ -4,15 +4,14 @@ python demos/backprop_film.py --out films            # all of them, as HTML
 python demos/backprop_film.py attention --format gif --theme dark
 """
 
-import argparse
 import math
 import sys
 import warnings
-from pathlib import Path
 
 import microtensor as mt
 from microtensor import optim
 from microtensor.nn import functional as F
+from models import program
 
 
 def parameter(*values):
@@ -85,43 +84,13 @@ def training(**look):
 FILMS = {f.__name__: f for f in (neuron, shared, softmax, linear, attention, training)}
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0],
-        epilog="films: " + "; ".join(f"{name}: {f.__doc__}" for name, f in FILMS.items()),
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="FILM", help=f"{', '.join(FILMS)} (default: all)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("films"), metavar="FOLDER", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--format", choices=("html", "gif", "svg", "png"), default="html",
-        help="svg: a folder with each frame; png: the last frame; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--theme",
-        choices=("paper", "slides", "dark"),
-        default="slides",
-        help="default: %(default)s",
-    )
-    args = parser.parse_args()
-    unknown = [name for name in args.names if name not in FILMS]
-    if unknown:
-        sys.exit(f"there is no film {unknown[0]!r}; there are {', '.join(FILMS)}")
-    warnings.showwarning = lambda message, *_: print(message)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        for name in args.names or FILMS:
-            reel = FILMS[name](theme=args.theme)
-            path = args.out / (name if args.format == "svg" else f"{name}.{args.format}")
-            print(f"{mt.graph.render(reel, path)}: {len(reel)} frames")
-    except OSError as error:
-        sys.exit(f"{args.out}: {error.strerror or error}")
-    except (ImportError, RuntimeError) as error:
-        sys.exit(str(error))
+def write(film, path):
+    """As svg it is a folder with each frame, as png the last one."""
+    path = path.with_suffix("") if path.suffix == ".svg" else path
+    return f"{mt.graph.render(film, path)}: {len(film)} frames"
 
 
 if __name__ == "__main__":
-    main()
+    warnings.showwarning = lambda message, *_: print(message)
+    formats = "html", "gif", "svg", "png"
+    sys.exit(program.gallery(__file__, __doc__, FILMS, "films", formats, "slides", write))

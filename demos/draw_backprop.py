@@ -4,15 +4,13 @@ python demos/draw_backprop.py --out pictures --format svg
 python demos/draw_backprop.py minigpt --format html --theme dark
 """
 
-import argparse
 import math
 import sys
 import warnings
-from pathlib import Path
 
 import microtensor as mt
 from microtensor import nn
-from models import MiniGPT, MiniGPTConfig
+from models import MiniGPT, MiniGPTConfig, program
 
 
 def neuron(**look):
@@ -110,34 +108,9 @@ PICTURES = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "names", nargs="*", metavar="PICTURE", help=f"{', '.join(PICTURES)} (default: all)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("pictures"), metavar="FOLDER", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--format", choices=("svg", "png", "pdf", "dot", "html"), default="svg",
-        help="html is a page to pan, zoom and unfold; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--theme", choices=("paper", "slides", "dark"), default="paper", help="default: %(default)s"
-    )
-    args = parser.parse_args()
-    unknown = [name for name in args.names if name not in PICTURES]
-    if unknown:
-        sys.exit(f"there is no picture {unknown[0]!r}; there are {', '.join(PICTURES)}")
-    warnings.showwarning = lambda message, *_: print(message)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        for name in args.names or PICTURES:
-            picture = PICTURES[name](theme=args.theme)
-            print(mt.graph.render(picture, args.out / f"{name}.{args.format}"))
-    except OSError as error:
-        sys.exit(f"{args.out}: {error.strerror or error}")
-
-
 if __name__ == "__main__":
-    main()
+    warnings.showwarning = lambda message, *_: print(message)
+    formats = "svg", "png", "pdf", "dot", "html"  # html is a page to pan, zoom and unfold
+    sys.exit(program.gallery(
+        __file__, __doc__, PICTURES, "pictures", formats, "paper", mt.graph.render
+    ))  # fmt: skip

@@ -41,6 +41,30 @@ def run(action, parser, argv=None):
         return 1 if isinstance(error, ArithmeticError) else 2
 
 
+def gallery(file, doc, makers, folder, formats, theme, write):
+    """The program that makes some of several things, or all: `write(maker(theme=…), path)` each.
+
+    `makers` are functions by name; `formats` the endings of files, the usual one first. `write`
+    returns what is said of it. The exit code.
+    """
+    p = Parser(Path(file).name, doc, "%(prog)s [NAME ...] [options]")
+    add, themes = p.add_argument, ("paper", "slides", "dark")
+    add("names", nargs="*", metavar="NAME", help=f"{', '.join(makers)} (all)")
+    add("--out", type=Path, default=Path(folder), metavar="FOLDER", help=f"where to ({folder})")
+    add("--format", choices=formats, default=formats[0], help=f"({formats[0]})")
+    add("--theme", choices=themes, default=theme, help=f"({theme})")
+
+    def make_all(args):
+        unknown = [name for name in args.names if name not in makers]
+        if unknown:
+            raise ValueError(f"there is no {unknown[0]!r}; there are {', '.join(makers)}")
+        args.out.mkdir(parents=True, exist_ok=True)
+        for name in args.names or makers:
+            print(write(makers[name](theme=args.theme), args.out / f"{name}.{args.format}"))
+
+    return run(make_all, p)
+
+
 def reason(error):
     """What went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:

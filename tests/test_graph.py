@@ -631,6 +631,6 @@ def test_the_demo(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     done = subprocess.run([*command[:3], str(blocked)], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
     done = subprocess.run([*command[:2], "nothing"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1

@@ -352,7 +352,7 @@ def test_the_demo(tmp_path):
     assert set(files) == {"neuron", "shared", "softmax", "linear", "attention", "training"}
     assert all("every gradient is there" in page.lower() for page in files.values())
     done = subprocess.run([*command, "nothing"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 
 def test_a_film_is_a_film():

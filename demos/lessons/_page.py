@@ -1,6 +1,5 @@
 """What every lesson needs: words and numbers on the screen, claims that are checked, a picture."""
 
-import argparse
 import io
 import os
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import microtensor as mt
 from microtensor.serialization import write_whole
+from models import program
 
 try:
     import matplotlib
@@ -30,7 +30,8 @@ plt.rcParams.update({
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="A lesson: read, check, look at the picture.")
+    name, lesson = Path(sys.argv[0]).name, sys.modules["__main__"].__doc__
+    parser = program.Parser(name, lesson or "A lesson: read, check, look at the picture.")
     parser.add_argument("--out", type=Path, default=Path("runs/lessons"), metavar="FOLDER",
                         help="where the picture goes (default: %(default)s)")  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="wait for Enter between the parts")
