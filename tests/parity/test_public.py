@@ -1,0 +1,294 @@
+"""Public packages written for PyTorch run unmodified under `as_torch()`: same weights, same losses.
+
+A row names a package of public.txt, builds a small model with it, and says what its loss is: a
+function of the torch that the package was imported with and of `ints` and `floats`, which give both
+libraries the same numbers. It is trained a few steps with both. A row whose package is not
+installed is skipped; `pip install --no-deps -r tests/parity/public.txt` brings them all.
+"""
+
+import contextlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microtensor.compat import as_torch
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore")  # the packages' own, and advice that torch gives
+
+PACKAGES = re.findall(r"^(\w+)==", Path(__file__).with_name("public.txt").read_text(), re.M)
+ROWS = []
+WIDTH, VOCABULARY = 16, 17
+
+
+def row(package, rtol=1e-9, dtype="float64"):
+    """Add a row. A tolerance of float32 is that of models that compute parts in it, always."""
+
+    def add(build):
+        mark = pytest.mark.skipif(
+            importlib.util.find_spec(package) is None, reason=f"{package} is not installed"
+        )
+        name = f"{package}-{build.__name__}"
+        ROWS.append(pytest.param(build, rtol, dtype, marks=mark, id=name))
+        return build
+
+    return add
+
+
+def next_token(torch, model, x, y):
+    """The loss of a language model."""
+    return lambda: torch.nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+
+# ---- language models -----------------------------------------------------------------
+
+
+@row("llms_from_scratch")
+def gpt(torch, ints, floats):
+    from llms_from_scratch.ch04 import GPTModel
+
+    model = GPTModel({
+        "vocab_size": VOCABULARY, "context_length": 8, "emb_dim": 12, "n_heads": 3, "n_layers": 2,
+        "drop_rate": 0.0, "qkv_bias": True,
+    })  # fmt: skip
+    return model, next_token(torch, model, ints(2, 8), ints(2, 8))
+
+
+@row("llms_from_scratch", rtol=1e-6)
+def qwen_with_a_cache(torch, ints, floats):
+    from llms_from_scratch.kv_cache.generate import generate_text_simple
+    from llms_from_scratch.kv_cache.qwen3 import Qwen3Model
+
+    model = Qwen3Model({
+        "vocab_size": VOCABULARY, "context_length": 8, "emb_dim": 12, "n_heads": 4, "n_layers": 2,
+        "n_kv_groups": 2, "head_dim": 6, "hidden_dim": 20, "qk_norm": True, "rope_base": 1e4,
+        "dtype": torch.float64,
+    })  # fmt: skip
+    prompt, loss = ints(2, 3), next_token(torch, model, ints(2, 8), ints(2, 8))
+    return model, loss, lambda: generate_text_simple(model, prompt, 5)
+
+
+@row("x_transformers", rtol=1e-6)
+def decoder(torch, ints, floats):
+    from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
+
+    layers = Decoder(
+        dim=WIDTH, depth=2, heads=2, attn_dim_head=32, attn_kv_heads=1, attn_qk_norm=True,
+        ff_glu=True, ff_swish=True, rotary_pos_emb=True, use_rmsnorm=True,
+    )  # fmt: skip
+    model = TransformerWrapper(num_tokens=VOCABULARY, max_seq_len=8, attn_layers=layers)
+    model = AutoregressiveWrapper(model)
+    x, prompt = ints(2, 8), ints(2, 3)
+    return model, lambda: model(x), lambda: model.generate(prompt, 5, temperature=0.0)
+
+
+@row("mambapy")
+def mamba(torch, ints, floats):
+    from mambapy.mamba import Mamba, MambaConfig
+
+    model = torch.nn.Sequential(
+        torch.nn.Embedding(VOCABULARY, 8), Mamba(MambaConfig(d_model=8, n_layers=2, d_state=4)),
+        torch.nn.Linear(8, VOCABULARY),
+    )  # fmt: skip
+    return model, next_token(torch, model, ints(2, 6), ints(2, 6))
+
+
+@row("linformer")
+def reversible_linear_attention(torch, ints, floats):
+    from linformer import LinformerLM
+
+    model = LinformerLM(VOCABULARY, WIDTH, seq_len=8, depth=2, heads=2, k=4, reversible=True)
+    return model, next_token(torch, model, ints(2, 8), ints(2, 8))
+
+
+@row("xlstm")
+def both_kinds_of_memory(torch, ints, floats):
+    import xlstm
+
+    matrix = xlstm.mLSTMBlockConfig(mlstm=xlstm.mLSTMLayerConfig(num_heads=2))
+    scalar = xlstm.sLSTMBlockConfig(
+        slstm=xlstm.sLSTMLayerConfig(backend="vanilla", num_heads=2),
+        feedforward=xlstm.FeedForwardConfig(act_fn="gelu"),
+    )
+    model = xlstm.xLSTMLMModel(
+        xlstm.xLSTMLMModelConfig(
+            matrix, scalar, vocab_size=VOCABULARY, context_length=6, num_blocks=2,
+            embedding_dim=WIDTH, slstm_at=[1],
+        )
+    )  # fmt: skip
+    return model, next_token(torch, model, ints(2, 6), ints(2, 6))
+
+
+@row("bert_pytorch")
+def bert(torch, ints, floats):
+    from bert_pytorch.model import BERT, BERTLM
+
+    model = BERTLM(BERT(VOCABULARY, hidden=12, n_layers=2, attn_heads=3), VOCABULARY)
+    x, segments, follows, y = ints(2, 7), ints(2, 7, below=3), ints(2, below=2), ints(2, 7)
+    nll = torch.nn.functional.nll_loss
+
+    def loss():
+        next_sentence, tokens = model(x, segments)
+        return nll(next_sentence, follows) + nll(tokens.transpose(1, 2), y, ignore_index=0)
+
+    return model, loss
+
+
+@row("labml_nn")
+def feedback_transformer(torch, ints, floats):
+    from labml_nn.transformers import feedback
+    from labml_nn.transformers.feed_forward import FeedForward
+
+    layer = feedback.FeedbackTransformerLayer(
+        d_model=8,
+        attn=feedback.FeedbackAttention(2, 8, is_kv_precomputed=True),
+        feed_forward=FeedForward(8, 12),
+        dropout_prob=0.0,
+    )
+    model, x = feedback.FeedbackTransformerKV(layer, 2, 8, 2), floats(5, 2, 8)
+    return model, lambda: model(x).sin().sum()
+
+
+@row("labml_nn")
+def a_memory_within_a_memory(torch, ints, floats):
+    from labml_nn.hypernetworks.hyper_lstm import HyperLSTM
+
+    model, x = HyperLSTM(4, 5, 3, 2, 2), floats(6, 2, 4)
+    return model, lambda: model(x)[0].square().mean()
+
+
+# ---- what such models are made of ----------------------------------------------------
+
+
+@row("einops")
+def axes_by_name(torch, ints, floats):
+    from einops import einsum, pack, rearrange, reduce, repeat, unpack
+    from einops.layers.torch import EinMix, Rearrange, Reduce
+
+    model = torch.nn.Sequential(
+        Rearrange("b (h d) n -> b h n d", h=2),
+        EinMix("b h n d -> b h n k", weight_shape="h d k", bias_shape="h k", h=2, d=3, k=4),
+        Reduce("b h (n two) k -> b h n k", "max", two=2),
+    )
+    x, other = floats(2, 6, 4), floats(2, 2, 2, 5)
+
+    def loss():
+        y, shapes = pack([model(x), other], "b h n *")
+        y, last = unpack(repeat(y, "b ... -> (b 2) ..."), shapes, "b h n *")
+        y = einsum(rearrange([y, y], "two b h n k -> b (two h) n k"), last, "b h n k, b i n j -> k")
+        return reduce(y.sin(), "k ->", "mean")
+
+    return model, loss
+
+
+@row("rotary_embedding_torch", rtol=1e-6)
+def turned_queries_and_keys(torch, ints, floats):
+    from rotary_embedding_torch import RotaryEmbedding
+
+    rotary = RotaryEmbedding(dim=4, use_xpos=True, learned_freq=False)
+    model = torch.nn.ModuleList([torch.nn.Linear(8, 8), torch.nn.Linear(8, 8), rotary])
+    x = floats(2, 6, 8)
+
+    def loss():
+        q, k = rotary.rotate_queries_and_keys(model[0](x)[:, None], model[1](x)[:, None])
+        return torch.nn.functional.scaled_dot_product_attention(q, k, k).sin().sum()
+
+    return model, loss
+
+
+@row("entmax")
+def sparse_probabilities(torch, ints, floats):
+    from entmax import Entmax15Loss, Sparsemax, entmax_bisect
+
+    model = torch.nn.Sequential(torch.nn.Linear(4, 7), Sparsemax(-1), torch.nn.Linear(7, 9))
+    x, y = floats(5, 4), ints(5, below=9)
+
+    def loss():
+        scores = model(x)
+        return Entmax15Loss()(scores, y) + entmax_bisect(scores, alpha=1.3, dim=-1).square().sum()
+
+    return model, loss
+
+
+# ---- the test ------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """PyTorch on one thread: these models are small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def imported_anew():
+    """Within, the packages are imported with the torch of now; afterwards they are forgotten."""
+
+    def taken():
+        names = [name for name in sys.modules if name.split(".")[0] in PACKAGES]
+        return {name: sys.modules.pop(name) for name in names}
+
+    before = taken()
+    try:
+        yield
+    finally:
+        taken()
+        sys.modules.update(before)
+
+
+def trained(torch, build, dtype, state=None):
+    """(state before, what it says of itself, numbers): gradients, losses, what is then written."""
+    rng = np.random.default_rng(0)
+
+    def ints(*shape, below=VOCABULARY):
+        return torch.tensor(
+            rng.integers(1, below, shape) if below > 2 else rng.integers(0, 2, shape)
+        )
+
+    def floats(*shape):
+        return torch.tensor(rng.standard_normal(shape).astype(dtype))
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        model, loss, *then = build(torch, ints, floats)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0  # the two libraries draw other numbers
+        if state is not None:
+            model.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
+        state = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, eps=1e-4)
+        numbers = []
+        for step in range(4):
+            optimizer.zero_grad()
+            value = loss()
+            value.backward()
+            if not step:
+                numbers += [p.grad.numpy().copy() for p in model.parameters() if p.grad is not None]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            numbers.append(value.detach().numpy())
+        model.eval()
+        numbers += [write().numpy() for write in then]
+    finally:
+        torch.set_default_dtype(before)
+    return state, str(model), numbers
+
+
+@pytest.mark.parametrize("build, rtol, dtype", ROWS)
+def test_same_losses(build, rtol, dtype):
+    with imported_anew():
+        state, told, theirs = trained(torch, build, dtype)
+    with as_torch() as mt, imported_anew():
+        again, said, ours = trained(mt, build, dtype, state)
+    assert list(again) == list(state) and said == told
+    assert len(ours) == len(theirs) >= 4
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol, strict=True)
