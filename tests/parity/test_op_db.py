@@ -203,7 +203,7 @@ CALLS = {
 DTYPES = "float32", "float64", "int64", "bool"
 TOLERANCE = {"float32": (1.3e-5, 1e-5), "float64": (1e-7, 1e-7)}  # PyTorch's for matrix products
 KNOWN = {getattr(torch, name): dtype for name, dtype in mt.backends.dtypes.DTYPES.items()}
-del KNOWN[torch.float16]
+del KNOWN[torch.float16], KNOWN[torch.bfloat16]
 FOREIGN = (torch.memory_format, torch.layout, torch.Generator)
 
 
