@@ -38,6 +38,17 @@ class LeakyReLU(_Activation):
         super().__init__(negative_slope=negative_slope, inplace=inplace)
 
 
+class RReLU(_Activation):
+    __doc__ = F.rrelu.__doc__
+    function = staticmethod(F.rrelu)
+
+    def __init__(self, lower=1 / 8, upper=1 / 3, inplace=False):
+        super().__init__(lower=lower, upper=upper, inplace=inplace)
+
+    def forward(self, input):
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+
 class ELU(_Activation):
     __doc__ = F.elu.__doc__
     function = staticmethod(F.elu)

@@ -215,6 +215,31 @@ class AvgPool2d(_Pool):
         )  # fmt: skip
 
 
+class _MaxUnpool(_Pool):
+    def __init__(self, kernel_size, stride=None, padding=0):
+        name, n = type(self).__name__, self.dimensions
+        kernel_size, stride, padding = (
+            F._each(v, n, name, "kernel_size, stride or padding")
+            for v in (kernel_size, kernel_size if stride is None else stride, padding)
+        )
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
+
+    def forward(self, input, indices, output_size=None):
+        return self.function(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+
+class MaxUnpool1d(_MaxUnpool):
+    __doc__ = F.max_unpool1d.__doc__
+    dimensions, function = 1, staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    __doc__ = F.max_unpool2d.__doc__
+    dimensions, function = 2, staticmethod(F.max_unpool2d)
+
+
 class AdaptiveAvgPool1d(_Pool):
     __doc__ = F.adaptive_avg_pool1d.__doc__
     function = staticmethod(F.adaptive_avg_pool1d)
@@ -310,6 +335,16 @@ class ReplicationPad2d(_Pad):
     dimensions, mode = 2, "replicate"
 
 
+class CircularPad1d(_Pad):
+    __doc__ = _Pad.__doc__
+    dimensions, mode = 1, "circular"
+
+
+class CircularPad2d(_Pad):
+    __doc__ = _Pad.__doc__
+    dimensions, mode = 2, "circular"
+
+
 class Upsample(Module):
     __doc__ = F.interpolate.__doc__
 
@@ -331,6 +366,20 @@ class Upsample(Module):
         if self.scale_factor is not None:
             return f"scale_factor={self.scale_factor!r}, mode={self.mode!r}"
         return f"size={self.size!r}, mode={self.mode!r}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """`Upsample` of images with "nearest"."""
+
+    def __init__(self, size=None, scale_factor=None):
+        super().__init__(size, scale_factor)
+
+
+class UpsamplingBilinear2d(Upsample):
+    """`Upsample` of images with "bilinear" and aligned corners."""
+
+    def __init__(self, size=None, scale_factor=None):
+        super().__init__(size, scale_factor, "bilinear", True)
 
 
 class PixelShuffle(Module):
@@ -376,4 +425,23 @@ class Unfold(Module):
         return (
             f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, "
             f"stride={self.stride}"
+        )
+
+
+class Fold(Module):
+    __doc__ = F.fold.__doc__
+
+    def __init__(self, output_size, kernel_size, dilation=1, padding=0, stride=1):
+        super().__init__()
+        self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
+        self.padding, self.stride = padding, stride
+
+    def forward(self, input):
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding,
+                      self.stride)  # fmt: skip
+
+    def extra_repr(self):
+        return (
+            f"output_size={self.output_size}, kernel_size={self.kernel_size}, "
+            f"dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
         )

@@ -16,6 +16,7 @@ from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
 from ..random import draw_seed, rand_like
 from .reduction import takes_old_reduction
+from .resampling import *  # noqa: F403
 
 # ---- layers --------------------------------------------------------------------------
 
@@ -90,6 +91,21 @@ def _channel_dropout(name, n, input, p, training, inplace):
     x, alone = _batch(name, input, n)
     keep = dropout(x.new_ones(x.shape[:2] + (1,) * n), p, training)
     return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
+
+
+def alpha_dropout(input, p=0.5, training=False, inplace=False):
+    """`dropout` that keeps mean 0 and variance 1, for use with `selu` (arXiv:1706.02515)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"alpha_dropout: p lies within 0 … 1, got {p}")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return _changed(ops.mul, input, inplace, 0.0)
+    low = -1.7580993408473766  # where selu ends for x → −∞
+    keep = (rand_like(input) >= p).to(input.dtype)
+    scale = 1 / math.sqrt((1 - p) * (1 + p * low**2))
+    shift = ((1 - keep) - p) * (low * scale)
+    return _changed(lambda x: x * (keep * scale) + shift, input, inplace)
 
 
 def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False,
@@ -277,6 +293,17 @@ def relu(input, inplace=False):
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """x where x > 0, else negative_slope·x"""
     return _changed(ops.leaky_relu, input, inplace, negative_slope)
+
+
+def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
+    """x where x > 0, else x times a number drawn from lower … upper; their mean in evaluation.
+
+    (arXiv:1505.00853)
+    """
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slope = lower + (upper - lower) * rand_like(input)
+    return _changed(lambda x: ops.where(x > 0, x, x * slope), input, inplace)
 
 
 def elu(input, alpha=1.0, inplace=False):
@@ -898,50 +925,6 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     return ops.squeeze(y, 0) if alone else y
 
 
-def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
-                recompute_scale_factor=None):  # fmt: skip
-    """(N, C, *S) brought to the sizes `size`, or `scale_factor` times its own.
-
-    "nearest" repeats elements, "linear" and "bilinear" draw lines between them, "area" takes means.
-    `recompute_scale_factor` steps by the ratio of the sizes, which are whole, not by the factor.
-    """
-    n = input.ndim - 2
-    if (size is None) == (scale_factor is None):
-        raise ValueError("interpolate: either size or scale_factor is needed")
-    if size is None:
-        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * n
-        size = [int(s * f) for s, f in zip(input.shape[2:], factors, strict=True)]
-    else:
-        size = _each(size, n, "interpolate", "size")
-    if scale_factor is None or recompute_scale_factor:
-        factors = [None] * n
-    if mode == "area" and n <= 2:
-        return (adaptive_avg_pool1d, adaptive_avg_pool2d)[n - 1](input, size)
-    if mode not in ("nearest", "nearest-exact") and (mode, n) not in (
-        ("linear", 1),
-        ("bilinear", 2),
-    ):
-        raise NotImplementedError(f"interpolate: there is no mode {mode!r} for {n} dimensions")
-    for dim, (count, factor) in enumerate(zip(size, factors), 2):
-        length = input.shape[dim]
-        step = 1 / factor if factor else length / count
-        place = arange(count, dtype="float64")
-        if mode.startswith("nearest"):
-            place = (place + (0.5 if mode == "nearest-exact" else 0)) * step
-            input = ops.index_select(input, dim, place.long().clamp(max=length - 1))
-            continue
-        if align_corners:
-            place = place * ((length - 1) / (count - 1) if count > 1 else 0)
-        else:
-            place = ((place + 0.5) * step - 0.5).clamp(0)
-        low = place.long().clamp(max=length - 1)
-        share = (place - low).to(input.dtype).reshape((-1,) + (1,) * (input.ndim - dim - 1))
-        high = (low + 1).clamp(max=length - 1)
-        low, high = (ops.index_select(input, dim, i) for i in (low, high))
-        input = low + (high - low) * share
-    return input
-
-
 def pixel_shuffle(input, upscale_factor):
     """(…, C·r², H, W) to (…, C, H·r, W·r): channels become r × r pixels (arXiv:1609.05158)."""
     *batch, c, h, w = input.shape
@@ -1013,9 +996,9 @@ def _heads_shared(name, x, heads):
 
 # ---- in place ------------------------------------------------------------------------
 
-relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_ = (
+relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_, rrelu_, threshold_ = (
     functools.partial(function, inplace=True)
-    for function in (relu, leaky_relu, elu, celu, selu, hardtanh)
+    for function in (relu, leaky_relu, elu, celu, selu, hardtanh, rrelu, threshold)
 )
 
 autocasting(globals())

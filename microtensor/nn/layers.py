@@ -295,6 +295,13 @@ class Dropout2d(Dropout):
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
+class AlphaDropout(Dropout):
+    """`Dropout` that keeps mean 0 and variance 1, for use with `SELU` (arXiv:1706.02515)."""
+
+    def forward(self, input):
+        return F.alpha_dropout(input, self.p, self.training, self.inplace)
+
+
 # ---- distances -----------------------------------------------------------------------
 
 

@@ -103,6 +103,7 @@ def pair(make, dtype="float64"):
 X, A, B = array(2, 5, 6), array(4, 3), array(4, 3, seed=1)
 SHARE = array(4, 3, low=0, high=1)
 SIGNAL, IMAGE = array(2, 4, 9), array(2, 4, 7, 6, low=-0.5, high=0.5)
+EVEN = 2 * np.arange(9)
 PLUS_MINUS = np.array([1, -1, 1, -1])
 MODULES = [
     ("Conv1d", lambda m: m.nn.Conv1d(4, 6, 3), [SIGNAL]),
@@ -138,6 +139,19 @@ MODULES = [
     ("ReplicationPad2d", lambda m: m.nn.ReplicationPad2d(2), [IMAGE]),
     ("Upsample", lambda m: m.nn.Upsample(scale_factor=2), [IMAGE]),
     ("Upsample", lambda m: m.nn.Upsample(size=(9, 4), mode="bilinear"), [IMAGE]),
+    ("Upsample", lambda m: m.nn.Upsample(scale_factor=(1.7, 3), mode="bicubic"), [IMAGE]),
+    ("Upsample", lambda m: m.nn.Upsample((9, 4), mode="bicubic", align_corners=True), [IMAGE]),
+    ("UpsamplingNearest2d", lambda m: m.nn.UpsamplingNearest2d(scale_factor=2), [IMAGE]),
+    ("UpsamplingBilinear2d", lambda m: m.nn.UpsamplingBilinear2d((3, 9)), [IMAGE]),
+    ("CircularPad1d", lambda m: m.nn.CircularPad1d((3, 1)), [SIGNAL]),
+    ("CircularPad2d", lambda m: m.nn.CircularPad2d(2), [IMAGE]),
+    ("MaxUnpool1d", lambda m: m.nn.MaxUnpool1d(2), [SIGNAL, integers(2, 4, 9, below=2) + EVEN]),
+    ("MaxUnpool2d", lambda m: m.nn.MaxUnpool2d((2, 3), padding=1),
+     [array(2, 3, 3), np.arange(18).reshape(2, 3, 3)]),
+    ("Fold", lambda m: m.nn.Fold((4, 5), (2, 3), 1, 1, 2), [array(2, 18, 9)]),
+    ("RReLU", lambda m: m.nn.RReLU(0.1, 0.4).eval(), [SIGNAL]),
+    ("AlphaDropout", lambda m: m.nn.AlphaDropout(0.3).eval(), [SIGNAL]),
+    ("AlphaDropout", lambda m: m.nn.AlphaDropout(1.0), [SIGNAL]),
     ("PixelShuffle", lambda m: m.nn.PixelShuffle(2), [IMAGE]),
     ("PixelUnshuffle", lambda m: m.nn.PixelUnshuffle(3), [np.ones((2, 3, 6, 9)) * IMAGE.mean()]),
     ("Unfold", lambda m: m.nn.Unfold((2, 3), padding=1, stride=2), [IMAGE]),
@@ -338,7 +352,7 @@ def public_functions():
         name
         for name, value in vars(mt.nn.functional).items()
         if inspect.isfunction(value)
-        and value.__module__ == "microtensor.nn.functional"
+        and value.__module__ in ("microtensor.nn.functional", "microtensor.nn.resampling")
         and not name.startswith("_")
     }
 
@@ -676,6 +690,85 @@ def test_embedding_function():
         return m.nn.functional.embedding(m.tensor(index), weight, padding_idx=-1)
 
     check(call, [array(5, 2)], "float64")
+
+
+PLACES = array(2, 5, 3, 2, low=-1.4, high=1.4)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_grid_sample(mode, padding, aligned):
+    def call(m, x, places):
+        places = places if mode == "bilinear" else places.detach()  # PyTorch has zeros there
+        return m.nn.functional.grid_sample(x, places, mode, padding, aligned)
+
+    for x in (IMAGE, array(2, 3, 1, 4)):
+        check(call, [x, PLACES], "float64")
+    check(call, [IMAGE, PLACES], "float32")
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_affine_grid(aligned):
+    def call(m, theta, x):
+        places = m.nn.functional.affine_grid(theta, (2, 4, 5, 2 if aligned else 1), aligned)
+        same_size = m.nn.functional.affine_grid(theta, x.size(), aligned)
+        return places, m.nn.functional.grid_sample(x, same_size, align_corners=aligned)
+
+    check(call, [array(2, 2, 3), IMAGE], "float64")
+
+
+def test_unpooling():
+    """The largest elements, back where they were, in the size that there was."""
+
+    def call(m, x):
+        y, places = m.nn.functional.max_pool2d(x, 2, return_indices=True)
+        z, lines = m.nn.functional.max_pool1d(x[0], 3, 2, 1, return_indices=True)
+        return (
+            m.nn.functional.max_unpool2d(y, places, 2, output_size=x.shape),
+            m.nn.functional.max_unpool1d(z, lines, 3, 2, 1, (6,)),
+        )
+
+    check(call, [array(2, 3, 7, 6)], "float64")
+    for m in (mt, torch):
+        with pytest.raises(ValueError, match="output"):
+            m.nn.MaxUnpool2d(2)(m.zeros(1, 2, 2), m.zeros(1, 2, 2).long(), output_size=(7, 7))
+
+
+def test_older_names_of_interpolate():
+    for name, options in (
+        ("upsample", {"scale_factor": 2, "mode": "bilinear", "align_corners": True}),
+        ("upsample_nearest", {"size": (3, 9)}),
+        ("upsample_bilinear", {"scale_factor": 3}),
+    ):
+
+        def call(m, x, name=name, options=options):
+            with pytest.warns(UserWarning, match="interpolate"):
+                return getattr(m.nn.functional, name)(x, **options)
+
+        check(call, [IMAGE], "float64")
+
+
+def test_dropout_for_selu():
+    """Mean and variance stay, and what is dropped ends where selu does."""
+    mt.manual_seed(0)
+    x = mt.randn(200_000)
+    y = mt.nn.functional.alpha_dropout(x, 0.4, training=True)
+    assert abs(y.mean().item()) < 0.01 and abs(y.var().item() - 1) < 0.02
+    assert abs(np.unique(y.numpy(), return_counts=True)[1].max() / len(x) - 0.4) < 0.01
+    theirs = torch.nn.functional.alpha_dropout(torch.zeros(9, dtype=torch.float64), 0.4, True)
+    ours = mt.nn.functional.alpha_dropout(mt.zeros(99, dtype=mt.float64), 0.4, True)
+    np.testing.assert_allclose(np.unique(ours.numpy()), np.unique(theirs.numpy()), rtol=1e-12)
+
+
+def test_slopes_drawn_at_random():
+    mt.manual_seed(0)
+    x = mt.tensor([-1.0, 2.0]).repeat(1000, 1).requires_grad_()
+    y = mt.nn.RReLU(0.2, 0.6)(x)
+    y.sum().backward()
+    assert (y[:, 1] == 2).all() and (x.grad[:, 1] == 1).all()
+    assert 0.2 <= -y[:, 0].max() < 0.21 and 0.59 < -y[:, 0].min() <= 0.6
+    assert mt.equal(x.grad[:, 0], -y[:, 0].detach())
 
 
 WORDS = integers(4, 5, below=5) + 1

@@ -1,0 +1,226 @@
+"""Images at other places than their own pixels': larger, smaller, turned, distorted."""
+
+import math
+import warnings
+
+from .. import ops
+from ..creation import arange
+from ..ops.convolution import _each
+
+__all__ = [
+    "affine_grid", "grid_sample", "interpolate", "max_unpool1d", "max_unpool2d", "upsample",
+    "upsample_bilinear", "upsample_nearest",
+]  # fmt: skip
+
+# ---- other sizes ---------------------------------------------------------------------
+
+
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
+                recompute_scale_factor=None, antialias=False):  # fmt: skip
+    """(N, C, *S) brought to the sizes `size`, or `scale_factor` times its own.
+
+    "nearest" repeats elements, "linear" and "bilinear" draw lines between two of them, "bicubic"
+    curves through four, "area" takes means. `recompute_scale_factor` steps by the ratio of the
+    sizes, which are whole, not by the factor. With `align_corners` the first and the last stay.
+    """
+    n = input.ndim - 2
+    if antialias:
+        raise NotImplementedError("interpolate: antialias is not there")
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: either size or scale_factor is needed")
+    if size is None:
+        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * n
+        size = [int(s * f) for s, f in zip(input.shape[2:], factors, strict=True)]
+    else:
+        size = _each(size, n, "interpolate", "size")
+    if scale_factor is None or recompute_scale_factor:
+        factors = [None] * n
+    if mode == "area" and n <= 2:
+        return (ops.adaptive_avg_pool1d, ops.adaptive_avg_pool2d)[n - 1](input, size)
+    known = ("linear", 1), ("bilinear", 2), ("bicubic", 2)
+    if not mode.startswith("nearest") and (mode, n) not in known:
+        raise NotImplementedError(f"interpolate: there is no mode {mode!r} for {n} dimensions")
+    for dim, (count, factor) in enumerate(zip(size, factors), 2):
+        length = input.shape[dim]
+        step = 1 / factor if factor else length / count
+        place = arange(count, dtype="float64")
+        if mode.startswith("nearest"):
+            place = (place + (0.5 if mode == "nearest-exact" else 0)) * step
+            input = ops.index_select(input, dim, place.long().clamp(max=length - 1))
+            continue
+        if align_corners:
+            place = place * ((length - 1) / (count - 1) if count > 1 else 0)
+        else:
+            place = (place + 0.5) * step - 0.5
+        if mode != "bicubic":
+            place = place.clamp(0)
+        low = place.floor().long().clamp(max=length - 1)
+        share = (place - low).to(input.dtype).reshape((-1,) + (1,) * (input.ndim - dim - 1))
+        near = [
+            ops.index_select(input, dim, (low + i).clamp(0, length - 1))
+            for i in ((-1, 0, 1, 2) if mode == "bicubic" else (0, 1))
+        ]
+        if mode == "bicubic":
+            weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
+            input = sum(x * w for x, w in zip(near, weights))
+        else:
+            input = near[0] + (near[1] - near[0]) * share
+    return input
+
+
+def _cubic(d, a=-0.75):
+    """The weight of an element at distance d ≥ 0 (Keys, 1981)."""
+    inner = ((a + 2) * d - (a + 3)) * d * d + 1
+    outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return ops.where(d <= 1, inner, outer)
+
+
+def _older(name):
+    warnings.warn(
+        f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=3,
+    )
+
+
+def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """`interpolate`, by its older name."""
+    _older("upsample")
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input, size=None, scale_factor=None):
+    """`interpolate` with "nearest", by its older name."""
+    _older("upsample_nearest")
+    return interpolate(input, size, scale_factor)
+
+
+def upsample_bilinear(input, size=None, scale_factor=None):
+    """`interpolate` with "bilinear" and aligned corners, by its older name."""
+    _older("upsample_bilinear")
+    return interpolate(input, size, scale_factor, "bilinear", align_corners=True)
+
+
+# ---- other places --------------------------------------------------------------------
+
+
+def affine_grid(theta, size, align_corners=None):
+    """For each pixel of an image (N, C, H, W) its place (x, y) in another: (N, H, W, 2).
+
+    `theta` (N, 2, 3) holds the matrices that (x, y, 1) is multiplied with. Coordinates go from −1
+    to 1, from edge to edge of the image, or with `align_corners` between the middles of the
+    outermost pixels.
+    """
+    _say_aligned("affine_grid", align_corners)
+    if theta.ndim != 3 or tuple(theta.shape[1:]) != (2, 3) or len(size) != 4:
+        raise NotImplementedError(
+            "affine_grid: theta (N, 2, 3) and a size (N, C, H, W) are needed, got "
+            f"{tuple(theta.shape)} and {tuple(size)}"
+        )
+    lines = []
+    for n in size[2:]:
+        line = arange(n, dtype=theta.dtype, device=theta.device)
+        span = max(n - 1, 1) if align_corners else n
+        line = (2 * line + 1 - n) / span
+        lines.append(line)
+    y, x = ops.meshgrid(*lines, indexing="ij")
+    places = ops.stack([x, y, x * 0 + 1], -1)  # (H, W, 3)
+    return places.reshape(1, -1, 3).matmul(theta.mT).reshape(size[0], *size[2:], 2)
+
+
+def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+    """What an image (N, C, H, W) shows at the places (x, y) of grid (N, H′, W′, 2): (N, C, H′, W′).
+
+    Coordinates are those of `affine_grid`. "bilinear" weighs the four pixels around a place,
+    "nearest" takes one. Outside there are "zeros", the pixels of the "border", or a "reflection"
+    (Spatial transformer networks, arXiv:1506.02025).
+    """
+    _say_aligned("grid_sample", align_corners)
+    if mode not in ("bilinear", "nearest"):
+        raise NotImplementedError(f"grid_sample: there is no mode {mode!r}")
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            'grid_sample: the padding_mode is "zeros", "border" or "reflection", got '
+            f"{padding_mode!r}"
+        )
+    if input.ndim != 4 or grid.ndim != 4 or grid.shape[-1] != 2 or len(input) != len(grid):
+        raise RuntimeError(
+            "grid_sample: an input (N, C, H, W) and a grid (N, H′, W′, 2) are needed, got "
+            f"{tuple(input.shape)} and {tuple(grid.shape)}"
+        )
+    sizes = input.shape[:1:-1]  # W, H
+    x, y = (
+        _pixel(ops.select(grid, -1, i), n, padding_mode, align_corners) for i, n in enumerate(sizes)
+    )
+    if mode == "nearest":
+        return _picked(input, ops.round(x), ops.round(y))
+    left, top = ops.floor(x).detach(), ops.floor(y).detach()
+    out = 0
+    for column, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
+        for row, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
+            out = out + _picked(input, column, row) * (weight_x * weight_y)[:, None]
+    return out
+
+
+def _say_aligned(name, align_corners):
+    if align_corners is None:
+        warnings.warn(
+            f"{name}: align_corners is False unless given, since PyTorch 1.3", stacklevel=3
+        )
+
+
+def _pixel(x, n, padding_mode, align_corners):
+    """Coordinates from −1 to 1 as numbers of pixels, led back into 0 … n − 1 unless "zeros"."""
+    x = (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2
+    if padding_mode == "zeros":
+        return x
+    if padding_mode == "reflection":
+        low, span = (0, n - 1) if align_corners else (-0.5, n)
+        if not span:
+            return x * 0
+        x = ops.abs(x - low)
+        turns = ops.floor(x / span).detach()
+        rest = x - turns * span
+        x = ops.where(turns % 2 == 0, rest, span - rest) + low
+    return ops.clamp(x, 0, n - 1)
+
+
+def _picked(input, x, y):
+    """The pixels of input (N, C, H, W) at whole x and y (N, H′, W′), zeros outside of it."""
+    n, c, h, w = input.shape
+    inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    place = ops.where(inside, y * w + x, 0.0).long().reshape(n, 1, -1)
+    pixels = ops.gather(input.reshape(n, c, h * w), 2, place.expand(n, c, place.shape[2]))
+    return ops.where(inside[:, None], pixels.reshape(n, c, *x.shape[1:]), 0.0)
+
+
+# ---- back from the largest -----------------------------------------------------------
+
+
+def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+    """What undoes `max_pool1d`: each element at the place that `indices` says, zeros elsewhere."""
+    return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+    """What undoes `max_pool2d`: each element at the place that `indices` says, zeros elsewhere."""
+    return _unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def _unpooled(name, n, input, indices, kernel_size, stride, padding, output_size):
+    if indices.shape != input.shape:
+        raise RuntimeError(
+            f"{name}: indices like the input {tuple(input.shape)} are needed, got "
+            f"{tuple(indices.shape)}"
+        )
+    window, step, around = (
+        _each(v, n, name, "kernel_size, stride or padding")
+        for v in (kernel_size, kernel_size if stride is None else stride, padding)
+    )
+    before, sizes = input.shape[:-n], input.shape[-n:]
+    usual = [(s - 1) * b - 2 * p + k for s, k, b, p in zip(sizes, window, step, around)]
+    wanted = usual if output_size is None else list(output_size)[-n:]
+    if any(not u - b < w < u + b for w, u, b in zip(wanted, usual, step)):
+        raise ValueError(f"{name}: an output of {wanted} cannot come back, only one near {usual}")
+    flat = [ops.reshape(x, (*before, math.prod(sizes))) for x in (input, indices)]
+    zeros = input.new_zeros(*before, math.prod(wanted))
+    return ops.reshape(ops.scatter(zeros, -1, flat[1], flat[0]), (*before, *wanted))
