@@ -636,8 +636,7 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     if log_target:
         losses = ops.exp(target) * (target - input)
     else:
-        some = target > 0
-        losses = ops.where(some, target * (ops.log(ops.where(some, target, 1.0)) - input), 0.0)
+        losses = ops.xlogy(target, target) - target * input
     if reduction == "batchmean":
         return losses.sum() / input.shape[0]
     return _reduced(losses, reduction)

@@ -1193,3 +1193,16 @@ def test_softmax2d_and_einsum_with_numbers():
             call(m, t).numpy() for m, t in ((mt, mt.tensor(x)), (torch, torch.tensor(x)))
         )
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_kl_div_where_something_is_impossible():
+    """0 · −∞ is NaN, in PyTorch too: a target of 0 does not excuse a logarithm of 0."""
+    found = []
+    for m in (mt, torch):
+        x = m.tensor([[-math.inf, -1.0, -2.0]], requires_grad=True)
+        target = m.tensor([[0.0, 0.5, 0.5]], requires_grad=True)
+        loss = m.nn.functional.kl_div(x, target, reduction="none")
+        loss.sum().backward()
+        found.append(np.stack([t.detach().numpy() for t in (loss, x.grad, target.grad)]))
+    np.testing.assert_allclose(*found, rtol=1e-6)
+    assert np.isnan(found[0][0, 0, 0])
