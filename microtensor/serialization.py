@@ -1,4 +1,4 @@
-"""Saving and loading: tensors and plain values in a safetensors file. Nothing is ever unpickled.
+"""Saving and loading: tensors, plain values and modules in a safetensors file, nothing pickled.
 
 Every tensor stands in the file under the path that leads to it ("model.wte.weight"), so a dict of
 tensors is an ordinary safetensors file that any program reads by name. What else there is (the
@@ -7,7 +7,7 @@ nesting, numbers, strings) is JSON in the file's metadata, under "microtensor":
     {"sha256": …, "structure": {"step": 3, "betas": {"$tuple": [0.9, 0.99]}, "w": {"$tensor": "w"}}}
 
 The checksum is that of the whole file with zeros in the checksum's own place, so that damage is
-noticed.
+noticed. A whole module stands there as the name of its class and its attributes: see "objects".
 """
 
 import contextlib
@@ -17,13 +17,16 @@ import json
 import math
 import os
 import secrets
+import sys
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
 
 import numpy as np
 
 from .backends import backend_for, backend_of
 from .backends.bfloat16 import BFloat16Array
-from .backends.dtypes import bfloat16
+from .backends.device import device
+from .backends.dtypes import bfloat16, dtype, dtype_of
 from .tensor import Tensor
 
 
@@ -31,32 +34,39 @@ class LoadError(ValueError):
     """A file that cannot be loaded: damaged, cut short, or something else altogether."""
 
 
-def save(obj, path):
+def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_serialization=True):
     """Write `obj` to a path, whole or not at all, or to an open binary file.
 
-    `obj` is a tensor, None, a bool, a number, a string, or a dict, list or tuple of such things, of
-    any depth: state dicts of modules and optimizers among them. Keys are plain values, too. Raises
-    TypeError naming the place of what cannot be saved, OSError if the file cannot be written.
+    `obj` is a tensor, an array of NumPy, None, a bool, a number, a string, a dtype, a device, or a
+    dict, list, tuple or set of such things, of any depth: state dicts of modules and optimizers
+    among them. Keys are plain values, too. A module, and any other object of a class that a module
+    of Python has by name, is saved as that name and its attributes. Raises TypeError naming the
+    place of what cannot be saved, OSError if the file cannot be written. PyTorch's other arguments
+    change nothing: nothing is pickled.
     """
     data = _serialized(obj)
-    if hasattr(path, "write"):
-        path.write(data)
+    if hasattr(f, "write"):
+        f.write(data)
     else:
-        write_whole(path, data)
+        write_whole(f, data)
 
 
-def load(path, map_location=None, *, weights_only=True):
+def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None):
     """What `save` wrote, its tensors on the CPU or on the device `map_location`.
 
     As in PyTorch, that may also be a dict of devices by device, or a function of a tensor and its
     device, always "cpu" here, that gives the tensor where it is wanted, or None for there.
-    Dicts, lists and tuples come back as such; tensors, and parameters, as tensors that require no
-    gradient; a tensor that occurred twice is one tensor again. What a file is, its content says: a
+    Dicts, lists and tuples come back as such; tensors as tensors that require no gradient;
+    a tensor that occurred twice is one tensor again. What a file is, its content says: a
     safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
-    (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. Never is
-    code of a file run, so `weights_only` changes nothing. Raises LoadError for anything else.
+    (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. Raises
+    LoadError for anything else.
+
+    Never is code of a file run. Objects of this package's own modules come back; those of other
+    classes only with weights_only=False or within `safe_globals`, for the file says which class it
+    is whose methods will be called. A file is always read as a whole, with `mmap`, too.
     """
-    data = path.read() if hasattr(path, "read") else Path(path).read_bytes()
+    data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
     if isinstance(map_location, dict):
         map_location = map_location.get("cpu")
     move = map_location if callable(map_location) else None
@@ -72,9 +82,9 @@ def load(path, map_location=None, *, weights_only=True):
             from . import torch_file
 
             return torch_file.read(data, as_tensor)
-        return _deserialized(data, as_tensor)
+        return _deserialized(data, as_tensor, not weights_only)
     except ValueError as error:
-        name = getattr(path, "name", "the file") if hasattr(path, "read") else path
+        name = getattr(f, "name", "the file") if hasattr(f, "read") else f
         raise LoadError(f"{name} cannot be loaded: {error}") from error
 
 
@@ -165,9 +175,9 @@ def _safetensors(arrays, metadata):
 
 def _serialized(obj):
     """The bytes of the file."""
-    arrays, names = {}, {}
+    file = _File()
     try:
-        structure = _encoded(obj, (), arrays, names)
+        structure = _encoded(obj, (), file)
         text = json.dumps({"sha256": BLANK, "structure": structure}, allow_nan=False)
     except RecursionError:
         raise TypeError("save: the object contains itself, or is nested too deeply") from None
@@ -175,7 +185,7 @@ def _serialized(obj):
         raise TypeError(f"save: {error}") from None
     if len(text) > TEXT_LIMIT:
         raise TypeError("save: over 40 MB of values that are not tensors; make tensors of them")
-    data = _safetensors(arrays, {"microtensor": text})
+    data = _safetensors(file.arrays, {"microtensor": text})
     return data.replace(BLANK.encode(), _digest(data, BLANK).encode(), 1)
 
 
@@ -205,7 +215,7 @@ def entries(data):
         raise LoadError(reason) from error
 
 
-def _deserialized(data, as_tensor):
+def _deserialized(data, as_tensor, trusted):
     """The object in the bytes of a file."""
     found = entries(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -218,8 +228,8 @@ def _deserialized(data, as_tensor):
         sealed = json.loads(ours[0])
         if _digest(data, sealed["sha256"]) != sealed["sha256"]:
             raise LoadError("it is damaged: its checksum does not match")
-        tensors = {name: as_tensor(array_of(name, entry)) for name, entry in found}
-        return _decoded(sealed["structure"], tensors)
+        arrays = {name: array_of(name, entry) for name, entry in found}
+        return _decoded(sealed["structure"], _File(arrays, as_tensor, trusted))
     except LoadError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
@@ -247,39 +257,68 @@ def array_of(name, entry):
 # ---- structure --------------------------------------------------------------------
 
 
-def _encoded(value, path, arrays, names):
+class _File:
+    """What is being written or read: arrays by name, and the objects in the order they came."""
+
+    def __init__(self, arrays=None, as_tensor=None, trusted=False):
+        self.arrays, self.as_tensor, self.trusted = arrays or {}, as_tensor, trusted
+        self.names = {}  # of the tensors by the id of their arrays, or, in reading, tensors by name
+        self.objects = []
+
+    def put(self, array, path):
+        """The name under which an array stands in the file, which is that of the path to it."""
+        name = _new_name(path, self.arrays)
+        self.arrays[name] = np.require(array, requirements="C")
+        return name
+
+    def tensor(self, name):
+        """The one tensor of that name."""
+        if name not in self.names:
+            self.names[name] = self.as_tensor(self.arrays[name])
+        return self.names[name]
+
+
+def _encoded(value, path, file):
     """A value as JSON: plain values as they are, anything else as {"$kind": …}.
 
-    Collects the tensors in `arrays`, by the name under which each stands in the file.
+    Collects the tensors in `file`, by the name under which each stands there.
     """
-    if isinstance(value, Tensor):
-        name = _new_name(path, arrays)
-        arrays[name] = _as_numpy(value)
-        return {"$tensor": names.setdefault(id(value._data), name)}
+    if isinstance(value, Tensor) and type(value) is Tensor:
+        return {"$tensor": _tensor_name(value, path, file)}
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
     if isinstance(value, (list, tuple)):
-        items = [_encoded(v, (*path, i), arrays, names) for i, v in enumerate(value)]
+        items = [_encoded(v, (*path, i), file) for i, v in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
     if isinstance(value, dict):
-        items = [(k, _encoded(v, (*path, k), arrays, names)) for k, v in value.items()]
+        items = [(k, _encoded(v, (*path, k), file)) for k, v in value.items()]
         if all(isinstance(k, str) and not k.startswith("$") for k, _ in items):
             return dict(items)
         return {"$dict": [[_plain(k, path), v] for k, v in items]}
-    hint = "tensors, None, bools, numbers, strings, and dicts, lists and tuples of them can be"
-    if hasattr(value, "state_dict"):
-        hint = "save its state_dict()"
-    elif isinstance(value, (np.ndarray, np.generic)):
-        hint = "make it a tensor with mt.tensor()"
-    raise _refusal("a value", value, path, hint)
+    if type(value) is set:
+        items = sorted(value, key=repr)  # so that the file is the same each time
+        return {"$set": [_encoded(v, (*path, i), file) for i, v in enumerate(items)]}
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.name in KINDS.values():
+        return {"$array": file.put(value, path)}
+    if isinstance(value, (dtype, device)):
+        return {f"${type(value).__name__}": str(value).rpartition(".")[2]}
+    return _encoded_object(value, path, file)
+
+
+def _tensor_name(tensor, path, file):
+    """The name of a tensor in the file; of one that came before, under its first name.
+
+    The array is written again, under its own path, so that other programs find it there.
+    """
+    return file.names.setdefault(id(tensor._data), file.put(_as_numpy(tensor), path))
 
 
 def _plain(key, path):
     """A key of a dict as JSON."""
     if key is None or isinstance(key, (bool, int, float, str)):
-        return _encoded(key, path, None, None)
+        return _encoded(key, path, None)
     raise _refusal("a key", key, path, "keys are strings, numbers, bools or None")
 
 
@@ -298,19 +337,148 @@ def _new_name(path, taken):
     return name
 
 
-def _decoded(value, tensors):
+def _decoded(value, file):
     """The value that `_encoded` made JSON of."""
     if isinstance(value, list):
-        return [_decoded(v, tensors) for v in value]
+        return [_decoded(v, file) for v in value]
     if not isinstance(value, dict):
         return value
     kind, content = next(iter(value.items()), ("", None))
+    if kind in ("$object", "$parameter", "$again", "$name"):
+        return _decoded_object(kind, content, value, file)
     if kind == "$tensor":
-        return tensors[content]
+        return file.tensor(content)
+    if kind == "$array":
+        return np.array(file.arrays[content])[()]
     if kind == "$float":
         return float(content)
-    if kind == "$tuple":
-        return tuple(_decoded(content, tensors))
+    if kind == "$dtype":
+        return dtype_of(content)
+    if kind == "$device":
+        return device(content)
+    if kind in ("$tuple", "$set"):
+        return (tuple if kind == "$tuple" else set)(_decoded(content, file))
     if kind == "$dict":
-        return {_decoded(k, tensors): _decoded(v, tensors) for k, v in content}
-    return {k: _decoded(v, tensors) for k, v in value.items()}
+        return {_decoded(k, file): _decoded(v, file) for k, v in content}
+    return {k: _decoded(v, file) for k, v in value.items()}
+
+
+# ---- objects ----------------------------------------------------------------------
+# An object is its attributes and the name of its class, "module:name". To read one, its class is
+# looked for in the modules that are imported already, an empty object is made of it, and its
+# attributes are set: no line of the class is run by that. So it is for functions among the
+# attributes, such as a layer's activation, which stand in the file by name.
+
+OWN = ("microtensor.nn.", "microtensor.ops.")  # whose classes and functions any file may name
+
+_safe = []
+
+
+def add_safe_globals(safe_globals):
+    """Let every file name these classes and functions from now on, as `weights_only=False` does."""
+    _safe.extend(safe_globals)
+
+
+def get_safe_globals():
+    """The classes and functions that every file may name."""
+    return list(_safe)
+
+
+def clear_safe_globals():
+    """Let no file name a class or function, but for those of this package."""
+    _safe.clear()
+
+
+@contextlib.contextmanager
+def safe_globals(safe_globals):
+    """Within, files may name these classes and functions."""
+    before = get_safe_globals()
+    add_safe_globals(safe_globals)
+    try:
+        yield
+    finally:
+        _safe[:] = before
+
+
+def _encoded_object(value, path, file):
+    """A class or function by its name, another object as {"$object": class, "attributes": …}."""
+    if id(value) in file.names:
+        return {"$again": file.names[id(value)]}
+    named = isinstance(value, (type, FunctionType, BuiltinFunctionType))
+    name = _name_of(value if named else type(value))
+    if name is None or not (named or isinstance(value, Tensor) or _is_its_attributes(value)):
+        raise _refusal("a value", value, path, _advice(value))
+    if named:
+        return {"$name": name}
+    file.names[id(value)] = len(file.objects)
+    file.objects.append(value)  # which also keeps its id from being another's
+    if isinstance(value, Tensor):
+        tensor = _tensor_name(value, path, file)
+        return {"$parameter": name, "tensor": tensor, "requires_grad": value.requires_grad}
+    return {"$object": name, "attributes": _encoded(vars(value), path, file)}
+
+
+def _is_its_attributes(value):
+    """Whether an object is no more than its attributes: its class does not say how it is kept."""
+    said = ("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex")
+    return hasattr(value, "__dict__") and not any(
+        getattr(type(value), f"__{name}__", None) is not getattr(object, f"__{name}__", None)
+        for name in said
+    )
+
+
+def _advice(value):
+    """What can be saved instead."""
+    if hasattr(value, "state_dict"):
+        return "save its state_dict()"
+    if isinstance(value, (np.ndarray, np.generic)):
+        return f"arrays of {', '.join(KINDS.values())} can be"
+    return (
+        "tensors, None, bools, numbers, strings, dicts, lists and tuples of them can be, and "
+        "functions and objects with attributes whose name, or class, is found in a module"
+    )
+
+
+def _decoded_object(kind, content, value, file):
+    """The object that `_encoded_object` made JSON of."""
+    if kind == "$again":
+        return file.objects[content]
+    found = _found(content)
+    own = f"{found.__module__}.".startswith(OWN)
+    if not (own or file.trusted or any(found is safe for safe in _safe)):
+        raise LoadError(
+            f"it asks for {content.replace(':', '.')}; if you trust it, use weights_only=False, or "
+            "serialization.safe_globals([…]) around load()"
+        )
+    if kind == "$name":
+        return found
+    new = object.__new__(found)
+    file.objects.append(new)
+    if kind == "$parameter":
+        new._data, new._needs_grad = file.tensor(value["tensor"])._data, value["requires_grad"]
+    else:
+        vars(new).update(**_decoded(value["attributes"], file))
+    return new
+
+
+def _name_of(value):
+    """The name by which a class or function is found again; None if there is none."""
+    ours = (
+        [f"{OWN[0]}functional:{value.__name__}"] if f"{value.__module__}.".startswith(OWN) else []
+    )
+    for name in (f"{value.__module__}:{value.__qualname__}", *ours):
+        with contextlib.suppress(LoadError):
+            if _found(name) is value:
+                return name
+    return None
+
+
+def _found(name):
+    """The class or function of that name in a module that is imported already."""
+    place, _, path = name.partition(":")
+    found = sys.modules.get(place)
+    for part in path.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    if not callable(found):
+        raise LoadError(f"it asks for {path} of {place}, which is not there: import it first")
+    return found

@@ -126,7 +126,7 @@ class Optimizer:
         return {
             "state": {index.get(p, p): state for p, state in self.state.items()},
             "param_groups": [
-                {**group, "params": [index[p] for p in group["params"]]}
+                {**_options(group), "params": [index[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
