@@ -374,7 +374,7 @@ def test_whose_classes_a_file_may_name(tmp_path):
     mt.save(mt.nn.Sequential(mt.nn.Linear(2, 2), mt.nn.ReLU()), tmp_path / "own")
     assert repr(mt.load(tmp_path / "own")).startswith("Sequential(")
     mt.save({"c": Config(a=1)}, tmp_path / "f")
-    with pytest.raises(LoadError, match=r"it asks for .*test_serialization\.Config; if you trust it"):
+    with pytest.raises(LoadError, match="it asks for .*Config; if you trust it"):
         mt.load(tmp_path / "f")
     with safe_globals([Config]):
         assert mt.load(tmp_path / "f")["c"].a == 1

@@ -126,7 +126,10 @@ class Optimizer:
         return {
             "state": {index.get(p, p): state for p, state in self.state.items()},
             "param_groups": [
-                {**_options(group), "params": [index[p] for p in group["params"]]}
+                {
+                    **{option: value for option, value in group.items() if option != "params"},
+                    "params": [index[p] for p in group["params"]],  # last, as in PyTorch
+                }
                 for group in self.param_groups
             ],
         }
