@@ -6,6 +6,7 @@ from .activations import (
     LogSoftmax, Mish, PReLU, ReLU, ReLU6, RReLU, Sigmoid, SiLU, Softmax, Softmax2d, Softmin,
     Softplus, Softshrink, Softsign, Tanh, Tanhshrink, Threshold,
 )  # fmt: skip
+from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
 from .cache import KVCache
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential

@@ -148,6 +148,11 @@ MODULES = [
     ("MaxUnpool1d", lambda m: m.nn.MaxUnpool1d(2), [SIGNAL, integers(2, 4, 9, below=2) + EVEN]),
     ("MaxUnpool2d", lambda m: m.nn.MaxUnpool2d((2, 3), padding=1),
      [array(2, 3, 3), np.arange(18).reshape(2, 3, 3)]),
+    ("AdaptiveLogSoftmaxWithLoss",
+     lambda m: m.nn.AdaptiveLogSoftmaxWithLoss(6, 20, [3, 9, 10], 1.5, True),
+     [array(12, 6), integers(12, below=20)]),
+    ("AdaptiveLogSoftmaxWithLoss", lambda m: m.nn.AdaptiveLogSoftmaxWithLoss(6, 9, [2]),
+     [array(3, 6), np.array([0, 1, 0])]),
     ("Fold", lambda m: m.nn.Fold((4, 5), (2, 3), 1, 1, 2), [array(2, 18, 9)]),
     ("RReLU", lambda m: m.nn.RReLU(0.1, 0.4).eval(), [SIGNAL]),
     ("AlphaDropout", lambda m: m.nn.AlphaDropout(0.3).eval(), [SIGNAL]),
@@ -716,6 +721,22 @@ def test_affine_grid(aligned):
         return places, m.nn.functional.grid_sample(x, same_size, align_corners=aligned)
 
     check(call, [array(2, 2, 3), IMAGE], "float64")
+
+
+def test_adaptive_softmax():
+    modules = pair(lambda m: m.nn.AdaptiveLogSoftmaxWithLoss(6, 20, [3, 9, 10], 1.5))
+
+    def call(m, x):
+        chances = modules[m].log_prob(x)
+        one = modules[m](x[0], m.tensor(11))
+        assert chances.exp().sum(1).detach().numpy() == pytest.approx(np.ones(5))
+        return chances, one.output, one.loss, modules[m].predict(x)
+
+    check(call, [array(5, 6)], "float64", modules)
+    for m in (mt, torch):
+        for cutoffs in ([], [3, 3], [5, 20], [0, 4], [2.5]):
+            with pytest.raises(ValueError, match="cutoffs"):
+                m.nn.AdaptiveLogSoftmaxWithLoss(6, 20, cutoffs)
 
 
 def test_unpooling():
