@@ -7,7 +7,9 @@ from .activations import (
     Softplus, Softshrink, Softsign, Tanh, Tanhshrink, Threshold,
 )  # fmt: skip
 from .adaptive import AdaptiveLogSoftmaxWithLoss
-from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
+from .attention import (
+    MultiheadAttention, TransformerEncoder, TransformerEncoderLayer, multi_head_attention_forward,
+)  # fmt: skip
 from .cache import KVCache
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .convolution import (
@@ -36,3 +38,5 @@ from .normalization import (
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from .replay import Replay
 from .transformer import Transformer, TransformerDecoder, TransformerDecoderLayer
+
+functional.multi_head_attention_forward = multi_head_attention_forward

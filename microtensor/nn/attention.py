@@ -99,25 +99,14 @@ class MultiheadAttention(Module):
         query, key, value = (self._batch(x, batched) for x in (query, key, value))
         if not batched and key_padding_mask is not None:
             key_padding_mask = key_padding_mask[None]
-        shape = query.shape[0], self.num_heads, query.shape[1], key.shape[1]
-        causal = is_causal and key_padding_mask is None and not need_weights
-        mask = None if causal else _merged(attn_mask, key_padding_mask, shape, query.dtype)
-        q, k, v = self._heads(query, key, value, alike)  # (N, H, T, D)
+        inputs = self.in_proj_weight
+        if inputs is None:
+            inputs = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+        q, k, v = _heads(query, key, value, alike, self.num_heads, inputs, self.in_proj_bias)
         p = self.dropout if self.training else 0.0
-        weights = None
-        if need_weights:
-            scores = (q * (1 / math.sqrt(self.head_dim))) @ ops.transpose(k, -2, -1)
-            if mask is not None:
-                scores = scores + _added(mask, scores.dtype)
-            weights = F.dropout(F.softmax(scores, -1), p)
-            out = weights @ v
-        else:
-            out = F.scaled_dot_product_attention(q, k, v, mask, p, causal)
-        # (N, H, L, D) -> (N, L, E)
-        out = ops.reshape(ops.transpose(out, 1, 2), (*query.shape[:2], self.embed_dim))
+        out, weights = _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights,
+                                 average_attn_weights, is_causal)  # fmt: skip
         out = self._unbatch(self.out_proj(out), batched)
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
         return out, weights if batched or weights is None else weights[0]
 
     def _batch(self, x, batched):
@@ -132,24 +121,83 @@ class MultiheadAttention(Module):
             return x[0]
         return x if self.batch_first else ops.transpose(x, 0, 1)
 
-    def _heads(self, query, key, value, alike):
-        """Queries, keys and values of each head: (N, H, T, D)."""
-        if alike and self.in_proj_weight is not None:
-            n, t, _ = query.shape
-            x = ops.linear(query, self.in_proj_weight, self.in_proj_bias)  # (N, T, 3 E)
-            x = ops.reshape(x, (n, t, 3, self.num_heads, self.head_dim))
-            return ops.unbind(ops.permute(x, (2, 0, 3, 1, 4)))
-        if self.in_proj_weight is not None:
-            weights = ops.chunk(self.in_proj_weight, 3)
-        else:
-            weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
-        biases = [None] * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
-        out = []
-        for x, weight, bias in zip((query, key, value), weights, biases):
-            n, t, _ = x.shape
-            x = ops.reshape(ops.linear(x, weight, bias), (n, t, self.num_heads, self.head_dim))
-            out.append(ops.transpose(x, 1, 2))
-        return out
+
+def multi_head_attention_forward(
+    query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias, bias_k, bias_v,
+    add_zero_attn, dropout_p, out_proj_weight, out_proj_bias, training=True, key_padding_mask=None,
+    need_weights=True, attn_mask=None, use_separate_proj_weight=False, q_proj_weight=None,
+    k_proj_weight=None, v_proj_weight=None, static_k=None, static_v=None,
+    average_attn_weights=True, is_causal=False,
+):  # fmt: skip
+    """What `MultiheadAttention` computes for (T, N, E) or (T, E), with weights that are given."""
+    name = "multi_head_attention_forward"
+    F._not_there(name, bias_k=bias_k is not None, bias_v=bias_v is not None, static_k=static_k is
+                 not None, static_v=static_v is not None, add_zero_attn=add_zero_attn)  # fmt: skip
+    if query.shape[-1] != embed_dim_to_check or embed_dim_to_check % num_heads:
+        raise RuntimeError(
+            f"{name}: {num_heads} heads and a width of {embed_dim_to_check} are told, got a query "
+            f"{tuple(query.shape)}"
+        )
+    alike, batched = query is key and key is value, query.ndim == 3
+    query, key, value = (
+        ops.transpose(x, 0, 1) if batched else x[None] for x in (query, key, value)
+    )
+    if not batched and key_padding_mask is not None:
+        key_padding_mask = key_padding_mask[None]
+    inputs = in_proj_weight
+    if use_separate_proj_weight:
+        inputs = q_proj_weight, k_proj_weight, v_proj_weight
+    q, k, v = _heads(query, key, value, alike, num_heads, inputs, in_proj_bias)
+    p = dropout_p if training else 0.0
+    out, weights = _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights,
+                             average_attn_weights, is_causal)  # fmt: skip
+    out = ops.linear(out, out_proj_weight, out_proj_bias)
+    if batched:
+        return ops.transpose(out, 0, 1), weights
+    return out[0], weights if weights is None else weights[0]
+
+
+def _heads(query, key, value, alike, heads, weights, bias):
+    """Queries, keys and values (N, T, E) of each head: (N, H, T, D).
+
+    `weights` is one matrix (3 E, E), or three.
+    """
+    one = not isinstance(weights, tuple)
+    n, t, width = query.shape
+    if alike and one:
+        x = ops.linear(query, weights, bias)  # (N, T, 3 E)
+        x = ops.reshape(x, (n, t, 3, heads, width // heads))
+        return ops.unbind(ops.permute(x, (2, 0, 3, 1, 4)))
+    weights = ops.chunk(weights, 3) if one else weights
+    biases = [None] * 3 if bias is None else ops.chunk(bias, 3)
+    out = []
+    for x, weight, bias in zip((query, key, value), weights, biases):
+        n, t, _ = x.shape
+        x = ops.reshape(ops.linear(x, weight, bias), (n, t, heads, width // heads))
+        out.append(ops.transpose(x, 1, 2))
+    return out
+
+
+def _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights, average, is_causal):
+    """The heads' results side by side (N, L, E), and the weights, if they are needed."""
+    n, heads, length, width = q.shape
+    causal = is_causal and key_padding_mask is None and not need_weights
+    shape = n, heads, length, k.shape[2]
+    mask = None if causal else _merged(attn_mask, key_padding_mask, shape, q.dtype)
+    weights = None
+    if need_weights:
+        scores = (q * (1 / math.sqrt(width))) @ ops.transpose(k, -2, -1)
+        if mask is not None:
+            scores = scores + _added(mask, scores.dtype)
+        weights = F.dropout(F.softmax(scores, -1), p)
+        out = weights @ v
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, mask, p, causal)
+    # (N, H, L, D) -> (N, L, E)
+    out = ops.reshape(ops.transpose(out, 1, 2), (n, length, heads * width))
+    if weights is not None and average:
+        weights = weights.mean(1)
+    return out, weights
 
 
 def _merged(attn_mask, key_padding_mask, shape, dtype):

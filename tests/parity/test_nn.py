@@ -504,6 +504,23 @@ def test_attention_without_batch(need_weights):
     check(call, [array(4, 8), array(5, 8)], "float64", modules)
 
 
+@pytest.mark.parametrize("separate", [True, False])
+@pytest.mark.parametrize("shape", [(5, 3, 8), (5, 8)], ids=str)
+def test_attention_as_a_function(shape, separate):
+    """Also with one query for all, and three weights side by side."""
+
+    def call(m, x, w, b, out, out_b):
+        parts = w.chunk(3) if separate else [None] * 3
+        return m.nn.functional.multi_head_attention_forward(
+            x if not separate else x[:1], x, x, 8, 2, None if separate else w, b, None, None, False,
+            0.5, out, out_b, training=False, need_weights=separate, attn_mask=None if separate else
+            m.tensor(causal(5)), use_separate_proj_weight=separate, q_proj_weight=parts[0],
+            k_proj_weight=parts[1], v_proj_weight=parts[2],
+        )  # fmt: skip
+
+    check(call, [array(*shape), array(24, 8), array(24), array(8, 8), array(8)], "float64")
+
+
 def test_attention_in_float32():
     modules = pair(lambda m: m.nn.MultiheadAttention(8, 2, batch_first=True), "float32")
     check(lambda m, x: modules[m](x, x, x), [array(3, 5, 8)], "float32", modules)
