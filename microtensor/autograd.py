@@ -73,6 +73,7 @@ class TensorBase:
     _needs_grad = False
     _hooks = None  # {handle: (index, hook, how to wrap an array)}
     _keepers = None  # weak references to the tensors whose retain_grad() was called
+    _after = None  # {handle: hook}: what is called with a leaf when its .grad has been added to
     _width = 1  # a leaf has one slot for gradients, a node one for each result
     _base = None  # the tensor whose memory this one shows,
     _steps = ()  # the view operations that lead there,
@@ -551,6 +552,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         slots = found.get(source)
         if slots is not None and slots[index] is not None:
             _accumulate(t, slots, index)
+            for hook in list((t._after or {}).values()):
+                hook(t)
 
 
 def _accumulate(tensor, slots, index):

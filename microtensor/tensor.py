@@ -311,6 +311,19 @@ class Tensor(TensorBase):
             place._hooks = {}
         return Handle(place._hooks, (self._index, hook, Tensor._wrap))
 
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call hook(tensor) of this leaf when backward() has added to its `.grad`.
+
+        So a parameter may take its step, and drop its gradient, at once. Returns a handle whose
+        `remove()` takes the hook away.
+        """
+        if not (self.requires_grad and self.is_leaf):
+            raise RuntimeError(
+                "register_post_accumulate_grad_hook: a leaf that requires a gradient is needed"
+            )
+        self._after = {} if self._after is None else self._after
+        return Handle(self._after, hook)
+
     # ---- out of microtensor ----------------------------------------------------------
 
     def numpy(self):
@@ -375,7 +388,7 @@ class Tensor(TensorBase):
         memo[id(self)] = copy
         copy.__dict__.update(self.__dict__)
         copy._data = backend_of(self._data).asarray(self._data, copy=True)
-        copy._base, copy._steps, copy._hooks = None, (), None
+        copy._base, copy._steps, copy._hooks, copy._after = None, (), None, None
         copy.grad = None if self.grad is None else self.grad.clone()
         return copy
 

@@ -89,3 +89,30 @@ def test_heads_are_merged_by_view(grad):
         return [*merged, sdpa(q.contiguous(), k, v).view(6, 5, 4).detach()]
 
     alike(program)
+
+
+def test_an_optimizer_within_backward():
+    """As in optimizer_step_in_backward_tutorial: each parameter takes its step when it can."""
+
+    def program(m):
+        w, b = (m.tensor(a).requires_grad_() for a in ([[1.0, -2.0], [0.5, 3.0]], [0.1, 0.2]))
+        steps = {p: m.optim.Adam([p], lr=0.1, foreach=False) for p in (w, b)}
+
+        def step(p):
+            steps[p].step()
+            steps[p].zero_grad()
+
+        handles = [p.register_post_accumulate_grad_hook(step) for p in (w, b)]
+        losses = []
+        for _ in range(3):
+            loss = ((m.ones(3, 2) @ w + b) ** 2).sum()
+            loss.backward()
+            assert w.grad is None and b.grad is None
+            losses.append(loss.detach())
+        handles[1].remove()
+        (w.sum() + b.sum()).backward()
+        with pytest.raises(RuntimeError):
+            (w * 2).register_post_accumulate_grad_hook(step)
+        return [*losses, w.detach(), b.detach(), b.grad]
+
+    alike(program)
