@@ -21,7 +21,7 @@ class Parameter(Tensor):
         self.requires_grad = requires_grad
 
 
-class Loaded(namedtuple("Loaded", "missing_keys unexpected_keys")):
+class _IncompatibleKeys(namedtuple("_IncompatibleKeys", "missing_keys unexpected_keys")):
     """What `load_state_dict` did not find, and found without a place for it."""
 
     def __repr__(self):
@@ -264,7 +264,7 @@ class Module:
             elif key in state:
                 value = state[key].detach().to(tensor.device, tensor.dtype)
                 write_array(tensor._data, value._data, "load_state_dict")
-        return Loaded(missing, unexpected)
+        return _IncompatibleKeys(missing, unexpected)
 
     def _assign(self, path, value):
         path, _, name = path.rpartition(".")
