@@ -187,6 +187,8 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     if end is None:
         start, end = 0, start
     start, end, step = (n.item() if isinstance(n, Tensor) else n for n in (start, end, step))
+    if not math.isfinite(start + end + step):
+        raise RuntimeError(f"arange: finite numbers are needed, got {start}, {end} and {step}")
     if dtype is not None and dtype_of(dtype).rank != FLOAT:
         start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) / step < 0:
@@ -202,19 +204,24 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     return _tensor(start + steps * step, dtype, device, requires_grad, None)
 
 
+def _line(name, start, end, steps, dtype):
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{name}: steps is a whole number, got {steps!r}")
+    number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
+    return np.linspace(number(start), number(end), *size_of((steps,)))
+
+
 @constructor
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
     """`steps` numbers from `start` to `end`, evenly spaced, both included."""
-    number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
-    line = np.linspace(number(start), number(end), int(steps))
+    line = _line("linspace", start, end, steps, dtype)
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
 @constructor
 def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
     """`steps` powers of `base`, the exponents evenly spaced from `start` to `end`."""
-    number = float if dtype is None or dtype_of(dtype).rank == FLOAT else int
-    line = float(base) ** np.linspace(number(start), number(end), int(steps))
+    line = float(base) ** _line("logspace", start, end, steps, dtype)
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
@@ -237,7 +244,8 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
 @constructor
 def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
     """The identity matrix (n, n), or its first m columns."""
-    return _tensor(np.eye(n, m), dtype or get_default_dtype(), device, requires_grad, None)
+    array = np.eye(*size_of((n, n if m is None else m)))
+    return _tensor(array, dtype or get_default_dtype(), device, requires_grad, None)
 
 
 # ---- questions about tensors and dtypes ----------------------------------------------

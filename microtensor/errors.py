@@ -30,6 +30,8 @@ def op_error(call, args, error):
     )  # also what derives of them
     kind = next(kinds, RuntimeError)
     reason = str(error).split("\n")[0]
+    if "numpy boolean" in reason or "ufunc" in reason:  # NumPy has no such loop for these dtypes
+        kind, reason = NotImplementedError, reason.split(", and the inputs")[0]
     if "could not be broadcast" in reason:
         reason = "the sizes must be equal or 1, counted from the last dimension"
     inputs = args if call.variadic else args[: len(call.input_names)]

@@ -388,11 +388,24 @@ def bad_parameters():
     yield {"params": [p]}, TypeError, "got one dict"
     yield {p}, TypeError, "a set has no order"
     yield [p, 3.0], TypeError, "parameter 1 is not a Tensor but 3.0"
-    yield [("weight", p)], TypeError, "parameter 0 is not a Tensor but"
-    yield [{"params": [p]}, {"params": [p]}], ValueError, "appears twice"
+    yield [("weight", p), mt.ones(2)], ValueError, "either all parameters have names or none has"
+    yield (
+        [{"params": [("a", p)]}, {"params": [mt.ones(2)]}],
+        ValueError,
+        "either all parameters have names",
+    )
+    yield [{"params": [p]}, {"params": [p]}], ValueError, "parameter 0, of shape (2,), is in two"
     yield [p, p * 2], ValueError, "the result of mul and not a leaf"
     yield [{"params": [p]}, p], TypeError, 'a group is a dict with "params"'
     yield [{"lr": 1}], TypeError, 'a group is a dict with "params"'
+
+
+def test_parameters_with_names():
+    layer = mt.nn.Linear(2, 3)
+    optimizer = SGD(layer.named_parameters(), lr=0.5)
+    (group,) = optimizer.state_dict()["param_groups"]
+    assert group["params"] == [0, 1] and group["param_names"] == ["weight", "bias"]
+    assert optimizer.param_groups[0]["params"] == [layer.weight, layer.bias]
 
 
 @pytest.mark.parametrize("params, kind, message", list(bad_parameters()))

@@ -37,6 +37,8 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
     _not_there("embedding", sparse=sparse)
     if input.dtype.rank != INT:
         raise RuntimeError(f"embedding: indices are integers, got {input.dtype}")
+    if weight.ndim != 2:
+        raise RuntimeError(f"embedding: a weight (n, d) is needed, got {tuple(weight.shape)}")
     if padding_idx is not None:
         padding_idx = _row(padding_idx, weight.shape[0])
     if max_norm is not None:
@@ -175,6 +177,8 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
 
     `weight` and `bias` (C) follow.
     """
+    if input.ndim < 2:
+        raise RuntimeError(f"group_norm: an input (N, C, …) is needed, got {tuple(input.shape)}")
     batch, channels = input.shape[:2]
     if num_groups < 1 or channels % num_groups:
         raise RuntimeError(f"group_norm: {num_groups} groups cannot share {channels} channels")
@@ -205,6 +209,8 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         scale = ops.rsqrt(running_var + eps)
         y = _scaled(_scaled(input, None, -running_mean), scale, None)
         return _scaled(y, weight, bias).type_as(input)
+    if eps <= 0:
+        raise ValueError(f"batch_norm: eps is above 0 in training, got {eps}")
     rows = ops.flatten(ops.movedim(input, 1, 0), 1)  # (C, everything else)
     if rows.shape[1] == 1:
         raise ValueError(
@@ -468,6 +474,11 @@ def cross_entropy(
             f"cross_entropy: label_smoothing lies within 0 … 1, got {label_smoothing}"
         )
     if target.is_floating_point():
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index {ignore_index} is a class, and targets that are "
+                "probabilities have none"
+            )
         return _cross_entropy_of_shares(input, target, weight, reduction, label_smoothing)
     rows, target, shape = _classes_last("cross_entropy", input, target, weight)
     _known(reduction)
@@ -510,9 +521,8 @@ def _classes_last(name, input, target, weight):
     shape, sizes = tuple(target.shape), tuple(input.shape)
     right = sizes[:1] + sizes[2:] if len(sizes) > 1 else ()
     if not sizes or shape != right:
-        raise RuntimeError(
-            f"{name}: an input (N, C, …) goes with targets (N, …); got {sizes} with {shape}"
-        )
+        kind = RuntimeError if shape[:1] == right[:1] else ValueError
+        raise kind(f"{name}: an input (N, C, …) goes with targets (N, …); got {sizes} with {shape}")
     if target.dtype.rank != INT:
         raise RuntimeError(f"{name}: targets are integers, got {target.dtype}")
     classes = sizes[1 if len(sizes) > 1 else 0]
@@ -539,7 +549,7 @@ def _reduced_classes(losses, target, weight, ignore_index, reduction, shape):
 
 def _known(reduction):
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f'reduction is "none", "mean" or "sum", got {reduction!r}')
+        raise ValueError(f'reduction: "none", "mean" or "sum" is needed, got {reduction!r}')
 
 
 def _reduced(losses, reduction):
@@ -638,7 +648,7 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     else:
         losses = ops.xlogy(target, target) - target * input
     if reduction == "batchmean":
-        return losses.sum() / input.shape[0]
+        return losses.sum() / (len(input) if input.ndim else 1)
     return _reduced(losses, reduction)
 
 
@@ -681,6 +691,8 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
 
     With `swap`, |positive − negative| where that is smaller than |anchor − negative|.
     """
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_loss: the margin is above 0, got {margin}")
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
@@ -693,6 +705,16 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction=
     """Σ max(0, margin − x[t] + x[j])ᵖ / C over the classes j ≠ t, for input (N, C) or (C)."""
     rows = input if input.ndim == 2 else input.reshape(1, -1)
     place = target.reshape(-1, 1)
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p is 1 or 2, got {p}")
+    if weight is not None and weight.ndim != 1:
+        raise ValueError(f"multi_margin_loss: a weight (C) is needed, got {tuple(weight.shape)}")
+    _known(reduction)
+    if rows.shape != (target.numel(), rows.shape[1] or 1) or target.ndim > 1:
+        raise RuntimeError(
+            "multi_margin_loss: an input (N, C) with a target (N) is needed, or (C) with (), got "
+            f"{tuple(input.shape)} and {tuple(target.shape)}"
+        )
     losses = ops.relu(margin - ops.gather(rows, 1, place) + rows) ** p
     if weight is not None:
         losses = losses * weight[place]
@@ -731,10 +753,10 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     if var.shape != input.shape:
         if var.shape == input.shape[:-1]:
             var = var[..., None]
-        elif var.shape[:-1] != input.shape[:-1] or var.shape[-1] != 1:
+        elif var.ndim != input.ndim or [n for n, m in zip(var.shape, input.shape) if n != m] != [1]:
             raise ValueError(
-                f"gaussian_nll_loss: a variance like the input {tuple(input.shape)}, or one for "
-                f"each row, is needed, got {tuple(var.shape)}"
+                f"gaussian_nll_loss: a variance like the input {tuple(input.shape)}, or of size 1 "
+                f"in one dimension, is needed, got {tuple(var.shape)}"
             )
     bounded = var + (ops.clamp(var, eps) - var).detach()
     losses = 0.5 * (ops.log(bounded) + ops.square(input - target) / bounded)

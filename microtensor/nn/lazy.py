@@ -40,5 +40,5 @@ def _lazy(kind, axis):
 
 
 LazyLinear = _lazy(Linear, -1)
-LazyConv1d, LazyConv2d = _lazy(Conv1d, 1), _lazy(Conv2d, 1)
+LazyConv1d, LazyConv2d = _lazy(Conv1d, -2), _lazy(Conv2d, -3)
 LazyBatchNorm1d, LazyBatchNorm2d = _lazy(BatchNorm1d, 1), _lazy(BatchNorm2d, 1)

@@ -145,10 +145,13 @@ class RNNBase(_Recurrent):
     ):  # fmt: skip
         super().__init__()
         name = type(self).__name__
-        if hidden_size <= 0 or num_layers <= 0:
-            raise ValueError(
-                f"{name}: hidden_size and num_layers are above 0, got {hidden_size}, {num_layers}"
-            )
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        for what, value in {**sizes, "bias": bias, "batch_first": batch_first}.items():
+            kind = int if what in sizes else bool
+            if not isinstance(value, kind):
+                raise TypeError(f"{name}: {what} is of type {kind.__name__}, got {value!r}")
+            if what in sizes and value <= 0:
+                raise ValueError(f"{name}: {what} is above 0, got {value}")
         if proj_size and (self.state_count == 1 or not 0 < proj_size < hidden_size):
             raise ValueError(f"{name}: an LSTM's proj_size is below hidden_size, got {proj_size}")
         if not 0 <= dropout <= 1:
@@ -278,11 +281,12 @@ class RNNCellBase(_Recurrent):
     def forward(self, input, hx=None):
         """The next state."""
         batched = input.ndim == 2
-        if input.ndim not in (1, 2):
-            raise ValueError(
-                f"{type(self).__name__}: an input (N, {self.input_size}) or ({self.input_size}) "
-                f"is needed, got shape {tuple(input.shape)}"
-            )
+        for x in (input, *(hx if isinstance(hx, (tuple, list)) else [hx] * (hx is not None))):
+            if x.ndim not in (1, 2):
+                raise ValueError(
+                    f"{type(self).__name__}: an input (N, {self.input_size}) or "
+                    f"({self.input_size}), and states like it, are needed, got {tuple(x.shape)}"
+                )
         if not batched:
             input, hx = input[None], _each(hx, lambda h: h[None])
         states = self._checked(hx, (len(input),), input)

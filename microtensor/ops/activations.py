@@ -70,6 +70,8 @@ def hardtanh_(x, /, low, high):
 
 def hardtanh(x, min_val=-1.0, max_val=1.0):
     """x within min_val … max_val, else the nearer of them."""
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
     return hardtanh_(x, min_val, max_val)
 
 
@@ -105,6 +107,8 @@ def hardshrink(x, /, lambd=0.5):
 @op
 def softshrink(x, /, lambd=0.5):
     """x brought nearer to 0 by lambd, 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
+    if lambd < 0:
+        raise RuntimeError(f"lambd is at least 0, got {lambd}")
     on = xp(x).abs(x) > lambd
     return xp(x).where(on, x - lambd * xp(x).sign(x), 0.0), lambda g: xp(g).where(on, g, 0.0)
 

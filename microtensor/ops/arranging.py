@@ -10,6 +10,7 @@ from .elementwise import clone
 from .indexing import diagonal, index_select, narrow, put_at
 from .shapes import (
     _positive,
+    _some,
     broadcast_tensors,
     cat,
     expand,
@@ -25,6 +26,13 @@ from .shapes import (
 def _positions(x, numbers):
     """Positions that NumPy has worked out, as a tensor where x is."""
     return x._wrap(backend_of(x._data).asarray(np.asarray(numbers, np.int64)))
+
+
+def _with_dims(name, x, n):
+    """x, which has at least n dimensions."""
+    if x.ndim < n:
+        raise RuntimeError(f"{name}: at least {n} dimensions are needed, got {tuple(x.shape)}")
+    return x
 
 
 # ---- one shape for another -----------------------------------------------------------
@@ -76,23 +84,24 @@ def atleast_3d(x):
 
 def hstack(tensors):
     """Side by side: along the second dimension, rows along their only one."""
-    tensors = atleast_1d(*tensors) if len(tensors) > 1 else [atleast_1d(tensors[0])]
+    tensors = [atleast_1d(t) for t in _some("hstack", tensors)]
     return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
 
 
 def vstack(tensors):
     """One below the other: along the first dimension; rows become matrices of one row."""
-    return cat([atleast_2d(t) for t in tensors], 0)
+    return cat([atleast_2d(t) for t in _some("vstack", tensors)], 0)
 
 
 def dstack(tensors):
     """One behind the other: along the third dimension."""
-    return cat([atleast_3d(t) for t in tensors], 2)
+    return cat([atleast_3d(t) for t in _some("dstack", tensors)], 2)
 
 
 def column_stack(tensors):
     """Side by side, rows as columns."""
-    return cat([t if t.ndim > 1 else reshape(t, (-1, 1)) for t in tensors], 1)
+    columns = [t if t.ndim > 1 else reshape(t, (-1, 1)) for t in _some("column_stack", tensors)]
+    return cat(columns, 1)
 
 
 def block_diag(*tensors):
@@ -114,28 +123,38 @@ def split_with_sizes(x, split_sizes, dim=0):
 
 def tensor_split(x, indices_or_sections, dim=0):
     """Parts of x along `dim`: as many as said and of about one length, or cut at these places."""
-    n, cuts = x.shape[_positive(dim, x.ndim)], indices_or_sections
+    n, cuts = _with_dims("tensor_split", x, 1).shape[_positive(dim, x.ndim)], indices_or_sections
     if isinstance(cuts, TensorBase):
         cuts = cuts.tolist()
     if isinstance(cuts, int):
+        if cuts < 1:
+            raise RuntimeError(f"tensor_split: at least one part is needed, got {cuts}")
         cuts = np.cumsum([n // cuts + (i < n % cuts) for i in range(cuts - 1)], dtype=int).tolist()
     cuts = [slice(*ends).indices(n) for ends in itertools.pairwise([0, *cuts, n])]
     return tuple(narrow(x, dim, start, max(stop - start, 0)) for start, stop, _ in cuts)
 
 
+def _equal_parts(name, x, cuts, dim):
+    """`tensor_split`, but where it is told how many parts, they must be of one length."""
+    if isinstance(cuts, int) and (cuts < 1 or x.shape[dim] % cuts):
+        raise RuntimeError(f"{name}: a size of {x.shape[dim]} has no {cuts} equal parts")
+    return tensor_split(x, cuts, dim)
+
+
 def hsplit(x, indices_or_sections):
-    """`tensor_split` along the second dimension, of a row along its only one."""
-    return tensor_split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+    """Equal parts along the second dimension, of a row along its only one, or cut at places."""
+    x = _with_dims("hsplit", x, 1)
+    return _equal_parts("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
 def vsplit(x, indices_or_sections):
-    """`tensor_split` along the first dimension."""
-    return tensor_split(x, indices_or_sections, 0)
+    """Equal parts along the first dimension, or cut at places."""
+    return _equal_parts("vsplit", _with_dims("vsplit", x, 2), indices_or_sections, 0)
 
 
 def dsplit(x, indices_or_sections):
-    """`tensor_split` along the third dimension."""
-    return tensor_split(x, indices_or_sections, 2)
+    """Equal parts along the third dimension, or cut at places."""
+    return _equal_parts("dsplit", _with_dims("dsplit", x, 3), indices_or_sections, 2)
 
 
 # ---- every one with every other ------------------------------------------------------
@@ -176,17 +195,19 @@ def combinations(x, r=2, with_replacement=False):
 
 def fliplr(x):
     """x with its second dimension reversed."""
-    return flip(x, 1)
+    return flip(_with_dims("fliplr", x, 2), 1)
 
 
 def flipud(x):
     """x with its first dimension reversed."""
-    return flip(x, 0)
+    return flip(_with_dims("flipud", x, 1), 0)
 
 
 def rot90(x, k=1, dims=(0, 1)):
     """x turned by k quarters from the first of `dims` towards the second."""
-    a, b = dims
+    if len({*dims}) != 2 or len(dims) != 2:
+        raise RuntimeError(f"rot90: two different dimensions are needed, got {dims}")
+    a, b = (_positive(d, _with_dims("rot90", x, 2).ndim) for d in dims)
     if k % 4 == 0:
         return clone(x)
     if k % 4 == 2:

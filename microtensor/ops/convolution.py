@@ -66,6 +66,8 @@ def _places(shape, sizes, steps, spread):
 
 def _count(n, size, step, far):
     """How many windows of `size` elements, `far` apart, fit in n if every `step`th is taken."""
+    if far < 1 or step < 1:
+        raise RuntimeError(f"stride and dilation are above 0, got {step} and {far}")
     count = (n - far * (size - 1) - 1) // step + 1
     if count < 1:
         raise RuntimeError(f"a window of {far * (size - 1) + 1} does not fit into a size of {n}")
@@ -101,6 +103,12 @@ def _batch(name, x, n):
     return (unsqueeze(x, 0), True) if x.ndim == n + 1 else (x, False)
 
 
+def _one_dtype(name, x, weight, bias):
+    others = [t.dtype for t in (weight, bias) if t is not None and t.dtype is not x.dtype]
+    if others:
+        raise RuntimeError(f"{name}: one dtype is needed, got {x.dtype} and {others[0]}")
+
+
 def _padded(x, pairs, value=0.0):
     """x with `value` before and after each dimension of S."""
     for dim, pair in enumerate(pairs, 2):
@@ -117,6 +125,7 @@ def _padded(x, pairs, value=0.0):
 def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
     """Windows times weights: one matrix product (O, C·K) (C·K, P) for each image and group."""
     x, alone = _batch(name, x, n)
+    _one_dtype(name, x, weight, bias)
     sizes, steps = tuple(weight.shape[2:]), _each(stride, n, name, "stride")
     spread = _each(dilation, n, name, "dilation")
     if padding == "same":
@@ -127,6 +136,8 @@ def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
     else:
         padding = 0 if padding == "valid" else padding
         pairs = [(p, p) for p in _each(padding, n, name, "padding")]
+        if min(pairs) < (0, 0):
+            raise RuntimeError(f"{name}: padding is at least 0, got {padding}")
     batch, channels, out = x.shape[0], x.shape[1], weight.shape[0]
     if weight.ndim != n + 2 or channels != weight.shape[1] * groups or out % groups:
         raise RuntimeError(
@@ -146,6 +157,7 @@ def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
 def _transposed(name, n, x, weight, bias, stride, padding, output_padding, groups, dilation):
     """The derivative of the convolution with that weight: weights times x, folded."""
     x, alone = _batch(name, x, n)
+    _one_dtype(name, x, weight, bias)
     steps, spread = _each(stride, n, name, "stride"), _each(dilation, n, name, "dilation")
     cut = _each(padding, n, name, "padding")
     more = _each(output_padding, n, name, "output_padding")
@@ -207,15 +219,17 @@ def conv_transpose2d(
 def _pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode):
     """What all pools begin with: x in a batch, the numbers for each dimension, what to pad."""
     x, alone = _batch(name, x, n)
+    if 0 in x.shape[1:]:
+        raise RuntimeError(f"{name}: only the batch may be empty, got shape {tuple(x.shape)}")
     sizes = _each(kernel_size, n, name, "kernel_size")
     steps = _each(stride if stride or stride == 0 else kernel_size, n, name, "stride")
     pad, spread = _each(padding, n, name, "padding"), _each(dilation, n, name, "dilation")
-    if any(2 * p > k for p, k in zip(pad, sizes)):
+    if any(not 0 <= 2 * p <= k for p, k in zip(pad, sizes)):
         raise RuntimeError(
             f"{name}: padding is at most half of the window, got {padding} for {kernel_size}"
         )
-    if any(s < 1 for s in steps):
-        raise RuntimeError(f"{name}: the stride is above 0, got {stride}")
+    if any(s < 1 for s in (*steps, *spread)):
+        raise RuntimeError(f"{name}: stride and dilation are above 0, got {stride} and {dilation}")
     ends = []
     for s, k, step, p, far in zip(x.shape[2:], sizes, steps, pad, spread):
         rest = (s + 2 * p - far * (k - 1) - 1) % step
@@ -305,8 +319,10 @@ def _parts(x, dim, count):
 
 def _adaptive(name, n, x, output_size):
     x, alone = _batch(name, x, n)
-    wanted = (output_size,) * n if isinstance(output_size, int) else tuple(output_size)
-    wanted = [s if w is None else w for w, s in zip(wanted, x.shape[2:], strict=True)]
+    wanted = _each(output_size, n, name, "output_size")
+    wanted = [s if w is None else w for w, s in zip(wanted, x.shape[2:])]
+    if min(wanted) < 0:
+        raise RuntimeError(f"{name}: a size cannot be negative, got {output_size}")
     return x, alone, wanted
 
 

@@ -9,6 +9,7 @@ import warnings
 from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
+from ..errors import describe
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
 # ---- x[index] ------------------------------------------------------------------------
@@ -162,10 +163,16 @@ def select(x, dim, index):
 
 def narrow(x, dim, start, length):
     """`length` elements of x from `start` along dimension `dim`."""
+    if not x.ndim:
+        raise RuntimeError("narrow: a single number has no dimension to be cut")
     dim = _positive(dim, x.ndim)
     n = x.shape[dim]
+    if isinstance(start, TensorBase) and (start.ndim or start.dtype.rank != INT):
+        raise RuntimeError(f"narrow: the start is one whole number, got {describe([start])}")
+    if not -n <= start <= n:
+        raise IndexError(f"narrow: the start lies within {-n} … {n}, got {start}")
     start = start + n if start < 0 else start
-    if not 0 <= start <= start + length <= n:
+    if not start <= start + length <= n:
         raise RuntimeError(f"narrow: {length} elements from {start} are not within a size of {n}")
     return x[(slice(None),) * dim + (slice(start, start + length),)]
 

@@ -22,11 +22,13 @@ from .shapes import (
 )  # fmt: skip
 
 
-@op(promote="same")
+@op
 def matmul(a, b):
     """Matrix product over the last two dimensions.    ∂a = g bᵀ,    ∂b = aᵀ g"""
     if not a.shape or not b.shape:
         raise RuntimeError("both need at least one dimension")
+    if a.dtype != b.dtype:
+        raise RuntimeError("both need one dtype; convert one of them with .to()")
     if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
         raise RuntimeError(
             f"the last size of a, {a.shape[-1]}, and the one of b that it is multiplied with, "
@@ -217,10 +219,11 @@ def kron(a, b):
 
 def cross(a, b, dim=-1):
     """The vector at right angles to a and b, both of size 3 along `dim`."""
-    dim = _positive(dim, max(a.ndim, b.ndim))
-    if a.shape[dim] != 3 or b.shape[dim] != 3:
+    dim = _positive(dim, a.ndim)
+    if a.ndim != b.ndim or a.shape[dim] != 3 or b.shape[dim] != 3:
         raise RuntimeError(
-            f"cross: a size of 3 is needed, got {tuple(a.shape)} and {tuple(b.shape)}"
+            f"cross: as many dimensions, and a size of 3 in one, are needed, got {tuple(a.shape)} "
+            f"and {tuple(b.shape)}"
         )
     return sub(mul(roll(a, -1, dim), roll(b, -2, dim)), mul(roll(a, -2, dim), roll(b, -1, dim)))
 
@@ -234,6 +237,13 @@ def cov(x, *, correction=1, fweights=None, aweights=None):
         raise RuntimeError(f"cov: at most two dimensions are expected, got {tuple(x.shape)}")
     x = reshape(x, (1, -1)) if x.ndim < 2 else x
     x = x if x.is_floating_point() else x.to(get_default_dtype())
+    for name, w in ("fweights", fweights), ("aweights", aweights):
+        if w is not None and (tuple(w.shape) != tuple(x.shape[1:]) or (w < 0).any()):
+            raise RuntimeError(
+                f"cov: {name} are {x.shape[1]} numbers, none below 0, got {w.tolist()}"
+            )
+    if fweights is not None and fweights.is_floating_point():
+        raise RuntimeError(f"cov: fweights are whole numbers, got {fweights.dtype}")
     weights = x.new_ones(x.shape[1]) if fweights is None else fweights
     weights, share = (weights, 1) if aweights is None else (weights * aweights, aweights)
     total = sum(weights)

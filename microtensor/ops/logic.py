@@ -95,6 +95,8 @@ def isclose(a, b, /, rtol=1e-5, atol=1e-8, equal_nan=False):
     """|a − b| ≤ atol + rtol·|b|, or a = b.    No derivative: booleans."""
     if a.dtype != b.dtype:
         raise RuntimeError("both need one dtype")
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"rtol and atol are at least 0, got {rtol} and {atol}")
     near = a == b
     if backend_of(a).dtype(a) is not bool_:
         wide, other = (backend_of(a).cast(x, float64) for x in (a, b))
@@ -144,6 +146,8 @@ def logical_xor(a, b):
 @op
 def bitwise_not(x):
     """Each bit the other way.    No derivative: integers."""
+    if backend_of(x).dtype(x).rank == FLOAT:
+        raise TypeError("whole numbers or booleans are needed")
     return ~x, None
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autograd import TensorBase
-from ..backends.dtypes import int64
+from ..backends.dtypes import bool_, int64
 from .arranging import ravel
 from .elementwise import add, mul
 from .indexing import _check_integers, _outside, masked_fill, plain_index, put_at, setitem
@@ -85,17 +85,27 @@ def _whole(function):
     return of_any
 
 
+def _slices(name, x, dim, index, source, kind=RuntimeError):
+    """Where in x the slices of source go: as many as the index has, of x's other sizes."""
+    index, dim = _along(x, dim, index, name), _positive(dim, x.ndim)
+    shape = (*x.shape[:dim], index[-1].shape[0], *x.shape[dim + 1 :])
+    if tuple(source.shape) != shape:
+        raise kind(f"{name}: a source of shape {shape} is needed, got {tuple(source.shape)}")
+    return index
+
+
 @_whole
 def index_add(x, dim, index, source, *, alpha=1):
     """x with the slices of alpha·source added at positions along `dim`."""
+    index = _slices("index_add", x, dim, index, source)
     source = source if alpha == 1 else mul(source, alpha)
-    return add(x, put_at(source, tuple(x.shape), _along(x, dim, index, "index_add")))
+    return add(x, put_at(source, tuple(x.shape), index))
 
 
 @_whole
 def index_copy(x, dim, index, source):
     """x with the slices of source put at positions along `dim`."""
-    return setitem(x, source, _along(x, dim, index, "index_copy"))
+    return setitem(x, source, _slices("index_copy", x, dim, index, source, IndexError))
 
 
 @_whole
@@ -110,6 +120,8 @@ def index_fill(x, dim, index, value):
 
 def masked_scatter(x, mask, source):
     """x with the elements where mask is true taken from source, one after the other."""
+    if mask.dtype is not bool_:
+        raise RuntimeError(f"masked_scatter: a mask of booleans is needed, got {mask.dtype}")
     shape = np.broadcast_shapes(tuple(x.shape), tuple(mask.shape))
     x, mask = expand(x, shape), expand(mask, shape)
     n = int(mask.sum())

@@ -375,6 +375,8 @@ def _trapezoids(y, x, dx, dim):
 
 def diff(x, n=1, dim=-1, prepend=None, append=None):
     """x[i + 1] − x[i] along `dim`, n times, of x with what is put before and after it."""
+    if n < 0:
+        raise RuntimeError(f"diff: n is at least 0, got {n}")
     dim = _positive(dim, x.ndim)
     x = cat([part for part in (prepend, x, append) if part is not None], dim) if n else x
     for _ in range(min(n, x.shape[dim])):

@@ -6,8 +6,9 @@ Those that are made of others (squeeze, flatten, chunk …) need no derivative o
 import math
 import operator
 
-from ..autograd import op
+from ..autograd import TensorBase, op
 from ..backends import xp
+from ..errors import describe
 from .elementwise import clone
 
 # ---- the same elements under another shape -------------------------------------------
@@ -71,11 +72,16 @@ def transpose(x, dim0, dim1):
 
 def movedim(x, source, destination):
     """x with the dimensions `source` moved to the places `destination`."""
-    source, destination = ((d,) if isinstance(d, int) else d for d in (source, destination))
-    if len(source) != len(destination):
-        raise RuntimeError(f"movedim: as many places as dimensions are needed, got {destination}")
-    source = [_positive(d, x.ndim) for d in source]
-    moved = dict(zip((_positive(d, x.ndim) for d in destination), source, strict=True))
+    source, destination = (
+        [_positive(d, x.ndim) for d in ((dims,) if isinstance(dims, int) else dims)]
+        for dims in (source, destination)
+    )
+    if len({*source}) != len(destination) or len({*destination}) != len(source):
+        raise RuntimeError(
+            f"movedim: as many places as dimensions are needed, none of them twice, got {source} "
+            f"and {destination}"
+        )
+    moved = dict(zip(destination, source))
     rest = iter(d for d in range(x.ndim) if d not in source)
     return permute(x, tuple(moved[d] if d in moved else next(rest) for d in range(x.ndim)))
 
@@ -155,7 +161,7 @@ def cat_(*tensors, dim=0):
 
 def cat(tensors, dim=0):
     """The tensors one after the other along `dim`; their other sizes are equal."""
-    return cat_(*_some("cat", tensors), dim=dim)
+    return cat_(*_some("cat", tensors, ValueError), dim=dim)
 
 
 @op(promote="same")
@@ -174,10 +180,12 @@ def stack(tensors, dim=0):
     return stack_(*_some("stack", tensors), dim=dim)
 
 
-def _some(name, tensors):
+def _some(name, tensors, kind=RuntimeError):
     tensors = tuple(tensors)
+    if not all(isinstance(t, TensorBase) for t in tensors):
+        raise TypeError(f"{name}: tensors are needed, got {describe(tensors)}")
     if not tensors:
-        raise RuntimeError(f"{name}: at least one tensor is needed, got none")
+        raise kind(f"{name}: at least one tensor is needed, got none")
     return tensors
 
 
@@ -222,6 +230,8 @@ def unbind_(x, /, dim):
 
 def unbind(x, dim=0):
     """The slices of x along `dim`, without that dimension, as a tuple."""
+    if not x.ndim:
+        raise IndexError("unbind: a single number has no dimension to be taken apart")
     return unbind_(x, dim) if x.shape[_positive(dim, x.ndim)] else ()
 
 
@@ -258,9 +268,9 @@ def roll_(x, /, shifts, dims):
 def roll(x, shifts, dims=None):
     """x with its elements moved by `shifts` along `dims`; what falls off comes back in front."""
     if dims is None:
-        return reshape(roll_(reshape(x, (-1,)), sizes((shifts,)), (0,)), tuple(x.shape))
+        return reshape(roll(reshape(x, (-1,)), shifts, 0), tuple(x.shape))
     shifts, dims = sizes((shifts,)), sizes((dims,))
-    if len(shifts) != len(dims):
+    if not shifts or len(shifts) != len(dims):
         raise RuntimeError(f"roll: as many shifts as dims are needed, got {shifts} and {dims}")
     return roll_(x, shifts, dims)
 

@@ -33,6 +33,9 @@ class LBFGS(Optimizer):
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS: all parameters share one group")
 
+    def check(self, options):
+        self.require(options["lr"] >= 0, "lr", "at least 0", options["lr"])
+
     def _gradient(self):
         """The gradients of all parameters as one vector, zeros where there is none."""
         return cat([

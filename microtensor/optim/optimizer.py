@@ -49,13 +49,19 @@ class Optimizer:
     def add_param_group(self, param_group):
         """Add {"params": tensors, option: value …}; options left out have their defaults.
 
-        Raises TypeError for what is not a tensor, ValueError for a tensor that is not a leaf or
-        that another group has, and for a `required` option that is missing.
+        The tensors may be pairs (name, tensor), if those of all groups are. Raises TypeError for
+        what is not a tensor, ValueError for a tensor that is not a leaf or that another group has,
+        and for a `required` option that is missing.
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f'{self._name}: a group is a dict with "params", got {param_group!r}')
         group = param_group  # the program's own dict, through which it may change options later
         group["params"] = self._listed(group["params"])
+        named = {isinstance(p, tuple) for p in group["params"]}
+        if True in named and False not in named:
+            group["param_names"], group["params"] = map(list, zip(*group["params"]))
+        if len(named | {"param_names" in g for g in self.param_groups}) > 1:
+            raise ValueError(f"{self._name}: either all parameters have names or none has")
         for name, default in self.defaults.items():
             if group.setdefault(name, default) is required:
                 raise ValueError(f"{self._name}: a group must say its {name}")
@@ -71,7 +77,7 @@ class Optimizer:
                 )
             if id(p) in known:
                 raise ValueError(
-                    f"{self._name}: parameter {i}, of shape {tuple(p.shape)}, appears twice"
+                    f"{self._name}: parameter {i}, of shape {tuple(p.shape)}, is in two groups"
                 )
         if len({id(p) for p in group["params"]}) < len(group["params"]):
             warnings.warn(f"{self._name}: a group has a parameter twice", stacklevel=3)
@@ -81,7 +87,9 @@ class Optimizer:
         """Raise ValueError where the options of a group make no sense."""
 
     def require(self, holds, name, wanted, value):
-        """Raise ValueError unless an option holds."""
+        """Raise ValueError unless an option holds, which may be a tensor of one element."""
+        if isinstance(value, Tensor) and value.numel() != 1:
+            raise ValueError(f"{self._name}: {name} is one number, got {tuple(value.shape)}")
         if not holds:
             raise ValueError(f"{self._name}: {name} must be {wanted}, got {value}")
 
@@ -124,7 +132,7 @@ class Optimizer:
             for p in group["params"]:
                 index.setdefault(p, len(index))
         return {
-            "state": {index.get(p, p): state for p, state in self.state.items()},
+            "state": {index.get(p, p): state for p, state in self.state.items() if state},
             "param_groups": [
                 {
                     **{option: value for option, value in group.items() if option != "params"},

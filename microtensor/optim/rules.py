@@ -13,7 +13,22 @@ from ..ops import maximum, where
 from .optimizer import Optimizer
 
 
-class SGD(Optimizer):
+class _Rule(Optimizer):
+    """A rule whose options are checked by their names."""
+
+    def check(self, options):
+        for name in ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"):
+            if name in options:
+                self.require(options[name] >= 0, name, "at least 0", options[name])
+        for name in ("rho", "alpha"):
+            if name in options:
+                self.require(0 <= options[name] <= 1, name, "within 0 … 1", options[name])
+        betas = tuple(options.get("betas", (0, 0)))
+        inside = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+        self.require(inside, "betas", "two numbers in [0, 1)", betas)
+
+
+class SGD(_Rule):
     """Stochastic gradient descent: p ← p − lr·g.
 
     With momentum, v ← momentum·v + (1 − dampening)·g takes the place of g, and with `nesterov`
@@ -31,8 +46,7 @@ class SGD(Optimizer):
         })  # fmt: skip
 
     def check(self, options):
-        for name in ("lr", "momentum", "weight_decay"):
-            self.require(options[name] >= 0, name, "at least 0", options[name])
+        super().check(options)
         if options["nesterov"]:
             self.require(options["momentum"] > 0, "momentum", "above 0 with nesterov", 0)
             self.require(
@@ -50,7 +64,7 @@ class SGD(Optimizer):
             state["momentum_buffer"] = p._wrap(array)
 
 
-class Adam(Optimizer):
+class Adam(_Rule):
     """p ← p − lr·m̂ / (√v̂ + eps), with running means m of g and v of g² (arXiv:1412.6980).
 
     m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) undo the bias of means that start at 0. `amsgrad`
@@ -66,13 +80,6 @@ class Adam(Optimizer):
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad, "maximize": maximize,
         })  # fmt: skip
-
-    def check(self, options):
-        for name in ("lr", "eps", "weight_decay"):
-            self.require(options[name] >= 0, name, "at least 0", options[name])
-        betas = tuple(options["betas"])
-        inside = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        self.require(inside, "betas", "two numbers in [0, 1)", betas)
 
     def update(self, p, grad, group, state):
         for name in self.buffers if group["amsgrad"] else self.buffers[:2]:
@@ -103,16 +110,19 @@ class AdamW(Adam):
 # ---- made of operations --------------------------------------------------------------
 
 
-class _Composed(Optimizer):
+class _Composed(_Rule):
     """A rule that changes p by operations: `rule` gets the gradient, with weight decay added.
 
-    State tensors start 0; `state["step"]` counts from 1.
+    With `decoupled_weight_decay` p decays by itself, as in AdamW. State tensors start 0;
+    `state["step"]` counts from 1.
     """
 
     def update(self, p, grad, group, state):
         with no_grad():
             grad = -grad if group["maximize"] else grad
-            if group.get("weight_decay"):
+            if group.get("decoupled_weight_decay"):
+                p.mul_(1 - float(group["lr"]) * group["weight_decay"])
+            elif group.get("weight_decay"):
                 grad = grad + group["weight_decay"] * p
             for name in self.needed(group):
                 if name not in state:
@@ -123,14 +133,6 @@ class _Composed(Optimizer):
     def needed(self, group):
         """The names of the state tensors that a group's options ask for."""
         return self.buffers
-
-    def check(self, options):
-        for name in ("lr", "eps", "weight_decay", "momentum", "lr_decay"):
-            if name in options:
-                self.require(options[name] >= 0, name, "at least 0", options[name])
-        for name in ("rho", "alpha"):
-            if name in options:
-                self.require(0 <= options[name] <= 1, name, "within 0 … 1", options[name])
 
 
 class Rprop(_Composed):
@@ -298,10 +300,12 @@ class NAdam(_Composed):
     buffers = ("exp_avg", "exp_avg_sq")
 
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 momentum_decay=4e-3, foreach=None, *, maximize=False):  # fmt: skip
+                 momentum_decay=4e-3, decoupled_weight_decay=False, *, foreach=None,
+                 maximize=False):  # fmt: skip
         super().__init__(params, {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay, "maximize": maximize,
+            "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
         })  # fmt: skip
 
     def rule(self, p, grad, group, state, lr):
@@ -321,11 +325,11 @@ class RAdam(_Composed):
 
     buffers = ("exp_avg", "exp_avg_sq")
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None,
-                 *, maximize=False):  # fmt: skip
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
+                 decoupled_weight_decay=False, *, foreach=None, maximize=False):  # fmt: skip
         super().__init__(params, {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize,
         })  # fmt: skip
 
     def rule(self, p, grad, group, state, lr):

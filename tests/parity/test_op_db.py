@@ -9,26 +9,29 @@ takes all, and prints for each operation how many agree; of the names given also
 """
 
 import itertools
-import math
 import sys
-import types
-import unittest
-import warnings
 from operator import attrgetter
 
-import numpy as np
 import pytest
 
 import microtensor as mt
 
-torch = pytest.importorskip("torch")
-# PyTorch's tables stand beside its test cases, which want a package that we do not need
-sys.modules.setdefault("expecttest", types.SimpleNamespace(TestCase=unittest.TestCase))
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from torch.testing._internal.common_methods_invocations import op_db
-# PyTorch's tables freeze its flags when they are imported; programs of other tests set them.
-torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
+from .samples import (
+    BinaryUfuncInfo,
+    assert_right,
+    count,
+    error_of,
+    flat,
+    in_scope,
+    op_db,
+    ours,
+    outcome,
+    refused,
+    same,
+    same_derivatives,
+    tensors,
+    torch,
+)
 
 # ---- the table -----------------------------------------------------------------------
 
@@ -179,6 +182,22 @@ LEFT_OUT = {
     ),
 }
 
+# What PyTorch refuses and we do not, or with another error: (reason, whether it is such a sample).
+REFUSED_OTHERWISE = [
+    (
+        "a number may stand for either of two tensors",
+        lambda op, sample: (
+            isinstance(op, BinaryUfuncInfo)
+            and sum(isinstance(v, torch.Tensor) for v in (sample.input, *sample.args)) < 2
+        ),
+    ),
+    ("there is no out=, which is a TypeError", lambda op, sample: "out" in sample.kwargs),
+    (
+        "too few dimensions: a RuntimeError as of all pools",
+        lambda op, sample: "adaptive" in op.name and sample.input.ndim == 2,
+    ),
+]
+
 # Where PyTorch has no second derivative although it says so.
 ONCE = ["nn.functional.scaled_dot_product_attention"]
 
@@ -201,43 +220,6 @@ CALLS = {
 # ---- running a sample ----------------------------------------------------------------
 
 DTYPES = "float32", "float64", "int64", "bool"
-TOLERANCE = {"float32": (1.3e-5, 1e-5), "float64": (1e-7, 1e-7)}  # PyTorch's for matrix products
-KNOWN = {getattr(torch, name): dtype for name, dtype in mt.backends.dtypes.DTYPES.items()}
-del KNOWN[torch.float16], KNOWN[torch.bfloat16]
-FOREIGN = (torch.memory_format, torch.layout, torch.Generator)
-
-
-def flat(value):
-    """What is in nested lists, tuples and dicts, one after the other."""
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, (list, tuple)):
-        return [one for part in value for one in flat(part)]
-    return [value]
-
-
-def in_scope(value):
-    """Whether we have what a sample is made of: no complex numbers, half precision, layouts."""
-    if isinstance(value, torch.Tensor):
-        return value.layout is torch.strided and value.dtype in KNOWN
-    return value in KNOWN if isinstance(value, torch.dtype) else not isinstance(
-        value, (*FOREIGN, complex)
-    )  # fmt: skip
-
-
-def ours(value):
-    """A sample of PyTorch's as one of ours."""
-    if isinstance(value, torch.Tensor):
-        return mt.from_numpy(value.detach().numpy()).requires_grad_(value.requires_grad)
-    if isinstance(value, torch.dtype):
-        return KNOWN[value]
-    if isinstance(value, torch.device):
-        return mt.device(value.type)
-    if isinstance(value, dict):
-        return {k: ours(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return tuple(map(ours, value)) if isinstance(value, tuple) else list(map(ours, value))
-    return value
 
 
 def find(op):
@@ -255,51 +237,6 @@ def find(op):
             continue
         return found.fget if isinstance(found, property) else found
     raise AttributeError(f"there is no {name}")
-
-
-def same(got, expected, what=""):
-    """Type, shape, dtype and elements are equal; what is no tensor is equal too."""
-    if isinstance(expected, (list, tuple)):
-        assert isinstance(got, (list, tuple)) and len(got) == len(expected), f"{what}{got!r}"
-        for g, e in zip(got, expected):
-            same(g, e, what)
-    elif isinstance(expected, torch.Tensor):
-        about = tuple(expected.shape), str(expected.dtype).removeprefix("torch.")
-        assert (tuple(got.shape), got.dtype.name) == about, f"{what}{got!r}, not {expected!r}"
-        rtol, atol = TOLERANCE.get(about[1], (0, 0))
-        np.testing.assert_allclose(
-            got.detach().numpy(), expected.numpy(force=True), rtol, atol, err_msg=what
-        )
-    else:
-        assert got == KNOWN.get(expected, expected), f"{what}{got!r}, not {expected!r}"
-
-
-def tensors(value, m):
-    """The tensors that gradients flow to."""
-    return [t for t in flat(value) if isinstance(t, m.Tensor) and t.requires_grad]
-
-
-def derivatives(m, out, inputs):
-    """The derivatives of the results, weighed one by one, made ready to be differentiated again."""
-    out = tensors(out, m)
-    weights = [cosines(m, o) for o in out]
-    grads = out and m.autograd.grad(out, inputs, weights, create_graph=True, allow_unused=True)
-    return [
-        m.zeros_like(i) if g is None else g for g, i in zip(grads or [None] * len(inputs), inputs)
-    ]
-
-
-def cosines(m, like):
-    """Weights that are not all alike."""
-    array = np.cos(np.arange(math.prod(like.shape))).reshape(tuple(like.shape))
-    return m.from_numpy(array)
-
-
-def same_derivatives(out, inputs, expected, torchs, order):
-    """The derivatives of the first orders agree."""
-    for n in range(1, order + 1):
-        out, expected = derivatives(mt, out, inputs), derivatives(torch, expected, torchs)
-        same(out, expected, f"derivative of order {n}: ")
 
 
 def compare(op, sample):
@@ -343,41 +280,41 @@ def runs(name, most=None):
                 yield op, dtype, sample
 
 
+def refusals(name):
+    """(operation, sample) of a name that PyTorch refuses."""
+    for op in op_db:
+        if op.name == name and op.error_inputs_func is not None:
+            for e in op.error_inputs("cpu"):
+                s = e.sample_input
+                wanted = not any(concerned(op, s) for _, concerned in REFUSED_OTHERWISE)
+                if wanted and all(map(in_scope, flat(((s.input, s.args), s.kwargs)))):
+                    yield op, s
+
+
+def compare_refusal(op, sample):
+    """Raise an error unless ours refuses what PyTorch refuses."""
+    args, params = (sample.input, *sample.args), sample.kwargs
+    expected = error_of(op, *args, **params)
+    if expected is not None:
+        args, params = ours((args, params))
+        error = error_of(find(op), *args, **params)
+        refused(error, expected)
+
+
 def results(name, most=None):
-    """(dtype, sample, None or what is wrong) for the samples of a name."""
+    """(what was tried, what is wrong or None) for the samples of a name."""
     torch.manual_seed(0)
     for op, dtype, sample in runs(name, most):
-        try:
-            compare(op, sample)
-        except Exception as error:
-            yield dtype, sample, f"{type(error).__name__}: {error}".strip()
-        else:
-            yield dtype, sample, None
+        yield f"{dtype} {sample.summary()}", outcome(compare, op, sample)
+    for op, sample in refusals(name):
+        yield f"refused: {sample.summary()}", outcome(compare_refusal, op, sample)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:torch")
 @pytest.mark.parametrize("name", COVERED)
 def test_samples(name):
-    found = list(results(name, most=2))
-    wrong = [f"{dtype} {sample.summary()}\n{error}" for dtype, sample, error in found if error]
-    assert found, f"{name} has no samples"
-    assert not wrong, f"{len(wrong)} of {len(found)}, the first of them:\n{wrong[0]}"
-
-
-def main(names):
-    warnings.filterwarnings("ignore", module="torch")
-    total = [0, 0]
-    for name in names or COVERED:
-        found = list(results(name))
-        good = sum(error is None for *_, error in found)
-        total = [total[0] + good, total[1] + len(found)]
-        print(f"{name:45}{good:6} / {len(found)}")
-        if names:
-            for dtype, sample, error in found:
-                if error:
-                    print(f"\n{dtype} {sample.summary()}\n{error[:600]}")
-    print(f"{len(names or COVERED)} operations{total[0]:30} / {total[1]}")
+    assert_right(name, list(results(name, most=2)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    count(COVERED, results, sys.argv[1:])

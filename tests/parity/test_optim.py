@@ -127,6 +127,7 @@ def test_a_state_dict_of_pytorchs_loads(name, options):
     assert {k: set(v) for k, v in mine.state_dict()["state"].items()} == {
         k: set(v) for k, v in theirs["state"].items()
     }
+    other.load_state_dict(theirs)  # which gives all but "step" the parameter's dtype
     for group in (mine.param_groups[0], other.param_groups[0]):
         for p in group["params"]:
             p.grad = (p * 2).detach()
