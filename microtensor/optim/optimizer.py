@@ -219,8 +219,7 @@ class Optimizer:
                 f"{self._name}: the saved {name} of parameter {index} has shape "
                 f"{tuple(value.shape)}, the parameter {tuple(p.shape)}"
             )
-        follows = name in self.buffers if self.buffers else name != "step"
-        dtype = p.dtype if follows and p.is_floating_point() else value.dtype
+        dtype = p.dtype if name != "step" and p.is_floating_point() else value.dtype
         return value.detach().to(device=p.device, dtype=dtype, copy=True)
 
     def __repr__(self):
