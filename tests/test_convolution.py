@@ -107,7 +107,6 @@ def test_gumbel_softmax_draws_by_probability():
         (lambda: nn.BatchNorm2d(3)(mt.ones(2, 3)), ValueError, "4 dimensions"),
         (lambda: F.interpolate(mt.ones(1, 1, 4), 2, mode="cubic"), NotImplementedError, "cubic"),
         (lambda: F.embedding_bag(mt.tensor([1]), mt.ones(2, 2)), ValueError, "offsets"),
-        (lambda: F.softmax(mt.ones(2)), TypeError, "dimension"),
     ],
 )  # fmt: skip
 def test_errors_say_what_is_wrong(call, kind, message):

@@ -469,3 +469,8 @@ def test_ctc_derivatives():
 def test_ctc_says_what_does_not_fit(lengths, sizes, blank, message):
     with pytest.raises(RuntimeError, match=message):
         F.ctc_loss(mt.zeros(4, 2, 3), mt.ones(2, 2, dtype=mt.int64), lengths, sizes, blank)
+
+
+def test_softmax_without_a_dimension_warns():
+    with pytest.warns(UserWarning, match="softmax: state the dimension .* as in dim=0"):
+        assert F.softmax(mt.ones(2)).tolist() == [0.5, 0.5]

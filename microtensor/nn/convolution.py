@@ -282,6 +282,11 @@ class _Pad(Module):
         self.padding = F._each(padding, 2 * self.dimensions, type(self).__name__, "padding")
 
     def forward(self, input):
+        if self.mode == "circular" and input.ndim - self.dimensions not in (1, 2):
+            raise ValueError(
+                f"{type(self).__name__}: an input (N, C, …) or (C, …) of {self.dimensions + 2} or "
+                f"{self.dimensions + 1} dimensions is needed, got shape {tuple(input.shape)}"
+            )
         return F.pad(input, self.padding, self.mode, self.value)
 
     def extra_repr(self):

@@ -259,14 +259,12 @@ class ASGD(_Composed):
         })  # fmt: skip
 
     def rule(self, p, grad, group, state, lr):
-        t, one = state["step"], ones(())  # in the default dtype
-        eta, mu = (
-            state.get(name, start).item() for name, start in (("eta", lr * one), ("mu", one))
-        )
-        p.mul_(1 - group["lambd"] * eta).sub_(eta * grad)
-        state["ax"].lerp_(p, mu)
-        state["eta"] = lr / (1 + group["lambd"] * lr * t) ** group["alpha"] * one
-        state["mu"] = 1 / max(1, t - group["t0"]) * one
+        t = state["step"]  # eta and mu are in the default dtype
+        eta, mu = state.setdefault("eta", lr * ones(())), state.setdefault("mu", ones(()))
+        p.mul_(1 - group["lambd"] * eta.item()).sub_(eta.item() * grad)
+        state["ax"].lerp_(p, mu.item())
+        eta.fill_(lr / (1 + group["lambd"] * lr * t) ** group["alpha"])
+        mu.fill_(1 / max(1, t - group["t0"]))
 
 
 class Adamax(_Composed):
