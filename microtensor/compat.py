@@ -378,7 +378,7 @@ _module("utils.cpp_extension", "Operations in C++ and CUDA, which are not there.
 })  # fmt: skip
 _module("utils.hooks", Handle.__doc__, RemovableHandle=Handle)
 _module("_dynamo", "PyTorch's compiler, which is not there.", disable=_as_it_is, reset=_none,
-        allow_in_graph=_as_it_is)  # fmt: skip
+        allow_in_graph=_as_it_is, is_compiling=_no)  # fmt: skip
 _module("_inductor", "PyTorch's compiler, which is not there.")
 _module("_dynamo.config", "Settings: they change nothing.")
 _module("_inductor.config", "Settings: they change nothing.")
@@ -513,7 +513,8 @@ def as_torch():
         yield package
     finally:
         PACKAGE[0], package.__version__ = before
-        sys.meta_path.remove(finder)
+        if finder in (sys.meta_path or ()):  # Python is not ending
+            sys.meta_path.remove(finder)
         _taken()
         sys.modules.update(torchs)
         if "safetensors.torch" in torchs:  # an attribute, too, of a package that is not PyTorch's

@@ -173,14 +173,17 @@ def randint_like(input, low=0, high=None, **options):
     return randint(low, high, tuple(input.shape), **{**where, **options})
 
 
-def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+def normal(
+    mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None, requires_grad=False
+):
     """Numbers from normal distributions; mean and std may be tensors."""
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
         size = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
         dtype, device = dtype or like.dtype, device or like.device
     _at_least_0("normal", "std", std)
-    return mean + std * randn(*sizes((size,)), generator=generator, dtype=dtype, device=device)
+    out = mean + std * randn(*sizes((size,)), generator=generator, dtype=dtype, device=device)
+    return out.requires_grad_() if requires_grad else out
 
 
 def bernoulli(input, p=None, *, generator=None):

@@ -188,3 +188,8 @@ def test_poisson_counts():
     np.testing.assert_allclose(drawn.var(0).numpy(), [0, 0.5, 4], atol=0.15)
     with pytest.raises(RuntimeError, match="poisson"):
         mt.poisson(mt.tensor([-1.0]))
+
+
+def test_normal_numbers_that_are_trained():
+    w = mt.normal(0, 0.01, (3, 2), requires_grad=True)
+    assert w.requires_grad and w.is_leaf and w.shape == (3, 2)

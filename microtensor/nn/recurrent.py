@@ -176,6 +176,10 @@ class RNNBase(_Recurrent):
         return [[p for n, p in named if p is not None and n.split("_", 2)[2] == e[1:]]
                 for e in ends]  # fmt: skip
 
+    @property
+    def _flat_weights_names(self):  # which programs ask for, to initialise them one by one
+        return [name for name, p in self._parameters.items() if p is not None]
+
     def flatten_parameters(self):
         """Nothing: in PyTorch it arranges the weights for a library of the GPU."""
 

@@ -116,6 +116,7 @@ def test_projections(options):
     weights = [[[tuple(p.shape) for p in layer] for layer in module.all_weights]
                for module in modules.values()]  # fmt: skip
     assert weights[0] == weights[1]
+    assert modules[mt]._flat_weights_names == modules[torch]._flat_weights_names
 
 
 def test_projections_of_packed_sequences():
