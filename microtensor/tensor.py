@@ -848,13 +848,13 @@ def _read_as(kind, x):
     """The bytes of x as elements of another dtype."""
     if kind is x.dtype:
         return x.view_as(x)
-    array, old, new = x._data, x.itemsize, kind.itemsize
+    old, new = x.itemsize, kind.itemsize
     if old != new and (not x.ndim or x.shape[-1] * old % new or x.stride(-1) != 1):
         raise RuntimeError(
             f"view: the last dimension of shape {tuple(x.shape)}, strides {x.stride()} and dtype "
             f"{x.dtype.name} cannot be read as {kind.name}: clone() it, of a fitting size"
         )
-    return x._wrap(array.view(backend_of(array).native(kind)))
+    return x._wrap(backend_of(x._data).read_as(x._data, kind))
 
 
 def _moved(array, where):

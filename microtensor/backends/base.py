@@ -87,6 +87,10 @@ class Backend:
             array = array.base
         return array
 
+    def read_as(self, array, dtype):
+        """The bytes of an array as elements of another dtype."""
+        return array.view(self.native(dtype))
+
     def synchronize(self):
         """Wait until everything that was asked of the device is done."""
 

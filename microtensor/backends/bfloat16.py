@@ -216,6 +216,9 @@ class BFloat16Backend(Backend):
     def memory(self, array):
         return self.home.memory(array.wide)
 
+    def read_as(self, array, dtype):
+        return self.home.read_as(array.halves(), dtype)
+
     def broadcast_to(self, x, shape):
         return BFloat16Array(self.home.broadcast_to(x.wide, shape))
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .base import NORMAL, Backend
-from .bfloat16 import BFloat16Backend
+from .bfloat16 import BFloat16Array, BFloat16Backend
 from .quiet import quiet
 
 BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
@@ -51,6 +51,12 @@ class NumPyBackend(Backend):
         while isinstance(array.base, np.ndarray):
             array = array.base
         return array
+
+    def read_as(self, array, dtype):
+        try:
+            return array.view(self._native[dtype])
+        except KeyError:
+            return BFloat16Array.of_halves(array.view(np.uint16))
 
     def contiguous(self, array):
         return np.require(array, requirements="C")
