@@ -349,6 +349,9 @@ _module("distributed", "Several processes, which are not there.", is_available=_
         )})  # fmt: skip
 _module("distributed.optim", "Optimizers of several processes, which are not there.",
         ZeroRedundancyOptimizer=_absent("distributed.optim.ZeroRedundancyOptimizer"))  # fmt: skip
+_module("distributed.rpc", "Several processes, which are not there.")
+_module("distributed.rpc.api", "Several processes, which are not there.",
+        RRef=_absent("distributed.rpc.api.RRef"))  # fmt: skip
 _module("multiprocessing", "Several processes, which are not there.", cpu_count=os.cpu_count,
         **{name: _absent(f"multiprocessing.{name}")
         for name in ("Manager", "Pool", "Process", "Queue", "spawn")})  # fmt: skip

@@ -105,6 +105,7 @@ def test_submodules_are_the_same_modules():
             "distributed.init_process_group",
         ),
         ("import torch.multiprocessing as mp; mp.spawn(print)", NotImplementedError, "spawn"),
+        ("import torch; torch.distributed.rpc.api.RRef(1)", NotImplementedError, "RRef"),
         (
             "from torch.utils.data.distributed import DistributedSampler as S; S([])",
             NotImplementedError,

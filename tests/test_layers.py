@@ -474,3 +474,9 @@ def test_ctc_says_what_does_not_fit(lengths, sizes, blank, message):
 def test_softmax_without_a_dimension_warns():
     with pytest.warns(UserWarning, match="softmax: state the dimension .* as in dim=0"):
         assert F.softmax(mt.ones(2)).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (2, 3, 1)])
+def test_one_place_has_no_spread(shape):
+    with pytest.raises(ValueError, match="more than one place"):
+        nn.functional.instance_norm(mt.ones(shape))

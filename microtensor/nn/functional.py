@@ -231,8 +231,13 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
     """batch_norm of each element of the batch by itself (arXiv:1607.08022)."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    flat = ops.flatten(input, 2)
+    if flat.shape[2] == 1:
+        raise ValueError(
+            "instance_norm: more than one place of each channel is needed in training, got shape "
+            f"{tuple(input.shape)}"
+        )
     with no_grad():
-        flat = ops.flatten(input, 2)
         for running, own in ((running_mean, ops.mean), (running_var, ops.var)):
             if running is not None:
                 running.lerp_(own(flat, 2).mean(0).to(running.dtype), momentum)
