@@ -201,6 +201,10 @@ class Tensor(TensorBase):
             return self.ndim == 4 and self.permute(0, 2, 3, 1).is_contiguous()
         return backend_of(self._data).contiguous(self._data) is self._data
 
+    def is_pinned(self, device=None):
+        """False: memory is the system's, which may move it."""
+        return False
+
     # ---- its place in the graph ------------------------------------------------------
 
     @property
