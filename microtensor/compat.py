@@ -270,7 +270,7 @@ def _absent(name, reason="it runs as one process"):
     def refuse(self, *args, **kwargs):
         raise NotImplementedError(f"microtensor has no {name}: {reason}")
 
-    return type(name.rpartition(".")[2], (), {"__init__": refuse})
+    return type(name.rpartition(".")[2], (), {"__init__": refuse, "is_absent": True})
 
 
 _no, _yes = (lambda: False), (lambda: True)
@@ -347,6 +347,8 @@ _module("distributed", "Several processes, which are not there.", is_available=_
             "init_process_group", "destroy_process_group", "barrier", "get_rank", "get_world_size",
             "all_reduce", "all_gather", "broadcast",
         )})  # fmt: skip
+_module("distributed.tensor", "Tensors on several devices, which are not there.",
+        DTensor=_absent("distributed.tensor.DTensor"))  # fmt: skip
 _module("distributed.optim", "Optimizers of several processes, which are not there.",
         ZeroRedundancyOptimizer=_absent("distributed.optim.ZeroRedundancyOptimizer"))  # fmt: skip
 _module("distributed.rpc", "Several processes, which are not there.")
@@ -360,6 +362,10 @@ _module("utils.data.distributed", "Several processes, which are not there.",
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is)  # fmt: skip
+_module("profiler", "Where the time goes, which is not measured here.", **{
+    name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
+    for name in ("ProfilerActivity", "profile", "record_function", "schedule")
+})  # fmt: skip
 _module("nn.parallel", "Several devices, which are not there.", **{
     name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
 })  # fmt: skip
@@ -398,6 +404,11 @@ vars(nn.utils).update({
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
 }, _ntuple=lambda n: functools.partial(_ntuple, n))  # fmt: skip
 nn.DataParallel = nn.parallel.DataParallel
+nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")
+for _name in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool",
+              "AdaptiveMaxPool", "AdaptiveAvgPool", "Dropout"):  # fmt: skip
+    # programs ask of every module whether it is one, to initialise it
+    setattr(nn, f"{_name}3d", _absent(f"nn.{_name}3d", "three dimensions are left out"))
 autograd.Variable = Variable
 nn.utils.clip_grad_norm = _before_the_underscore(nn.utils.clip_grad_norm_, "torch.nn.utils")
 for _name in ("uniform", "normal", "constant", "eye", "xavier_uniform", "xavier_normal",

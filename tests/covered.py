@@ -106,7 +106,8 @@ def sorted_out(space, names):
     place = microtensor
     for part in space.split(".")[1:]:
         place = getattr(place, part, None)
-    covered = [n for n in names if hasattr(place, n)]
+    covered = [n for n in names if not getattr(getattr(place, n, None), "is_absent", False)]
+    covered = [n for n in covered if hasattr(place, n)]
     missing, elsewhere = [], {reason: [] for reason in ELSEWHERE}
     for name in names:
         if name not in covered:

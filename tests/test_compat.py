@@ -96,7 +96,7 @@ def test_submodules_are_the_same_modules():
     "statement, kind, message",
     [
         ("import torch.onnx", ImportError, "torch.onnx"),
-        ("from torch.nn import Conv3d", ImportError, "Conv3d"),
+        ("from torch.nn import LPPool2d", ImportError, "LPPool2d"),
         ("import torch; torch.jit.trace", AttributeError, "trace"),
         ("import torch; torch.nn.DataParallel(None)", NotImplementedError, "nn.parallel.DataPar"),
         (
@@ -437,3 +437,11 @@ def test_small_functions_of_pytorchs():
     mt._assert(True, "fine")
     with pytest.raises(AssertionError, match="wrong"):
         mt._assert(False, "wrong")
+
+
+def test_programs_may_ask_for_what_is_left_out():
+    modules = [mt.nn.Linear(2, 2), mt.nn.Conv2d(1, 1, 1)]
+    kinds = mt.nn.Conv1d, mt.nn.Conv2d, mt.nn.Conv3d, mt.nn.BatchNorm3d, mt.nn.SyncBatchNorm
+    assert [isinstance(m, kinds) for m in modules] == [False, True]
+    with pytest.raises(NotImplementedError, match="nn.Conv3d: three dimensions"):
+        mt.nn.Conv3d(1, 1, 1)
