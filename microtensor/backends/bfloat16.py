@@ -188,14 +188,13 @@ class BFloat16Backend(Backend):
         return "cpu"
 
     def asarray(self, data, dtype=None, copy=None):
-        """`data` in bfloat16, unless another dtype is asked for; arrays of others keep theirs."""
+        """`data` in the dtype that is asked for; without one, floating numbers in bfloat16."""
         if dtype not in (None, bfloat16):
             return self.home.asarray(_wide(data), dtype, copy=copy)
         if type(data) is BFloat16Array:
             return BFloat16Array(data.wide.copy()) if copy else data
-        if dtype is None and not isinstance(data, float):
-            return self.home.asarray(data, copy=copy)
-        return _narrow(np.array(data, np.float32), True)
+        array = self.home.asarray(data, copy=copy)
+        return _narrow(np.array(array, np.float32)) if dtype or array.dtype.kind == "f" else array
 
     def array(self, value):
         return value if type(value) is BFloat16Array else self.home.array(value)
@@ -204,6 +203,8 @@ class BFloat16Backend(Backend):
         return array.wide
 
     def cast(self, array, dtype):
+        if type(array) is not BFloat16Array:
+            return self.home.cast(array, dtype)
         return array if dtype is bfloat16 else self.home.asarray(array.wide, dtype, copy=True)
 
     def contiguous(self, array):
