@@ -13,7 +13,8 @@ from .modes import mode
 
 LOWER = "matmul linear einsum attention rnn lstm".split()  # operations in autocast's dtype
 LOWER_WHOLE = frozenset(  # functions, made of several operations, in autocast's dtype
-    "addmm addbmm baddbmm vecdot prelu conv1d conv2d conv_transpose1d conv_transpose2d".split()
+    "addmm addbmm baddbmm vecdot prelu conv1d conv2d conv_transpose1d conv_transpose2d "
+    "scaled_dot_product_attention".split()
 )
 FULL = frozenset(  # functions in float32
     "prod trace quantile nanquantile cdist cholesky cholesky_solve inv pinv solve solve_triangular "

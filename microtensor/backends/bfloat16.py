@@ -262,7 +262,7 @@ def _update(name):
     def kernel(self, *args):
         value = getattr(self.home, name)(*_wide(args))
         for a in args:
-            if type(a) is BFloat16Array:
+            if type(a) is BFloat16Array and a.wide.flags.writeable:
                 rounded(a.wide)
         return _narrow(value)
 

@@ -599,7 +599,7 @@ def _erfinv(x):
     """erfinv x: a guess (Winitzki 2008), and then Halley's steps to where erf y − x is 0."""
     if isinstance(x, TensorBase):
         return erfinv(x)
-    dtype, x = x.dtype, xp(x).astype(x, xp(x).float64)
+    dtype, x = backend_of(x).dtype(x), xp(x).astype(x, xp(x).float64)
     z = xp(x).abs(x)
     log = xp(x).log(1 - z) + xp(x).log1p(z)
     half = 2 / (math.pi * 0.147) + log / 2
@@ -609,7 +609,7 @@ def _erfinv(x):
         step = error / (TWO_OVER_ROOT_PI * xp(x).exp(-(y * y)))
         y = y - step / (1 + y * step)
     y = xp(x).copysign(xp(x).where(z == 1, math.inf, y), x)
-    return xp(x).astype(y, dtype)
+    return backend_of(y).cast(y, dtype)
 
 
 # ---- conversion ----------------------------------------------------------------------

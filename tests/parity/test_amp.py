@@ -97,6 +97,7 @@ def calls(m, cast):
         "gru_cell": lambda: m.nn.GRUCell(3, 3)(a),
         "multihead": lambda: m.nn.MultiheadAttention(3, 1)(batch, batch, batch)[0],
         "encoder": lambda: m.nn.TransformerEncoderLayer(3, 1, 4)(batch),
+        "masked": lambda: F.scaled_dot_product_attention(batch, batch, batch, full),
     }.items()  # fmt: skip
 
 
