@@ -29,7 +29,7 @@ def synchronize(device=None):
 
 
 def is_bf16_supported():
-    """False: there is no bfloat16 compute."""
+    """False: no GPU computes in bfloat16 here; the CPU does, in float32."""
     return False
 
 
