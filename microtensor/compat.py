@@ -526,13 +526,16 @@ def as_torch():
     try:
         yield package
     finally:
-        PACKAGE[0], package.__version__ = before
-        if finder in (sys.meta_path or ()):  # Python is not ending
-            sys.meta_path.remove(finder)
-        _taken()
-        sys.modules.update(torchs)
-        if "safetensors.torch" in torchs:  # an attribute, too, of a package that is not PyTorch's
-            sys.modules["safetensors"].torch = torchs["safetensors.torch"]
+        if sys.meta_path is not None:  # as it is when Python ends within
+            PACKAGE[0], package.__version__ = before
+            if finder in (sys.meta_path or ()):  # Python is not ending
+                sys.meta_path.remove(finder)
+            _taken()
+            sys.modules.update(torchs)
+            if (
+                "safetensors.torch" in torchs
+            ):  # an attribute, too, of a package that is not PyTorch's
+                sys.modules["safetensors"].torch = torchs["safetensors.torch"]
 
 
 __all__ = [

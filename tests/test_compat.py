@@ -73,6 +73,12 @@ def test_everything_is_put_back_after_an_error(monkeypatch):
     assert sys.meta_path == finders
 
 
+def test_python_may_end_within():
+    code = "from microtensor.compat import as_torch; here = as_torch(); here.__enter__()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_submodules_are_the_same_modules():
     code = """
         import sys
