@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import types
+import typing
 import warnings
 
 from . import amp, autograd, backends, cuda, func, function, hub, nn, ops, optim, random, utils
@@ -361,7 +362,8 @@ _module("utils.data.distributed", "Several processes, which are not there.",
         DistributedSampler=_absent("utils.data.distributed.DistributedSampler"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
-        script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is)  # fmt: skip
+        script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is,
+        Final=typing.Final, interface=_as_it_is, _overload_method=_as_it_is)  # fmt: skip
 _module("profiler", "Where the time goes, which is not measured here.", **{
     name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
@@ -394,6 +396,7 @@ _module("_inductor.config", "Settings: they change nothing.")
 _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, reset=_none,
         disable=_as_it_is, allow_in_graph=_as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
         cudagraph_mark_step_begin=_none)  # fmt: skip
+_module("_C", "PyTorch's core in C++, which is not there.", _log_api_usage_once=lambda name: None)
 _module("fx", "PyTorch's tracer of modules, which is not there.", wrap=_as_it_is)
 _module("types", "What annotations name.", Number=int | float | bool, _size=Size | list | tuple,
         Device=device | str | int | None)  # fmt: skip

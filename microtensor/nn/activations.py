@@ -108,11 +108,13 @@ class ReLU6(ReLU):
 class Hardsigmoid(ReLU):
     __doc__ = F.hardsigmoid.__doc__
     function = staticmethod(F.hardsigmoid)
+    extra_repr = Module.extra_repr  # PyTorch's does not tell `inplace`
 
 
 class Hardswish(ReLU):
     __doc__ = F.hardswish.__doc__
     function = staticmethod(F.hardswish)
+    extra_repr = Module.extra_repr  # PyTorch's does not tell `inplace`
 
 
 class Threshold(_Activation):
