@@ -307,3 +307,15 @@ def test_orders_that_contradict_each_other(options, message):
     with pytest.raises(ValueError) as told:
         DataLoader(Squares(4), **options)
     assert message in str(told.value)
+
+
+def test_the_kind_of_samples_may_be_annotated():
+    class Squares(Dataset[int]):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return index**2
+
+    assert [x.item() for x in DataLoader[int](Squares())] == [0, 1, 4]
+    assert issubclass(Squares, Dataset) and Sampler[int].__origin__ is Sampler

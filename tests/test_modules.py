@@ -402,3 +402,17 @@ def test_repr():
         "  (head): Linear(in_features=3, out_features=2, bias=True)\n"
         ")"
     )
+
+
+def test_parameter_containers_hold_anything():
+    inner = nn.ParameterList([mt.ones(2), mt.zeros(1)])
+    outer = nn.ParameterList([inner, None, mt.ones(3), "text"])
+    assert outer[0] is inner and outer[1] is None and outer[3] == "text" and len(outer) == 4
+    assert list(outer.state_dict()) == ["2", "0.0", "0.1"] and len(list(outer.parameters())) == 3
+    assert "(3): Object of type: str" in repr(outer)
+    del outer[0]
+    assert outer[1].tolist() == [1, 1, 1] and len(list(outer.parameters())) == 1
+    named = nn.ParameterDict({"a": nn.ParameterDict({"b": mt.ones(1)}), "c": 3})
+    assert list(named.state_dict()) == ["a.b"] and named.pop("c") == 3 and list(named) == ["a"]
+    named.clear()
+    assert not list(named.parameters())

@@ -2,6 +2,7 @@
 
 import operator
 
+from ..tensor import Tensor
 from .module import Module, Parameter, _tree
 
 
@@ -54,7 +55,8 @@ class _List(Module):
         return [name for name in super().__dir__() if not name.isdigit()]
 
     def _refill(self, values):
-        self._held.clear()
+        for name in list(self._held):
+            delattr(self, name)
         for i, value in enumerate(values):
             self._put(str(i), value)
 
@@ -156,37 +158,42 @@ class _Shown:
         return self.text
 
 
-class ParameterList(_List):
-    """A list of parameters. Tensors that are put in become parameters; None stays None."""
+class _Parameters(Module):
+    """What holds parameters, and whatever else is put in. Tensors that are become parameters."""
 
-    _kind = "_parameters"
+    @property
+    def _held(self):
+        return {name: getattr(self, name) for name in vars(self).setdefault("_order", {})}
+
+    def _put(self, name, value):
+        if isinstance(value, Tensor) and not isinstance(value, Parameter):
+            value = Parameter(value)
+        setattr(self, name, value)
+        vars(self).setdefault("_order", {})[name] = None
+
+    def __delattr__(self, name):
+        super().__delattr__(name)
+        self._order.pop(name, None)
+
+    def extra_repr(self):
+        """A line for each, as PyTorch shows them."""
+        return "\n".join(
+            f"  ({name}): "
+            + (
+                f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
+                if isinstance(p, Tensor)
+                else f"Object of type: {type(p).__name__}"
+            )
+            for name, p in self._held.items()
+        )
+
+
+class ParameterList(_Parameters, _List):
+    """A list of parameters, and of whatever else; tensors that are put in become parameters."""
 
     def __init__(self, values=None):
         super().__init__()
         self.extend(values or ())
-
-    def _put(self, name, value):
-        self.register_parameter(name, _as_parameter(value))
-
-    def extra_repr(self):
-        return _shapes(self._parameters)
-
-
-def _as_parameter(value):
-    return value if value is None or isinstance(value, Parameter) else Parameter(value)
-
-
-def _shapes(parameters):
-    """A line for each parameter, as PyTorch shows them."""
-    return "\n".join(
-        f"  ({name}): "
-        + (
-            "Object of type: NoneType"
-            if p is None
-            else f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
-        )
-        for name, p in parameters.items()
-    )
 
 
 class _Dict(Module):
@@ -215,7 +222,7 @@ class _Dict(Module):
         return self._held[name]
 
     def __delitem__(self, name):
-        del self._held[name]
+        self.pop(name)
 
     def keys(self):
         return self._held.keys()
@@ -233,11 +240,14 @@ class _Dict(Module):
 
     def pop(self, name):
         """Take one out and return it."""
-        return self._held.pop(name)
+        value = self[name]
+        delattr(self, name)
+        return value
 
     def clear(self):
         """Take all out."""
-        self._held.clear()
+        for name in list(self):
+            delattr(self, name)
 
 
 class ModuleDict(_Dict):
@@ -250,16 +260,11 @@ class ModuleDict(_Dict):
         self.add_module(name, module)
 
 
-class ParameterDict(_Dict):
-    """A dictionary of parameters by name. Tensors that are put in become parameters."""
-
-    _kind = "_parameters"
+class ParameterDict(_Parameters, _Dict):
+    """A dictionary of parameters, and of whatever else; tensors put in become parameters."""
 
     def __init__(self, parameters=None):
         super().__init__(parameters)
 
     def __setitem__(self, name, value):
-        self.register_parameter(str(name), _as_parameter(value))
-
-    def extra_repr(self):
-        return _shapes(self._parameters)
+        self._put(str(name), value)

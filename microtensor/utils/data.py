@@ -5,6 +5,7 @@ their data in the same order, and every further pass is in a new order.
 """
 
 import math
+import types
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, islice
@@ -22,6 +23,8 @@ from ..tensor import Tensor
 
 class Dataset:
     """Samples by number. A subclass defines `__getitem__(index)` and `__len__()`."""
+
+    __class_getitem__ = classmethod(types.GenericAlias)  # Dataset[int], for annotations
 
     def __getitem__(self, index):
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__")
@@ -118,6 +121,8 @@ def random_split(dataset, lengths, generator=None):
 
 class Sampler:
     """An order: iterating gives the numbers of samples. A subclass defines `__iter__()`."""
+
+    __class_getitem__ = classmethod(types.GenericAlias)
 
     def __iter__(self):
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__")
@@ -285,6 +290,8 @@ class DataLoader:
     without workers. `num_workers` and what is said of workers, and `pin_memory`, change in PyTorch
     how fast batches come; they are accepted and have no effect.
     """
+
+    __class_getitem__ = classmethod(types.GenericAlias)
 
     def __init__(
         self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None, num_workers=0,
