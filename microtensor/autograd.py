@@ -194,7 +194,7 @@ def op(function=None, /, *, promote=None, view=False):
 
     call.run = run
     call.op_name, call.function, call.variadic = name, function, variadic
-    call.promote = promote
+    call.promote, call.view = promote, view
     call.input_names = [p.name for p in inputs]
     call.defaults = {p.name: p.default for p in parameters.values()}
     registry[name] = call
@@ -327,12 +327,12 @@ class Node:
 
     def pullbacks(self, create_graph):
         """The pullbacks, or, for create_graph, the pullbacks of the body run on tensors."""
-        if self.pullback is None:
+        if self.pullback is None or create_graph and self.args is None:
             raise RuntimeError(
                 f"backward: the graph of {self.name()} was freed by an earlier backward; "
                 "pass retain_graph=True to that one to go through the graph twice"
             )
-        if _changes.newest > self.number:
+        if _changes.newest > self.number and self.args is not None:
             self.args = tuple(self._given())
             used = self.pullback
             if not callable(used):
@@ -380,7 +380,13 @@ class Node:
 
     def free(self):
         """Drop what the node holds, so that its activations can go."""
-        self.pullback = self.args = None
+        self.args = None
+        if self.shapes is not None and self.op.view:
+            # parts of one tensor need nothing of it: each may have a backward of its own, as in
+            # PyTorch, and their gradients joined fit it
+            self._fitted = lambda part, i, create_graph: part
+        else:
+            self.pullback = None
 
     def __repr__(self):
         return f"<{self.name()}>"

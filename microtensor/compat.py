@@ -406,6 +406,11 @@ vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
 }, _ntuple=lambda n: functools.partial(_ntuple, n))  # fmt: skip
+_module("functional", "Functions of the package where PyTorch keeps them, too.", Tensor=Tensor,
+        F=nn.functional)  # fmt: skip
+sys.modules[f"{__package__}.functional"].__getattr__ = lambda name: getattr(
+    sys.modules[__package__], name
+)
 nn.DataParallel = nn.parallel.DataParallel
 nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")
 for _name in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool",

@@ -75,6 +75,7 @@ class Function:
         op = SimpleNamespace(
             op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
             input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
+            view=False,
         )  # fmt: skip
         shapes = [tuple(t.shape) for t in tensors] if len(tensors) > 1 else None
         node = Node(op, inputs, {}, edges, pull, shapes)

@@ -37,4 +37,9 @@ def load_state_dict_from_url(url, model_dir=None, map_location=None, progress=Tr
     return load(path, map_location)
 
 
-__getattr__ = missing(__name__)
+def __getattr__(name):
+    if name == "tqdm":  # PyTorch hands it on, and programs take it from there
+        from tqdm import tqdm
+
+        return tqdm
+    return missing(__name__)(name)

@@ -8,7 +8,7 @@ from ..creation import empty, zeros
 from . import functional as F
 from . import init
 from .containers import ModuleList
-from .layers import Dropout, LayerNorm, Linear
+from .layers import Dropout, LayerNorm, Linear, NonDynamicallyQuantizableLinear
 from .module import Module, Parameter
 
 
@@ -58,7 +58,7 @@ class MultiheadAttention(Module):
                 f"{name}_proj_weight", None if one else weight(embed_dim, width)
             )
         self.register_parameter("in_proj_bias", weight(3 * embed_dim) if bias else None)
-        self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype)
+        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, device, dtype)
         self._reset_parameters()
 
     def _reset_parameters(self):

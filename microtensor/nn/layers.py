@@ -80,6 +80,10 @@ class Linear(Module):
         )
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """PyTorch's name for the linear map that attention ends with."""
+
+
 class Bilinear(Module):
     """x₁ᵀ weight[o] x₂ + bias for every output o. Both start uniform in ±1/√in1_features."""
 

@@ -116,3 +116,28 @@ def test_an_optimizer_within_backward():
         return [*losses, w.detach(), b.detach(), b.grad]
 
     alike(program)
+
+
+@pytest.mark.parametrize("apart", ["split", "unbind", "chunk"])
+def test_each_part_has_a_backward_of_its_own(apart):
+    """As in OpenNMT's memory-efficient loss: the parts of a tensor are gone through one by one."""
+
+    def program(m):
+        x = m.arange(12.0).reshape(3, 4).requires_grad_()
+        parts = getattr(x * 2, apart)(*[{"split": 2, "chunk": 3}.get(apart, 0)])
+        with pytest.raises(RuntimeError):  # the product has saved its factors … for one backward
+            for part in parts:
+                (part**2).sum().backward()
+        x.grad = None
+        for part in getattr(x, apart)(*[{"split": 2, "chunk": 3}.get(apart, 0)]):
+            (part**3).sum().backward()
+        return [x.grad]
+
+    alike(program)
+
+
+def test_modules_look_alike():
+    layers = [repr(m.nn.TransformerEncoderLayer(8, 2, 16)) for m in (mt, torch)]
+    assert layers[0] == layers[1]
+    assert mt.nn.modules.linear.NonDynamicallyQuantizableLinear(2, 3).weight.shape == (3, 2)
+    assert mt.functional.einsum is mt.einsum and mt.functional.F is mt.nn.functional
