@@ -44,6 +44,7 @@ bool, uint8, int8, int16, int32, int64 = (
     DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
 )
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
+range = compat.inclusive_range
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
 globals().update(compat.FOREACH)
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})

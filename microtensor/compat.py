@@ -20,8 +20,8 @@ import warnings
 
 from . import amp, autograd, backends, cuda, func, function, hub, nn, ops, optim, random, utils
 from .backends.device import device
-from .backends.dtypes import TYPES, dtype_of, set_default_dtype
-from .creation import as_tensor
+from .backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
+from .creation import arange, as_tensor
 from .names import PACKAGE, missing
 from .tensor import Handle, Size, Tensor
 
@@ -155,6 +155,20 @@ def svd(input, some=True, compute_uv=True):
     """U, S and V with input = U diag(S) Vᵀ; `linalg.svd` gives Vᵀ."""
     u, s, vh = ops.linalg.svd(input, full_matrices=not some)
     return u, s, vh.mT
+
+
+Tensor.qr, Tensor.svd = qr, svd
+
+
+def inclusive_range(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+    """start, start + step, … up to `end`, which is among them, as floats: `torch.range`, old."""
+    if end is None:
+        raise TypeError("range: an end is needed")
+    warnings.warn("torch.range is deprecated; use torch.arange, without the end", stacklevel=2)
+    dtype = get_default_dtype() if dtype is None else dtype
+    count = int((end - start) / step) + 1
+    line = arange(0, count, dtype=dtype, device=device) * step + start
+    return line.to(dtype).requires_grad_(requires_grad)
 
 
 class _Variables(type):

@@ -21,6 +21,10 @@ def describe(args):
     return ", ".join(map(one, args))
 
 
+class LinAlgError(RuntimeError):
+    """A matrix that has no inverse or no factors, or whose factors were not found."""
+
+
 def op_error(call, args, error):
     """The error of an operation's body again, saying which operation it was and what came in."""
     if getattr(error, "from_op", False) or isinstance(error, OverflowError):
@@ -29,6 +33,8 @@ def op_error(call, args, error):
         k for k in (IndexError, TypeError) if isinstance(error, k)
     )  # also what derives of them
     kind = next(kinds, RuntimeError)
+    if type(error).__name__ == "LinAlgError":  # NumPy's, or another array library's
+        kind = LinAlgError
     reason = str(error).split("\n")[0]
     if "numpy boolean" in reason or "ufunc" in reason:  # NumPy has no such loop for these dtypes
         kind, reason = NotImplementedError, reason.split(", and the inputs")[0]

@@ -704,6 +704,7 @@ class Tensor(TensorBase):
         ops.masked_fill, ops.masked_select, ops.masked_scatter
     )  # fmt: skip
     nonzero, argwhere, take, put = ops.nonzero, ops.argwhere, ops.take, ops.put
+    as_strided = ops.as_strided
     index_add, index_copy, index_fill, index_put = (
         ops.index_add, ops.index_copy, ops.index_fill, ops.index_put
     )  # fmt: skip

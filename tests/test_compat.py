@@ -304,6 +304,22 @@ def test_names_of_older_programs():
     assert _pair(3) == (3, 3) and _pair([1, 2]) == (1, 2) and _ntuple(3)("a") == ("a",)
 
 
+def test_older_functions():
+    with pytest.warns(UserWarning, match="arange"):
+        line = mt.range(1, 3)
+    assert (line.tolist(), line.dtype) == ([1.0, 2.0, 3.0], mt.float32)
+    with pytest.warns(UserWarning):
+        assert mt.range(0, 2.7, 0.5, dtype=mt.float64).tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    x = mt.tensor([[3.0, 0.0], [4.0, 5.0]])
+    q, r = x.qr()
+    u, s, v = x.svd()
+    assert (q @ r).allclose(x, atol=1e-5) and (u * s @ v.T).allclose(x, atol=1e-5)
+    assert x.as_strided((3, 2), (1, 1)).tolist() == [[3.0, 0.0], [0.0, 4.0], [4.0, 5.0]]
+    with pytest.raises(mt.linalg.LinAlgError, match="inv"):
+        mt.linalg.inv(mt.zeros(2, 2))
+    assert issubclass(mt.linalg.LinAlgError, RuntimeError)
+
+
 PLACES = [
     mt, mt.nn, mt.nn.functional, mt.nn.attention, mt.nn.utils.rnn, mt.nn.utils, mt.optim,
     mt.utils.data, mt.linalg,

@@ -10,6 +10,7 @@ import math
 from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
+from ..errors import LinAlgError  # noqa: F401  (one of the public names)
 from ..names import results
 from .arranging import diag_embed
 from .elementwise import abs, cast, maximum, mul, square, sub

@@ -95,6 +95,7 @@ class LBFGS(Optimizer):
                 or abs(loss - before) < small
             ):
                 break
+        state["func_evals"] = state.get("func_evals", 0) + calls
         return first
 
     def _searched(self, evaluate, direction, start, rate, tolerance, most):
