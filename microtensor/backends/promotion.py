@@ -15,6 +15,9 @@ def is_float(array):
 
 def promoted(values, mode):
     """The inputs of an operation with one dtype, by PyTorch's rules."""
+    kind = getattr(values[0], "dtype", None)
+    if mode == "same" and kind and all(getattr(v, "dtype", None) is kind for v in values):
+        return values  # whole numbers mostly: batches of them are stacked from many
     arrays = [v for v in values if v is not None and type(v) not in PYTHON]
     dtype = result_type(
         [backend_of(v).dtype(v) for v in arrays if v.ndim],
