@@ -213,6 +213,12 @@ class Backend:
         random = np.random.Generator(np.random.SFC64(seed))
         return self.asarray(random.random(tuple(x.shape), dtype=np.float32) >= p)
 
+    def _in_float32(self, kernel, *args):
+        """A kernel of float16 numbers, whose squares it cannot hold; what it keeps is float32."""
+        wide = [self.cast(a, float32) if hasattr(a, "dtype") else a for a in args]
+        value, kept = kernel(self, *wide)
+        return self.cast(value, float16), kept
+
     # ---- elementwise -----------------------------------------------------------------
 
     def gelu(self, x, tanh=False):
@@ -220,6 +226,8 @@ class Backend:
 
         Also its slope, Φ(x) + x Φ'(x), which costs little more while Φ is at hand.
         """
+        if self.dtype(x) is float16:
+            return self._in_float32(Backend.gelu, x, tanh)
         if tanh:
             t = self.xp.tanh(GELU_A * (x + GELU_B * (x * x * x)))
             bend = 0.5 * x * (1 - t * t) * (GELU_A * (1 + 3 * GELU_B * (x * x)))
@@ -260,6 +268,8 @@ class Backend:
 
     def layer_norm(self, x, weight, bias, eps):
         """(x − mean) / √(var + eps) · weight + bias over the last axis; and x̂, 1/σ (1607.06450)."""
+        if self.dtype(x) is float16:
+            return self._in_float32(Backend.layer_norm, x, weight, bias, eps)
         centred = x - self.xp.mean(x, axis=-1, keepdims=True)
         r = 1 / self.xp.sqrt(self.xp.mean(centred * centred, axis=-1, keepdims=True) + eps)
         x_hat = centred * r
@@ -281,6 +291,8 @@ class Backend:
 
     def rms_norm(self, x, weight, eps):
         """x / √(mean x² + eps) · weight over the last axis; and x̂, 1/rms (1910.07467)."""
+        if self.dtype(x) is float16:
+            return self._in_float32(Backend.rms_norm, x, weight, eps)
         r = 1 / self.xp.sqrt(self.xp.mean(x * x, axis=-1, keepdims=True) + eps)
         x_hat = x * r
         return x_hat if weight is None else x_hat * weight, (x_hat, r)

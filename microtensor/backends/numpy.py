@@ -8,6 +8,7 @@ from .base import NORMAL, Backend
 from .bfloat16 import BFloat16Array, BFloat16Backend
 from .quiet import quiet
 
+HALF = np.dtype(np.float16)
 BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
 
 
@@ -158,6 +159,8 @@ class NumPyBackend(Backend):
         return np.subtract(g, out, out=out)
 
     def layer_norm(self, x, weight, bias, eps):
+        if x.dtype is HALF:
+            return self._in_float32(NumPyBackend.layer_norm, x, weight, bias, eps)
         n = x.shape[-1] or 1
         x_hat = x - np.add.reduce(x, -1, keepdims=True) / n
         sigma = np.sqrt(_dot_rows(x_hat, x_hat) / n + eps)

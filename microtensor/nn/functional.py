@@ -185,7 +185,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     size = math.prod(input.shape[1:]) // num_groups
     rows = ops.reshape(input, (batch, num_groups, size))
     y = ops.reshape(ops.layer_norm(rows, None, None, eps), tuple(input.shape))
-    return _scaled(y, weight, bias).type_as(input)
+    return _in_dtype_of(input, _scaled(y, weight, bias))
 
 
 def _scaled(x, weight, bias):
@@ -208,7 +208,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
             raise RuntimeError("batch_norm: a running mean and variance are needed for evaluation")
         scale = ops.rsqrt(running_var + eps)
         y = _scaled(_scaled(input, None, -running_mean), scale, None)
-        return _scaled(y, weight, bias).type_as(input)
+        return _in_dtype_of(input, _scaled(y, weight, bias))
     if eps <= 0:
         raise ValueError(f"batch_norm: eps is above 0 in training, got {eps}")
     rows = ops.flatten(ops.movedim(input, 1, 0), 1)  # (C, everything else)
@@ -223,7 +223,12 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
                 running.lerp_(batch(rows, 1).to(running.dtype), momentum)
     y = ops.reshape(ops.layer_norm(rows, None, None, eps), (channels, input.shape[0],
                                                            *input.shape[2:]))  # fmt: skip
-    return _scaled(ops.movedim(y, 0, 1), weight, bias).type_as(input)
+    return _in_dtype_of(input, _scaled(ops.movedim(y, 0, 1), weight, bias))
+
+
+def _in_dtype_of(input, y):
+    """y in the dtype of the input, which half precision leaves for that of its weights."""
+    return y if y._data.dtype is input._data.dtype else y.type_as(input)
 
 
 def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None,

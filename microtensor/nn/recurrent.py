@@ -9,6 +9,7 @@ import warnings
 
 from .. import ops
 from ..creation import arange, empty, zeros
+from ..modes import mode
 from . import functional as F
 from . import init
 from .module import Module, Parameter
@@ -91,7 +92,7 @@ class _GRU(_Recurrent):
 
     def _run(self, x, states, w_in, w, b_in, b, keep, reverse):
         y = ops.gru_(ops.linear(x, w_in, b_in), *states, w, b, keep, reverse)
-        y = y.type_as(states[0])  # which autocast has computed in float32
+        y = y.type_as(states[0]) if mode.autocast else y  # which casts the states
         return y, [y[0 if reverse else -1]]
 
 
@@ -294,8 +295,8 @@ class RNNCellBase(_Recurrent):
         if not batched:
             input, hx = input[None], _each(hx, lambda h: h[None])
         states = self._checked(hx, (len(input),), input)
-        dtype = states[0].dtype
-        states = [s.to(dtype) for s in self._layer(input[None], states)[1]]  # if autocast is on
+        new = self._layer(input[None], states)[1]
+        states = [s.type_as(states[0]) for s in new] if mode.autocast else new
         states = states if batched else [s[0] for s in states]
         return states[0] if self.state_count == 1 else tuple(states)
 

@@ -54,6 +54,29 @@ def test_limits():
         assert ours == theirs
 
 
+def test_float16_does_not_overflow_on_the_way():
+    x = (np.random.default_rng(0).normal(size=(4, 64)) * 500).astype(np.float16)
+
+    def normalized(m):
+        F = m.nn.functional
+        found = []
+        for function in (
+            lambda t: F.layer_norm(t, (64,), m.ones(64, dtype=m.float16)),
+            lambda t: F.rms_norm(t, (64,), m.ones(64, dtype=m.float16)),
+            F.gelu,
+            lambda t: F.gelu(t, approximate="tanh"),
+        ):
+            t = m.tensor(x).requires_grad_()
+            y = function(t)
+            (y.float() / 64).square().sum().backward()
+            assert t.grad.dtype is y.dtype is m.float16
+            found += [y.detach().float().numpy(), t.grad.float().numpy()]
+        return found
+
+    for ours, theirs in zip(*both(normalized)):
+        np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=1e-5)
+
+
 # ---- autocast ------------------------------------------------------------------------
 
 SQUARE = np.random.default_rng(0).uniform(0.1, 1, (3, 3)).astype(np.float32)
