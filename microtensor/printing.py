@@ -77,8 +77,9 @@ def _as_pytorch(x):
     if x.dtype not in usual:
         about.append(f"dtype={x.dtype}")
     if x.grad_fn is not None:
-        operation = x.grad_fn.name().title().replace("_", "")
-        about.append(f"grad_fn=<{operation}Backward0>")
+        name_of_it, own = x.grad_fn.name(), not callable(x.grad_fn.op)  # a Function of one's own
+        operation = name_of_it if own else name_of_it.title().replace("_", "")
+        about.append(f"grad_fn=<{operation}Backward{'' if own else 0}>")
     elif x.requires_grad:
         about.append("requires_grad=True")
     indent = len(name) + 1

@@ -29,7 +29,7 @@ from .backends.dtypes import (
     uint8,
 )  # fmt: skip
 from .backends.dtypes import dtype as _dtype_type
-from .backends.layouts import channels_last
+from .backends.layouts import channels_last, strided
 from .modes import mode
 from .names import FACTORS, PACKAGE, factor_first
 from .ops.shapes import _positive, sizes
@@ -140,6 +140,7 @@ class Tensor(TensorBase):
     is_cuda = property(lambda self: self.device.type == "cuda")
     is_cpu = property(lambda self: self.device.type == "cpu")
     is_sparse = is_quantized = is_nested = is_mps = is_meta = False
+    layout = strided
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.numel() * self.itemsize)
 

@@ -435,10 +435,10 @@ def test_a_part_of_the_model_called_by_itself():
 def test_watching_leaves_no_hooks_behind():
     model = nn.Sequential(nn.Linear(3, 3))
     draw(lambda: model(mt.ones(1, 3)), params=model, depth=1)
-    assert not any(m._hooks or m._pre_hooks for m in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     with pytest.raises(ZeroDivisionError), watch(model):
         raise ZeroDivisionError
-    assert not any(m._hooks or m._pre_hooks for m in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 # ---- the DOT text -----------------------------------------------------------------------

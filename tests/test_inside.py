@@ -171,7 +171,7 @@ def test_an_error_leaves_everything_as_it_was():
     with pytest.raises(ValueError, match="do not fit"), inside.attention(m):
         m(idx)
     assert backend_of(idx._data) is backend
-    assert not any(module._hooks or module._pre_hooks for module in m.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in m.modules())
 
 
 def test_after_an_error_within_the_paths_are_right():
@@ -269,7 +269,7 @@ def test_saliency_leaves_no_trace():
     with mt.no_grad():
         inside.saliency(m, idx)
     assert m.training and all(p.grad is None for p in m.parameters())
-    assert not any(module._hooks for module in m.modules())
+    assert not any(module._forward_hooks for module in m.modules())
 
 
 def test_saliency_needs_a_table():

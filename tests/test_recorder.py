@@ -27,7 +27,7 @@ def trained(every=None, steps=7, hooked=None):
         before = [p.detach().numpy().copy() for p in model.parameters()]
         optimizer.step()
         if hooked is not None:
-            hooked.append(sum(len(m._hooks) for m in model.modules()))
+            hooked.append(sum(len(m._forward_hooks) for m in model.modules()))
         if recorder:
             recorder.step(loss)
         losses.append(loss.item())
@@ -81,7 +81,7 @@ def test_hooks_are_there_only_while_a_step_is_recorded():
     assert hooks == [3, 0, 0, 3, 0]
     with recorder:
         recorder._listen()
-    assert not any(m._hooks for m in model.modules())
+    assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_evaluation_is_not_taken_for_training():

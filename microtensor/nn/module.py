@@ -42,16 +42,16 @@ class Module:
         for registry in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, registry, {})
         self._transient = set()  # names of the buffers that are not saved
-        self._pre_hooks, self._hooks, self._backward_hooks = {}, {}, {}
+        self._forward_pre_hooks, self._forward_hooks, self._backward_hooks = {}, {}, {}
 
     def forward(self, *args, **kwargs):
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args, **kwargs):
-        if not (self._pre_hooks or self._hooks or self._backward_hooks):
+        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
             return self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._pre_hooks.values()):
+        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
             told = hook(self, args, kwargs) if with_kwargs else hook(self, args)
             if told is not None and with_kwargs:
                 args, kwargs = told
@@ -59,7 +59,7 @@ class Module:
                 args = told if isinstance(told, tuple) else (told,)
         watch = Watch(self, list(self._backward_hooks.values())) if self._backward_hooks else None
         result = self.forward(*(watch.before(args) if watch else args), **kwargs)
-        for hook, with_kwargs in list(self._hooks.values()):
+        for hook, with_kwargs in list(self._forward_hooks.values()):
             told = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
             result = result if told is None else told
         return watch.after(result) if watch else result
@@ -380,14 +380,14 @@ class Module:
 
         With `with_kwargs`, hook(module, args, kwargs), which returns both or None.
         """
-        return _added(self._pre_hooks, (hook, with_kwargs), prepend)
+        return _added(self._forward_pre_hooks, (hook, with_kwargs), prepend)
 
     def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
         """Call hook(module, args, result) after forward; what it returns replaces the result.
 
         With `with_kwargs`, hook(module, args, kwargs, result).
         """
-        return _added(self._hooks, (hook, with_kwargs), prepend)
+        return _added(self._forward_hooks, (hook, with_kwargs), prepend)
 
     def register_full_backward_hook(self, hook, prepend=False):
         """Call hook(module, grad_input, grad_output) when the gradients of a call are known.
@@ -399,7 +399,7 @@ class Module:
 
     def has_hooks(self):
         """Whether someone listens to its calls."""
-        return bool(self._pre_hooks or self._hooks or self._backward_hooks)
+        return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks)
 
     # ---- showing it ------------------------------------------------------------------
 

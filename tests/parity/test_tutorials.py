@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
+from microtensor.compat import as_torch
 
 torch = pytest.importorskip("torch")
 
@@ -140,4 +141,35 @@ def test_modules_look_alike():
     layers = [repr(m.nn.TransformerEncoderLayer(8, 2, 16)) for m in (mt, torch)]
     assert layers[0] == layers[1]
     assert mt.nn.modules.linear.NonDynamicallyQuantizableLinear(2, 3).weight.shape == (3, 2)
+    assert mt.ones(2).layout is mt.strided
     assert mt.functional.einsum is mt.einsum and mt.functional.F is mt.nn.functional
+
+
+def test_functions_of_ones_own_look_alike():
+    def program(m):
+        class CubeBackward(m.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, g):
+                return g * 2
+
+        return repr(CubeBackward.apply(m.ones(2, requires_grad=True)))
+
+    with as_torch():
+        ours = program(mt)
+    assert ours == program(torch) == "tensor([2., 2.], grad_fn=<CubeBackwardBackward>)"
+
+
+def test_hooks_are_found_where_pytorch_has_them():
+    for m in (mt, torch):
+        net, seen = m.nn.Linear(1, 1), []
+        net.register_forward_hook(lambda *args: seen.append("after"))
+        net.register_forward_pre_hook(lambda *args: seen.append("before"))
+        net(m.ones(1))
+        assert len(net._forward_hooks) == len(net._forward_pre_hooks) == 1
+        net._forward_hooks.clear()
+        net(m.ones(1))
+        assert seen == ["before", "after", "before"]
