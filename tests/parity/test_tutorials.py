@@ -164,12 +164,15 @@ def test_functions_of_ones_own_look_alike():
 
 
 def test_hooks_are_found_where_pytorch_has_them():
-    for m in (mt, torch):
+    def program(m):
         net, seen = m.nn.Linear(1, 1), []
-        net.register_forward_hook(lambda *args: seen.append("after"))
-        net.register_forward_pre_hook(lambda *args: seen.append("before"))
+        net.register_forward_hook(lambda *args: seen.append(2))
+        net.register_forward_pre_hook(lambda *args: seen.append(1))
         net(m.ones(1))
         assert len(net._forward_hooks) == len(net._forward_pre_hooks) == 1
         net._forward_hooks.clear()
         net(m.ones(1))
-        assert seen == ["before", "after", "before"]
+        return seen
+
+    alike(program)
+    assert program(mt) == [1, 2, 1]
