@@ -7,7 +7,7 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, bool_, dtype_of, int64
+from ..backends.dtypes import FLOAT, bool_, dtype_of, float32, int64
 from ..backends.promotion import is_float
 from .elementwise import clone, div, logaddexp, sub
 from .indexing import diagonal, narrow, where_
@@ -92,14 +92,25 @@ def nanmean(x, dim=None, keepdim=False, *, dtype=None):
 
 
 def _floating(x):
-    if backend_of(x).dtype(x).rank != FLOAT:
+    """The dtype of x, which has to be a floating one."""
+    kind = backend_of(x).dtype(x)
+    if kind.rank != FLOAT:
         raise RuntimeError("a floating-point tensor is needed; convert with .float()")
+    return kind
+
+
+def _by_float32(call, x, *params):
+    """An operation of half precision, which can hold the result but not the squares."""
+    kind = backend_of(x).dtype(x)
+    y, pull = call.function(backend_of(x).cast(x, float32), *params)
+    return backend_of(y).cast(y, kind), lambda g: pull(backend_of(g).cast(g, float32))
 
 
 @op
 def var_(x, /, dim, correction, keepdim):
     """Σ (x − mean)² / (n − correction).    ∂x = 2 g (x − mean) / (n − correction)"""
-    _floating(x)
+    if _floating(x).itemsize == 2:
+        return _by_float32(var_, x, dim, correction, keepdim)
     d, n = _centred(x, _dim(x, dim), correction)
     y = xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n
     return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n if n else math.inf)
@@ -139,7 +150,8 @@ def _correction(dim, unbiased, correction):
 @op
 def std_(x, /, dim, correction, keepdim):
     """√var.    ∂x = g (x − mean) / ((n − correction) std), 0 where std = 0"""
-    _floating(x)
+    if _floating(x).itemsize == 2:
+        return _by_float32(std_, x, dim, correction, keepdim)
     d, n = _centred(x, _dim(x, dim), correction)
     y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n)
 
@@ -247,7 +259,8 @@ def argmin(x, /, dim=None, keepdim=False):
 def vector_norm(x, /, ord=2, dim=None, keepdim=False, dtype=None):
     """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
     x = x if dtype is None else _summed(x, dtype)
-    _floating(x)
+    if _floating(x).itemsize == 2:
+        return _by_float32(vector_norm, x, ord, dim, keepdim)
     dim = _dim(x, dim)
     size = x if ord == 2 else xp(x).abs(x)  # a square has no sign
     if ord == 0:

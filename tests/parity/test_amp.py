@@ -65,6 +65,10 @@ def test_float16_does_not_overflow_on_the_way():
             lambda t: F.rms_norm(t, (64,), m.ones(64, dtype=m.float16)),
             F.gelu,
             lambda t: F.gelu(t, approximate="tanh"),
+            lambda t: t.norm(dim=1),
+            lambda t: (t / 16).var(1),
+            lambda t: t.std(0),
+            lambda t: m.linalg.vector_norm(t * 2**-16, 3),
         ):
             t = m.tensor(x).requires_grad_()
             y = function(t)
