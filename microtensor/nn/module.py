@@ -51,16 +51,17 @@ class Module:
     def __call__(self, *args, **kwargs):
         if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
             return self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
-            told = hook(self, args, kwargs) if with_kwargs else hook(self, args)
-            if told is not None and with_kwargs:
+        for handle, hook in list(self._forward_pre_hooks.items()):
+            told = hook(self, args, kwargs) if handle.with_kwargs else hook(self, args)
+            if told is not None and handle.with_kwargs:
                 args, kwargs = told
             elif told is not None:
                 args = told if isinstance(told, tuple) else (told,)
         watch = Watch(self, list(self._backward_hooks.values())) if self._backward_hooks else None
         result = self.forward(*(watch.before(args) if watch else args), **kwargs)
-        for hook, with_kwargs in list(self._forward_hooks.values()):
-            told = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
+        for handle, hook in list(self._forward_hooks.items()):
+            given = (args, kwargs) if handle.with_kwargs else (args,)
+            told = hook(self, *given, result)
             result = result if told is None else told
         return watch.after(result) if watch else result
 
@@ -380,14 +381,14 @@ class Module:
 
         With `with_kwargs`, hook(module, args, kwargs), which returns both or None.
         """
-        return _added(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+        return _added(self._forward_pre_hooks, hook, prepend, with_kwargs)
 
     def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
         """Call hook(module, args, result) after forward; what it returns replaces the result.
 
         With `with_kwargs`, hook(module, args, kwargs, result).
         """
-        return _added(self._forward_hooks, (hook, with_kwargs), prepend)
+        return _added(self._forward_hooks, hook, prepend, with_kwargs)
 
     def register_full_backward_hook(self, hook, prepend=False):
         """Call hook(module, grad_input, grad_output) when the gradients of a call are known.
@@ -421,9 +422,10 @@ def _join(path, name):
     return f"{path}.{name}" if path else name
 
 
-def _added(hooks, value, prepend):
+def _added(hooks, value, prepend, with_kwargs=False):
     Module.revision += 1
     handle = Handle(hooks, value)
+    handle.with_kwargs = with_kwargs
     if prepend:
         rest = {h: v for h, v in hooks.items() if h is not handle}
         hooks.clear()

@@ -170,6 +170,7 @@ def test_hooks_are_found_where_pytorch_has_them():
         net.register_forward_pre_hook(lambda *args: seen.append(1))
         net(m.ones(1))
         assert len(net._forward_hooks) == len(net._forward_pre_hooks) == 1
+        assert all(map(callable, net._forward_hooks.values()))
         net._forward_hooks.clear()
         net(m.ones(1))
         return seen

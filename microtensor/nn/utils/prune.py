@@ -284,12 +284,12 @@ def is_pruned(module):
     return any(
         isinstance(hook, BasePruningMethod)
         for part in module.modules()
-        for hook, _ in part._pre_hooks.values()
+        for hook in part._forward_pre_hooks.values()
     )
 
 
 def _method_of(module, name):
     """The method that prunes `module.<name>`, or None."""
-    hooks = [hook for hook, _ in module._pre_hooks.values()]
+    hooks = module._forward_pre_hooks.values()
     mine = (h for h in hooks if isinstance(h, BasePruningMethod) and h._tensor_name == name)
     return next(mine, None)
