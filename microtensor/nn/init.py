@@ -65,6 +65,24 @@ def eye_(tensor):
     return tensor.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
+@no_grad_
+def dirac_(tensor, groups=1):
+    """Fill a convolution's weight so that each channel passes as it is: 1 in the middle of its own.
+
+    Where there are more channels out than in, the rest is 0; `groups` are those of the convolution.
+    """
+    if not 3 <= tensor.ndim <= 5:
+        raise ValueError(f"dirac_: 3, 4 or 5 dimensions are needed, got {tuple(tensor.shape)}")
+    if tensor.shape[0] % groups:
+        raise ValueError(f"dirac_: {tensor.shape[0]} channels do not divide into {groups} groups")
+    middle = tuple(n // 2 for n in tensor.shape[2:])
+    tensor.zero_()
+    for group in tensor.view(groups, -1, *tensor.shape[1:]):
+        for channel in range(min(group.shape[:2])):
+            group[(channel, channel, *middle)] = 1
+    return tensor
+
+
 def _calculate_fan_in_and_fan_out(tensor):
     """How many numbers each output is computed from, and each input goes into."""
     if tensor.ndim < 2:

@@ -1185,6 +1185,8 @@ ERRORS = {
     "unknown gain": (ValueError, lambda m: m.nn.init.calculate_gain("cube")),
     "unknown mode": (ValueError, lambda m: m.nn.init.kaiming_normal_(m.zeros(2, 2), mode="in")),
     "eye of a vector": (ValueError, lambda m: m.nn.init.eye_(m.zeros(3))),
+    "dirac of a matrix": (ValueError, lambda m: m.nn.init.dirac_(m.zeros(3, 3))),
+    "groups of dirac": (ValueError, lambda m: m.nn.init.dirac_(m.zeros(3, 3, 3), 2)),
 }
 
 
@@ -1244,3 +1246,9 @@ def test_kl_div_where_something_is_impossible():
         found.append(np.stack([t.detach().numpy() for t in (loss, x.grad, target.grad)]))
     np.testing.assert_allclose(*found, rtol=1e-6)
     assert np.isnan(found[0][0, 0, 0])
+
+
+@pytest.mark.parametrize("shape, groups", [((4, 2, 3), 1), ((6, 2, 3, 4), 3), ((2, 5, 4), 2)])
+def test_dirac(shape, groups):
+    found = [m.nn.init.dirac_(m.ones(*shape), groups).tolist() for m in (mt, torch)]
+    assert found[0] == found[1]
