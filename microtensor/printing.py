@@ -77,9 +77,7 @@ def _as_pytorch(x):
     if x.dtype not in usual:
         about.append(f"dtype={x.dtype}")
     if x.grad_fn is not None:
-        name_of_it, own = x.grad_fn.name(), not callable(x.grad_fn.op)  # a Function of one's own
-        operation = name_of_it if own else name_of_it.title().replace("_", "")
-        about.append(f"grad_fn=<{operation}Backward{'' if own else 0}>")
+        about.append(f"grad_fn=<{_backward(x.grad_fn)}>")
     elif x.requires_grad:
         about.append("requires_grad=True")
     indent = len(name) + 1
@@ -91,6 +89,30 @@ def _as_pytorch(x):
         else:
             text, width = f"{text}, {one}", width + len(one) + 2
     return f"{head}{name}({text})"
+
+
+BACKWARD = {  # where PyTorch's name of an operation's backward is not made of ours
+    "amax": "MaxBackward1", "amin": "MinBackward1", "cast": "ToCopyBackward0",
+    "cross_entropy": "NllLossBackward0", "layer_norm": "NativeLayerNormBackward0",
+    "linear": "AddmmBackward0", "matmul": "MmBackward0", "reshape": "ViewBackward0",
+    "setitem": "CopySlices", "vector_norm": "LinalgVectorNormBackward0",
+}  # fmt: skip
+
+
+def _backward(node):
+    """PyTorch's name of a node. Where it has several for one of ours, the most frequent one."""
+    name = node.name()
+    if not callable(node.op):  # a Function of one's own
+        return name + "Backward"
+    if name == "getitem" and node.args:
+        index = node.args[1]
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(hasattr(part, "dtype") for part in parts):
+            return "IndexBackward0"
+        kinds = {int: "SelectBackward0", slice: "SliceBackward0", type(None): "UnsqueezeBackward0"}
+        found = [kinds.get(type(part)) for part in parts if part not in (..., slice(None))]
+        return found[-1] if found else "AliasBackward0"
+    return BACKWARD.get(name) or name.title().replace("_", "") + "Backward0"
 
 
 def _elements(values, indent):

@@ -49,6 +49,13 @@ m.ones(2, requires_grad=True) * 2
 m.ones(29, requires_grad=True) * 2
 m.ones(3, 12, requires_grad=True).exp()
 m.nn.Parameter(m.ones(2, 2))
+[x * y + 1, x - y, x / y, -x, x**2, x.log(), x.sqrt(), x.abs(), x.sum(), x.mean(), x.max()]
+[x.view(-1), x.reshape(2, 3), x.T, x.permute(1, 0), x.expand(2, 3, 2), x.clone(), x.double()]
+[x[0], x[:, 1], x[0, 1], x[1:], x[:, 1:2], x[m.tensor([0, 1])], x[x > 1], x[None], x[..., 0]]
+[x @ y.T, m.mm(x, y.T), m.cat([x, y]), m.stack([x, y]), m.where(x > 0, x, y), x.norm()]
+[F.relu(x), F.gelu(x), x.sigmoid(), x.tanh(), F.softmax(x, -1), F.log_softmax(x, -1)]
+[F.linear(x, y, m.ones(3)), F.layer_norm(x, (2,)), F.embedding(m.tensor([0, 1]), x)]
+[F.cross_entropy(x, m.tensor([0, 1, 1])), x.masked_fill(x > 0, 0.0), x.cumsum(0)]
 m.zeros(3, 4).size()
 m.float32
 m.max(m.arange(3.0), 0)
@@ -72,7 +79,9 @@ OPTIONS = [
 def printed(m, options):
     try:
         m.set_printoptions(**options)
-        return [f"{eval(expression, {'m': m})!s}" for expression in PRINTED]
+        x, y = (m.ones(3, 2, requires_grad=True) for _ in range(2))
+        names = {"m": m, "x": x, "y": y, "F": m.nn.functional}
+        return [str(eval(expression, names)) for expression in PRINTED]
     finally:
         m.set_printoptions(profile="default")
 
