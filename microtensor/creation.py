@@ -4,6 +4,7 @@ Every constructor takes `dtype`, `device` and `requires_grad`, like PyTorch's.
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -73,7 +74,7 @@ def _tensor(data, dtype, device, requires_grad, copy):
             array = np.array(data)
         except ValueError:
             raise ValueError("tensor: lists within a list need to have one length") from None
-        if dtype is None and array.dtype == np.float64 and not _holds_arrays(data):
+        if dtype is None and array.dtype == np.float64 and not _holds_float64(data):
             dtype = get_default_dtype()
         if array.dtype.kind not in "biuf":
             raise TypeError(f"tensor: numbers are needed, got {array.ravel()[0]!r}")
@@ -94,11 +95,17 @@ def _plain(data):
     return data
 
 
-def _holds_arrays(data):
-    """Whether a dtype was asked for by an array somewhere in nested lists."""
-    while isinstance(data, list) and data:
-        data = data[0]
-    return hasattr(data, "dtype")
+def _holds_float64(data):
+    """Whether an array or a number of NumPy's, somewhere in nested lists, asks for float64."""
+    level = [data]
+    while set(map(type, level)) == {list}:
+        level = list(itertools.chain.from_iterable(level))
+    kinds = set(map(type, level))
+    if np.float64 in kinds:
+        return True
+    return any(getattr(kind, "dtype", None) for kind in kinds) and any(
+        getattr(x, "dtype", None) == np.float64 for x in level
+    )
 
 
 # ---- filled --------------------------------------------------------------------------

@@ -169,3 +169,19 @@ def test_corners(expression):
     else:
         assert not isinstance(out, Exception), out
         same(out, expected, rtol=1e-5, atol=1e-6)
+
+
+LISTS = [
+    [1.0, np.float64(2)], [[1.0, 2.0], [3.0, np.float64(4)]], [np.float64(1), 2.0], [1, 2.0],
+    [np.float32(1), 2.0], [1, np.float32(2)], [np.float16(1), np.float32(2)], [np.int32(1), 2],
+    [np.zeros(2), np.ones(2)], [np.zeros(2, np.float32), [1.0, 2.0]], [True, 2], [np.bool_(True)],
+    [], [[]], (1.0, (2.0)),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Creating a tensor from a list of numpy:UserWarning")
+@pytest.mark.parametrize("data", LISTS, ids=str)
+def test_the_dtype_of_lists(data):
+    """Python's floats take the default dtype unless a number of NumPy's asks for float64."""
+    for name in ("tensor", "as_tensor", "Tensor"):
+        same([getattr(mt, name)(data)], [getattr(torch, name)(data)], 0, 0)

@@ -1,6 +1,7 @@
 """Weights that are computed from others, in PyTorch's newer and older form."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -100,6 +101,24 @@ def test_orthogonal_at_first(layer):
         again = mt.nn.Linear(3, 3).double()
         again.weight = mt.nn.Parameter(weight.clone())
         close(mt.nn.utils.parametrizations.orthogonal(again).weight, weight)
+
+
+@pytest.mark.parametrize("form", ["spectral_norm", "parametrizations.spectral_norm"])
+def test_copies(form):
+    """A copy has weights of its own; what is parametrized is not pickled."""
+    for m in (mt, torch):
+        module = applied(m, form, "Linear")
+        if form == "spectral_norm":
+            assert not module.weight.requires_grad
+            pickle.loads(pickle.dumps(module))
+        else:
+            with pytest.raises(RuntimeError, match="state_dict"):
+                pickle.dumps(module)
+        twin = copy.deepcopy(module)
+        assert type(twin) is type(module)
+        twin(m.ones(2, 4).double()).sum().backward()
+        assert all(p.grad is not None for p in twin.parameters())
+        assert all(p.grad is None for p in module.parameters())
 
 
 # ---- one's own -----------------------------------------------------------------------

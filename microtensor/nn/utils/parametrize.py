@@ -7,6 +7,7 @@ the original.
 """
 
 import contextlib
+from copy import deepcopy
 
 from ...autograd import no_grad
 from ...tensor import Tensor
@@ -125,11 +126,28 @@ def register_parametrization(module, tensor_name, parametrization, *, unsafe=Fal
     del registry[tensor_name]
     if not is_parametrized(module):
         kind = type(module)
-        module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), {"__module__": __name__})
+        module.__class__ = type(
+            f"Parametrized{kind.__name__}", (kind,),
+            {"__module__": __name__, "__getstate__": _refuse_pickle, "__deepcopy__": _copied},
+        )  # fmt: skip
         module.parametrizations = ModuleDict()
     setattr(type(module), tensor_name, property(_read(tensor_name), _written(tensor_name)))
     module.parametrizations[tensor_name] = parts
     return module
+
+
+def _refuse_pickle(module):
+    raise RuntimeError(
+        "a parametrized module cannot be pickled, since its class is made on the spot; save its "
+        "state_dict()"
+    )
+
+
+def _copied(module, memo):
+    """A deep copy, with the same class."""
+    copy = memo[id(module)] = object.__new__(type(module))
+    vars(copy).update(deepcopy(vars(module), memo))
+    return copy
 
 
 def _read(name):

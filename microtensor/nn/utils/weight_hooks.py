@@ -7,7 +7,10 @@ from .parametrizations import channels_first, direction, length, outputs_of
 
 
 class _Hook:
-    """Computes a module's tensor from others before every forward."""
+    """Computes a module's tensor from others before every forward.
+
+    `take` gives the module those others, and returns what the tensor is until then.
+    """
 
     def __init__(self, module, name):
         weight = module._parameters.get(name)
@@ -17,8 +20,7 @@ class _Hook:
             raise RuntimeError(f"{self.said}: {name!r} of {module} has such a hook already")
         del module._parameters[name]
         self.name = name
-        self.take(module, weight)
-        self.set(module, self.computed(module, False))
+        self.set(module, self.take(module, weight))
         self.handle = module.register_forward_pre_hook(self)
         _hooks_of(module)[name] = self
 
@@ -60,6 +62,7 @@ class _WeightNorm(_Hook):
     def take(self, module, weight):
         setattr(module, self.name + "_g", Parameter(length(weight.detach(), self.dim)))
         setattr(module, self.name + "_v", Parameter(weight.detach()))
+        return self.computed(module, False)
 
     def computed(self, module, training):
         g, v = getattr(module, self.name + "_g"), getattr(module, self.name + "_v")
@@ -93,6 +96,7 @@ class _SpectralNorm(_Hook):
         for end, size in zip(("_u", "_v"), matrix.shape):
             start = normalize(matrix.new_empty(size).normal_(), dim=0, eps=self.eps)
             module.register_buffer(self.name + end, start)
+        return weight.detach()  # until the first forward
 
     def computed(self, module, training):
         weight, u, v = (getattr(module, self.name + end) for end in self.ends)
