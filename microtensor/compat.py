@@ -378,6 +378,9 @@ _module("jit", "PyTorch's older compiler: functions and modules stay as they are
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is,
         Final=typing.Final, interface=_as_it_is, _overload_method=_as_it_is)  # fmt: skip
+_module("jit.annotations", "What annotations name.", **{
+    name: getattr(typing, name) for name in ("Dict", "List", "Optional", "Tuple")
+})  # fmt: skip
 _module("profiler", "Where the time goes, which is not measured here.", **{
     name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
