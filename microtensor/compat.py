@@ -10,6 +10,7 @@ import enum
 import functools
 import importlib
 import importlib.util
+import math
 import operator
 import os
 import re
@@ -428,6 +429,13 @@ _module("functional", "Functions of the package where PyTorch keeps them, too.",
 sys.modules[f"{__package__}.functional"].__getattr__ = lambda name: getattr(
     sys.modules[__package__], name
 )
+vars(optim.optimizer).update(  # what copies of PyTorch's optimizers import
+    _use_grad_for_differentiable=autograd.no_grad(), _dispatch_sqrt=math.sqrt,
+    _get_value=lambda x: x.item() if isinstance(x, Tensor) else x,
+    _default_to_fused_or_foreach=lambda params, differentiable, use_fused=False: (False, False),
+    **dict.fromkeys(("_foreach_doc", "_fused_doc", "_maximize_doc", "_capturable_doc",
+                     "_differentiable_doc", "_params_doc"), ""),
+)  # fmt: skip
 nn.DataParallel = nn.parallel.DataParallel
 nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")
 for _name in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool",

@@ -19,7 +19,7 @@ def fuse_conv_bn_eval(conv, bn, transpose=False):
 
 
 def fuse_conv_bn_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
-    """Its weight and bias, as parameters: w·s and (b − mean)·s + shift, s = scale / √(var + eps)."""
+    """Its weight w·s and bias (b − mean)·s + shift, with s = scale / √(var + eps)."""
     scale = rsqrt(bn_rv + bn_eps)
     scale = scale if bn_w is None else scale * bn_w
     bias = (-bn_rm if conv_b is None else conv_b - bn_rm) * scale
