@@ -448,9 +448,13 @@ for _name in ("uniform", "normal", "constant", "eye", "xavier_uniform", "xavier_
               "kaiming_uniform", "kaiming_normal", "orthogonal"):  # fmt: skip
     setattr(nn.init, _name, _before_the_underscore(getattr(nn.init, _name + "_"), "nn.init"))
 
+_module("nn.modules", nn.__doc__, **{  # what it has, its files being other files
+    name: value for name, value in vars(nn).items()
+    if not name.startswith("__") and not isinstance(value, types.ModuleType)
+})  # fmt: skip
 for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
-    "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
+    "utils.data.sampler": utils.data, "nn.parameter": nn.module,
     "nn.modules.utils": nn.utils, "linalg": ops.linalg,
 }.items():  # fmt: skip
     _place(_name, _home)
