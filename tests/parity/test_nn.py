@@ -645,6 +645,9 @@ FUNCTIONS = [
             loss("smooth_l1_loss", C, SHARES, reduction=reduction, beta=0.0),
             loss("smooth_l1_loss", C, SHARES, reduction=reduction, beta=1.5),
             loss("huber_loss", C, SHARES, reduction=reduction, delta=0.7),
+            weighed("huber_loss", C, SHARES, reduction=reduction, weight=SHARES),
+            weighed("mse_loss", C, SHARES, reduction=reduction, weight=SHARES),
+            weighed("l1_loss", C, SHARES, reduction=reduction, weight=SHARES),
             loss("binary_cross_entropy", SHARES, SHARES[::-1].copy(), reduction=reduction),
             weighed("binary_cross_entropy", SHARES, SHARES[::-1].copy(), reduction=reduction),
             loss("binary_cross_entropy_with_logits", C * 30, SHARES, reduction=reduction),
@@ -1130,6 +1133,10 @@ ERRORS = {
     "class beyond, of nll": (
         IndexError,
         lambda m: m.nn.functional.nll_loss(m.zeros(2, 3), m.tensor([0, 3])),
+    ),
+    "weights of elements": (
+        ValueError,
+        lambda m: m.nn.functional.mse_loss(m.zeros(2), m.zeros(2), weight=m.zeros(1)),
     ),
     "reduction": (
         ValueError,
