@@ -749,6 +749,13 @@ linear_algebra("solve", lambda x, b: np.linalg.solve(np.triu(_numpy_definite(x))
                (3, 3), (3, 2))  # fmt: skip
 linear_algebra("det", lambda x: np.linalg.det(_numpy_definite(x)),
                lambda m, l, x: l.det(_definite(m, x)), (2, 3, 3))  # fmt: skip
+case(
+    "cofactors",
+    lambda x: np.linalg.det(x)[:, None, None] * np.linalg.inv(x).mT,
+    (2, 3, 3),
+    call=lambda m, x: registry["cofactors"](x),
+    torch=None,
+).half = False
 linear_algebra("slogdet", lambda x: np.linalg.slogdet(_numpy_definite(x))[1],
                lambda m, l, x: l.slogdet(_definite(m, x))[1], (2, 3, 3))  # fmt: skip
 linear_algebra("cholesky", lambda x: np.linalg.cholesky(_numpy_definite(x)),
