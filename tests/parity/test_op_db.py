@@ -8,6 +8,7 @@ tolerances. The tests take at most two samples of an operation in each dtype;
 takes all, and prints for each operation how many agree; of the names given also what does not.
 """
 
+import functools
 import itertools
 import sys
 from operator import attrgetter
@@ -117,25 +118,6 @@ nn.functional.unfold nn.functional.upsample_bilinear nn.functional.upsample_near
 
 # What is left out, and why: {name or name.variant: (reason, whether a sample is concerned)}.
 LEFT_OUT = {
-    "linalg.norm.subgradients_at_zero": (
-        "the second derivative by singular values at zero is NaN there, zero here",
-        lambda sample: sample.args and sample.args[0] in (2, -2, "nuc") and sample.input.ndim == 2,
-    ),
-    **dict.fromkeys(
-        ("linalg.lstsq", "linalg.lstsq.grad_oriented"),
-        (
-            "even of no residuals PyTorch says that they need a gradient",
-            lambda sample: sample.input.requires_grad,
-        ),
-    ),
-    "linalg.pinv.hermitian": (
-        "its derivative is that of the triangle that is read, PyTorch's is spread over both",
-        lambda sample: sample.input.requires_grad,
-    ),
-    "cholesky_solve": (
-        "PyTorch's derivative has numbers in the triangle that is not read, too",
-        lambda sample: sample.args[0].requires_grad,
-    ),
     **dict.fromkeys(
         [f"polygamma.polygamma_n_{n}" for n in range(5)],
         (
@@ -213,24 +195,41 @@ REFUSED_OTHERWISE = [
     ),
 ]
 
-# Where PyTorch has no second derivative although it says so.
-ONCE = ["nn.functional.scaled_dot_product_attention"]
+# Where PyTorch has no second derivative although it says so: it is missing, or NaN.
+ONCE = ["nn.functional.scaled_dot_product_attention", "linalg.norm.subgradients_at_zero"]
 
 # What PyTorch itself leaves open: the numbers of random and of empty tensors,
 OPEN = "empty empty_like new_empty rand_like randint randint_like randn randn_like".split()
 # and where among equals an element stood, of which whole numbers and booleans have many.
 TIES = "kthvalue median mode nanmedian sort topk".split()
 
-# How ours is called where a sample is not written as a program would write it.
+
+def least_squares(m, a, b, **how):
+    """The solution, and the rest without a derivative: PyTorch wants one of no residuals, too."""
+    x, *rest = m.linalg.lstsq(a, b, **how)
+    return x, *(r.detach() for r in rest)
+
+
+def by_triangle(m, b, L, upper=False):
+    """Of the triangle that is read: PyTorch's derivative has numbers in the other one, too."""
+    return m.cholesky_solve(b, (m.triu if upper else m.tril)(L), upper=upper)
+
+
+# How both are called where a sample is not written as a program would write it, or where
+# derivatives by what is not read are left open.
 CALLS = {
-    "einsum": lambda tensors, equation: mt.einsum(equation, *tensors),
-    "nn.functional.embedding": lambda w, i, **how: mt.nn.functional.embedding(i, w, **how),
-    "nn.functional.embedding_bag": lambda w, i, **how: mt.nn.functional.embedding_bag(i, w, **how),
-    "where": lambda x, condition, other: mt.where(condition, x, other),
-    "linalg.lstsq.grad_oriented": lambda a, b, driver: mt.linalg.lstsq(a, b, driver=driver)[:2],
-    **dict.fromkeys(("polygamma", "special.polygamma"), lambda x, n: mt.polygamma(n, x)),
-    "zero_": lambda x: x.clone().zero_(),
-    "linalg.pinv.singular": lambda a, b: mt.linalg.pinv(a @ b.mT),
+    "einsum": lambda m, tensors, equation: m.einsum(equation, *tensors),
+    "nn.functional.embedding": lambda m, w, i, **how: m.nn.functional.embedding(i, w, **how),
+    "nn.functional.embedding_bag": lambda m, w, i, **how: m.nn.functional.embedding_bag(
+        i, w, **how
+    ),
+    "where": lambda m, x, condition, other: m.where(condition, x, other),
+    **dict.fromkeys(("polygamma", "special.polygamma"), lambda m, x, n: m.polygamma(n, x)),
+    "zero_": lambda m, x: x.clone().zero_(),
+    **dict.fromkeys(("linalg.lstsq", "linalg.lstsq.grad_oriented"), least_squares),
+    "linalg.pinv.singular": lambda m, a, b: m.linalg.pinv(a @ b.mT),
+    "linalg.pinv.hermitian": lambda m, a, **how: m.linalg.pinv(a + a.mT, **how),
+    "cholesky_solve": by_triangle,
 }
 
 # ---- running a sample ----------------------------------------------------------------
@@ -238,12 +237,14 @@ CALLS = {
 DTYPES = "float32", "float64", "int64", "bool"
 
 
-def find(op):
-    """Our function, or method, of this name."""
+def find(op, m=mt):
+    """The function, or method, of this name of a library: of ours, or PyTorch's."""
     name = op.name
     for known in (op.full_name, name):
         if known in CALLS:
-            return CALLS[known]
+            return functools.partial(CALLS[known], m)
+    if m is torch:
+        return op
     for home in (mt, mt.Tensor):
         try:
             found = attrgetter(name)(home)
@@ -259,7 +260,7 @@ def compare(op, sample):
     """Raise an error unless ours does with a sample what PyTorch does."""
     torchs = (sample.input, *sample.args), sample.kwargs
     args, params = ours(torchs)
-    expected = op(*torchs[0], **torchs[1])
+    expected = find(op, torch)(*torchs[0], **torchs[1])
     out = find(op)(*args, **params)
     if op.name in OPEN:
         out, expected = mt.zeros_like(out), torch.zeros_like(expected)
@@ -270,7 +271,7 @@ def compare(op, sample):
     inputs, torch_inputs = tensors((args, params), mt), tensors(torchs, torch)
     if torch_inputs:
         assert [t.requires_grad for t in flat(out)] == [t.requires_grad for t in flat(expected)]
-        order = 2 if op.supports_gradgrad and op.name not in ONCE else 1
+        order = 2 if op.supports_gradgrad and op.full_name not in ONCE else 1
         same_derivatives(out, inputs, expected, torch_inputs, order)
 
 
@@ -310,7 +311,7 @@ def refusals(name):
 def compare_refusal(op, sample):
     """Raise an error unless ours refuses what PyTorch refuses."""
     args, params = (sample.input, *sample.args), sample.kwargs
-    expected = error_of(op, *args, **params)
+    expected = error_of(find(op, torch), *args, **params)
     if expected is not None:
         args, params = ours((args, params))
         error = error_of(find(op), *args, **params)
