@@ -662,6 +662,8 @@ case("scatter", lambda x, i, s: x * (1 + (i == np.arange(3)[:, None]) * (s - 1))
      ONCE[:1, [0, 0, 2, 2]], (1, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 0, i, s, reduce="multiply"))  # fmt: skip
 case("take", lambda x, i: x.ravel()[i], (3, 4), INDEX)
+case("as_strided", lambda x: x.ravel()[[[1, 3, 5], [3, 5, 7]]], (3, 4),
+     call=lambda m, x: m.as_strided(x.contiguous(), (2, 3), (2, 2), 1))  # fmt: skip
 case("put", lambda x, i, v: _replaced(x, np.unravel_index(i, x.shape), v), (3, 4), ONCE[0], (3,))
 case("put", lambda x, i, v: x + _put(v, x.size, i).reshape(x.shape), (3, 4), INDEX[0], (4,),
      call=lambda m, x, i, v: x.put(i, v, accumulate=True))  # fmt: skip
