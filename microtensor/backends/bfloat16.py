@@ -21,7 +21,10 @@ MOVING = {  # functions that compute nothing: what they give is rounded already,
 
 
 def rounded(x):
-    """float32 numbers, in their own memory, to the nearest that bfloat16 has; ties to even."""
+    """float32 numbers, in their own memory, to the nearest that bfloat16 has; ties to even.
+
+    Infinities stay, and so does every NaN that arithmetic makes (not one of nothing but ones).
+    """
     bits = x.view(np.uint32)
     lowest = bits >> 16
     lowest &= 1
@@ -65,8 +68,8 @@ class BFloat16Array:
         return BFloat16Array(part)
 
     def __setitem__(self, index, value):
-        value = value.wide if type(value) is BFloat16Array else _narrow(value, True).wide
-        self.wide[_wide(index)] = value
+        value = value if type(value) is BFloat16Array else _held(value)
+        self.wide[_wide(index)] = value.wide
 
     def __array__(self, dtype=None, copy=None):
         return np.array(self.wide, dtype=dtype, copy=copy)
@@ -118,21 +121,22 @@ def _wide(value):
     return np.float32 if value is bfloat16 else value
 
 
-def _narrow(value, anything=False):
-    """A result, or several, with bfloat16 in place of floating numbers (or of anything)."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.kind != "f" and not anything:
-            return value
-        ours = type(value) is np.ndarray and value.base is None and value.flags.writeable
-        if not ours or value.dtype != np.float32:
-            value = np.array(value, np.float32)
-        return BFloat16Array(rounded(value))
+def _narrow(value):
+    """A result of float32, or several, with bfloat16 in place of floating numbers."""
     if isinstance(value, tuple):
         parts = [_narrow(v) for v in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if isinstance(value, list):
         return [_narrow(v) for v in value]
-    return _narrow(np.asarray(value), True) if anything else value
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind != "f":
+        return value
+    fresh = type(value) is np.ndarray and value.base is None and value.flags.writeable
+    return _held(value, copy=not (fresh and value.dtype == np.float32))
+
+
+def _held(numbers, copy=True):
+    """Numbers, of any kind, as an array of bfloat16; without a copy they are rounded in place."""
+    return BFloat16Array(rounded(np.array(numbers, np.float32) if copy else numbers))
 
 
 class _Namespace:
@@ -151,9 +155,7 @@ class _Namespace:
         return found
 
     def astype(self, x, dtype, copy=True):
-        if dtype is bfloat16:
-            return _narrow(np.array(_wide(x), np.float32), True)
-        return _wide(x).astype(dtype)
+        return _held(_wide(x)) if dtype is bfloat16 else _wide(x).astype(dtype)
 
 
 def _function_of_bfloat16(function, moves):
@@ -194,7 +196,7 @@ class BFloat16Backend(Backend):
         if type(data) is BFloat16Array:
             return BFloat16Array(data.wide.copy()) if copy else data
         array = self.home.asarray(data, copy=copy)
-        return _narrow(np.array(array, np.float32)) if dtype or array.dtype.kind == "f" else array
+        return _held(array) if dtype or array.dtype.kind == "f" else array
 
     def array(self, value):
         return value if type(value) is BFloat16Array else self.home.array(value)
