@@ -18,7 +18,8 @@ from .autograd import (
 )  # fmt: skip
 from .backends.device import device, get_default_device, set_default_device
 from .backends.dtypes import (
-    DTYPES, bfloat16, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype,
+    DTYPES, NAMED, bfloat16, dtype, finfo, get_default_dtype, iinfo, promote_types,
+    set_default_dtype,
 )  # fmt: skip
 from .backends.layouts import (
     channels_last, contiguous_format, memory_format, preserve_format, strided,
@@ -32,7 +33,7 @@ from .ops import *  # noqa: F403
 from .ops import linalg
 from .random import *  # noqa: F403
 from .printing import set_printoptions
-from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor
+from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Storage, Tensor
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip
@@ -45,6 +46,7 @@ bool, uint8, int8, int16, int32, int64 = (
 )
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
 range = compat.inclusive_range
+globals().update(NAMED, UntypedStorage=Storage)
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
 globals().update(compat.FOREACH)
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})

@@ -10,7 +10,6 @@ import enum
 import functools
 import importlib
 import importlib.util
-import math
 import operator
 import os
 import re
@@ -43,6 +42,11 @@ nn.Module._orig_mod = property(lambda self: self)
 
 def _as_it_is(function=None, **options):
     """The function or module as it is. Also a decorator with options."""
+    return (lambda function: function) if function is None else function
+
+
+def _named(name, function=None, /, **options):
+    """The function as it is, whatever it is to be called. Also a decorator."""
     return (lambda function: function) if function is None else function
 
 
@@ -276,7 +280,7 @@ def _place(name, module):
 def _module(name, doc, **names):
     """A module that holds these names."""
     module = types.ModuleType(f"{__package__}.{name}", doc)
-    vars(module).update(names, __getattr__=missing(module.__name__))
+    vars(module).update(names, __getattr__=missing(module.__name__), __path__=[])
     _place(name, module)
 
 
@@ -379,9 +383,6 @@ _module("jit", "PyTorch's older compiler: functions and modules stay as they are
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is,
         Final=typing.Final, interface=_as_it_is, _overload_method=_as_it_is)  # fmt: skip
-_module("jit.annotations", "What annotations name.", **{
-    name: getattr(typing, name) for name in ("Dict", "List", "Optional", "Tuple")
-})  # fmt: skip
 _module("profiler", "Where the time goes, which is not measured here.", **{
     name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
@@ -407,19 +408,32 @@ _module("utils.cpp_extension", "Operations in C++ and CUDA, which are not there.
 })  # fmt: skip
 _module("utils.hooks", Handle.__doc__, RemovableHandle=Handle)
 _module("_dynamo", "PyTorch's compiler, which is not there.", disable=_as_it_is, reset=_none,
-        allow_in_graph=_as_it_is, is_compiling=_no)  # fmt: skip
+        allow_in_graph=_as_it_is, assume_constant_result=_as_it_is,
+        is_compiling=_no)  # fmt: skip
+_module("_dynamo._trace_wrapped_higher_order_op", "PyTorch's compiler, which is not there.",
+        TransformGetItemToIndex=contextlib.nullcontext)  # fmt: skip
 _module("_inductor", "PyTorch's compiler, which is not there.")
 _module("_dynamo.config", "Settings: they change nothing.")
 _module("_inductor.config", "Settings: they change nothing.")
 _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, reset=_none,
         disable=_as_it_is, allow_in_graph=_as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
-        cudagraph_mark_step_begin=_none)  # fmt: skip
+        is_exporting=_no, cudagraph_mark_step_begin=_none)  # fmt: skip
 _module("_C", "PyTorch's core in C++, which is not there.", _log_api_usage_once=lambda name: None)
-_module("fx", "PyTorch's tracer of modules, which is not there.", wrap=_as_it_is)
+_module("fx", "PyTorch's tracer of modules, which is not there.", wrap=_as_it_is,
+        Proxy=_absent("fx.Proxy", "modules are not traced"))  # fmt: skip
+_module("autograd.graph", "What is saved for derivatives: it is on the CPU anyway.",
+        save_on_cpu=lambda pin_memory=False: contextlib.nullcontext())  # fmt: skip
+_module("nn.attention.flex_attention", "Attention that a compiler makes, which is not there.", **{
+    name: _absent(f"nn.attention.flex_attention.{name}", "nothing is compiled here")
+    for name in ("BlockMask", "create_block_mask", "create_mask", "flex_attention", "AuxRequest")
+}, _DEFAULT_SPARSE_BLOCK_SIZE=128)  # fmt: skip
+_module("library", "Operations for PyTorch's compiler: functions stay as they are, and are "
+        "differentiated as the operations that they call.",
+        custom_op=_named, register_fake=_named, register_autograd=_named)  # fmt: skip
 _module("types", "What annotations name.", Number=int | float | bool, _size=Size | list | tuple,
         Device=device | str | int | None)  # fmt: skip
 _module("utils.model_zoo", hub.__doc__, load_url=hub.load_state_dict_from_url)
-_module("version", "The PyTorch that is spoken.", cuda=None, __version__=SPOKEN)
+_module("version", "The PyTorch that is spoken.", cuda=None, hip=None, __version__=SPOKEN)
 vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
@@ -429,15 +443,12 @@ _module("functional", "Functions of the package where PyTorch keeps them, too.",
 sys.modules[f"{__package__}.functional"].__getattr__ = lambda name: getattr(
     sys.modules[__package__], name
 )
-vars(optim.optimizer).update(  # what copies of PyTorch's optimizers import
-    _use_grad_for_differentiable=autograd.no_grad(), _dispatch_sqrt=math.sqrt,
-    _get_value=lambda x: x.item() if isinstance(x, Tensor) else x,
-    _default_to_fused_or_foreach=lambda params, differentiable, use_fused=False: (False, False),
-    **dict.fromkeys(("_foreach_doc", "_fused_doc", "_maximize_doc", "_capturable_doc",
-                     "_differentiable_doc", "_params_doc"), ""),
-)  # fmt: skip
 nn.DataParallel = nn.parallel.DataParallel
 nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")
+for _name in ("CUDAGraph", "Stream", "StreamContext", "graph"):
+    setattr(cuda, _name, _absent(f"cuda.{_name}", "operations run one after the other"))
+cuda.is_current_stream_capturing = _no
+nn.module._EXTRA_STATE_KEY_SUFFIX = "_extra_state"  # which no module here has
 for _name in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool",
               "AdaptiveMaxPool", "AdaptiveAvgPool", "Dropout"):  # fmt: skip
     # programs ask of every module whether it is one, to initialise it
@@ -448,13 +459,9 @@ for _name in ("uniform", "normal", "constant", "eye", "xavier_uniform", "xavier_
               "kaiming_uniform", "kaiming_normal", "orthogonal"):  # fmt: skip
     setattr(nn.init, _name, _before_the_underscore(getattr(nn.init, _name + "_"), "nn.init"))
 
-_module("nn.modules", nn.__doc__, **{  # what it has, its files being other files
-    name: value for name, value in vars(nn).items()
-    if not name.startswith("__") and not isinstance(value, types.ModuleType)
-})  # fmt: skip
 for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
-    "utils.data.sampler": utils.data, "nn.parameter": nn.module,
+    "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
     "nn.modules.utils": nn.utils, "linalg": ops.linalg,
 }.items():  # fmt: skip
     _place(_name, _home)

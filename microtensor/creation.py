@@ -17,7 +17,7 @@ from .backends.dtypes import result_type as _result_type
 from .backends.layouts import strided
 from .names import into
 from .ops.shapes import sizes
-from .tensor import Tensor
+from .tensor import Storage, Tensor
 
 
 def constructor(function):
@@ -44,6 +44,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
 
 def as_tensor(data, dtype=None, device=None):
     """`data` as a tensor, sharing its memory where dtype and device allow it."""
+    data = data.numbers if isinstance(data, Storage) else data
     if isinstance(data, Tensor):
         return data.to(device or data.device, dtype or data.dtype)
     return _tensor(data, dtype, device, False, copy=None)
@@ -182,7 +183,12 @@ def ones_like(input, **options):
     return full_like(input, 1, **options)
 
 
-empty_like = zeros_like
+@constructor
+def empty_like(input, *, dtype=None, device=None, requires_grad=False):
+    """A tensor like `input`, to be filled later. It holds the elements of `input`: nothing is
+    random, and what was made on "meta", which here has memory, keeps its values on the way.
+    """
+    return tensor(input, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # ---- ranges --------------------------------------------------------------------------

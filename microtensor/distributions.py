@@ -6,6 +6,7 @@ differentiated; `rsample()` is, with respect to the parameters.
 
 import math
 import sys
+import types
 
 from . import ops, random
 from .autograd import no_grad
@@ -238,6 +239,21 @@ def kl_divergence(p, q):
         f"kl_divergence: of {type(p).__name__} and {type(q).__name__} it is not there"
     )
 
+
+class _Constraint:
+    """What values may be: check(value) says of each whether it is so."""
+
+    def __init__(self, check):
+        self.check = check
+
+
+constraints = types.SimpleNamespace(
+    real=_Constraint(lambda x: x == x),
+    positive=_Constraint(lambda x: x > 0),
+    nonnegative=_Constraint(lambda x: x >= 0),
+    unit_interval=_Constraint(lambda x: (x >= 0) & (x <= 1)),
+    simplex=_Constraint(lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6)),
+)
 
 # PyTorch's files, each of which is found here: torch.distributions.normal.Normal
 for _file in ("distribution", "bernoulli", "categorical", "normal", "uniform", "independent",

@@ -185,12 +185,12 @@ class Tensor(TensorBase):
         return self._as_numpy().ctypes.data
 
     def storage(self):
-        """The memory that the tensor and its views show, as a tensor of one dimension."""
-        return self._wrap(_memory(self._data).ravel(order="K"))
+        """The memory that the tensor and its views show, number by number."""
+        return Storage(self._wrap(_memory(self._data).ravel(order="K")).view(self.dtype))
 
     def untyped_storage(self):
         """That memory as bytes."""
-        return self.storage().view(uint8)
+        return self.storage().untyped()
 
     def storage_offset(self):
         """Elements from the beginning of that memory to the first of the tensor."""
@@ -690,7 +690,6 @@ class Tensor(TensorBase):
             )
         return ops.transpose(self, 0, 1) if self.ndim == 2 else self
 
-    conj, real = ops.conj, property(ops.real)
     T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
     mT = mH = property(lambda self: ops.transpose(self, -2, -1))
 
@@ -823,6 +822,51 @@ def _is_dtype_name(name):
 
 def _comparable(value):
     return isinstance(value, (TensorBase, int, float, np.ndarray, np.generic))
+
+
+class Storage:
+    """The memory that a tensor shows all or a part of: `numbers`, a tensor of one dimension."""
+
+    def __init__(self, numbers):
+        self.numbers, self.dtype, self.device = numbers, numbers.dtype, numbers.device
+
+    @classmethod
+    def from_file(cls, filename, shared=False, nbytes=0):
+        """The first bytes of a file, read when they are asked for; changes go to it if `shared`."""
+        mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,))
+        return cls(Tensor._wrap(np.asarray(mapped)))
+
+    def untyped(self):
+        """The same memory as bytes."""
+        return Storage(self.numbers.view(uint8))
+
+    def data_ptr(self):
+        """Its address."""
+        return self.numbers.data_ptr()
+
+    def size(self):
+        """How many numbers there are."""
+        return self.numbers.numel()
+
+    __len__ = size
+
+    def nbytes(self):
+        """How many bytes they take."""
+        return self.numbers.nbytes
+
+    def tolist(self):
+        """The numbers."""
+        return self.numbers.tolist()
+
+    def __getitem__(self, index):
+        found = self.numbers[index]
+        return Storage(found) if isinstance(index, slice) else found.item()
+
+    def __setitem__(self, index, value):
+        self.numbers[index] = value
+
+    def __iter__(self):
+        return iter(self.tolist())
 
 
 class Handle:

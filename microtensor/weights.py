@@ -54,6 +54,16 @@ def load_model(model, filename, strict=True, device="cpu", *, backend="mmap"):
     return missing, unexpected
 
 
+def storage_ptr(tensor):
+    """The address of the memory that a tensor shows all or a part of."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def storage_size(tensor):
+    """The bytes of that memory."""
+    return tensor.untyped_storage().nbytes()
+
+
 def _shared(state):
     """(the first, the others) of the names of each tensor that a state holds under several."""
     names = {}
@@ -62,4 +72,5 @@ def _shared(state):
     return [(first, others) for first, *others in names.values() if others and state[first].numel()]
 
 
-__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
+__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model",
+           "storage_ptr", "storage_size"]  # fmt: skip

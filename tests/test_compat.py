@@ -390,6 +390,25 @@ def test_a_model_with_shared_weights_is_saved_once(tmp_path):
         )
 
 
+def test_a_file_as_memory(tmp_path):
+    (tmp_path / "f").write_bytes(np.arange(4, dtype=np.int32).tobytes())
+    storage = mt.UntypedStorage.from_file(str(tmp_path / "f"), nbytes=16)
+    assert storage.nbytes() == len(storage) == 16 and storage[4] == 1
+    x = mt.asarray(storage[4:12], dtype=mt.uint8).view(mt.int32)
+    assert x.tolist() == [1, 2]
+    assert mt.weights.storage_ptr(x[1:]) == mt.weights.storage_ptr(x)
+    assert mt.weights.storage_size(x[1:]) == 16 and x[1:].storage().tolist() == [0, 1, 2, 3]
+
+
+def test_dtypes_that_no_tensor_has():
+    x = mt.ones(2)
+    assert x.dtype not in (mt.complex64, mt.uint16, mt.float8_e4m3fn)
+    assert mt.complex64.is_complex and mt.finfo(mt.float8_e4m3fn).max == 448
+    for call in (lambda: x.to(mt.complex64), lambda: mt.zeros(2, dtype=mt.uint16)):
+        with pytest.raises(TypeError, match="is not a dtype of microtensor"):
+            call()
+
+
 def test_the_memory_of_bytes():
     data = bytearray(np.arange(4, dtype=np.float32).tobytes())
     x = mt.frombuffer(data, dtype=mt.float32, count=2, offset=4)

@@ -416,3 +416,31 @@ def test_parameter_containers_hold_anything():
     assert list(named.state_dict()) == ["a.b"] and named.pop("c") == 3 and list(named) == ["a"]
     named.clear()
     assert not list(named.parameters())
+
+
+def test_states_are_renamed_while_they_are_loaded():
+    def rename(state, prefix, *rest):
+        for name in [n for n in state if n.startswith(prefix + "old.")]:
+            state[name.replace("old.", "")] = state.pop(name)
+
+    net = nn.Sequential(nn.Linear(2, 1, bias=False))
+    net[0]._register_load_state_dict_pre_hook(rename)
+    seen = []
+    handle = net.register_load_state_dict_post_hook(lambda m, keys: seen.append((m, keys)))
+    state = {"0.old.weight": mt.ones(1, 2)}
+    found = net.load_state_dict(state)
+    assert net[0].weight.tolist() == [[1, 1]] and list(state) == ["0.old.weight"]
+    assert seen == [(net, found)] and found == ([], [])
+    handle.remove()
+    net.load_state_dict(state)
+    assert len(seen) == 1 and not nn.Linear(1, 1)._before_loading
+
+
+def test_a_buffer_by_assignment():
+    net = nn.Module()
+    net.kept, net.passing = nn.Buffer(mt.ones(2)), nn.Buffer(mt.zeros(3), persistent=False)
+    assert [name for name, _ in net.named_buffers()] == ["kept", "passing"]
+    assert list(net.state_dict()) == ["kept"] and not list(net.parameters())
+    assert isinstance(net.kept, nn.Buffer) and not isinstance(mt.ones(2), nn.Buffer)
+    net.kept = mt.zeros(4)
+    assert net.kept.shape == (4,) and list(net.state_dict()) == ["kept"]

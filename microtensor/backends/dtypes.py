@@ -24,6 +24,14 @@ class dtype:
         return (dtype_of, (self.name,))
 
 
+class Named(dtype):
+    """A data type of PyTorch's that no tensor here has. Programs ask whether a tensor has it."""
+
+    __slots__ = ()
+    is_absent = True
+    is_complex = property(lambda self: self.name.startswith("complex"))
+
+
 BOOL, INT, FLOAT = range(3)  # a wider rank always wins: int64 + float16 is float16
 
 bool_ = dtype("bool", BOOL, 1)
@@ -35,6 +43,11 @@ bfloat16 = dtype("bfloat16", FLOAT, 2)
 DTYPES = {
     d.name: d
     for d in (bool_, uint8, int8, int16, int32, int64, bfloat16, float16, float32, float64)
+}
+NAMED = {
+    **{f"complex{8 * n}": Named(f"complex{8 * n}", None, n) for n in (8, 16)},
+    **{f"uint{8 * n}": Named(f"uint{8 * n}", INT, n) for n in (2, 4, 8)},
+    **{name: Named(name, FLOAT, 1) for name in ("float8_e4m3fn", "float8_e5m2")},
 }
 TYPES = {  # PyTorch's older names for tensors of one dtype
     "FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "LongTensor": int64,
@@ -109,10 +122,21 @@ def result_type(arrays=(), scalars=(), numbers=()):
     return result
 
 
+FLOAT8 = {  # largest number, distance from 1 to the next, smallest normal number
+    NAMED["float8_e4m3fn"]: (448.0, 2.0**-3, 2.0**-6),
+    NAMED["float8_e5m2"]: (57344.0, 2.0**-2, 2.0**-14),
+}
+
+
 class finfo:
     """The limits of a floating dtype: max, min, eps, tiny, smallest_normal, resolution, bits."""
 
     def __init__(self, dtype=None):
+        if dtype in FLOAT8:
+            self.dtype, self.bits, self.resolution = dtype.name, 8, 1.0
+            self.max, self.eps, self.tiny = FLOAT8[dtype]
+            self.min, self.smallest_normal = -self.max, self.tiny
+            return
         self.dtype = str(dtype_of(dtype or get_default_dtype()).name)
         if self.dtype == "bfloat16":  # the range of float32, and 8 bits to tell numbers apart
             limits = np.finfo(np.float32)

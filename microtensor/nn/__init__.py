@@ -31,7 +31,7 @@ from .losses import (
     MultiLabelSoftMarginLoss, MultiMarginLoss, NLLLoss, PoissonNLLLoss, SmoothL1Loss,
     SoftMarginLoss, TripletMarginLoss, _Loss, _WeightedLoss,
 )  # fmt: skip
-from .module import Module, Parameter
+from .module import Buffer, Module, Parameter
 from .normalization import (
     BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LocalResponseNorm,
 )  # fmt: skip

@@ -126,8 +126,7 @@ class ModuleList(_List):
 
     def __init__(self, modules=None):
         super().__init__()
-        if modules is not None:
-            self.extend(modules)
+        self.extend(modules or ())
 
     def append(self, module):
         """Add a module at the end. Returns the list."""
@@ -194,8 +193,7 @@ class ParameterList(_Parameters, _List):
 
     def __init__(self, values=None):
         super().__init__()
-        if values is not None:
-            self.extend(values)
+        self.extend(values or ())
 
 
 class _Dict(Module):
@@ -205,8 +203,7 @@ class _Dict(Module):
 
     def __init__(self, values=None):
         super().__init__()
-        if values is not None:
-            self.update(values)
+        self.update(values or {})
 
     @property
     def _held(self):

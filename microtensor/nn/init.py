@@ -4,7 +4,7 @@ import math
 
 from .. import creation, ops
 from ..autograd import no_grad
-from ..random import rand, randn
+from ..random import rand, randn, randperm
 
 no_grad_ = no_grad()
 
@@ -121,6 +121,18 @@ def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gene
 def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
     """Normal with deviation gain / √fan (arXiv:1502.01852); `a` is the slope of the leaky ReLU."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+@no_grad_
+def sparse_(tensor, sparsity, std=0.01, generator=None):
+    """Normal with deviation std, and zeros in that share of each column, at random."""
+    if tensor.ndim != 2:
+        raise ValueError(f"sparse_: a matrix is needed, got shape {tuple(tensor.shape)}")
+    tensor.normal_(0.0, std, generator=generator)
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    for column in range(tensor.shape[1]):
+        tensor[randperm(tensor.shape[0], generator=generator)[:zeros], column] = 0
+    return tensor
 
 
 @no_grad_

@@ -21,6 +21,25 @@ class Parameter(Tensor):
         self.requires_grad = requires_grad
 
 
+class _Buffers(type):
+    def __instancecheck__(cls, instance):
+        return getattr(instance, "_is_buffer", False)
+
+
+class Buffer(metaclass=_Buffers):
+    """A tensor that is part of a module's state but not trained: Buffer(data, persistent=True).
+
+    It is a plain tensor, sharing the memory of `data`; the module that it is assigned to counts it
+    among its buffers, and saves it if it is persistent.
+    """
+
+    def __new__(cls, data=None, *, persistent=True):
+        data = empty(0) if data is None else data
+        out = data.detach().requires_grad_(data.requires_grad)
+        out.persistent, out._is_buffer = persistent, True
+        return out
+
+
 class _IncompatibleKeys(namedtuple("_IncompatibleKeys", "missing_keys unexpected_keys")):
     """What `load_state_dict` did not find, and found without a place for it."""
 
@@ -36,12 +55,13 @@ class Module:
     """
 
     training = True
+    _before_loading = _after_loading = {}  # hooks, for those modules that have some
     revision = 0  # how often a part or a hook of any module came or went
 
     def __init__(self):
         for registry in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, registry, {})
-        self._transient = set()  # names of the buffers that are not saved
+        self._non_persistent_buffers_set = set()  # names of the buffers that are not saved
         self._forward_pre_hooks, self._forward_hooks, self._backward_hooks = {}, {}, {}
 
     def forward(self, *args, **kwargs):
@@ -84,8 +104,11 @@ class Module:
         registries = {Parameter: self._parameters, Module: self._modules, Tensor: self._buffers}
         old = next((kind for kind in registries if name in registries[kind]), None)
         new = next((kind for kind in (Parameter, Module) if isinstance(value, kind)), old)
-        if new is None:
+        if new is None and not isinstance(value, Buffer):
             return object.__setattr__(self, name, value)
+        if new is None:
+            self.__dict__.pop(name, None)
+            return self.register_buffer(name, value, value.persistent)
         if new is not old:
             self.__dict__.pop(name, None)
             registries.get(old, {}).pop(name, None)
@@ -95,7 +118,7 @@ class Module:
         for registry in (self._parameters, self._buffers, self._modules):
             if name in registry:
                 del registry[name]
-                self._transient.discard(name)
+                self._non_persistent_buffers_set.discard(name)
                 Module.revision += 1
                 return
         object.__delattr__(self, name)
@@ -130,7 +153,11 @@ class Module:
     def register_buffer(self, name, tensor, persistent=True):
         """Add a tensor that is part of the state but not trained; saved only if `persistent`."""
         self._register(name, tensor, Tensor, self._buffers)
-        (self._transient.discard if persistent else self._transient.add)(name)
+        (
+            self._non_persistent_buffers_set.discard
+            if persistent
+            else self._non_persistent_buffers_set.add
+        )(name)
 
     def add_module(self, name, module):
         """Add a module (or None) under a name."""
@@ -233,7 +260,7 @@ class Module:
             prefix=prefix.removesuffix("."), remove_duplicate=False
         ):
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None and name not in module._transient:
+                if tensor is not None and name not in module._non_persistent_buffers_set:
                     yield _join(path, name), tensor
 
     def load_state_dict(self, state_dict, strict=True, assign=False):
@@ -242,7 +269,10 @@ class Module:
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
         shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
         """
-        own = dict(self._state())
+        state_dict, own = OrderedDict(state_dict), dict(self._state())
+        for path, module in list(self.named_modules(remove_duplicate=False)):
+            for hook in list(module._before_loading.values()):
+                hook(module, state_dict, path and path + ".", {}, strict, [], [], [])
         state = {k: as_tensor(v) for k, v in state_dict.items()}
         missing = [k for k in own if k not in state]
         unexpected = [k for k in state if k not in own]
@@ -265,7 +295,11 @@ class Module:
             elif key in state:
                 value = state[key].detach().to(tensor.device, tensor.dtype)
                 write_array(tensor._data, value._data, "load_state_dict")
-        return _IncompatibleKeys(missing, unexpected)
+        found = _IncompatibleKeys(missing, unexpected)
+        for module in self.modules():
+            for hook in list(module._after_loading.values()):
+                hook(module, found)
+        return found
 
     def _assign(self, path, value):
         path, _, name = path.rpartition(".")
@@ -397,6 +431,23 @@ class Module:
         gradient. What the hook returns replaces grad_input.
         """
         return _added(self._backward_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook):
+        """Call hook(module, state_dict, prefix, {}, strict, [], [], []) before a state is loaded.
+
+        It may change the dict, of which it gets a copy: to rename what is under `prefix`, say.
+        """
+        self.__dict__.setdefault("_before_loading", {})
+        return Handle(self._before_loading, hook)
+
+    def _register_load_state_dict_pre_hook(self, hook, with_module=False):  # its older form
+        with_it = hook if with_module else lambda module, *args: hook(*args)
+        return self.register_load_state_dict_pre_hook(with_it)
+
+    def register_load_state_dict_post_hook(self, hook):
+        """Call hook(module, (missing_keys, unexpected_keys)) after a state was loaded."""
+        self.__dict__.setdefault("_after_loading", {})
+        return Handle(self._after_loading, hook)
 
     def has_hooks(self):
         """Whether someone listens to its calls."""

@@ -1,6 +1,23 @@
 """Trees of tensors: lists, tuples, named tuples and dicts within each other, and their leaves."""
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, namedtuple
+
+MappingKey = namedtuple("MappingKey", "key")
+_registered = {}  # a class: (what its parts are, how they are put together)
+
+
+def register_pytree_node(cls, flatten_fn, unflatten_fn, **options):
+    """Let objects of a class be trees: flatten_fn(tree) gives its parts and a context, from which
+    unflatten_fn(parts, context) puts it together. `options` are for PyTorch's exports.
+    """
+    if cls in _registered:
+        raise ValueError(f"register_pytree_node: {cls.__name__} is registered already")
+    _registered[cls] = flatten_fn, unflatten_fn
+
+
+def _dict_flatten_with_keys(tree):
+    """The parts of a dict by their keys, and its keys."""
+    return [(MappingKey(key), value) for key, value in tree.items()], list(tree)
 
 
 def _parts(tree):
@@ -9,6 +26,10 @@ def _parts(tree):
     What is none of these containers is a leaf, None too.
     """
     kind = type(tree)
+    if kind in _registered:
+        flatten, unflatten = _registered[kind]
+        parts, context = flatten(tree)
+        return list(parts), lambda parts: unflatten(parts, context)
     if kind in (list, tuple):
         return list(tree), kind
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):

@@ -95,3 +95,19 @@ def test_trees(m):
     assert type(twice["a"]) is pair
     with pytest.raises(ValueError, match="4"):
         TREES[m].tree_unflatten([1, 2], spec)
+
+
+@pytest.mark.parametrize("m", [mt, torch])
+def test_trees_of_ones_own(m):
+    class Pair:
+        def __init__(self, a, b, name):
+            self.a, self.b, self.name = a, b, name
+
+    TREES[m].register_pytree_node(
+        Pair, lambda p: ([p.a, p.b], p.name), lambda parts, name: Pair(*parts, name)
+    )
+    leaves, spec = TREES[m].tree_flatten([Pair(1, (2, 3), "x")])
+    (again,) = TREES[m].tree_unflatten([4, 5, 6], spec)
+    assert leaves == [1, 2, 3] and (again.a, again.b, again.name) == (4, (5, 6), "x")
+    with pytest.raises(ValueError, match="already"):
+        TREES[m].register_pytree_node(Pair, None, None)
