@@ -255,6 +255,23 @@ def test_scalars_are_written(tmp_path):
     ]
 
 
+def test_texts_are_written_and_pictures_said_to_be_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    writer = SummaryWriter(comment="again")
+    writer.add_text("note", "two\nlines", walltime=1)
+    with pytest.warns(UserWarning, match="what add_image is given is not kept"):
+        writer.add_image("digits", mt.zeros(1, 2, 2), 0)
+    writer.add_image("digits", mt.zeros(1, 2, 2), 1)  # said once
+    writer.close()
+    writer.add_text("note", "more", 7, walltime=2)
+    writer.close()
+    with open("runs/again/texts.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[1:] == [["note", "", "two\nlines", "1.000"], ["note", "7", "more", "2.000"]]
+    with pytest.raises(AttributeError, match="has no 'other'"):
+        writer.other()
+
+
 # ---- flags, and names of older programs ----------------------------------------------
 
 

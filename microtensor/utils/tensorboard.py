@@ -1,30 +1,50 @@
-"""A writer of scalars for programs that log to TensorBoard: it writes a CSV file instead."""
+"""A writer of numbers and texts for programs that log to TensorBoard: to CSV files instead."""
 
 import csv
+import functools
 import time
+import warnings
 from pathlib import Path
 
 
 class SummaryWriter:
     """Appends rows (tag, step, value, seconds since 1970) to `log_dir/scalars.csv`.
 
-    TensorBoard itself does not read it. Images, histograms and graphs are not there.
+    Texts go to `texts.csv`. TensorBoard itself does not read them. Images, histograms, graphs and
+    whatever else `add_…` takes are not kept, and a warning says so. Without `log_dir` it is "runs",
+    or runs/comment.
     """
 
-    def __init__(self, log_dir="runs", **options):
-        self.log_dir = str(log_dir)
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
-        path = Path(log_dir) / "scalars.csv"
-        new = not path.exists()
-        self._file = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file)
-        if new:
-            self._rows.writerow(["tag", "step", "value", "time"])
+    def __init__(self, log_dir=None, comment="", purge_step=None, max_queue=10, flush_secs=120,
+                 filename_suffix=""):  # fmt: skip
+        self.log_dir = str(Path("runs", comment) if log_dir is None else log_dir)
+        self._files, self._left_out = {}, set()
+        self._table("scalars")
 
-    def add_scalar(self, tag, scalar_value, global_step=None, walltime=None):
-        """One number under a tag."""
+    def _table(self, name):
+        """The writer of rows to a file, which is opened when it is first asked for."""
+        if name not in self._files:
+            path = Path(self.log_dir, f"{name}.csv")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists()
+            file = path.open("a", newline="", encoding="utf-8")
+            self._files[name] = file, csv.writer(file)
+            if new:
+                self._files[name][1].writerow(["tag", "step", "value", "time"])
+        return self._files[name][1]
+
+    def _add(self, table, tag, value, step, walltime):
         now = time.time() if walltime is None else walltime
-        self._rows.writerow([tag, global_step, float(scalar_value), f"{now:.3f}"])
+        self._table(table).writerow([tag, step, value, f"{now:.3f}"])
+
+    def add_scalar(self, tag, scalar_value, global_step=None, walltime=None, new_style=False,
+                   double_precision=False):  # fmt: skip
+        """One number under a tag."""
+        self._add("scalars", tag, float(scalar_value), global_step, walltime)
+
+    def add_text(self, tag, text_string, global_step=None, walltime=None):
+        """One text under a tag."""
+        self._add("texts", tag, text_string, global_step, walltime)
 
     def add_scalars(self, main_tag, tag_scalar_dict, global_step=None, walltime=None):
         """Several numbers, under main_tag/name."""
@@ -33,11 +53,24 @@ class SummaryWriter:
 
     def flush(self):
         """Write what is still in memory."""
-        self._file.flush()
+        for file, _ in self._files.values():
+            file.flush()
 
     def close(self):
-        """Write everything and close the file."""
-        self._file.close()
+        """Write everything and close the files; what is added later opens them again."""
+        for file, _ in self._files.values():
+            file.close()
+        self._files = {}
+
+    def __getattr__(self, name):
+        if not name.startswith("add_"):
+            raise AttributeError(f"SummaryWriter has no {name!r}")
+        return functools.partial(self._leave_out, name)
+
+    def _leave_out(self, name, tag="", *args, **kwargs):
+        if name not in self._left_out:
+            self._left_out.add(name)
+            warnings.warn(f"SummaryWriter: what {name} is given is not kept", stacklevel=2)
 
     def __enter__(self):
         return self

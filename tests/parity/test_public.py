@@ -214,6 +214,104 @@ def sparse_probabilities(torch, ints, floats):
     return model, loss
 
 
+# ---- optimizers, and learning to learn -----------------------------------------------
+
+
+def classifier(torch, ints, floats):
+    """A small one, and its loss."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Flatten(), nn.Linear(9, 6), nn.Tanh(),
+                          nn.Linear(6, 4))  # fmt: skip
+    x, y = floats(6, 2, 5), ints(6, below=4)
+    return model, lambda: nn.functional.cross_entropy(model(x), y)
+
+
+def after_steps(torch, model, loss, make, state=None):
+    """What an optimizer makes of the parameters, with a checkpoint in the middle."""
+
+    def parameters():
+        optimizer = make(model.parameters())
+        for step in range(4):
+            if step == 2:
+                state, optimizer = optimizer.state_dict(), make(model.parameters())
+                optimizer.load_state_dict(state)
+            if hasattr(optimizer, "train"):
+                optimizer.train()
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+        if hasattr(optimizer, "eval"):
+            optimizer.eval()
+        return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    return parameters
+
+
+@row("torch_optimizer")
+def each_of_its_optimizers(torch, ints, floats):
+    import torch_optimizer
+
+    model, loss = classifier(torch, ints, floats)
+    names = (
+        "A2GradExp A2GradInc A2GradUni AccSGD AdaBelief AdaBound AdaMod AdamP AggMo Apollo "
+        "DiffGrad LARS Lamb MADGRAD NovoGrad PID QHAdam QHM RAdam Ranger RangerQH RangerVA SGDP "
+        "SGDW SWATS Shampoo Yogi"
+    ).split()
+    kinds = [getattr(torch_optimizer, name) for name in names]
+    return model, loss, *(after_steps(torch, model, loss, kind) for kind in kinds)
+
+
+@row("schedulefree")
+def steps_for_all_parameters_at_once(torch, ints, floats):
+    import schedulefree
+
+    model, loss = classifier(torch, ints, floats)
+    kinds = [
+        lambda params, kind=kind, foreach=foreach: kind(params, lr=0.05, foreach=foreach)
+        for kind in (
+            schedulefree.SGDScheduleFree,
+            schedulefree.AdamWScheduleFree,
+            schedulefree.RAdamScheduleFree,
+        )
+        for foreach in (True, False)
+    ]
+    return model, loss, *(after_steps(torch, model, loss, kind) for kind in kinds)
+
+
+@row("lion_pytorch")
+def signs(torch, ints, floats):
+    from lion_pytorch import Lion
+
+    model, loss = classifier(torch, ints, floats)
+    return model, loss, after_steps(torch, model, loss, lambda params: Lion(params, lr=1e-2))
+
+
+@row("prodigyopt")
+def no_learning_rate(torch, ints, floats):
+    from prodigyopt import Prodigy
+
+    model, loss = classifier(torch, ints, floats)
+    return model, loss, after_steps(torch, model, loss, lambda params: Prodigy(params, d0=1e-3))
+
+
+@row("higher")
+def steps_within_the_loss(torch, ints, floats):
+    import higher
+
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.BatchNorm1d(5), nn.Linear(5, 1))
+    inner = torch.optim.Adam(model.parameters(), lr=1e-2, eps=1e-3)
+    x, y, held_out, answers = floats(6, 3), floats(6, 1), floats(4, 3), floats(4, 1)
+
+    def loss():
+        with higher.innerloop_ctx(model, inner, copy_initial_weights=False) as (learner, steps):
+            for _ in range(2):
+                steps.step(nn.functional.mse_loss(learner(x), y))
+            return nn.functional.mse_loss(learner(held_out), answers)
+
+    return model, loss
+
+
 # ---- the test ------------------------------------------------------------------------
 
 
