@@ -463,12 +463,13 @@ for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
     "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
     "nn.modules.utils": nn.utils, "linalg": ops.linalg,
+    "nn.utils.weight_norm": nn.utils.weight_hooks, "nn.utils.spectral_norm": nn.utils.weight_hooks,
 }.items():  # fmt: skip
     _place(_name, _home)
 
 for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it keeps to itself
-    "activation": nn.activations, "batchnorm": nn.normalization, "container": nn.containers,
-    "conv": nn.convolution, "distance": nn.layers, "dropout": nn.layers, "flatten": nn.layers,
+    "activation": nn.activations, "adaptive": nn.adaptive, "batchnorm": nn.normalization,
+    "container": nn.containers, "conv": nn.convolution, "distance": nn.layers, "dropout": nn.layers, "flatten": nn.layers,
     "fold": nn.convolution, "instancenorm": nn.normalization, "linear": nn.layers,
     "loss": nn.losses, "module": nn.module, "normalization": nn.normalization,
     "padding": nn.convolution, "pixelshuffle": nn.convolution, "pooling": nn.convolution,

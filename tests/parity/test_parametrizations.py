@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
+from microtensor.compat import as_torch
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
@@ -119,6 +120,19 @@ def test_copies(form):
         twin(m.ones(2, 4).double()).sum().backward()
         assert all(p.grad is not None for p in twin.parameters())
         assert all(p.grad is None for p in module.parameters())
+
+
+def test_the_hook_itself():
+    """As programs make it that want no function: WeightNorm.apply(module, name, dim)."""
+    with as_torch():
+        from torch.nn.utils.spectral_norm import SpectralNorm
+        from torch.nn.utils.weight_norm import WeightNorm
+    assert mt.nn.utils.weight_norm is not WeightNorm
+    for hook, *options in ((WeightNorm, 0), (SpectralNorm, 1, 0, 1e-12)):
+        module = mt.nn.Linear(3, 2)
+        made = hook.apply(module, "weight", *options)
+        assert isinstance(made, hook) and "weight" not in dict(module.named_parameters())
+        assert module(mt.ones(1, 3)).shape == (1, 2)
 
 
 # ---- one's own -----------------------------------------------------------------------

@@ -24,6 +24,11 @@ class _Hook:
         self.handle = module.register_forward_pre_hook(self)
         _hooks_of(module)[name] = self
 
+    @classmethod
+    def apply(cls, module, *args, **options):
+        """PyTorch's way of making one: the hook, which the module has now."""
+        return cls(module, *args, **options)
+
     def set(self, module, weight):
         object.__setattr__(module, self.name, weight)
 
@@ -52,7 +57,7 @@ def _removed(kind, module, name):
     return module
 
 
-class _WeightNorm(_Hook):
+class WeightNorm(_Hook):
     said, ends = "weight_norm", ("_g", "_v")
 
     def __init__(self, module, name, dim):
@@ -74,20 +79,20 @@ def weight_norm(module, name="weight", dim=0):
 
     The length is that of each slice along `dim`; of the whole for None (arXiv:1602.07868).
     """
-    _WeightNorm(module, name, dim)
+    WeightNorm(module, name, dim)
     return module
 
 
 def remove_weight_norm(module, name="weight"):
     """Make `module.<name>` an ordinary parameter again; returns the module."""
-    return _removed(_WeightNorm, module, name)
+    return _removed(WeightNorm, module, name)
 
 
-class _SpectralNorm(_Hook):
+class SpectralNorm(_Hook):
     said, ends = "spectral_norm", ("_orig", "_u", "_v")
 
-    def __init__(self, module, name, steps, eps, dim):
-        self.steps, self.eps, self.dim = steps, eps, dim
+    def __init__(self, module, name, n_power_iterations, dim, eps):
+        self.n_power_iterations, self.dim, self.eps = n_power_iterations, dim, eps
         super().__init__(module, name)
 
     def take(self, module, weight):
@@ -102,7 +107,7 @@ class _SpectralNorm(_Hook):
         weight, u, v = (getattr(module, self.name + end) for end in self.ends)
         matrix = channels_first(weight, self.dim)
         if training:
-            for _ in range(self.steps):
+            for _ in range(self.n_power_iterations):
                 direction(matrix.T, u, v, self.eps)
                 direction(matrix, v, u, self.eps)
             u, v = u.clone(), v.clone()  # as they were now, for the derivative
@@ -116,10 +121,10 @@ def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=No
     buffers <name>_u and <name>_v. The rows of the matrix are the slices along `dim`, which is that
     of the outputs unless given (arXiv:1802.05957).
     """
-    _SpectralNorm(module, name, n_power_iterations, eps, outputs_of(module) if dim is None else dim)
+    SpectralNorm(module, name, n_power_iterations, outputs_of(module) if dim is None else dim, eps)
     return module
 
 
 def remove_spectral_norm(module, name="weight"):
     """Make `module.<name>` an ordinary parameter again; returns the module."""
-    return _removed(_SpectralNorm, module, name)
+    return _removed(SpectralNorm, module, name)
