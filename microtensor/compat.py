@@ -253,17 +253,21 @@ _settings = {"precision": "highest", "deterministic": False, **dict.fromkeys(_WA
 
 
 class _OfOneDtype(type):
-    """FloatTensor(2, 3) is a tensor of that dtype, and each such tensor is a FloatTensor."""
+    """FloatTensor(2, 3) is a tensor of that dtype, and each such tensor is a FloatTensor; and
+    cuda.FloatTensor likewise on the GPU.
+    """
 
     def __call__(cls, *data, device=None):
-        return Tensor(*data, dtype=cls.dtype).to(device=device)
+        return Tensor(*data, dtype=cls.dtype).to(device=device or cls.where)
 
     def __instancecheck__(cls, value):
-        return isinstance(value, Tensor) and value.dtype is cls.dtype
+        alike = isinstance(value, Tensor) and value.dtype is cls.dtype
+        return alike and value.device.type == cls.where
 
 
 for _name, _dtype in TYPES.items():
-    globals()[_name] = _OfOneDtype(_name, (), {"dtype": _dtype})
+    globals()[_name] = _OfOneDtype(_name, (), {"dtype": _dtype, "where": "cpu"})
+    setattr(cuda, _name, _OfOneDtype(_name, (), {"dtype": _dtype, "where": "cuda"}))
 
 # ---- places --------------------------------------------------------------------------
 

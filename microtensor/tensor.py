@@ -439,7 +439,7 @@ class Tensor(TensorBase):
         """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …"""
         if dtype is None:
             return f"torch.{next(name for name, kind in TYPES.items() if kind is self.dtype)}"
-        return self.to(dtype_of(dtype))
+        return self.to(getattr(dtype, "where", None), dtype_of(dtype))
 
     def cpu(self):
         """The tensor on the CPU."""

@@ -177,3 +177,12 @@ def test_hooks_are_found_where_pytorch_has_them():
 
     alike(program)
     assert program(mt) == [1, 2, 1]
+
+
+def test_types_of_the_gpu():
+    """As in the first DCGANs: isinstance(input.data, torch.cuda.FloatTensor)."""
+    for m in (mt, torch):
+        x = m.ones(2)
+        assert isinstance(x, m.FloatTensor) and not isinstance(x, m.cuda.FloatTensor)
+        assert not isinstance(x.double(), m.FloatTensor) and not isinstance([], m.cuda.LongTensor)
+        assert x.type(m.LongTensor).dtype is m.int64
