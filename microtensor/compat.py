@@ -473,7 +473,8 @@ for _name, _home in {
 
 for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it keeps to itself
     "activation": nn.activations, "adaptive": nn.adaptive, "batchnorm": nn.normalization,
-    "container": nn.containers, "conv": nn.convolution, "distance": nn.layers, "dropout": nn.layers, "flatten": nn.layers,
+    "container": nn.containers, "conv": nn.convolution, "distance": nn.layers,
+    "dropout": nn.layers, "flatten": nn.layers,
     "fold": nn.convolution, "instancenorm": nn.normalization, "linear": nn.layers,
     "loss": nn.losses, "module": nn.module, "normalization": nn.normalization,
     "padding": nn.convolution, "pixelshuffle": nn.convolution, "pooling": nn.convolution,
