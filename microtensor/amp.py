@@ -41,9 +41,10 @@ class autocast:
     """A context, or a decorator, in which products are computed in `dtype`, losses in float32.
 
     Tensors of float32, and of float16 and bfloat16, are cast on their way into the functions that
-    `autocasting` lists, as PyTorch does on a CPU; float64 stays. Nothing is cached, so
-    `cache_enabled` changes nothing. Other devices are left alone: without a GPU "cuda" turns itself
-    off with a warning, as in PyTorch, and so it does with one.
+    `autocasting` lists, as PyTorch does on a CPU; float64 stays. Casts are not cached, whatever
+    `cache_enabled`: a parameter that an optimizer changes within the context is seen changed, where
+    PyTorch would go on with what it was. Other devices are left alone: without a GPU "cuda" turns
+    itself off with a warning, as in PyTorch, and so it does with one.
     """
 
     _before = ()

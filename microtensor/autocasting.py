@@ -58,7 +58,8 @@ def _cast_tensor(value, dtype):
 def install():
     """Give the operations of the list `LOWER` bodies that cast arrays while an autocast is on.
 
-    The gradient that a pullback gives is cast back by the engine, as any other is.
+    The gradient that a pullback gives is cast back by the engine, as any other is. A body that is
+    run on tensors, for derivatives of higher order, learns from the gradient what it was cast to.
     """
     for name in LOWER:
         registry[name].run(_lowered(registry[name].function))
@@ -66,16 +67,26 @@ def install():
 
 def _lowered(body):
     @functools.wraps(body)
-    def run(*arrays, **params):
-        dtype = mode.autocast
-        if dtype is not None and _is_product(**params):
-            arrays = [
-                backend_of(a).cast(a, dtype) if hasattr(a, "dtype") and _is_cast(a, dtype) else a
-                for a in arrays
-            ]
-        return body(*arrays, **params)
+    def run(*inputs, **params):
+        def lowered(dtype):
+            return body(*[_cast(a, dtype) for a in inputs], **params)
+
+        def pullback(g):
+            pulls = lowered((g[0] if isinstance(g, tuple) else g).dtype)[1]
+            return pulls(g) if callable(pulls) else tuple([pull and pull(g) for pull in pulls])
+
+        if isinstance(inputs[0], TensorBase):
+            return None, pullback
+        if mode.autocast is None or not _is_product(**params):
+            return body(*inputs, **params)
+        return lowered(mode.autocast)
 
     return run
+
+
+def _cast(array, dtype):
+    cast = hasattr(array, "dtype") and _is_cast(array, dtype)
+    return backend_of(array).cast(array, dtype) if cast else array
 
 
 def _is_product(equation=None, **params):

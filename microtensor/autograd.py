@@ -190,7 +190,7 @@ def op(function=None, /, *, promote=None, view=False):
 
     def run(body):  # autocast's door
         nonlocal function
-        function = body
+        function = call.function = body
 
     call.run = run
     call.op_name, call.function, call.variadic = name, function, variadic

@@ -10,6 +10,7 @@ import enum
 import functools
 import importlib
 import importlib.util
+import math
 import operator
 import os
 import re
@@ -387,6 +388,9 @@ _module("jit", "PyTorch's older compiler: functions and modules stay as they are
         ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is,
         Final=typing.Final, interface=_as_it_is, _overload_method=_as_it_is)  # fmt: skip
+_module("jit.annotations", "What annotations name.", **{
+    name: getattr(typing, name) for name in ("Dict", "List", "Optional", "Tuple")
+})  # fmt: skip
 _module("profiler", "Where the time goes, which is not measured here.", **{
     name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
@@ -447,6 +451,13 @@ _module("functional", "Functions of the package where PyTorch keeps them, too.",
 sys.modules[f"{__package__}.functional"].__getattr__ = lambda name: getattr(
     sys.modules[__package__], name
 )
+vars(optim.optimizer).update(  # what copies of PyTorch's optimizers import
+    _use_grad_for_differentiable=autograd.no_grad(), _dispatch_sqrt=math.sqrt,
+    _get_value=lambda x: x.item() if isinstance(x, Tensor) else x,
+    _default_to_fused_or_foreach=lambda params, differentiable, use_fused=False: (False, False),
+    **dict.fromkeys(("_foreach_doc", "_fused_doc", "_maximize_doc", "_capturable_doc",
+                     "_differentiable_doc", "_params_doc"), ""),
+)  # fmt: skip
 nn.DataParallel = nn.parallel.DataParallel
 nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")
 for _name in ("CUDAGraph", "Stream", "StreamContext", "graph"):
@@ -463,9 +474,13 @@ for _name in ("uniform", "normal", "constant", "eye", "xavier_uniform", "xavier_
               "kaiming_uniform", "kaiming_normal", "orthogonal"):  # fmt: skip
     setattr(nn.init, _name, _before_the_underscore(getattr(nn.init, _name + "_"), "nn.init"))
 
+_module("nn.modules", nn.__doc__, **{  # what it has, its files being other files
+    name: value for name, value in vars(nn).items()
+    if not name.startswith("__") and not isinstance(value, types.ModuleType)
+})  # fmt: skip
 for _name, _home in {
     "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
-    "utils.data.sampler": utils.data, "nn.parameter": nn.module, "nn.modules": nn,
+    "utils.data.sampler": utils.data, "nn.parameter": nn.module,
     "nn.modules.utils": nn.utils, "linalg": ops.linalg,
     "nn.utils.weight_norm": nn.utils.weight_hooks, "nn.utils.spectral_norm": nn.utils.weight_hooks,
 }.items():  # fmt: skip

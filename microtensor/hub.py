@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlparse
 from .names import missing
 from .serialization import load, write_whole
 
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file
+
 
 def get_dir():
     """$TORCH_HOME/hub, or ~/.cache/torch/hub."""
@@ -17,23 +19,30 @@ def get_dir():
     return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", f"{cache}/torch")), "hub")
 
 
+def download_url_to_file(url, dst, hash_prefix=None, progress=True):
+    """Write what is at an address to a file, whole or not at all. `progress` is not shown.
+
+    Raises RuntimeError where its SHA-256 does not begin with `hash_prefix`.
+    """
+    with urllib.request.urlopen(url) as response:
+        data = response.read()
+    if not hashlib.sha256(data).hexdigest().startswith(hash_prefix or ""):
+        raise RuntimeError(f"download_url_to_file: {url} is not a file of hash {hash_prefix}")
+    write_whole(dst, data)
+
+
 def load_state_dict_from_url(url, model_dir=None, map_location=None, progress=True,
                              check_hash=False, file_name=None, weights_only=False):  # fmt: skip
     """`load` of a file that is downloaded first, to `model_dir`, if it is not there.
 
-    With `check_hash` a name such as resnet18-5c106cde.pth says how the file's SHA-256 begins, and
-    RuntimeError is raised for another file. `progress` is not shown.
+    With `check_hash` the name says how its SHA-256 begins, as resnet18-5c106cde.pth does.
     """
     folder = Path(model_dir or os.path.join(get_dir(), "checkpoints"))
     path = folder / (file_name or os.path.basename(unquote(urlparse(url).path)))
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url) as response:
-            data = response.read()
-        wanted = re.search(r"-([a-f0-9]*)\.", path.name) if check_hash else None
-        if wanted and not hashlib.sha256(data).hexdigest().startswith(wanted[1]):
-            raise RuntimeError(f"load_state_dict_from_url: {url} is not a file of hash {wanted[1]}")
-        write_whole(path, data)
+        told = HASH_REGEX.search(path.name) if check_hash else None
+        download_url_to_file(url, path, told and told[1], progress)
     return load(path, map_location)
 
 

@@ -13,6 +13,7 @@ noticed. A whole module stands there as the name of its class and its attributes
 import contextlib
 import errno
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -64,7 +65,7 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
 
     Never is code of a file run. Objects of this package's own modules come back; those of other
     classes only with weights_only=False or within `safe_globals`, for the file says which class it
-    is whose methods will be called. A file is always read as a whole, with `mmap`, too.
+    is, of which module, whose methods will be called. A file is read as a whole, with `mmap`, too.
     """
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
     if isinstance(map_location, dict):
@@ -365,9 +366,10 @@ def _decoded(value, file):
 
 # ---- objects ----------------------------------------------------------------------
 # An object is its attributes and the name of its class, "module:name". To read one, its class is
-# looked for in the modules that are imported already, an empty object is made of it, and its
-# attributes are set: no line of the class is run by that. So it is for functions among the
-# attributes, such as a layer's activation, which stand in the file by name.
+# looked for in the modules that are imported already (for weights_only=False they are imported),
+# an empty object is made of it, and its attributes are set: no line of the class is run by that.
+# So it is for functions among the attributes, such as a layer's activation: they stand in the file
+# by name.
 
 OWN = ("microtensor.nn.", "microtensor.ops.")  # whose classes and functions any file may name
 
@@ -443,7 +445,7 @@ def _decoded_object(kind, content, value, file):
     """The object that `_encoded_object` made JSON of."""
     if kind == "$again":
         return file.objects[content]
-    found = _found(content)
+    found = _found(content, imports=file.trusted)
     own = f"{found.__module__}.".startswith(OWN)
     if not (own or file.trusted or any(found is safe for safe in _safe)):
         raise LoadError(
@@ -473,9 +475,12 @@ def _name_of(value):
     return None
 
 
-def _found(name):
-    """The class or function of that name in a module that is imported already."""
+def _found(name, imports=False):
+    """The class or function of that name in a module, which is imported already or `imports`."""
     place, _, path = name.partition(":")
+    if imports and place not in sys.modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(place)
     found = sys.modules.get(place)
     for part in path.split("."):
         found = vars(found).get(part) if hasattr(found, "__dict__") else None

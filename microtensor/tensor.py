@@ -690,6 +690,7 @@ class Tensor(TensorBase):
             )
         return ops.transpose(self, 0, 1) if self.ndim == 2 else self
 
+    conj, real = ops.conj, property(ops.real)
     T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
     mT = mH = property(lambda self: ops.transpose(self, -2, -1))
 

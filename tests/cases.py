@@ -270,12 +270,12 @@ case("erfc", elementwise(math.erfc), (40,), domain=(-7.0, 20.0))
 case("erfinv", lambda x: elementwise(NormalDist().inv_cdf)((1 + x) / 2) / math.sqrt(2), (40,),
      domain=(-0.95, 0.95))  # fmt: skip
 case("polygamma", lambda x: 120 * ((x[..., None] + np.arange(2000)) ** -6.0).sum(-1), (3, 4),
-     domain=(1.0, 20.0), n=5, torch=None, call=lambda m, x: m.polygamma(5, x))  # fmt: skip
+     domain=(1.0, 20.0), n=5, call=lambda m, x: m.polygamma(5, x))  # fmt: skip
 case("lgamma", elementwise(math.lgamma), (3, 4), domain=(0.1, 20.0))
 case("digamma", lambda x: np.log(x + 2000) - 1 / (2 * x + 4000) - 1 / (12 * (x + 2000) ** 2)
      - (1 / (x[..., None] + np.arange(2000))).sum(-1), (3, 4), domain=(0.5, 20.0),
-     torch=None)  # fmt: skip
-case("polygamma", elementwise(math.lgamma), (3, 4), n=-1, domain=(0.1, 20.0), torch=None,
+     torch=None)  # fmt: skip  # PyTorch's has 9 digits
+case("polygamma", elementwise(math.lgamma), (3, 4), n=-1, domain=(0.1, 20.0),
      call=lambda m, x: m.lgamma(x))  # fmt: skip
 each("gelu", elementwise(lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))))
 case(
@@ -407,7 +407,7 @@ case("trapezoid", lambda y: ((y[:, 1:] + y[:, :-1]) / 2 * 3).sum(1), (3, 4), dx=
 case("cumulative_trapezoid", lambda y: ((y[:, 1:] + y[:, :-1]) / 2).cumsum(1), (3, 4))
 case("cov", np.cov, (3, 5))
 case("corrcoef", lambda x: np.corrcoef(x)[0, 1:], (3, 5), call=lambda m, x: m.corrcoef(x)[0, 1:])
-case("vander", np.vander, (4,), torch=None)
+case("vander", np.vander, (4,), torch=None)  # PyTorch's has no derivative: it changes in place
 case("aminmax", lambda x: (x.min(1), x.max(1)), (3, 4), dim=1)
 case("cummax", lambda x: (np.maximum.accumulate(x, 1), [[0, 1, 1], [0, 0, 2]]),
      np.array([[1.0, 2, 0], [2, 1, 3]]), dim=1, whole=True)  # fmt: skip
@@ -647,6 +647,7 @@ for dim, index, twice in ((1, ONCE, INDEX), (0, ONCE.T[:, :1] % 3, INDEX % 3)):
     case("scatter_add", lambda x, i, s, d=dim: scatter(x, i, s, d, True),
          (3, 4), twice, twice.shape,
          call=lambda m, x, i, s, d=dim: m.scatter_add(x, d, i, s))  # fmt: skip
+# sources larger than their index, of which PyTorch has no derivative
 case("scatter", lambda x, i, s: scatter(x, i, s, 1), (3, 4), ONCE, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 1, i, s))  # fmt: skip
 case("scatter_amax", lambda x, i, s: largest(x, i, s), (3, 4), INDEX, (3, 4), torch=None,
@@ -656,10 +657,13 @@ case("scatter_reduce", lambda x, i, s: largest(x, i, s), (3, 4), INDEX, (3, 4), 
 case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3, 4), torch=None,
      call=lambda m, x, i, s: m.scatter_add(x, 1, i, s))  # fmt: skip
 
+# (PyTorch warns of it)
 case("scatter", lambda x, i, s: x * (1 + (i == np.arange(3)[:, None]) * (s - 1)), (3, 4),
      ONCE[:1, [0, 0, 2, 2]], (1, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 0, i, s, reduce="multiply"))  # fmt: skip
 case("take", lambda x, i: x.ravel()[i], (3, 4), INDEX)
+case("as_strided", lambda x: x.ravel()[[[1, 3, 5], [3, 5, 7]]], (3, 4),
+     call=lambda m, x: m.as_strided(x.contiguous(), (2, 3), (2, 2), 1))  # fmt: skip
 case("put", lambda x, i, v: _replaced(x, np.unravel_index(i, x.shape), v), (3, 4), ONCE[0], (3,))
 case("put", lambda x, i, v: x + _put(v, x.size, i).reshape(x.shape), (3, 4), INDEX[0], (4,),
      call=lambda m, x, i, v: x.put(i, v, accumulate=True))  # fmt: skip
@@ -749,6 +753,13 @@ linear_algebra("solve", lambda x, b: np.linalg.solve(np.triu(_numpy_definite(x))
                (3, 3), (3, 2))  # fmt: skip
 linear_algebra("det", lambda x: np.linalg.det(_numpy_definite(x)),
                lambda m, l, x: l.det(_definite(m, x)), (2, 3, 3))  # fmt: skip
+case(
+    "cofactors",
+    lambda x: np.linalg.det(x)[:, None, None] * np.linalg.inv(x).mT,
+    (2, 3, 3),
+    call=lambda m, x: registry["cofactors"](x),
+    torch=None,
+).half = False
 linear_algebra("slogdet", lambda x: np.linalg.slogdet(_numpy_definite(x))[1],
                lambda m, l, x: l.slogdet(_definite(m, x))[1], (2, 3, 3))  # fmt: skip
 linear_algebra("cholesky", lambda x: np.linalg.cholesky(_numpy_definite(x)),

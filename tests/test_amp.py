@@ -61,6 +61,27 @@ def test_products_are_rounded_and_gradients_are_float32():
     assert linear.weight.grad.equal((g.mT @ low[0]).float())
 
 
+def test_parameters_may_change_within():
+    weight = mt.ones(2, 2, requires_grad=True)
+    with mt.autocast("cpu"):
+        before = ONES @ weight
+        with mt.no_grad():
+            weight.mul_(3)
+        after = ONES @ weight
+        after.sum().backward()
+    assert before.tolist() == [[2, 2], [2, 2]] and after.tolist() == [[6, 6], [6, 6]]
+    assert weight.grad.tolist() == [[2, 2], [2, 2]]
+
+
+def test_second_derivatives():
+    x = mt.tensor([[2.0]], requires_grad=True)
+    with mt.autocast("cpu"):
+        y = x @ x @ x
+        (slope,) = mt.autograd.grad(y, x, mt.ones(1, 1, dtype=mt.bfloat16), create_graph=True)
+    (bend,) = mt.autograd.grad(slope.sum(), x)
+    assert (slope.dtype, slope.item(), bend.item()) == (mt.float32, 12, 12)
+
+
 def test_the_graph_is_drawn_as_ever():
     with mt.autocast("cpu"):
         y = F.linear(ONES, ONES.clone().requires_grad_())

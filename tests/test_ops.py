@@ -414,3 +414,10 @@ def test_assignment(index, device):
     x[x > 3] = 0
     array[array > 3] = 0
     np.testing.assert_array_equal(numpy(x), array)
+
+
+@pytest.mark.parametrize("n, rank", [(1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (3, 3), (5, 4)])
+def test_a_determinant_is_smooth_where_the_matrix_is_singular(n, rank):
+    a = np.cos(np.arange(n * rank)).reshape(n, rank)
+    A = mt.tensor(a @ np.sin(a.T), dtype=mt.float64, requires_grad=True)
+    assert mt.autograd.gradcheck(mt.linalg.det, A) and mt.autograd.gradgradcheck(mt.linalg.det, A)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import resource
+import sys
 from collections import Counter, OrderedDict
 
 import numpy as np
@@ -380,6 +381,19 @@ def test_whose_classes_a_file_may_name(tmp_path):
         assert mt.load(tmp_path / "f")["c"].a == 1
     with pytest.raises(LoadError, match="it asks for"):
         mt.load(tmp_path / "f")
+
+
+def test_a_class_of_a_module_that_is_not_imported_yet(tmp_path, monkeypatch):
+    (tmp_path / "a_model_of_ones_own.py").write_text("class Config:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import a_model_of_ones_own
+
+    mt.save(a_model_of_ones_own.Config(), tmp_path / "f")
+    del sys.modules["a_model_of_ones_own"]
+    with pytest.raises(LoadError, match="it asks for Config of a_model_of_ones_own, which is not"):
+        mt.load(tmp_path / "f")
+    assert "a_model_of_ones_own" not in sys.modules
+    assert type(mt.load(tmp_path / "f", weights_only=False)).__name__ == "Config"
 
 
 @pytest.mark.parametrize(

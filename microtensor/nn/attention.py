@@ -238,6 +238,18 @@ def _added(mask, dtype):
     return zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -math.inf)
 
 
+def _get_activation_fn(activation):  # programs import the two from PyTorch by these names
+    if callable(activation):
+        return activation
+    if activation not in ("relu", "gelu"):
+        raise RuntimeError(f'activation is "relu", "gelu" or a function, got {activation!r}')
+    return getattr(F, activation)
+
+
+def _get_clones(module, N):
+    return ModuleList([copy.deepcopy(module) for _ in range(N)])
+
+
 class TransformerEncoderLayer(Module):
     """Self-attention, then two linear maps, each added to its input and normalized.
 
@@ -260,8 +272,6 @@ class TransformerEncoderLayer(Module):
         dtype=None,
     ):
         super().__init__()
-        if isinstance(activation, str) and activation not in ("relu", "gelu"):
-            raise RuntimeError(f'activation is "relu", "gelu" or a function, got {activation!r}')
         where = {"device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(
             d_model, nhead, dropout, bias, batch_first=batch_first, **where
@@ -274,7 +284,7 @@ class TransformerEncoderLayer(Module):
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
-        self.activation = getattr(F, activation) if isinstance(activation, str) else activation
+        self.activation = _get_activation_fn(activation)
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
         """Like `src`; the masks as in MultiheadAttention."""
@@ -302,7 +312,7 @@ class TransformerEncoder(Module):
     def __init__(self, encoder_layer, num_layers, norm=None, enable_nested_tensor=True,
                  mask_check=True):  # fmt: skip
         super().__init__()
-        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.layers = _get_clones(encoder_layer, num_layers)
         self.num_layers, self.norm = num_layers, norm
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=False):

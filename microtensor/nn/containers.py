@@ -126,7 +126,8 @@ class ModuleList(_List):
 
     def __init__(self, modules=None):
         super().__init__()
-        self.extend(modules or ())
+        if modules is not None:
+            self.extend(modules)
 
     def append(self, module):
         """Add a module at the end. Returns the list."""
@@ -193,7 +194,8 @@ class ParameterList(_Parameters, _List):
 
     def __init__(self, values=None):
         super().__init__()
-        self.extend(values or ())
+        if values is not None:
+            self.extend(values)
 
 
 class _Dict(Module):
@@ -203,7 +205,8 @@ class _Dict(Module):
 
     def __init__(self, values=None):
         super().__init__()
-        self.update(values or {})
+        if values is not None:
+            self.update(values)
 
     @property
     def _held(self):

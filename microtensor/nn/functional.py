@@ -583,17 +583,30 @@ def _alike(name, input, target):
 
 
 @takes_old_reduction
-def mse_loss(input, target, *, reduction="mean"):
-    """(input − target)²"""
+def mse_loss(input, target, *, reduction="mean", weight=None):
+    """(input − target)². A `weight` like the input weighs the elements, and their mean."""
     _alike("mse_loss", input, target)
-    return _reduced(ops.square(input - target), reduction)
+    return _weighed("mse_loss", ops.square(input - target), weight, reduction)
 
 
 @takes_old_reduction
-def l1_loss(input, target, *, reduction="mean"):
-    """|input − target|"""
+def l1_loss(input, target, *, reduction="mean", weight=None):
+    """|input − target|. A `weight` like the input weighs the elements, and their mean."""
     _alike("l1_loss", input, target)
-    return _reduced(ops.abs(input - target), reduction)
+    return _weighed("l1_loss", ops.abs(input - target), weight, reduction)
+
+
+def _weighed(name, losses, weight, reduction):
+    """`_reduced`, with a mean over the weights."""
+    if weight is None:
+        return _reduced(losses, reduction)
+    if weight.shape != losses.shape:
+        raise ValueError(
+            f"{name}: a weight of shape {tuple(losses.shape)} is needed, got {tuple(weight.shape)}"
+        )
+    if reduction == "mean":
+        return ops.sum(losses * weight) / ops.sum(weight)
+    return _reduced(losses * weight, reduction)
 
 
 @takes_old_reduction
@@ -607,12 +620,13 @@ def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     return _reduced(_huber(input - target, beta) / beta, reduction)
 
 
-def huber_loss(input, target, reduction="mean", delta=1.0):
-    """d² / 2 where d = |input − target| < delta, else delta (d − delta / 2)"""
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """d² / 2 where d = |input − target| < delta, else delta (d − delta / 2), times `weight`."""
     if delta <= 0:
         raise RuntimeError(f"huber_loss: delta is above 0, got {delta}")
     _alike("huber_loss", input, target)
-    return _reduced(_huber(input - target, delta), reduction)
+    losses = _huber(input - target, delta)
+    return _reduced(losses if weight is None else losses * weight, reduction)
 
 
 def _huber(difference, delta):

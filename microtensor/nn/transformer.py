@@ -1,14 +1,18 @@
 """The Transformer's decoder layer, and the whole of encoder and decoder (arXiv:1706.03762)."""
 
-import copy
 import math
 
 from .. import ops
 from ..creation import full
 from . import functional as F
 from . import init
-from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
-from .containers import ModuleList
+from .attention import (
+    MultiheadAttention,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+    _get_activation_fn,
+    _get_clones,
+)  # fmt: skip
 from .layers import Dropout, LayerNorm, Linear
 from .module import Module
 
@@ -26,8 +30,6 @@ class TransformerDecoderLayer(Module):
         dtype=None,
     ):  # fmt: skip
         super().__init__()
-        if isinstance(activation, str) and activation not in ("relu", "gelu"):
-            raise RuntimeError(f'activation is "relu", "gelu" or a function, got {activation!r}')
         where = {"device": device, "dtype": dtype}
         for name in ("self_attn", "multihead_attn"):
             heads = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first,
@@ -41,7 +43,7 @@ class TransformerDecoderLayer(Module):
             self.add_module(f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, **where))
         for i in (1, 2, 3):
             self.add_module(f"dropout{i}", Dropout(dropout))
-        self.activation = getattr(F, activation) if isinstance(activation, str) else activation
+        self.activation = _get_activation_fn(activation)
 
     def forward(
         self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
@@ -73,7 +75,7 @@ class TransformerDecoder(Module):
 
     def __init__(self, decoder_layer, num_layers, norm=None):
         super().__init__()
-        self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(num_layers)])
+        self.layers = _get_clones(decoder_layer, num_layers)
         self.num_layers, self.norm = num_layers, norm
 
     def forward(self, tgt, memory, *args, **kwargs):

@@ -38,6 +38,16 @@ def _with_dims(name, x, n):
 # ---- one shape for another -----------------------------------------------------------
 
 
+def conj(x):
+    """x itself: nothing here is complex."""
+    return x
+
+
+def real(x):
+    """x itself: nothing here is complex."""
+    return x
+
+
 def ravel(x):
     """All elements in one row."""
     return reshape(x, (-1,))

@@ -124,10 +124,36 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
 
 @op
 def det(A):
-    """|A|.    ∂A = g |A| A⁻ᵀ"""
+    """|A|.    ∂A = g |A| A⁻ᵀ, the cofactors of A, which a singular matrix has, too"""
     _square(A)
-    y = xp(A).linalg.det(A)
-    return y, lambda g: (g * y)[..., None, None] * _T(xp(A).linalg.inv(A))
+
+    def pull(g):
+        found = cofactors(A) if isinstance(A, TensorBase) else cofactors.function(A)[0]
+        return g[..., None, None] * found
+
+    return xp(A).linalg.det(A), pull
+
+
+@op
+def cofactors(A):
+    """|A| A⁻ᵀ without a division: r U diag(Πₖ sₖ, k ≠ i) Vᵀ of A = U diag(s) Vᵀ, r = |U Vᵀ| = ±1.
+
+    ∂A = r U (diag(Σᵢ pᵢⱼ hᵢᵢ) − (p h)ᵀ) Vᵀ, with h = Uᵀ g V and pᵢⱼ = Πₖ sₖ, k ≠ i, k ≠ j
+    """
+    U, s, Vh = xp(A).linalg.svd(A)
+    r, line = xp(A).linalg.det(U @ Vh)[..., None, None], backend_of(s).count_along(s)
+    own = line[:, None] == line[None, :]
+    y = r * (U * xp(s).prod(xp(s).where(own, 1.0, s[..., None, :]), axis=-1)[..., None, :]) @ Vh
+
+    def pull(g):
+        h = _T(U) @ g @ _T(Vh)
+        others = xp(s).where(own[:, None, :] | own, 1.0, s[..., None, None, :])
+        p = xp(s).where(own, 0.0, xp(s).prod(others, axis=-1))
+        own_h = xp(h).sum(xp(h).where(own, h, 0.0), axis=-1)
+        inner = _diagonals(xp(h).sum(p * own_h[..., None, :], axis=-1)) - _T(p * h)
+        return r * (U @ inner @ Vh)
+
+    return y, pull
 
 
 @op
@@ -306,9 +332,12 @@ def svd_(A, /, full):
         safe = xp(s).where(s == 0, 1.0, s)
         j, k = (_gaps(s * s) * (_T(x) @ g) for x, g in ((U, g_U), (V, g_V)))
         inner = (j + _T(j)) * row + column * (k + _T(k)) + _diagonals(g_s)
-        left = (g_U - U @ (_T(U) @ g_U)) / safe[..., None, :]
-        right = (g_V - V @ (_T(V) @ g_V)) / safe[..., None, :]
-        return U @ inner @ Vh + left @ Vh + U @ _T(right)
+        dA = U @ inner @ Vh
+        if A.shape[-2] > n:  # else 1 − U Uᵀ is 0, and rounding is not to be divided by s
+            dA = dA + (g_U - U @ (_T(U) @ g_U)) / safe[..., None, :] @ Vh
+        if A.shape[-1] > n:
+            dA = dA + U @ _T((g_V - V @ (_T(V) @ g_V)) / safe[..., None, :])
+        return dA
 
     return tuple(result), pull
 

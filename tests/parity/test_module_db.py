@@ -33,7 +33,10 @@ from .samples import (
 )
 
 COVERED = {
-    info.module_cls.__name__: info for info in module_db if hasattr(mt.nn, info.module_cls.__name__)
+    name: info
+    for info in module_db
+    if hasattr(mt.nn, name := info.module_cls.__name__)
+    and not hasattr(getattr(mt.nn, name), "is_absent")  # only to be asked for by isinstance
 }
 
 # What is left out, and why: {name: (reason, whether an input is concerned)}.

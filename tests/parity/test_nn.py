@@ -645,6 +645,9 @@ FUNCTIONS = [
             loss("smooth_l1_loss", C, SHARES, reduction=reduction, beta=0.0),
             loss("smooth_l1_loss", C, SHARES, reduction=reduction, beta=1.5),
             loss("huber_loss", C, SHARES, reduction=reduction, delta=0.7),
+            weighed("huber_loss", C, SHARES, reduction=reduction, weight=SHARES),
+            weighed("mse_loss", C, SHARES, reduction=reduction, weight=SHARES),
+            weighed("l1_loss", C, SHARES, reduction=reduction, weight=SHARES),
             loss("binary_cross_entropy", SHARES, SHARES[::-1].copy(), reduction=reduction),
             weighed("binary_cross_entropy", SHARES, SHARES[::-1].copy(), reduction=reduction),
             loss("binary_cross_entropy_with_logits", C * 30, SHARES, reduction=reduction),
@@ -1131,6 +1134,10 @@ ERRORS = {
         IndexError,
         lambda m: m.nn.functional.nll_loss(m.zeros(2, 3), m.tensor([0, 3])),
     ),
+    "weights of elements": (
+        ValueError,
+        lambda m: m.nn.functional.mse_loss(m.zeros(2), m.zeros(2), weight=m.zeros(1)),
+    ),
     "reduction": (
         ValueError,
         lambda m: m.nn.functional.mse_loss(m.zeros(2), m.zeros(2), reduction="avg"),
@@ -1252,3 +1259,24 @@ def test_kl_div_where_something_is_impossible():
 def test_dirac(shape, groups):
     found = [m.nn.init.dirac_(m.ones(*shape), groups).tolist() for m in (mt, torch)]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", ["Conv1d", "Conv2d", "ConvTranspose2d"])
+def test_a_convolution_takes_in_the_batch_norm_behind_it(name, bias, affine):
+    rng, found = np.random.default_rng(0), []
+    state = None
+    for library in (torch, mt):
+        nn = library.nn
+        norm = nn.BatchNorm1d if name == "Conv1d" else nn.BatchNorm2d
+        pair = nn.Sequential(getattr(nn, name)(2, 4, 3, bias=bias), norm(4, affine=affine)).double()
+        state = state or {k: rng.random(tuple(v.shape)) for k, v in pair.state_dict().items()}
+        pair.load_state_dict({k: library.tensor(v) for k, v in state.items()})
+        fused = nn.utils.fusion.fuse_conv_bn_eval(*pair.eval(), transpose="Transpose" in name)
+        x = library.tensor(np.random.default_rng(1).random((2, 2, 5, 5)[: 3 + (name != "Conv1d")]))
+        found.append(fused(x).detach().numpy())
+        np.testing.assert_allclose(found[-1], pair(x).detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    with pytest.raises(AssertionError, match="in evaluation"):
+        mt.nn.utils.fuse_conv_bn_eval(*pair.train())

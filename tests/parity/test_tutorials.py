@@ -141,6 +141,7 @@ def test_modules_look_alike():
     layers = [repr(m.nn.TransformerEncoderLayer(8, 2, 16)) for m in (mt, torch)]
     assert layers[0] == layers[1]
     assert mt.nn.modules.linear.NonDynamicallyQuantizableLinear(2, 3).weight.shape == (3, 2)
+    assert mt.nn.modules.normalization.LayerNorm is mt.nn.LayerNorm is mt.nn.modules.LayerNorm
     assert mt.ones(2).layout is mt.strided
     assert mt.functional.einsum is mt.einsum and mt.functional.F is mt.nn.functional
 

@@ -1,8 +1,9 @@
 """What is done to the parameters of a module from outside, and sequences of different lengths."""
 
-from . import clip_grad, convert_parameters, parametrizations, parametrize, prune, rnn
+from . import clip_grad, convert_parameters, fusion, parametrizations, parametrize, prune, rnn
 from .clip_grad import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
+from .fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 from .weight_hooks import (
     remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm,
 )  # fmt: skip

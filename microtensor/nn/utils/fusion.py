@@ -1,0 +1,32 @@
+"""A convolution and the batch norm behind it as one convolution, which computes the same."""
+
+import copy
+
+from ...ops import rsqrt
+from ..module import Parameter
+
+
+def fuse_conv_bn_eval(conv, bn, transpose=False):
+    """The convolution that gives what `bn`, in evaluation, gives for the result of `conv`."""
+    if conv.training or bn.training:
+        raise AssertionError("fuse_conv_bn_eval: both modules have to be in evaluation: eval()")
+    fused = copy.deepcopy(conv)
+    fused.weight, fused.bias = fuse_conv_bn_weights(
+        fused.weight, fused.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias,
+        transpose,
+    )  # fmt: skip
+    return fused
+
+
+def fuse_conv_bn_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
+    """Its weight w·s and bias (b − mean)·s + shift, with s = scale / √(var + eps)."""
+    scale = rsqrt(bn_rv + bn_eps)
+    scale = scale if bn_w is None else scale * bn_w
+    bias = (-bn_rm if conv_b is None else conv_b - bn_rm) * scale
+    bias = bias if bn_b is None else bias + bn_b
+    channels = (1, -1) if transpose else (-1, 1)  # a transposed convolution's second dimension
+    weight = conv_w * scale.reshape(*channels, *(1,) * (conv_w.ndim - 2))
+    return (
+        Parameter(weight.detach().to(conv_w.dtype), conv_w.requires_grad),
+        Parameter(bias.detach().to(conv_w.dtype), conv_w.requires_grad),
+    )
