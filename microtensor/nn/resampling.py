@@ -33,6 +33,10 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
         size = [int(s * f) for s, f in zip(input.shape[2:], factors, strict=True)]
     else:
         size = _each(size, n, "interpolate", "size")
+    if 0 in size or 0 in input.shape[2:]:
+        raise RuntimeError(
+            f"interpolate: sizes are above 0, got {tuple(input.shape[2:])} to {tuple(size)}"
+        )
     if scale_factor is None or recompute_scale_factor:
         factors = [None] * n
     if mode == "area" and n <= 2:
