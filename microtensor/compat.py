@@ -418,6 +418,8 @@ _module("utils.hooks", Handle.__doc__, RemovableHandle=Handle)
 _module("_dynamo", "PyTorch's compiler, which is not there.", disable=_as_it_is, reset=_none,
         allow_in_graph=_as_it_is, assume_constant_result=_as_it_is,
         is_compiling=_no)  # fmt: skip
+_module("_dynamo.eval_frame", "PyTorch's compiler, which is not there.",
+        OptimizedModule=_absent("_dynamo.eval_frame.OptimizedModule"))  # fmt: skip
 _module("_dynamo._trace_wrapped_higher_order_op", "PyTorch's compiler, which is not there.",
         TransformGetItemToIndex=contextlib.nullcontext)  # fmt: skip
 _module("_inductor", "PyTorch's compiler, which is not there.")

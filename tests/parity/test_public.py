@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the packages' own, and advice that torch gives
 
 PACKAGES = re.findall(r"^(\w+)==", Path(__file__).with_name("public.txt").read_text(), re.M)
+PACKAGES.append("transformers")  # which CI installs with all that it needs
 ROWS = []
 WIDTH, VOCABULARY = 16, 17
 
@@ -70,6 +71,24 @@ def qwen_with_a_cache(torch, ints, floats):
     })  # fmt: skip
     prompt, loss = ints(2, 3), next_token(torch, model, ints(2, 8), ints(2, 8))
     return model, loss, lambda: generate_text_simple(model, prompt, 5)
+
+
+@row("transformers", rtol=1e-6)
+def llama(torch, ints, floats):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=20, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, eos_token_id=None, pad_token_id=0,
+        )
+    )  # fmt: skip
+    x, prompt = ints(2, 8), ints(2, 3)
+    return (
+        model,
+        lambda: model(input_ids=x, labels=x).loss,
+        lambda: model.generate(prompt, max_new_tokens=5, do_sample=False),
+    )
 
 
 @row("x_transformers", rtol=1e-6)
