@@ -19,7 +19,7 @@ import math
 import os
 import secrets
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import BuiltinFunctionType, FunctionType
 
 import numpy as np
@@ -38,12 +38,12 @@ class LoadError(ValueError):
 def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_serialization=True):
     """Write `obj` to a path, whole or not at all, or to an open binary file.
 
-    `obj` is a tensor, an array of NumPy, None, a bool, a number, a string, a dtype, a device, or a
-    dict, list, tuple or set of such things, of any depth: state dicts of modules and optimizers
-    among them. Keys are plain values, too. A module, and any other object of a class that a module
-    of Python has by name, is saved as that name and its attributes. Raises TypeError naming the
-    place of what cannot be saved, OSError if the file cannot be written. PyTorch's other arguments
-    change nothing: nothing is pickled.
+    `obj` is a tensor, an array of NumPy, None, a bool, a number, a string, a path, a dtype, a
+    device, or a dict, list, tuple or set of such things, of any depth: state dicts of modules and
+    optimizers among them. Keys are plain values, too. A module, and any other object of a class
+    that is found in a module of Python by name, is saved as that name and its attributes. Raises
+    TypeError naming the place of what cannot be saved, OSError if the file cannot be written.
+    PyTorch's other arguments change nothing: nothing is pickled.
     """
     data = _serialized(obj)
     if hasattr(f, "write"):
@@ -147,6 +147,7 @@ KINDS = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
     "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
+PLAIN = "biufcSU"  # kinds of arrays of NumPy that are their bytes: not objects, nor records
 BLANK = "0" * 64
 TEXT_LIMIT = 40_000_000  # readers refuse a header of 100 MB, and a quote takes two bytes in it
 
@@ -301,8 +302,14 @@ def _encoded(value, path, file):
     if type(value) is set:
         items = sorted(value, key=repr)  # so that the file is the same each time
         return {"$set": [_encoded(v, (*path, i), file) for i, v in enumerate(items)]}
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.name in KINDS.values():
-        return {"$array": file.put(value, path)}
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in PLAIN:
+        if value.dtype.name in KINDS.values():
+            return {"$array": file.put(value, path)}
+        data = np.frombuffer(value.tobytes(), np.uint8)  # a dtype that safetensors lacks
+        shape = list(value.shape)
+        return {"$array": file.put(data, path), "dtype": value.dtype.str, "shape": shape}
+    if isinstance(value, PurePath):
+        return {"$path": str(value)}
     if isinstance(value, (dtype, device)):
         return {f"${type(value).__name__}": str(value).rpartition(".")[2]}
     return _encoded_object(value, path, file)
@@ -350,7 +357,12 @@ def _decoded(value, file):
     if kind == "$tensor":
         return file.tensor(content)
     if kind == "$array":
-        return np.array(file.arrays[content])[()]
+        array = np.array(file.arrays[content])
+        if "dtype" in value:
+            array = array.view(np.dtype(value["dtype"])).reshape(value["shape"])
+        return array[()]
+    if kind == "$path":
+        return Path(content)
     if kind == "$float":
         return float(content)
     if kind == "$dtype":
@@ -434,7 +446,7 @@ def _advice(value):
     if hasattr(value, "state_dict"):
         return "save its state_dict()"
     if isinstance(value, (np.ndarray, np.generic)):
-        return f"arrays of {', '.join(KINDS.values())} can be"
+        return "arrays of numbers, booleans and strings can be"
     return (
         "tensors, None, bools, numbers, strings, dicts, lists and tuples of them can be, and "
         "functions and objects with attributes whose name, or class, is found in a module"
