@@ -252,6 +252,9 @@ constraints = types.SimpleNamespace(
     positive=_Constraint(lambda x: x > 0),
     nonnegative=_Constraint(lambda x: x >= 0),
     unit_interval=_Constraint(lambda x: (x >= 0) & (x <= 1)),
+    positive_definite=_Constraint(
+        lambda x: ((x - x.mT).abs() <= 1e-6).all(-1).all(-1) & (ops.linalg.eigvalsh(x) > 0).all(-1)
+    ),
     simplex=_Constraint(lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6)),
 )
 

@@ -84,3 +84,14 @@ def test_several_dimensions_are_one_draw():
     assert p.batch_shape == one_by_one.batch_shape == ()
     with pytest.raises(ValueError, match="MultivariateNormal"):
         d.MultivariateNormal(mean)
+
+
+def test_what_values_may_be():
+    from microtensor.distributions import constraints
+
+    x = mt.tensor([[0.2, 0.8], [-1.0, 2.0]])
+    assert constraints.simplex.check(x).tolist() == [True, False]
+    assert constraints.unit_interval.check(x).tolist() == [[True, True], [False, False]]
+    assert constraints.positive.check(x).tolist() == [[True, True], [False, True]]
+    pair = mt.stack([mt.tensor([[2.0, 1.0], [1.0, 2.0]]), mt.tensor([[1.0, 2.0], [2.0, 1.0]]), x])
+    assert constraints.positive_definite.check(pair).tolist() == [True, False, False]
