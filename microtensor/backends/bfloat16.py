@@ -1,8 +1,9 @@
 """bfloat16, which NumPy lacks: numbers of float32's range that keep 8 of its 24 bits.
 
 They are held in float32 memory, rounded. Every function and every kernel computes in float32 and
-rounds its result once, as PyTorch does on a CPU, so that the numbers are PyTorch's. It saves no
-memory and no time: it is there to run what was written for it.
+rounds its result once, as PyTorch does on a CPU, so that the numbers are PyTorch's; operations made
+of several functions do where they are marked `rounded_once`. It saves no memory and no time: it is
+there to run what was written for it.
 """
 
 import functools

@@ -10,7 +10,7 @@ import warnings
 from .. import ops
 from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
-from ..backends.dtypes import INT, bool_
+from ..backends.dtypes import INT, bool_, float64
 from ..creation import arange, as_tensor, full, full_like, zeros_like
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
@@ -163,10 +163,11 @@ def bilinear(input1, input2, weight, bias=None):
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """x / √(mean x² + eps) · weight over the last dimensions (arXiv:1910.07467).
 
-    Without `eps`, the distance from 1 to the next number of the dtype.
+    Without `eps`, the distance from 1 to the next number of the dtype it is computed in: float32
+    for half precision.
     """
     if eps is None:
-        eps = EPS[input.dtype.name]
+        eps = 2.0**-52 if input.dtype is float64 else 2.0**-23
     rows, weight, _ = _rows_to_norm("rms_norm", input, normalized_shape, weight, None)
     y = ops.rms_norm(rows, weight, eps)
     return y if rows is input else ops.reshape(y, tuple(input.shape))
@@ -259,9 +260,6 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     near = pad(squares, (0, 0, size // 2, (size - 1) // 2)).transpose(1, 2)
     mean = avg_pool1d(near, size, 1).transpose(1, 2)
     return input / (k + alpha * ops.reshape(mean, tuple(input.shape))) ** beta
-
-
-EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
 
 
 def _rows_to_norm(name, input, shape, weight, bias):

@@ -7,7 +7,7 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from .elementwise import abs, div, mul, sub, tanh
+from .elementwise import abs, div, mul, rounded_once, sub, tanh
 from .indexing import where_
 from .shapes import _positive, chunk, reshape
 
@@ -28,6 +28,7 @@ def leaky_relu(x, /, negative_slope=0.01):
 
 
 @op(promote="float")
+@rounded_once
 def elu(x, /, alpha=1.0, scale=1.0, input_scale=1.0):
     """scale·x where x > 0, else scale·alpha (eᶻ − 1), z = input_scale·x.
 
@@ -124,6 +125,7 @@ def tanhshrink(x):
 
 
 @op(promote="float")
+@rounded_once
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ).    ∂x = g σ (1 − σ)"""
     y = backend_of(x).sigmoid(x)
@@ -131,6 +133,7 @@ def sigmoid(x):
 
 
 @op(promote="float")
+@rounded_once
 def logsigmoid(x):
     """ln σ(x) = min(x, 0) − ln(1 + e^−|x|).    ∂x = g σ(−x)"""
     y = xp(x).where(x < 0, x, 0.0) - xp(x).log1p(xp(x).exp(-xp(x).abs(x)))
@@ -138,6 +141,7 @@ def logsigmoid(x):
 
 
 @op(promote="float")
+@rounded_once
 def silu(x):
     """x σ(x), also called swish (arXiv:1606.08415).    ∂x = g σ (1 + x (1 − σ))"""
     s = backend_of(x).sigmoid(x)
@@ -145,6 +149,7 @@ def silu(x):
 
 
 @op(promote="float")
+@rounded_once
 def softplus(x, /, beta=1.0, threshold=20.0):
     """ln(1 + e^βx) / β, and x itself where βx > threshold.    ∂x = g σ(βx)"""
     z = x * beta

@@ -3,12 +3,38 @@
 g is the gradient of the value. Broadcasting is undone by the engine.
 """
 
+import functools
 import math
 
 from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, bool_, finfo, float64, int64
+from ..backends.dtypes import FLOAT, bool_, finfo, float32, float64, int64
 from ..backends.promotion import is_float
+
+# ---- half precision ------------------------------------------------------------------
+
+
+def rounded_once(function):
+    """An operation whose half precision is computed in float32, and rounded once, as in PyTorch.
+
+    Float16 and bfloat16 can hold the result, but not what leads to it.
+    """
+
+    @functools.wraps(function)
+    def compute(x, *args, **params):
+        kind = backend_of(x).dtype(x)
+        if kind.itemsize != 2 or kind.rank != FLOAT:
+            return function(x, *args, **params)
+        wide = [backend_of(a).cast(a, float32) if hasattr(a, "dtype") else a for a in (x, *args)]
+        y, pull = function(*wide, **params)
+        pulls = tuple(map(widened, pull)) if type(pull) is tuple else widened(pull)
+        return backend_of(y).cast(y, kind), pulls
+
+    def widened(pull):
+        return lambda g: pull(backend_of(g).cast(g, float32))
+
+    return compute
+
 
 # ---- arithmetic ----------------------------------------------------------------------
 
@@ -149,6 +175,7 @@ def sqrt(x):
 
 
 @op(promote="float")
+@rounded_once
 def rsqrt(x):
     """1 / √x.    ∂x = −g / 2x√x"""
     y = 1 / xp(x).sqrt(x)
@@ -276,6 +303,7 @@ def _like(value, x):
 
 
 @op(promote="same")
+@rounded_once
 def lerp(start, end, weight):
     """start + weight·(end − start).
 

@@ -7,9 +7,9 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, bool_, dtype_of, float32, int64
+from ..backends.dtypes import FLOAT, bool_, dtype_of, int64
 from ..backends.promotion import is_float
-from .elementwise import clone, div, logaddexp, sub
+from .elementwise import clone, div, logaddexp, rounded_once, sub
 from .indexing import diagonal, narrow, where_
 from .logic import _truth, logical_xor
 from .shapes import _positive, cat, reshape
@@ -92,25 +92,15 @@ def nanmean(x, dim=None, keepdim=False, *, dtype=None):
 
 
 def _floating(x):
-    """The dtype of x, which has to be a floating one."""
-    kind = backend_of(x).dtype(x)
-    if kind.rank != FLOAT:
+    if backend_of(x).dtype(x).rank != FLOAT:
         raise RuntimeError("a floating-point tensor is needed; convert with .float()")
-    return kind
-
-
-def _by_float32(call, x, *params):
-    """An operation of half precision, which can hold the result but not the squares."""
-    kind = backend_of(x).dtype(x)
-    y, pull = call.function(backend_of(x).cast(x, float32), *params)
-    return backend_of(y).cast(y, kind), lambda g: pull(backend_of(g).cast(g, float32))
 
 
 @op
+@rounded_once
 def var_(x, /, dim, correction, keepdim):
     """Σ (x − mean)² / (n − correction).    ∂x = 2 g (x − mean) / (n − correction)"""
-    if _floating(x).itemsize == 2:
-        return _by_float32(var_, x, dim, correction, keepdim)
+    _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
     y = xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n
     return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n if n else math.inf)
@@ -148,10 +138,10 @@ def _correction(dim, unbiased, correction):
 
 
 @op
+@rounded_once
 def std_(x, /, dim, correction, keepdim):
     """√var.    ∂x = g (x − mean) / ((n − correction) std), 0 where std = 0"""
-    if _floating(x).itemsize == 2:
-        return _by_float32(std_, x, dim, correction, keepdim)
+    _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
     y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n)
 
@@ -259,9 +249,12 @@ def argmin(x, /, dim=None, keepdim=False):
 def vector_norm(x, /, ord=2, dim=None, keepdim=False, dtype=None):
     """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
     x = x if dtype is None else _summed(x, dtype)
-    if _floating(x).itemsize == 2:
-        return _by_float32(vector_norm, x, ord, dim, keepdim)
-    dim = _dim(x, dim)
+    _floating(x)
+    return _norm(x, ord, _dim(x, dim), keepdim)
+
+
+@rounded_once
+def _norm(x, ord, dim, keepdim):
     size = x if ord == 2 else xp(x).abs(x)  # a square has no sign
     if ord == 0:
         counted = xp(x).astype(x != 0, x.dtype)

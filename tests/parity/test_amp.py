@@ -81,6 +81,35 @@ def test_float16_does_not_overflow_on_the_way():
         np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_half_precision_is_rounded_once(kind):
+    rows = np.random.default_rng(0).normal(size=(2, 8, 32)).astype(np.float32)
+
+    def found(m):
+        F, found = m.nn.functional, []
+        for function, with_gradient in [
+            (lambda x, y: F.silu(x), True),
+            (lambda x, y: F.softplus(x, 2.0), True),
+            (lambda x, y: F.elu(x), True),
+            (lambda x, y: m.lerp(x, y, 0.3), True),
+            (lambda x, y: m.lerp(x, y, y), False),  # whose gradient PyTorch rounds at every step
+            (lambda x, y: F.logsigmoid(x), False),
+            (lambda x, y: F.sigmoid(x), False),
+            (lambda x, y: x.abs().rsqrt(), False),
+            (lambda x, y: F.rms_norm(x / 256, (32,)), False),  # so small that eps is seen
+        ]:
+            x, y = (m.tensor(r).to(getattr(m, kind)).requires_grad_() for r in rows)
+            value = function(x, y)
+            value.sum().backward()
+            assert value.dtype is x.grad.dtype is x.dtype
+            found += [value, *([x.grad] if with_gradient else [])]
+        return [t.detach().float().numpy() for t in found]
+
+    for ours, theirs in zip(*both(found), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2**-7 if kind == "bfloat16" else 2**-10)
+        assert (ours == theirs).mean() > 0.97  # float32's own last bit decides now and then
+
+
 # ---- autocast ------------------------------------------------------------------------
 
 SQUARE = np.random.default_rng(0).uniform(0.1, 1, (3, 3)).astype(np.float32)
