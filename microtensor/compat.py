@@ -163,6 +163,11 @@ def svd(input, some=True, compute_uv=True):
     return u, s, vh.mT
 
 
+def svd_lowrank(A, q=6, niter=2, M=None):
+    """U, S and V of the q largest singular values of A, or of A − M: exact, not to be iterated."""
+    return tuple(part[..., :q] for part in svd(A if M is None else A - M))
+
+
 Tensor.qr, Tensor.svd = qr, svd
 
 
@@ -391,6 +396,10 @@ _module("jit", "PyTorch's older compiler: functions and modules stay as they are
 _module("jit.annotations", "What annotations name.", **{
     name: getattr(typing, name) for name in ("Dict", "List", "Optional", "Tuple")
 })  # fmt: skip
+_module("fft", "Fourier transforms, which are not there.", **{
+    name: _absent(f"fft.{name}", "complex numbers are left out")
+    for name in ("fft", "fft2", "fftn", "ifft", "ifft2", "ifftn", "rfft", "irfft")
+})  # fmt: skip
 _module("profiler", "Where the time goes, which is not measured here.", **{
     name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
@@ -607,7 +616,7 @@ def as_torch():
 
 __all__ = [
     *TYPES, "_assert", "asarray", "is_nonzero", "newaxis", "qr", "set_default_tensor_type", "svd",
-    "t", "typename", "vmap",
+    "svd_lowrank", "t", "typename", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ import types
 from . import ops, random
 from .autograd import no_grad
 from .backends.dtypes import finfo
+from .compat import _absent
 from .creation import as_tensor, full
 from .names import missing
 from .nn import functional as F
@@ -258,9 +259,14 @@ constraints = types.SimpleNamespace(
     simplex=_Constraint(lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6)),
 )
 
+RelaxedBernoulli, Wishart = (
+    _absent(f"distributions.{name}", "its draws are not there")
+    for name in ("RelaxedBernoulli", "Wishart")
+)
+
 # PyTorch's files, each of which is found here: torch.distributions.normal.Normal
 for _file in ("distribution", "bernoulli", "categorical", "normal", "uniform", "independent",
-              "multivariate_normal", "kl"):  # fmt: skip
+              "multivariate_normal", "kl", "relaxed_bernoulli", "wishart"):  # fmt: skip
     sys.modules[f"{__name__}.{_file}"] = globals()[_file] = sys.modules[__name__]
 
 __all__ = [

@@ -503,3 +503,21 @@ def test_programs_may_ask_for_what_is_left_out():
     assert [isinstance(m, kinds) for m in modules] == [False, True]
     with pytest.raises(NotImplementedError, match="nn.Conv3d: three dimensions"):
         mt.nn.Conv3d(1, 1, 1)
+
+
+def test_the_largest_singular_values():
+    a = mt.randn(2, 5, 3, dtype=mt.float64)
+    u, s, v = mt.svd_lowrank(a, q=3)
+    assert mt.allclose(u @ mt.diag_embed(s) @ v.mT, a) and u.shape == (2, 5, 3)
+    u, s, v = mt.svd_lowrank(a, q=2, M=a.mean(-1, keepdim=True))
+    assert (u.shape, s.shape, v.shape) == ((2, 5, 2), (2, 2), (2, 3, 2))
+
+
+def test_programs_may_import_what_is_left_out():
+    with as_torch():
+        from torch.distributions import Wishart
+        from torch.fft import rfft
+    with pytest.raises(NotImplementedError, match="fft.rfft: complex numbers"):
+        rfft(mt.ones(4))
+    with pytest.raises(NotImplementedError, match="distributions.Wishart"):
+        Wishart(3, mt.eye(2))

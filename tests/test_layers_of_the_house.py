@@ -66,6 +66,7 @@ NEIGHBOURS = {
     ("microtensor.random", "microtensor.creation"),
     ("microtensor.serialization", "microtensor.torch_file"),
     ("microtensor.compat", "microtensor.func"),
+    ("microtensor.distributions", "microtensor.compat"),
     ("microtensor.diagnosis", "microtensor.graph.flow"),
     ("microtensor.recorder", "microtensor.recorded"),
     ("microtensor.diagnosis", "microtensor.graph.trace"),
