@@ -404,9 +404,8 @@ _module("profiler", "Where the time goes, which is not measured here.", **{
     name: _absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
 })  # fmt: skip
-_module("nn.parallel", "Several devices, which are not there.", **{
-    name: _absent(f"nn.parallel.{name}") for name in ("DataParallel", "DistributedDataParallel")
-})  # fmt: skip
+_module("nn.parallel", "Several devices, which are not there.", DataParallel=nn.DataParallel,
+        DistributedDataParallel=_absent("nn.parallel.DistributedDataParallel"))  # fmt: skip
 _module("autograd.functional", "Matrices of derivatives.", jacobian=jacobian, hessian=hessian,
         vjp=vjp)  # fmt: skip
 _module("autograd.variable", Variable.__doc__, Variable=Variable)
@@ -469,7 +468,6 @@ vars(optim.optimizer).update(  # what copies of PyTorch's optimizers import
     **dict.fromkeys(("_foreach_doc", "_fused_doc", "_maximize_doc", "_capturable_doc",
                      "_differentiable_doc", "_params_doc"), ""),
 )  # fmt: skip
-nn.DataParallel = nn.parallel.DataParallel
 nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")
 for _name in ("CUDAGraph", "Stream", "StreamContext", "graph"):
     setattr(cuda, _name, _absent(f"cuda.{_name}", "operations run one after the other"))

@@ -104,7 +104,11 @@ def test_submodules_are_the_same_modules():
         ("import torch.onnx", ImportError, "torch.onnx"),
         ("from torch.nn import LPPool2d", ImportError, "LPPool2d"),
         ("import torch; torch.jit.trace", AttributeError, "trace"),
-        ("import torch; torch.nn.DataParallel(None)", NotImplementedError, "nn.parallel.DataPar"),
+        (
+            "import torch; torch.nn.parallel.DistributedDataParallel(None)",
+            NotImplementedError,
+            "nn.parallel.DistributedDataPar",
+        ),
         (
             "import torch; torch.distributed.init_process_group()",
             NotImplementedError,

@@ -444,3 +444,24 @@ def test_a_buffer_by_assignment():
     assert isinstance(net.kept, nn.Buffer) and not isinstance(mt.ones(2), nn.Buffer)
     net.kept = mt.zeros(4)
     assert net.kept.shape == (4,) and list(net.state_dict()) == ["kept"]
+
+
+def test_data_parallel_is_the_module_itself_one_name_further_down():
+    inner = nn.Linear(2, 1)
+    module = nn.DataParallel(inner, device_ids=[0])
+    where = "cuda" if mt.cuda.is_available() else "cpu"
+    assert module.device_ids == [0] * mt.cuda.is_available()
+    assert list(module.state_dict()) == ["module.weight", "module.bias"]
+    x = mt.rand(3, 2)
+    for result in (module(x), module(input=x)):
+        assert result.device.type == inner.weight.device.type == where
+        assert mt.equal(result, inner(x.to(where)))
+    module(x).sum().backward()
+    assert inner.bias.grad.tolist() == [3]
+    assert not module.eval().module.training
+
+
+def test_data_parallel_over_several_gpus_is_not_there(monkeypatch):
+    monkeypatch.setattr(mt.cuda, "device_count", lambda: 8)
+    with pytest.raises(NotImplementedError, match=r"device_ids=\[0\]"):
+        nn.DataParallel(nn.Linear(2, 1))

@@ -11,7 +11,9 @@ from .attention import (
     MultiheadAttention, TransformerEncoder, TransformerEncoderLayer, multi_head_attention_forward,
 )  # fmt: skip
 from .cache import KVCache
-from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .containers import (
+    DataParallel, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential,
+)  # fmt: skip
 from .convolution import (
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d,
     AvgPool2d, CircularPad1d, CircularPad2d, ConstantPad1d, ConstantPad2d, Conv1d, Conv2d,

@@ -2,7 +2,9 @@
 
 import operator
 
+from .. import cuda
 from ..tensor import Tensor
+from ..utils._pytree import tree_map
 from .module import Module, Parameter, _tree
 
 
@@ -271,3 +273,29 @@ class ParameterDict(_Parameters, _Dict):
 
     def __setitem__(self, name, value):
         self._put(str(name), value)
+
+
+class DataParallel(Module):
+    """A module whose batches are shared out among GPUs: here among one at most.
+
+    So it is the module itself, one name further down. As in PyTorch, with a GPU the module and
+    what it is given go there, and without one `device_ids` says nothing.
+    """
+
+    def __init__(self, module, device_ids=None, output_device=None, dim=0):
+        super().__init__()
+        count = cuda.device_count()
+        self.device_ids = list(range(count) if device_ids is None else device_ids) if count else []
+        if len(self.device_ids) > 1:
+            raise NotImplementedError(
+                f"DataParallel over {len(self.device_ids)} GPUs: microtensor uses one; name it "
+                "with device_ids=[0]"
+            )
+        self.module = module.to("cuda") if self.device_ids else module
+
+    def forward(self, *inputs, **options):
+        if self.device_ids:
+            inputs, options = tree_map(
+                lambda x: x.to("cuda") if isinstance(x, Tensor) else x, (inputs, options)
+            )
+        return self.module(*inputs, **options)
