@@ -379,6 +379,7 @@ _module("distributed", "Several processes, which are not there.", is_available=_
         )})  # fmt: skip
 _module("distributed.tensor", "Tensors on several devices, which are not there.",
         DTensor=_absent("distributed.tensor.DTensor"))  # fmt: skip
+_module("distributed.nn", "Operations of several processes, which are not there.")
 _module("distributed.optim", "Optimizers of several processes, which are not there.",
         ZeroRedundancyOptimizer=_absent("distributed.optim.ZeroRedundancyOptimizer"))  # fmt: skip
 _module("distributed.rpc", "Several processes, which are not there.")
@@ -390,7 +391,8 @@ _module("multiprocessing", "Several processes, which are not there.", cpu_count=
 _module("utils.data.distributed", "Several processes, which are not there.",
         DistributedSampler=_absent("utils.data.distributed.DistributedSampler"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
-        ScriptModule=nn.Module, is_scripting=_no, is_tracing=_no, script=_as_it_is,
+        ScriptModule=type("ScriptModule", (nn.Module,), {}), is_scripting=_no, is_tracing=_no,
+        script=_as_it_is,
         script_method=_as_it_is, export=_as_it_is, ignore=_as_it_is, unused=_as_it_is,
         Final=typing.Final, interface=_as_it_is, _overload_method=_as_it_is)  # fmt: skip
 _module("jit.annotations", "What annotations name.", **{
@@ -437,6 +439,8 @@ _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, 
         disable=_as_it_is, allow_in_graph=_as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
         is_exporting=_no, cudagraph_mark_step_begin=_none)  # fmt: skip
 _module("_C", "PyTorch's core in C++, which is not there.", _log_api_usage_once=lambda name: None)
+_module("onnx", "Files for other programs, which are not there.", is_in_onnx_export=_no,
+        export=_absent("onnx.export", "safetensors files travel: see save()"))  # fmt: skip
 _module("fx", "PyTorch's tracer of modules, which is not there.", wrap=_as_it_is,
         Proxy=_absent("fx.Proxy", "modules are not traced"))  # fmt: skip
 _module("autograd.graph", "What is saved for derivatives: it is on the CPU anyway.",

@@ -238,6 +238,10 @@ class Tensor(TensorBase):
         return self._node
 
     is_leaf = property(lambda self: self.grad_fn is None)
+
+    def _is_view(self):  # what programs that draw graphs ask
+        return self._base is not None
+
     output_nr = property(lambda self: self._index)
 
     @property
@@ -540,9 +544,10 @@ class Tensor(TensorBase):
     def _assign(self, by, index, value):
         if isinstance(value, Tensor) and value.device != self.device:
             raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {self.device}")
-        if recorded_in_place(self, by, value):
-            while isinstance(value, Tensor) and value.shape[:1] == (1,):  # leading ones are dropped
-                value = value[0]
+        recorded = recorded_in_place(self, by, value)
+        while isinstance(value, Tensor) and value.shape[:1] == (1,):  # leading ones are dropped
+            value = value[0]
+        if recorded:
             return in_place(self, by, ops.setitem, value, index)
         value = value._data if isinstance(value, Tensor) else value
         write_array(self._data, value, by, index, noticed=not whole(self)._unnoticed)

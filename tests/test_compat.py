@@ -101,7 +101,8 @@ def test_submodules_are_the_same_modules():
 @pytest.mark.parametrize(
     "statement, kind, message",
     [
-        ("import torch.onnx", ImportError, "torch.onnx"),
+        ("import torch.onnx; torch.onnx.export(None)", NotImplementedError, "onnx.export"),
+        ("import torch.package", ImportError, "torch.package"),
         ("from torch.nn import LPPool2d", ImportError, "LPPool2d"),
         ("import torch; torch.jit.trace", AttributeError, "trace"),
         (
@@ -495,6 +496,7 @@ def test_parts_of_nn_hold_what_they_keep_to_themselves():
 
 
 def test_small_functions_of_pytorchs():
+    assert not isinstance(mt.nn.ReLU(), mt.jit.ScriptModule)
     assert mt.typename(3) == "int" and mt.typename(mt.nn.ReLU()).endswith(".ReLU")
     mt._assert(True, "fine")
     with pytest.raises(AssertionError, match="wrong"):
