@@ -180,7 +180,7 @@ each("square", np.square)
 each("sqrt", np.sqrt, domain=POSITIVE)
 each("rsqrt", lambda x: 1 / np.sqrt(x), domain=POSITIVE)
 each("abs", np.abs)
-each("sign", np.sign)
+each("sign", lambda x: np.sign(x))  # but of a NaN, of which it is 0
 each("maximum", np.maximum)
 each("minimum", np.minimum)
 case("clamp", np.clip, (3, 4), -1.0, 0.5)

@@ -741,7 +741,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction=
     if weight is not None:
         losses = losses * weight[place]
     losses = ops.scatter(losses, 1, place, 0.0).sum(1) / rows.shape[1]
-    return _reduced(losses if input.ndim == 2 else losses[0], reduction)
+    return _reduced(losses if target.ndim else losses[0], reduction)
 
 
 @takes_old_reduction

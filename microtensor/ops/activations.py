@@ -94,14 +94,14 @@ def hardswish(x):
 @op
 def threshold(x, /, threshold, value):
     """x where x > threshold, else value.    ∂x = g where x > threshold"""
-    on = x > threshold
+    on = (x > threshold) | (x != x)  # a NaN stays one
     return xp(x).where(on, x, xp(x).full_like(x, value)), lambda g: xp(g).where(on, g, 0.0)
 
 
 @op
 def hardshrink(x, /, lambd=0.5):
     """x, but 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
-    on = xp(x).abs(x) > lambd
+    on = (xp(x).abs(x) > lambd) | (x != x)  # a NaN stays one
     return xp(x).where(on, x, 0.0), lambda g: xp(g).where(on, g, 0.0)
 
 
@@ -110,7 +110,7 @@ def softshrink(x, /, lambd=0.5):
     """x brought nearer to 0 by lambd, 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
     if lambd < 0:
         raise RuntimeError(f"lambd is at least 0, got {lambd}")
-    on = xp(x).abs(x) > lambd
+    on = (xp(x).abs(x) > lambd) | (x != x)
     return xp(x).where(on, x - lambd * xp(x).sign(x), 0.0), lambda g: xp(g).where(on, g, 0.0)
 
 

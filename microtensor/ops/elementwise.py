@@ -190,10 +190,11 @@ def abs(x):
 
 @op
 def sign(x):
-    """−1, 0 or 1.    ∂x = 0"""
+    """−1, 0 or 1; 0 of a NaN.    ∂x = 0"""
     if backend_of(x).dtype(x) is bool_:
         return xp(x).asarray(x, copy=True), None
-    return xp(x).sign(x), lambda g: g * 0
+    above, below = (xp(x).astype(side, x.dtype) for side in (x > 0, x < 0))
+    return above - below, lambda g: g * 0
 
 
 @op(promote="float")
@@ -410,7 +411,7 @@ def exp(x):
 @op(promote="float")
 def exp2(x):
     """2ˣ.    ∂x = g 2ˣ ln 2"""
-    y = xp(x).exp(x * LN2)
+    y = 2.0**x
     return y, lambda g: g * y * LN2
 
 
@@ -604,7 +605,8 @@ def erfc(x):
 
 
 def _erfc(x):
-    return xp(x).where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(xp(x).where(x < 1, 1.0, x)))
+    above = xp(x).where(x > 30, 30.0, xp(x).where(x < 1, 1.0, x))  # from 30 on it is 0
+    return xp(x).where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(above))
 
 
 def _erfc_above(x):

@@ -29,8 +29,11 @@ def _psi(n, x):
     mirrored = x < 0.5  # ψₙ(x) = (−1)ⁿ ψₙ(1 − x) − the derivative of order n of π / tan πx
     y = _psi_positive(n, xp(x).where(mirrored, 1 - x, x))
     y = xp(x).where(mirrored, (-1) ** n * y - _cotangent(n, x), y)
-    if n == 0:
+    if n == 0:  # at −0 and 0 it goes up and down, at other poles both ways
+        y = xp(x).where(x == 0, -1 / x, y)
         y = xp(x).where((x < 0) & (x == xp(x).floor(x)), math.nan, y)
+    if n < 0:
+        y = xp(x).where(xp(x).isinf(x), math.inf, y)
     return backend_of(y).cast(y, dtype)
 
 
