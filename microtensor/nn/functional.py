@@ -677,7 +677,7 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
 @takes_old_reduction
 def margin_ranking_loss(input1, input2, target, margin=0, *, reduction="mean"):
     """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
-    return _reduced(ops.relu(-target * (input1 - input2) + margin), reduction)
+    return _reduced(ops.relu(-target * (input1 - input2) + float(margin)), reduction)
 
 
 @takes_old_reduction

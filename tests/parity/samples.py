@@ -21,13 +21,17 @@ torch = pytest.importorskip("torch")
 sys.modules.setdefault("expecttest", types.SimpleNamespace(TestCase=unittest.TestCase))
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from torch.testing._internal.common_methods_invocations import BinaryUfuncInfo, op_db
+    from torch.testing._internal.common_methods_invocations import (
+        BinaryUfuncInfo,
+        UnaryUfuncInfo,
+        op_db,
+    )
     from torch.testing._internal.common_modules import module_db
     from torch.testing._internal.common_optimizers import optim_db
 # PyTorch's tables freeze its flags when they are imported; programs of other tests set them.
 torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
-__all__ = ["BinaryUfuncInfo", "module_db", "op_db", "optim_db"]
+__all__ = ["BinaryUfuncInfo", "UnaryUfuncInfo", "module_db", "op_db", "optim_db"]
 
 # ---- a sample of theirs as one of ours ---------------------------------------------------
 
