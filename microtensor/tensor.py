@@ -276,6 +276,9 @@ class Tensor(TensorBase):
             )
         self._grad = value
 
+    def _is_view(self):  # drawings of other packages ask
+        return self._base is not None
+
     def detach(self):
         """The same memory as a tensor without history."""
         return Tensor._wrap(self._data)

@@ -371,6 +371,8 @@ def test_the_older_compiler_gives_back_what_it_gets():
             return double(x)
 
     assert Model()(mt.ones(1)) == 2 and not mt.jit.is_scripting()
+    assert isinstance(Model(), mt.jit.ScriptModule)
+    assert not isinstance(mt.nn.Linear(1, 1), mt.jit.ScriptModule)
     assert mt.jit.ignore(drop=True)(double) is double
 
 
@@ -527,3 +529,12 @@ def test_programs_may_import_what_is_left_out():
         rfft(mt.ones(4))
     with pytest.raises(NotImplementedError, match="distributions.Wishart"):
         Wishart(3, mt.eye(2))
+
+
+def test_older_names_that_packages_ask_for():
+    layer, seen = mt.nn.Linear(2, 1), []
+    layer.register_backward_hook(lambda module, before, after: seen.append(after[0].shape))
+    layer(mt.ones(3, 2)).sum().backward()
+    assert seen == [(3, 1)]
+    x = mt.ones(2, 2)
+    assert x[0]._is_view() and not x._is_view()

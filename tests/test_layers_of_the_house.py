@@ -29,6 +29,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.nn": 5,
     "microtensor.optim": 5,
     "microtensor.utils": 5,
+    "microtensor.utils._pytree": 4,
     "microtensor.serialization": 5,
     "microtensor.hub": 5,
     "microtensor.amp": 5,

@@ -449,6 +449,8 @@ class Module:
         self.__dict__.setdefault("_after_loading", {})
         return Handle(self._after_loading, hook)
 
+    register_backward_hook = register_full_backward_hook  # its older name
+
     def has_hooks(self):
         """Whether someone listens to its calls."""
         return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks)
