@@ -356,6 +356,10 @@ class Tensor(TensorBase):
     def __array__(self, dtype=None, copy=None):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        """What NumPy's functions of a tensor, such as np.sqrt(x), give: a tensor."""
+        return self._wrap(np.asarray(array))
+
     def tolist(self):
         """The elements as nested lists of Python numbers."""
         return self._as_numpy().tolist()
@@ -414,6 +418,8 @@ class Tensor(TensorBase):
         return show(self)
 
     def __format__(self, spec):
+        if spec and self.numel() != 1:
+            raise TypeError(f"format: {spec!r} is for one number, got shape {tuple(self.shape)}")
         return format(self.item(), spec) if spec or not self.ndim else str(self)
 
     def __round__(self, digits=0):

@@ -54,6 +54,7 @@ NEIGHBOURS = {
     ("microtensor.optim.swa_utils", "microtensor.nn.normalization"),
     ("microtensor.hub", "microtensor.serialization"),
     ("microtensor.backends.dtypes", "microtensor.names"),
+    ("microtensor.backends.layouts", "microtensor.names"),
     ("microtensor.autograd", "microtensor.modes"),
     ("microtensor.autograd", "microtensor.errors"),
     ("microtensor.autocasting", "microtensor.autograd"),

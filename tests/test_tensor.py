@@ -321,6 +321,13 @@ def test_numpy_sees_a_tensor():
     assert np.array(x, dtype=int).tolist() == [1, 1]
     with pytest.raises(RuntimeError, match="detach"):
         np.asarray(mt.ones(2, requires_grad=True))
+    for y in (np.sqrt(x), np.maximum(x, x) ** 0.5, np.sqrt(x[1])):  # and gives one back
+        assert type(y) is mt.Tensor and y.dtype is mt.float32
+    assert np.sqrt(x).tolist() == x.sqrt().tolist() and np.sqrt(x[1]).shape == ()
+    with pytest.raises(RuntimeError, match="detach"):
+        np.sqrt(x.clone().requires_grad_())
+    with pytest.raises(TypeError, match="one number"):
+        format(x, ".2f")
 
 
 def test_copies():

@@ -150,7 +150,9 @@ class finfo:
         self.tiny = self.smallest_normal = float(limits.tiny)
 
     def __repr__(self):
-        return f"finfo(max={self.max:g}, eps={self.eps:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        limits = ", ".join(f"{n}={getattr(self, n):g}" for n in names)
+        return f"finfo({limits}, dtype={self.dtype})"
 
 
 class iinfo:
@@ -162,4 +164,4 @@ class iinfo:
         self.bits, self.max, self.min = limits.bits, int(limits.max), int(limits.min)
 
     def __repr__(self):
-        return f"iinfo(max={self.max}, min={self.min}, dtype={self.dtype})"
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

@@ -5,6 +5,8 @@ depend on it, so where PyTorch takes `memory_format=`, `layout=` or `pin_memory=
 take it, too, and lay out their results as they always do.
 """
 
+from ..names import PACKAGE
+
 
 class memory_format:
     """An order that programs ask for: `mt.preserve_format`, `mt.channels_last`, …"""
@@ -15,7 +17,7 @@ class memory_format:
         self.name = name
 
     def __repr__(self):
-        return f"microtensor.{self.name}"
+        return f"{PACKAGE[0]}.{self.name}"
 
     def __reduce__(self):
         return self.name  # pickle and copy find the very same object under its name here

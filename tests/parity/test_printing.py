@@ -10,6 +10,13 @@ from microtensor.compat import SPOKEN, as_torch
 torch = pytest.importorskip("torch")
 
 PRINTED = """
+m.finfo(m.float32)
+m.finfo(m.bfloat16)
+m.finfo(m.float64)
+m.iinfo(m.uint8)
+m.iinfo(m.int64)
+m.ones(2).layout
+f"{m.tensor(1.25):.1f} {m.tensor(3):3d} {m.ones(2)}"
 m.tensor(3.14159)
 m.tensor(7)
 m.tensor(True)
