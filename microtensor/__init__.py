@@ -48,7 +48,7 @@ float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "fl
 range = compat.inclusive_range
 globals().update(NAMED, UntypedStorage=Storage)
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
-globals().update(compat.FOREACH)
+globals().update(compat.FOREACH | compat.INPLACE)
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})
 globals().update({name: getattr(nn.functional, name) for name in FUNCTIONAL})
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})

@@ -250,6 +250,17 @@ FOREACH = {
     for end in ("", "_")
 } | {f"_foreach_{name}": _for_each(name) for name in ("copy_", "norm", "zero_")}
 
+INPLACE = {  # the methods in place that are functions, too
+    f"{name}_": getattr(Tensor, f"{name}_")
+    for name in (
+        "abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh "
+        "ceil clamp clamp_max clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill "
+        "fix floor frac index_put ldexp log log10 log1p log2 logit nan_to_num neg negative "
+        "rad2deg reciprocal relu resize_as round rsqrt sigmoid sin sinc sinh sqrt square tan tanh "
+        "trunc xlogy zero"
+    ).split()
+}
+
 SPOKEN = "2.13.0"  # the PyTorch whose names and behaviour these are
 newaxis = None
 vmap = func.vmap

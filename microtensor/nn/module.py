@@ -206,9 +206,10 @@ class Module:
                 seen.add(module)
                 yield name, module
 
-    def modules(self):
-        """This module and all below it."""
-        return (module for _, module in self.named_modules())
+    def modules(self, remove_duplicate=True):
+        """This module and all below it, each once unless told otherwise."""
+        named = self.named_modules(remove_duplicate=remove_duplicate)
+        return (module for _, module in named)
 
     def parameters(self, recurse=True):
         """All parameters, a shared one once."""

@@ -187,3 +187,36 @@ def test_types_of_the_gpu():
         assert isinstance(x, m.FloatTensor) and not isinstance(x, m.cuda.FloatTensor)
         assert not isinstance(x.double(), m.FloatTensor) and not isinstance([], m.cuda.LongTensor)
         assert x.type(m.LongTensor).dtype is m.int64
+
+
+def test_functions_in_place():
+    def program(m):
+        out = []
+        for name in sorted(mt.compat.INPLACE):
+            f, x = getattr(m, name), m.tensor([0.25, 0.5, 0.75])
+            more = {
+                "addmv_": (m.ones(3, 2), m.ones(2)),
+                "fill_": (3,),
+                "index_put_": ((m.tensor([1]),), m.tensor([5.0])),
+                "ldexp_": (m.tensor([1, 2, 3]),),
+                "resize_as_": (m.ones(3),),
+                "xlogy_": (m.ones(3) * 2,),
+            }.get(name, (0.3,) if name.startswith("cl") else ())
+            assert f(x, *more) is x
+            out.append(x)
+        return out
+
+    with np.errstate(invalid="ignore"):
+        alike(program)
+
+
+def test_clipping_takes_a_way_of_computing():
+    def program(m):
+        net = m.nn.Sequential(layer := m.nn.Linear(2, 1), layer)
+        m.nn.init.ones_(layer.weight)
+        layer(m.ones(2)).sum().backward()
+        norm = m.nn.utils.clip_grad_norm_(net.parameters(), 1.0, foreach=False)
+        m.nn.utils.clip_grad_value_(net.parameters(), 0.5, foreach=True)
+        return [norm, layer.weight.grad, len(list(net.modules(remove_duplicate=False)))]
+
+    alike(program)

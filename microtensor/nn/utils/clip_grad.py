@@ -7,10 +7,11 @@ from ...tensor import Tensor
 
 
 @no_grad()
-def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False):
+def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=None):
     """The p-norm of the elements of all tensors together, as a 0-d tensor.
 
-    Raises RuntimeError if it is not finite and `error_if_nonfinite`.
+    Raises RuntimeError if it is not finite and `error_if_nonfinite`. PyTorch's `foreach`, here and
+    below, chooses among implementations of which there is one here.
     """
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not tensors:
@@ -25,7 +26,7 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False):
 
 
 @no_grad()
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
     """Scale the gradients in place so that their p-norm, all together, is at most `max_norm`.
 
     Returns the norm that they had (arXiv:1211.5063).
@@ -40,7 +41,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
 
 @no_grad()
-def clip_grad_value_(parameters, clip_value):
+def clip_grad_value_(parameters, clip_value, foreach=None):
     """Bring every element of the gradients, in place, into ±clip_value."""
     for g in _grads(parameters):
         g.clamp_(-float(clip_value), float(clip_value))
