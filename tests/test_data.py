@@ -319,3 +319,29 @@ def test_the_kind_of_samples_may_be_annotated():
 
     assert [x.item() for x in DataLoader[int](Squares())] == [0, 1, 4]
     assert issubclass(Squares, Dataset) and Sampler[int].__origin__ is Sampler
+
+
+def test_a_data_set_may_give_a_batch_at_once():
+    class Tens(Dataset):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            raise AssertionError("one by one")
+
+        def __getitems__(self, indices):
+            return [10 * i for i in indices]
+
+    assert [b.tolist() for b in DataLoader(Tens(), 2)] == [[0, 10], [20, 30], [40]]
+
+
+def test_a_loader_may_index_with_whole_batches():
+    class Whole(DataLoader):
+        _auto_collation = False
+
+        @property
+        def _index_sampler(self):
+            return self.batch_sampler
+
+    loader = Whole(np.arange(5) * 10, 2, collate_fn=lambda batch: batch)
+    assert [b.tolist() for b in loader] == [[0, 10], [20, 30], [40]]

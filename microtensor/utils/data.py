@@ -22,7 +22,10 @@ from ..tensor import Tensor
 
 
 class Dataset:
-    """Samples by number. A subclass defines `__getitem__(index)` and `__len__()`."""
+    """Samples by number. A subclass defines `__getitem__(index)` and `__len__()`.
+
+    With `__getitems__(indices)` it gives the samples of a batch as a list, all at once.
+    """
 
     __class_getitem__ = classmethod(types.GenericAlias)  # Dataset[int], for annotations
 
@@ -337,12 +340,16 @@ class DataLoader:
                 yield from map(
                     self.collate_fn, _batches(self.dataset, self.batch_size, self.drop_last)
                 )
-        elif self.batch_sampler is None:
-            for index in self.sampler:
-                yield self.collate_fn(self.dataset[index])
         else:
-            for indices in self.batch_sampler:
-                yield self._batch(indices)
+            batched = self._auto_collation
+            for index in self._index_sampler:
+                yield self._batch(index) if batched else self.collate_fn(self.dataset[index])
+
+    # by their names in PyTorch: a subclass whose data set takes a whole batch at a time has its own
+    _auto_collation = property(lambda self: self.batch_sampler is not None)
+    _index_sampler = property(
+        lambda self: self.batch_sampler if self._auto_collation else self.sampler
+    )
 
     def _batch(self, indices):
         """The batch of these samples; of plain tensors with one indexing instead of many."""
@@ -352,7 +359,8 @@ class DataLoader:
                 dataset, numbers = dataset.dataset, [dataset.indices[i] for i in numbers]
             if type(dataset) is TensorDataset and all(type(i) is int for i in numbers):
                 return [t[numbers] for t in dataset.tensors]
-        return self.collate_fn([self.dataset[i] for i in indices])
+        several = getattr(self.dataset, "__getitems__", None)
+        return self.collate_fn(several(indices) if several else [self.dataset[i] for i in indices])
 
     def __len__(self):
         if self.batch_sampler is None:
