@@ -6,6 +6,17 @@ from collections import namedtuple
 
 PACKAGE = ["microtensor"]  # as what is printed calls it: "torch" within `compat.as_torch()`
 
+
+class Shown(type):
+    """A class that `compat.as_torch()` shows by PyTorch's name, as in <class 'torch.Tensor'>."""
+
+    def __repr__(cls):
+        if PACKAGE[0] == "torch" and cls.__module__.startswith(f"{__package__}."):
+            place = "nn.parameter." if cls.__name__ == "Parameter" else ""
+            return f"<class 'torch.{place}{cls.__name__}'>"
+        return super().__repr__()
+
+
 SYNONYMS = {
     "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "axes": "dims",
     "split_size": "split_size_or_sections", "sections": "indices_or_sections",

@@ -31,12 +31,12 @@ from .backends.dtypes import (
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last, strided
 from .modes import mode
-from .names import FACTORS, PACKAGE, factor_first
+from .names import FACTORS, PACKAGE, Shown, factor_first
 from .ops.shapes import _positive, sizes
 from .printing import show
 
 
-class Size(tuple):
+class Size(tuple, metaclass=Shown):
     """The shape of a tensor: a tuple that can count its elements."""
 
     def numel(self):
@@ -99,7 +99,7 @@ def _with_sizes(function):
     return method
 
 
-class Tensor(TensorBase):
+class Tensor(TensorBase, metaclass=Shown):
     """An array that remembers how it was computed, so that it can be differentiated.
 
     Make one with `mt.tensor`, `mt.zeros`, `mt.randn` …

@@ -55,6 +55,7 @@ NEIGHBOURS = {
     ("microtensor.hub", "microtensor.serialization"),
     ("microtensor.backends.dtypes", "microtensor.names"),
     ("microtensor.backends.layouts", "microtensor.names"),
+    ("microtensor.backends.device", "microtensor.names"),
     ("microtensor.autograd", "microtensor.modes"),
     ("microtensor.autograd", "microtensor.errors"),
     ("microtensor.autocasting", "microtensor.autograd"),

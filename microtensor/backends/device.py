@@ -1,9 +1,11 @@
 """Names of places: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
 
+from ..names import Shown
+
 _default = []
 
 
-class device:
+class device(metaclass=Shown):
     """A place where arrays live. `type` is "cpu" or "cuda", `index` a number or None."""
 
     __slots__ = ("type", "index")

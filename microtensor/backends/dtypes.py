@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ..names import PACKAGE
+from ..names import PACKAGE, Shown
 
 
-class dtype:
+class dtype(metaclass=Shown):
     """A data type: `mt.float32`, `mt.int64`, … The same object on every device."""
 
     __slots__ = ("name", "rank", "itemsize")

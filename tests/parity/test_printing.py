@@ -16,6 +16,8 @@ m.finfo(m.float64)
 m.iinfo(m.uint8)
 m.iinfo(m.int64)
 m.ones(2).layout
+[type(t) for t in (m.ones(2), m.ones(2).shape, m.device("cpu"), m.float32)]
+type(m.nn.Parameter(m.ones(2)))
 f"{m.tensor(1.25):.1f} {m.tensor(3):3d} {m.ones(2)}"
 m.tensor(3.14159)
 m.tensor(7)
