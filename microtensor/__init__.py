@@ -58,7 +58,12 @@ autograd.gradcheck, autograd.gradgradcheck, autograd.Function = gradcheck, gradg
 
 
 def __getattr__(name):
-    if name in ("graph", "distributions", "testing"):  # when used: drawing needs graphviz …
+    if name in (
+        "graph",
+        "distributions",
+        "library",
+        "testing",
+    ):  # when used: drawing needs graphviz …
         from importlib import import_module
 
         return import_module("." + name, __name__)

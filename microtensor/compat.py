@@ -46,11 +46,6 @@ def _as_it_is(function=None, **options):
     return (lambda function: function) if function is None else function
 
 
-def _named(name, function=None, /, **options):
-    """The function as it is, whatever it is to be called. Also a decorator."""
-    return (lambda function: function) if function is None else function
-
-
 def set_float32_matmul_precision(precision):
     """Take "highest", "high" or "medium"; products are computed in full precision always."""
     if precision not in ("highest", "high", "medium"):
@@ -460,9 +455,6 @@ _module("nn.attention.flex_attention", "Attention that a compiler makes, which i
     name: _absent(f"nn.attention.flex_attention.{name}", "nothing is compiled here")
     for name in ("BlockMask", "create_block_mask", "create_mask", "flex_attention", "AuxRequest")
 }, _DEFAULT_SPARSE_BLOCK_SIZE=128)  # fmt: skip
-_module("library", "Operations for PyTorch's compiler: functions stay as they are, and are "
-        "differentiated as the operations that they call.",
-        custom_op=_named, register_fake=_named, register_autograd=_named)  # fmt: skip
 _module("types", "What annotations name.", Number=int | float | bool, _size=Size | list | tuple,
         Device=device | str | int | None)  # fmt: skip
 _module("utils.model_zoo", hub.__doc__, load_url=hub.load_state_dict_from_url)

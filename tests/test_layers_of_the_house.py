@@ -34,6 +34,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.hub": 5,
     "microtensor.amp": 5,
     "microtensor.func": 6,
+    "microtensor.library": 6,
     "microtensor.testing": 5,
     "microtensor.weights": 6,
     "microtensor.distributions": 6,

@@ -8,10 +8,12 @@ import pytest
 
 import microtensor as mt
 from microtensor import func as our_func
+from microtensor import library as our_library
 from microtensor.utils import _pytree as our_trees
 
 torch = pytest.importorskip("torch")
 FUNC = {mt: our_func, torch: import_module("torch.func")}
+LIBRARY = {mt: our_library, torch: import_module("torch.library")}
 TREES = {mt: our_trees, torch: import_module("torch.utils._pytree")}
 
 
@@ -111,3 +113,31 @@ def test_trees_of_ones_own(m):
     assert leaves == [1, 2, 3] and (again.a, again.b, again.name) == (4, (5, 6), "x")
     with pytest.raises(ValueError, match="already"):
         TREES[m].register_pytree_node(Pair, None, None)
+
+
+@pytest.mark.parametrize("m", [mt, torch])
+def test_operations_of_ones_own(m):
+    @LIBRARY[m].custom_op("microtensor_test::cube", mutates_args=())
+    def cube(x: m.Tensor, factor: float = 1.0) -> m.Tensor:
+        return factor * x**3
+
+    @cube.register_fake
+    def _(x, factor=1.0):
+        return m.empty_like(x)
+
+    a = x(m, 4).requires_grad_()
+    with pytest.raises(RuntimeError, match="register_autograd|autograd formula"):
+        cube(a).sum().backward()
+
+    def keep(ctx, inputs, output):
+        a, ctx.factor = inputs
+        ctx.save_for_backward(a)
+
+    def backward(ctx, g):
+        return 3 * ctx.factor * g * ctx.saved_tensors[0] ** 2, None
+
+    LIBRARY[m].register_autograd("microtensor_test::cube", backward, setup_context=keep)
+    y = m.ops.microtensor_test.cube(a, factor=2.0)
+    y.sum().backward()
+    np.testing.assert_allclose(y.detach().numpy(), 2 * a.detach().numpy() ** 3)
+    np.testing.assert_allclose(a.grad.numpy(), 6 * a.detach().numpy() ** 2)

@@ -1,0 +1,80 @@
+"""Operations of a program's own, by name: what `torch.library` registers for PyTorch's compiler.
+
+    @custom_op("mine::double", mutates_args=())
+    def double(x): ...
+
+`ops.mine.double` is then the same operation. Its derivative is what `register_autograd` says.
+"""
+
+import inspect
+import types
+
+from . import ops
+from .function import Function
+
+
+class CustomOpDef:
+    """A function that was given a name, and maybe a derivative."""
+
+    def __init__(self, name, function):
+        self.name, self.function = name, function
+        self.__doc__, self.__wrapped__ = function.__doc__, function
+        self.register_autograd(self._refuse)
+
+    def _refuse(self, ctx, *gradients):
+        raise RuntimeError(
+            f"backward: {self.name} has no derivative; register_autograd gives it one"
+        )
+
+    def __call__(self, *args, **named):
+        bound = inspect.signature(self.function).bind(*args, **named)
+        bound.apply_defaults()
+        return self._differentiable.apply(*bound.args)
+
+    def register_autograd(self, backward, /, *, setup_context=None):
+        """Let backward(ctx, *gradients) be its derivative; setup_context(ctx, inputs, output)
+        keeps what it needs.
+        """
+        keep = setup_context or (lambda ctx, inputs, output: None)
+        members = {"forward": self.function, "setup_context": keep, "backward": backward}
+        members = {name: staticmethod(member) for name, member in members.items()}
+        self._differentiable = type(self.name, (Function,), members)
+
+    def register_fake(self, fn=None, /):
+        """Nothing: what shapes come out is found by running it. Also a decorator."""
+        return (lambda fn: fn) if fn is None else fn
+
+
+_known = {}
+
+
+def custom_op(name, fn=None, /, *, mutates_args, device_types=None, schema=None):
+    """Give a function a name, "place::name". Also a decorator. The rest changes nothing."""
+
+    def define(function):
+        place, _, last = name.partition("::")
+        _known[name] = found = CustomOpDef(name, function)
+        if not hasattr(ops, place):
+            setattr(ops, place, types.SimpleNamespace())
+        setattr(getattr(ops, place), last, found)
+        return found
+
+    return define if fn is None else define(fn)
+
+
+def register_autograd(op, backward, /, *, setup_context=None, lib=None):
+    """`CustomOpDef.register_autograd`, of an operation or of its name."""
+    _found(op).register_autograd(backward, setup_context=setup_context)
+
+
+def register_fake(op, func=None, /, *, lib=None):
+    """`CustomOpDef.register_fake`, of an operation or of its name."""
+    return _found(op).register_fake(func)
+
+
+def _found(op):
+    if isinstance(op, CustomOpDef):
+        return op
+    if op not in _known:
+        raise RuntimeError(f"library: no custom_op is called {op!r}; there are {sorted(_known)}")
+    return _known[op]
