@@ -238,10 +238,6 @@ class Tensor(TensorBase, metaclass=Shown):
         return self._node
 
     is_leaf = property(lambda self: self.grad_fn is None)
-
-    def _is_view(self):  # what programs that draw graphs ask
-        return self._base is not None
-
     output_nr = property(lambda self: self._index)
 
     @property
