@@ -1,7 +1,7 @@
 """Update rules, from simple to hard. SGD, Adam and AdamW are kernels: see `backends/base.py`.
 
-`foreach` and `fused` choose between implementations in PyTorch; here there is one, and they are
-taken for the sake of programs that pass them.
+`foreach`, `fused` and `capturable` choose between implementations in PyTorch; here there is one,
+and they are taken for the sake of programs that pass them.
 """
 
 import math
@@ -16,7 +16,17 @@ from .optimizer import Optimizer
 class _Rule(Optimizer):
     """A rule whose options are checked by their names."""
 
+    _options = ""  # their names, in the order in which PyTorch has them
+
+    def __init__(self, params, given):
+        super().__init__(params, {name: given[name] for name in self._options.split()})
+
     def check(self, options):
+        if options.get("differentiable"):
+            raise NotImplementedError(
+                f"{self._name}: a step is not part of the graph, as differentiable=True would have "
+                "it; compute p - lr * grad by operations, and see torch.func.functional_call"
+            )
         for name in ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"):
             if name in options:
                 self.require(options[name] >= 0, name, "at least 0", options[name])
@@ -37,13 +47,11 @@ class SGD(_Rule):
     """
 
     buffers = ("momentum_buffer",)
+    _options = "lr momentum dampening weight_decay nesterov maximize foreach differentiable fused"
 
-    def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *,
-                 maximize=False, foreach=None, fused=None):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, "maximize": maximize,
-        })  # fmt: skip
+    def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False,
+                 *, maximize=False, foreach=None, differentiable=False, fused=None):  # fmt: skip
+        super().__init__(params, locals())
 
     def check(self, options):
         super().check(options)
@@ -72,14 +80,16 @@ class Adam(_Rule):
     """
 
     buffers = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-    decoupled = False
+    _options = (
+        "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused "
+        "decoupled_weight_decay"
+    )
+    decoupled = False  # also where the options say otherwise, such as those of a saved Adam
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 amsgrad=False, *, maximize=False, foreach=None, fused=None):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "amsgrad": amsgrad, "maximize": maximize,
-        })  # fmt: skip
+                 amsgrad=False, *, foreach=None, maximize=False, capturable=False,
+                 differentiable=False, fused=None, decoupled_weight_decay=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def update(self, p, grad, group, state):
         for name in self.buffers if group["amsgrad"] else self.buffers[:2]:
@@ -90,7 +100,8 @@ class Adam(_Rule):
         backend_of(p._data).adam(
             p._data, grad._data, state["exp_avg"]._data, state["exp_avg_sq"]._data, top,
             state["step"], float(group["lr"]), *group["betas"], group["eps"],
-            group["weight_decay"], self.decoupled, group["maximize"],
+            group["weight_decay"], self.decoupled or group["decoupled_weight_decay"],
+            group["maximize"],
         )  # fmt: skip
 
 
@@ -103,8 +114,11 @@ class AdamW(Adam):
     decoupled = True
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2,
-                 amsgrad=False, *, maximize=False, foreach=None, fused=None):  # fmt: skip
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+                 amsgrad=False, *, maximize=False, foreach=None, capturable=False,
+                 differentiable=False, fused=None):  # fmt: skip
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach,
+                         maximize=maximize, capturable=capturable, differentiable=differentiable,
+                         fused=fused, decoupled_weight_decay=True)  # fmt: skip
 
 
 # ---- made of operations --------------------------------------------------------------
@@ -143,12 +157,11 @@ class Rprop(_Composed):
     """
 
     buffers = ("prev", "step_size")
+    _options = "lr etas step_sizes foreach maximize differentiable capturable"
 
-    def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *, foreach=None,
-                 maximize=False):  # fmt: skip
-        super().__init__(
-            params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
-        )
+    def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *,
+                 capturable=False, foreach=None, maximize=False, differentiable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def check(self, options):
         super().check(options)
@@ -170,13 +183,15 @@ class Adagrad(_Composed):
     """p ← p − lr / (1 + (t − 1) lr_decay) · g / (√Σ g² + eps)  (Duchi et al., 2011)"""
 
     buffers = ("sum",)
+    _options = (
+        "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize "
+        "differentiable fused"
+    )
 
     def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0,
-                 eps=1e-10, foreach=None, *, maximize=False, fused=None):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
-        })  # fmt: skip
+                 eps=1e-10, foreach=None, *, maximize=False, differentiable=False,
+                 fused=None):  # fmt: skip
+        super().__init__(params, locals())
 
     def add_param_group(self, param_group):
         super().add_param_group(param_group)
@@ -198,13 +213,14 @@ class RMSprop(_Composed):
     """
 
     buffers = ("square_avg", "grad_avg", "momentum_buffer")
+    _options = (
+        "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
+    )
 
     def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0,
-                 centered=False, foreach=None, maximize=False):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
-            "momentum": momentum, "centered": centered, "maximize": maximize,
-        })  # fmt: skip
+                 centered=False, capturable=False, foreach=None, maximize=False,
+                 differentiable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def needed(self, group):
         return [
@@ -228,12 +244,11 @@ class Adadelta(_Composed):
     """
 
     buffers = ("square_avg", "acc_delta")
+    _options = "lr rho eps weight_decay maximize capturable foreach differentiable"
 
     def __init__(self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, foreach=None, *,
-                 maximize=False):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
-        })  # fmt: skip
+                 capturable=False, maximize=False, differentiable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def rule(self, p, grad, group, state, lr):
         v = state["square_avg"].lerp_(grad * grad, 1 - group["rho"])
@@ -250,13 +265,11 @@ class ASGD(_Composed):
     """
 
     buffers = ("ax",)
+    _options = "lr lambd alpha t0 weight_decay foreach maximize differentiable capturable"
 
     def __init__(self, params, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0,
-                 foreach=None, maximize=False):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay,
-            "maximize": maximize,
-        })  # fmt: skip
+                 foreach=None, maximize=False, differentiable=False, capturable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def rule(self, p, grad, group, state, lr):
         t = state["step"]  # eta and mu are in the default dtype
@@ -274,13 +287,12 @@ class Adamax(_Composed):
     """
 
     buffers = ("exp_avg", "exp_inf")
+    _options = "lr betas eps weight_decay foreach maximize differentiable capturable"
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None,
-                 *, maximize=False):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "maximize": maximize,
-        })  # fmt: skip
+    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
+                 foreach=None, *, maximize=False, differentiable=False,
+                 capturable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def rule(self, p, grad, group, state, lr):
         (b1, b2), v = group["betas"], state["exp_inf"]
@@ -296,15 +308,15 @@ class NAdam(_Composed):
     """
 
     buffers = ("exp_avg", "exp_avg_sq")
+    _options = (
+        "lr betas eps weight_decay momentum_decay decoupled_weight_decay maximize foreach "
+        "capturable differentiable"
+    )
 
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
                  momentum_decay=4e-3, decoupled_weight_decay=False, *, foreach=None,
-                 maximize=False):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-        })  # fmt: skip
+                 maximize=False, capturable=False, differentiable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def rule(self, p, grad, group, state, lr):
         (b1, b2), t = group["betas"], state["step"]
@@ -322,13 +334,15 @@ class RAdam(_Composed):
     """Adam that waits until the variance of 1/√v̂ is known, and allows for it (1908.03265)."""
 
     buffers = ("exp_avg", "exp_avg_sq")
+    _options = (
+        "lr betas eps weight_decay maximize foreach capturable decoupled_weight_decay "
+        "differentiable"
+    )
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 decoupled_weight_decay=False, *, foreach=None, maximize=False):  # fmt: skip
-        super().__init__(params, {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize,
-        })  # fmt: skip
+                 decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False,
+                 differentiable=False):  # fmt: skip
+        super().__init__(params, locals())
 
     def rule(self, p, grad, group, state, lr):
         (b1, b2), t = group["betas"], state["step"]

@@ -220,3 +220,36 @@ def test_clipping_takes_a_way_of_computing():
         return [norm, layer.weight.grad, len(list(net.modules(remove_duplicate=False)))]
 
     alike(program)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "LBFGS"])
+def test_optimizers_look_alike(name):
+    """As print(optimizer) and print(optimizer.state_dict()) in saving_loading_models."""
+
+    def program(m):
+        parameter = m.nn.Parameter(m.ones(2))
+        optimizer = getattr(m.optim, name)([parameter], lr=0.125)
+        groups = optimizer.state_dict()["param_groups"]
+        return repr(optimizer), groups if name != "LBFGS" else sorted(groups[0])
+
+    assert program(mt) == program(torch)
+
+
+def test_decoupled_weight_decay_is_an_option():
+    def program(m):
+        p = m.nn.Parameter(m.tensor([1.0, 2.0]))
+        for optimizer in (
+            m.optim.Adam([p], weight_decay=0.5, decoupled_weight_decay=True, capturable=False),
+            m.optim.AdamW([p], weight_decay=0.5, differentiable=False),
+        ):
+            p.grad = m.tensor([0.5, -0.5])
+            optimizer.step()
+            fresh = m.optim.AdamW([p])
+            state = m.optim.Adam([p]).state_dict()
+            fresh.load_state_dict(state)
+            fresh.step()
+        return [p]
+
+    alike(program)
+    with pytest.raises(NotImplementedError, match="differentiable"):
+        mt.optim.SGD([mt.nn.Parameter(mt.ones(1))], differentiable=True)
