@@ -1,7 +1,7 @@
 """Distributions to draw from and to score with, from Bernoulli to MultivariateNormal.
 
 Parameters are tensors or numbers; they and the scored values broadcast. `sample()` is not
-differentiated; `rsample()` is, with respect to the parameters.
+differentiated; `rsample()`, where it is there, is, with respect to the parameters.
 """
 
 import math
@@ -154,6 +154,50 @@ class Uniform(Distribution):
         return (self.high - self.low).log()
 
 
+class Beta(Distribution):
+    """Shares of a whole, within 0 … 1: density xᵃ⁻¹ (1 − x)ᵇ⁻¹ / B(a, b).
+
+    a is `concentration1` and b `concentration0`, both above 0.
+    """
+
+    def __init__(self, concentration1, concentration0, validate_args=None):
+        a, b = as_tensor(concentration1), as_tensor(concentration0)
+        a, b = ops.broadcast_tensors(*(c if c.is_floating_point() else c.float() for c in (a, b)))
+        self.concentration1, self.concentration0, total = a, b, a + b
+        self.mean, self.variance = a / total, a * b / (total**2 * (total + 1))
+
+    @property
+    def mode(self):
+        """Where the density is largest; with both below 1 that is at both ends, and 1 is told."""
+        a, b = self.concentration1, self.concentration0
+        up, down = (a - 1).clamp(min=0), (b - 1).clamp(min=0)
+        return ops.where((a < 1) & (b < 1), 1.0, up / (up + down))
+
+    def rsample(self, sample_shape=()):
+        raise NotImplementedError("Beta.rsample: draws are not differentiated; use sample()")
+
+    def sample(self, sample_shape=()):
+        a, b = (c.detach().cpu().numpy() for c in (self.concentration1, self.concentration0))
+        shape, like = self._shape(sample_shape), self.mean
+        return random._draw(None, lambda r: r.beta(a, b, shape), like.dtype, like.device)
+
+    def _log_of_whole(self):
+        """ln B(a, b)"""
+        a, b = self.concentration1, self.concentration0
+        return a.lgamma() + b.lgamma() - (a + b).lgamma()
+
+    def log_prob(self, value):
+        """(a − 1) ln x + (b − 1) ln(1 − x) − ln B(a, b)"""
+        a, b = self.concentration1, self.concentration0
+        return ops.xlogy(a - 1, value) + ops.xlogy(b - 1, 1 - value) - self._log_of_whole()
+
+    def entropy(self):
+        """ln B(a, b) − (a − 1) ψ(a) − (b − 1) ψ(b) + (a + b − 2) ψ(a + b)"""
+        a, b = self.concentration1, self.concentration0
+        apart = (a - 1) * a.digamma() + (b - 1) * b.digamma()
+        return self._log_of_whole() - apart + (a + b - 2) * (a + b).digamma()
+
+
 class MultivariateNormal(Distribution):
     """Mean `loc` (…, n), and a covariance matrix or its Cholesky factor `scale_tril` (…, n, n)."""
 
@@ -265,11 +309,12 @@ RelaxedBernoulli, Wishart = (
 )
 
 # PyTorch's files, each of which is found here: torch.distributions.normal.Normal
-for _file in ("distribution", "bernoulli", "categorical", "normal", "uniform", "independent",
-              "multivariate_normal", "kl", "relaxed_bernoulli", "wishart"):  # fmt: skip
+for _file in ("distribution", "bernoulli", "beta", "categorical", "normal", "uniform",
+              "independent", "multivariate_normal", "kl", "relaxed_bernoulli",
+              "wishart"):  # fmt: skip
     sys.modules[f"{__name__}.{_file}"] = globals()[_file] = sys.modules[__name__]
 
 __all__ = [
-    "Bernoulli", "Categorical", "Distribution", "Independent", "MultivariateNormal", "Normal",
-    "Uniform", "kl_divergence",
+    "Bernoulli", "Beta", "Categorical", "Distribution", "Independent", "MultivariateNormal",
+    "Normal", "Uniform", "kl_divergence",
 ]  # fmt: skip

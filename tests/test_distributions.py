@@ -46,6 +46,19 @@ def test_normal_and_uniform():
     assert abs(p.entropy().item() + p.log_prob(by_draws).mean()) < 0.03
 
 
+def test_beta():
+    mt.manual_seed(0)
+    p = d.Beta(mt.tensor([0.5, 2.0], requires_grad=True), 3)
+    x = p.sample((N,))
+    assert x.shape == (N, 2) and x.dtype is mt.float32 and not x.requires_grad
+    assert mt.allclose(x.mean(0), p.mean, atol=0.01) and mt.allclose(
+        x.var(0), p.variance, atol=0.01
+    )
+    assert mt.allclose(p.entropy(), -p.log_prob(x).mean(0), atol=0.05)
+    with pytest.raises(NotImplementedError, match="Beta.rsample"):
+        p.rsample()
+
+
 def test_gradients_reach_the_parameters():
     loc = mt.zeros(3, requires_grad=True)
     d.Normal(loc, 1.0).rsample((2,)).sum().backward()

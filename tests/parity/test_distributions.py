@@ -13,6 +13,7 @@ MADE = {
     "Categorical of logits": lambda d, t: d.categorical.Categorical(logits=t([[0.0, 1.0, -3.0]])),
     "Bernoulli": lambda d, t: d.Bernoulli(t([[0.0, 1.0, 0.25]])),
     "Normal": lambda d, t: d.normal.Normal(t([[0.0, 1.0, 2.0]]), t([0.5])),
+    "Beta": lambda d, t: d.beta.Beta(t([[0.5, 2.0, 3.0]] * 3), t([[1.0], [0.25], [4.0]])),
     "Uniform": lambda d, t: d.Uniform(t([[-1.0, -2.0, -3.0]]), t([3.0])),
     "MultivariateNormal": lambda d, t: d.MultivariateNormal(
         t([0.0, 1.0, 2.0]), scale_tril=t(LOWER)
@@ -32,9 +33,10 @@ def told(torch, make):
     found["entropy"] = p.entropy()
     value = torch.tensor([[0.0, 1.0, 1.0]] * 3, dtype=torch.float64)
     value = value[:, 0] if isinstance(p, d.Categorical) else value
+    value = 0.1 + value * 0.7 if isinstance(p, d.Beta) else value
     found["log_prob"] = p.log_prob(value[: p.batch_shape[0] if p.batch_shape else 3])
     found["shapes"] = torch.tensor([len(p.batch_shape), len(p.event_shape), p.sample((2,)).ndim])
-    if not isinstance(p, (d.Uniform, d.MultivariateNormal)):
+    if not isinstance(p, (d.Uniform, d.Beta, d.MultivariateNormal)):
         found["kl"] = d.kl_divergence(p, p)
     return {name: x.numpy() for name, x in found.items()}
 
