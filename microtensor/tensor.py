@@ -702,7 +702,7 @@ class Tensor(TensorBase, metaclass=Shown):
 
     conj, real = ops.conj, property(ops.real)
     T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
-    mT = mH = property(lambda self: ops.transpose(self, -2, -1))
+    mT = mH = H = property(lambda self: ops.transpose(self, -2, -1))
 
     # ---- picking and putting ---------------------------------------------------------
 
