@@ -202,6 +202,10 @@ class Tensor(TensorBase, metaclass=Shown):
             return self.ndim == 4 and self.permute(0, 2, 3, 1).is_contiguous()
         return backend_of(self._data).contiguous(self._data) is self._data
 
+    def to_dense(self, dtype=None, *, masked_grad=None):
+        """The tensor, in another dtype if one is given: none is sparse."""
+        return self if dtype is None else self.to(dtype)
+
     def is_pinned(self, device=None):
         """False: memory is the system's, which may move it."""
         return False

@@ -538,3 +538,4 @@ def test_older_names_that_packages_ask_for():
     assert seen == [(3, 1)]
     x = mt.ones(2, 2)
     assert x[0]._is_view() and not x._is_view()
+    assert x.to_dense() is x and x.to_dense(mt.float64).dtype is mt.float64
