@@ -501,6 +501,8 @@ case("diagonal", lambda x: np.diagonal(x, -3), (3, 4), offset=-3)
 
 # ---- arrangements --------------------------------------------------------------------
 
+for name in ("conj", "real"):
+    case(name, lambda x: x, (3, 4), shares=True)
 case("ravel", np.ravel, (3, 4), shares=True)
 case("broadcast_to", lambda x: np.broadcast_to(x, (2, 3, 4)), (3, 1), size=(2, 3, 4), shares=True)
 case("atleast_1d", np.atleast_1d, (), shares=True)
