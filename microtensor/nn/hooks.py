@@ -14,7 +14,11 @@ class Watch:
     """One call of a module: shows its hooks the gradients of what went in and of what came out."""
 
     def __init__(self, module, hooks):
-        self.module, self.hooks = module, hooks
+        self.module = module
+        self.first, self.hooks = (
+            [hook for handle, hook in hooks.items() if handle.before is before]
+            for before in (True, False)
+        )
 
     def before(self, args):
         """The arguments, watched."""
@@ -29,6 +33,8 @@ class Watch:
         return result[0] if one else result
 
     def _started(self, grads):
+        for hook in self.first:
+            grads = _replaced(grads, hook(self.module, grads))
         self.grad_output = grads
         if not self.inner:  # no argument has a gradient to wait for
             self._arrived((None,) * self.count)
@@ -36,10 +42,14 @@ class Watch:
 
     def _arrived(self, grads):
         for hook in self.hooks:
-            told = hook(self.module, grads, self.grad_output)
-            if told is not None:
-                grads = told if isinstance(told, tuple) else (told,)
+            grads = _replaced(grads, hook(self.module, grads, self.grad_output))
         return grads
+
+
+def _replaced(grads, told):
+    if told is None:
+        return grads
+    return told if isinstance(told, tuple) else (told,)
 
 
 def _watched(values, see):

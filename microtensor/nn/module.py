@@ -55,7 +55,8 @@ class Module:
     """
 
     training = True
-    _before_loading = _after_loading = {}  # hooks, for those modules that have some
+    # hooks, for those modules that have some
+    _before_saving = _after_saving = _before_loading = _after_loading = {}
     revision = 0  # how often a part or a hook of any module came or went
 
     def __init__(self):
@@ -77,7 +78,7 @@ class Module:
                 args, kwargs = told
             elif told is not None:
                 args = told if isinstance(told, tuple) else (told,)
-        watch = Watch(self, list(self._backward_hooks.values())) if self._backward_hooks else None
+        watch = Watch(self, self._backward_hooks) if self._backward_hooks else None
         result = self.forward(*(watch.before(args) if watch else args), **kwargs)
         for handle, hook in list(self._forward_hooks.items()):
             given = (args, kwargs) if handle.with_kwargs else (args,)
@@ -232,6 +233,16 @@ class Module:
                 raise AttributeError(f"{name!r} of {target!r} is not a Module")
         return module
 
+    def set_submodule(self, target, module, strict=False):
+        """Put a module at a path; with `strict`, only where one is."""
+        path, _, name = target.rpartition(".")
+        if not target or not isinstance(module, Module):
+            raise ValueError(f"set_submodule: a path and a module are needed, got {target!r}")
+        parent = self.get_submodule(path)
+        if strict or hasattr(parent, name):
+            self.get_submodule(target)
+        setattr(parent, name, module)
+
     def get_parameter(self, target):
         """The parameter at a path. Raises AttributeError if there is none."""
         return self._get("_parameters", target, "parameter")
@@ -250,19 +261,42 @@ class Module:
     # ---- saving and loading ----------------------------------------------------------
 
     def state_dict(self, *, destination=None, prefix="", keep_vars=False):
-        """{path: tensor} of all parameters and persistent buffers, sharing their memory."""
+        """{path: tensor} of all parameters and persistent buffers, sharing their memory.
+
+        A module whose class says otherwise, here or in `_save_to_state_dict`, is asked itself.
+        """
         state = OrderedDict() if destination is None else destination
-        for path, tensor in self._state(prefix):
-            state[path] = tensor if keep_vars else tensor.detach()
+        for hook in list(self._before_saving.values()):
+            hook(self, prefix, keep_vars)
+        self._save_to_state_dict(state, prefix, keep_vars)
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in list(self._after_saving.values()):
+            hook(self, state, prefix, {})
         return state
 
-    def _state(self, prefix=""):
-        for path, module in self.named_modules(
-            prefix=prefix.removesuffix("."), remove_duplicate=False
-        ):
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None and name not in module._non_persistent_buffers_set:
-                    yield _join(path, name), tensor
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        for name, tensor in self._saved():
+            destination[prefix + name] = tensor if keep_vars else tensor.detach()
+        if self._has_own("get_extra_state"):
+            destination[prefix + "_extra_state"] = self.get_extra_state()
+
+    def _saved(self):
+        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
+            if tensor is not None and name not in self._non_persistent_buffers_set:
+                yield name, tensor
+
+    def get_extra_state(self):
+        """What belongs into the `state_dict()` besides tensors: of a class that defines it."""
+        raise RuntimeError(f"{self._get_name()} does not define get_extra_state()")
+
+    def set_extra_state(self, state):
+        """Take up what `get_extra_state` gave."""
+        raise RuntimeError(f"{self._get_name()} does not define set_extra_state()")
+
+    def _has_own(self, method):
+        return getattr(type(self), method) is not getattr(Module, method)
 
     def load_state_dict(self, state_dict, strict=True, assign=False):
         """Copy tensors by their path; with `assign`, take them themselves.
@@ -270,19 +304,25 @@ class Module:
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
         shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
         """
-        state_dict, own = OrderedDict(state_dict), dict(self._state())
+        state_dict, missing, unexpected, errors = OrderedDict(state_dict), [], [], []
         for path, module in list(self.named_modules(remove_duplicate=False)):
-            for hook in list(module._before_loading.values()):
-                hook(module, state_dict, path and path + ".", {}, strict, [], [], [])
-        state = {k: as_tensor(v) for k, v in state_dict.items()}
-        missing = [k for k in own if k not in state]
-        unexpected = [k for k in state if k not in own]
+            prefix, found = path and path + ".", (missing, unexpected, errors)
+            module._load_from_state_dict(state_dict, prefix, {}, strict, *found)
+        modules = list(self.named_modules(remove_duplicate=False))
+        own = {_join(path, name): t for path, module in modules for name, t in module._saved()}
+        extra = {
+            _join(path, "_extra_state"): module
+            for path, module in modules
+            if module._has_own("set_extra_state")
+        }
+        state = {k: as_tensor(v) for k, v in state_dict.items() if k not in extra}
+        unexpected += [k for k in state if k not in own]
         wrong = [
             f"{k} is {tuple(state[k].shape)}, the module needs {tuple(own[k].shape)}"
             for k in own
             if k in state and state[k].shape != own[k].shape
         ]
-        lines = [("shape differs", wrong)]
+        lines = [("shape differs", wrong), ("also", errors)]
         if strict:
             lines = [("missing", missing), ("unexpected", unexpected), *lines]
         if any(found for _, found in lines):
@@ -296,11 +336,27 @@ class Module:
             elif key in state:
                 value = state[key].detach().to(tensor.device, tensor.dtype)
                 write_array(tensor._data, value._data, "load_state_dict")
+        for key, module in extra.items():
+            if key in state_dict:
+                module.set_extra_state(state_dict[key])
         found = _IncompatibleKeys(missing, unexpected)
         for module in self.modules():
             for hook in list(module._after_loading.values()):
                 hook(module, found)
         return found
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        """Look what is missing. A subclass may change the dict first: what it holds is loaded."""
+        for hook in list(self._before_loading.values()):
+            hook(
+                self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                error_msgs,
+            )  # fmt: skip
+        names = [name for name, _ in self._saved()]
+        names += ["_extra_state"] * self._has_own("set_extra_state")
+        missing_keys += [prefix + name for name in names if prefix + name not in state_dict]
 
     def _assign(self, path, value):
         path, _, name = path.rpartition(".")
@@ -433,13 +489,32 @@ class Module:
         """
         return _added(self._backward_hooks, hook, prepend)
 
+    def register_full_backward_pre_hook(self, hook, prepend=False):
+        """Call hook(module, grad_output) before; what it returns replaces grad_output."""
+        handle = _added(self._backward_hooks, hook, prepend)
+        handle.before = True
+        return handle
+
+    def register_state_dict_pre_hook(self, hook):
+        """Call hook(module, prefix, keep_vars) before a `state_dict()` is made."""
+        return self._rarely("_before_saving", hook)
+
+    def register_state_dict_post_hook(self, hook):
+        """Call hook(module, state_dict, prefix, {}) afterwards; it may change the dict."""
+        return self._rarely("_after_saving", hook)
+
+    _register_state_dict_hook = register_state_dict_post_hook  # its older name
+
     def register_load_state_dict_pre_hook(self, hook):
-        """Call hook(module, state_dict, prefix, {}, strict, [], [], []) before a state is loaded.
+        """Call hook(module, state_dict, prefix, {}, strict, missing_keys, unexpected_keys, errors)
+        before a state is loaded.
 
         It may change the dict, of which it gets a copy: to rename what is under `prefix`, say.
         """
-        self.__dict__.setdefault("_before_loading", {})
-        return Handle(self._before_loading, hook)
+        return self._rarely("_before_loading", hook)
+
+    def _rarely(self, registry, hook):
+        return Handle(self.__dict__.setdefault(registry, {}), hook)
 
     def _register_load_state_dict_pre_hook(self, hook, with_module=False):  # its older form
         with_it = hook if with_module else lambda module, *args: hook(*args)
@@ -447,8 +522,7 @@ class Module:
 
     def register_load_state_dict_post_hook(self, hook):
         """Call hook(module, (missing_keys, unexpected_keys)) after a state was loaded."""
-        self.__dict__.setdefault("_after_loading", {})
-        return Handle(self._after_loading, hook)
+        return self._rarely("_after_loading", hook)
 
     register_backward_hook = register_full_backward_hook  # its older name
 
@@ -479,7 +553,7 @@ def _join(path, name):
 def _added(hooks, value, prepend, with_kwargs=False):
     Module.revision += 1
     handle = Handle(hooks, value)
-    handle.with_kwargs = with_kwargs
+    handle.with_kwargs, handle.before = with_kwargs, False
     if prepend:
         rest = {h: v for h, v in hooks.items() if h is not handle}
         hooks.clear()

@@ -253,3 +253,76 @@ def test_decoupled_weight_decay_is_an_option():
     alike(program)
     with pytest.raises(NotImplementedError, match="differentiable"):
         mt.optim.SGD([mt.nn.Parameter(mt.ones(1))], differentiable=True)
+
+
+def test_modules_say_what_is_saved():
+    """Frozen batch norms, states besides tensors, and hooks around states, as public models do."""
+
+    def program(m):
+        class Frozen(m.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("scale", m.ones(2))
+                self.name = "frozen"
+
+            def _load_from_state_dict(self, state_dict, prefix, *args):
+                state_dict.pop(prefix + "num_batches_tracked", None)
+                if prefix + "gamma" in state_dict:
+                    state_dict[prefix + "scale"] = state_dict.pop(prefix + "gamma")
+                super()._load_from_state_dict(state_dict, prefix, *args)
+
+            def _save_to_state_dict(self, destination, prefix, keep_vars):
+                super()._save_to_state_dict(destination, prefix, keep_vars)
+                destination[prefix + "more"] = m.zeros(1)
+
+        class Named(m.nn.Linear):
+            def get_extra_state(self):
+                return {"name": self.name}
+
+            def set_extra_state(self, state):
+                self.name = state["name"]
+
+        class Renamed(m.nn.Linear):
+            def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+                return super().state_dict(
+                    *args, destination=destination, prefix=prefix + "inner.", keep_vars=keep_vars
+                )
+
+        net, seen = m.nn.Sequential(Frozen(), Named(1, 1), Renamed(1, 1)), []
+        net[1].name = "first"
+        for p in net.parameters():
+            m.nn.init.ones_(p)
+        net.register_state_dict_pre_hook(lambda module, prefix, keep: seen.append((prefix, keep)))
+        net[1].register_state_dict_post_hook(
+            lambda module, state, prefix, local: state.pop(prefix + "bias") and None
+        )
+        state = net.state_dict()
+        seen += list(state)
+        seen += [state["1._extra_state"]["name"], list(net[2].state_dict())]
+
+        state = {"0.gamma": m.ones(2) * 3, "0.num_batches_tracked": m.tensor(4)}
+        state |= {"1._extra_state": {"name": "second"}, "2.weight": m.ones(1, 1), "no": m.ones(1)}
+        seen += [list(keys) for keys in net.load_state_dict(state, strict=False)]
+        seen += [net[0].scale.tolist(), net[1].name]
+        with pytest.raises(RuntimeError, match="extra_state"):
+            net[1].load_state_dict({"weight": m.ones(1, 1), "bias": m.ones(1)})
+        net.set_submodule("1", m.nn.Identity())
+        return [*map(repr, seen), repr(net[1])]
+
+    ours, theirs = program(mt), program(torch)
+    assert ours == theirs
+
+
+def test_gradients_before_a_module():
+    def program(m):
+        net, seen = m.nn.Linear(2, 1), []
+        m.nn.init.ones_(net.weight)
+        net.register_full_backward_hook(lambda module, inner, outer: seen.extend([inner, outer]))
+        handle = net.register_full_backward_pre_hook(lambda module, outer: (outer[0] * 2,))
+        x = m.ones(1, 2).requires_grad_()
+        net(x).sum().backward()
+        handle.remove()
+        net(x).sum().backward()
+        return [x.grad, net.weight.grad, *(grads[0] for grads in seen)]
+
+    alike(program)
