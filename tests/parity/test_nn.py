@@ -302,6 +302,7 @@ def public_classes():
 
 def test_every_module_is_compared():
     containers = {"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"}
+    containers |= {"DataParallel"}
     elsewhere = {"MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"}
     elsewhere |= {"RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"}
     elsewhere |= {"RNNBase", "RNNCellBase"}  # what they share
