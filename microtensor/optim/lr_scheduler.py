@@ -14,6 +14,7 @@ import math
 import types
 from bisect import bisect_right
 
+from ..tensor import Tensor
 from .optimizer import Optimizer
 
 
@@ -73,8 +74,8 @@ class LRScheduler:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         lrs = self.get_lr() if epoch is None else self._get_closed_form_lr()
         for group, lr in zip(groups, lrs, strict=True):
-            group["lr"] = lr
-        self._last_lr = [group["lr"] for group in groups]
+            _set(group, lr)
+        self._last_lr = _rates(groups)
 
     def _get_closed_form_lr(self):
         """The learning rates at `last_epoch`, whatever they were before."""
@@ -89,7 +90,7 @@ class LRScheduler:
     def _restart(self):
         """Begin again at step 0."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
+            _set(group, group["initial_lr"])
         self.last_epoch = -1
         self.step()
 
@@ -120,6 +121,18 @@ class LRScheduler:
             return [value] * count
         self._require(len(value) == count, f"{len(value)} of {name} for {count} groups")
         return list(value)
+
+
+def _set(group, lr):
+    """Give a group its rate: a rate that is a tensor stays that tensor."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(float(lr))
+    else:
+        group["lr"] = lr
+
+
+def _rates(groups):
+    return [lr.clone() if isinstance(lr, Tensor) else lr for lr in (g["lr"] for g in groups)]
 
 
 # ---- base · factor(epoch) ---------------------------------------------------------
@@ -305,7 +318,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.last_epoch = math.floor(epoch)
         self._last_lr = self.lr_at(epoch)
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            group["lr"] = lr
+            _set(group, lr)
         return None
 
 
@@ -413,7 +426,8 @@ class CyclicLR(LRScheduler):
         self.max_momentums = self._for_each_group("max_momentum", max_momentum)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, self._for_each_group("base_lr", base_lr)):
-                group["lr"] = group["initial_lr"] = lr
+                group["initial_lr"] = lr
+                _set(group, lr)
         super().__init__(optimizer, last_epoch)
 
     def _height(self, epoch):
@@ -514,12 +528,12 @@ class ChainedScheduler(LRScheduler):
                 s.optimizer is self.optimizer, f"schedule {i} belongs to another optimizer"
             )
         self._schedulers = list(schedulers)
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self._last_lr = _rates(self.optimizer.param_groups)
 
     def step(self):
         for scheduler in self._schedulers:
             scheduler.step()
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self._last_lr = _rates(self.optimizer.param_groups)
 
     state_dict, load_state_dict = SequentialLR.state_dict, SequentialLR.load_state_dict
 
@@ -548,7 +562,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.min_lrs = self._for_each_group("min_lr", min_lr)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
-        self._last_lr = [group["lr"] for group in optimizer.param_groups]
+        self._last_lr = _rates(optimizer.param_groups)
 
     def _is_better(self, metrics):
         margin = -self.threshold if self.mode == "min" else self.threshold
@@ -570,8 +584,8 @@ class ReduceLROnPlateau(LRScheduler):
             for group, lowest in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
                 lr = max(group["lr"] * self.factor, lowest)
                 if group["lr"] - lr > self.eps:
-                    group["lr"] = lr
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+                    _set(group, lr)
+        self._last_lr = _rates(self.optimizer.param_groups)
 
 
 _LRScheduler = LRScheduler  # its name in older programs

@@ -326,3 +326,36 @@ def test_gradients_before_a_module():
         return [x.grad, net.weight.grad, *(grads[0] for grads in seen)]
 
     alike(program)
+
+
+SCHEDULES = {
+    "LinearLR": {"total_iters": 5},
+    "StepLR": {"step_size": 1},
+    "ExponentialLR": {"gamma": 0.9},
+    "CosineAnnealingLR": {"T_max": 5},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "LambdaLR": {"lr_lambda": lambda epoch: 0.9**epoch},
+    "OneCycleLR": {"max_lr": 0.1, "total_steps": 10},
+    "CyclicLR": {"base_lr": 0.1, "max_lr": 0.2, "cycle_momentum": False},
+    "ReduceLROnPlateau": {"patience": 0},
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_rate_that_is_a_tensor_stays_one(name):
+    """As in compiling_optimizer_lr_scheduler."""
+
+    def program(m):
+        p = m.nn.Parameter(m.ones(2))
+        optimizer = m.optim.Adam([p], lr=(rate := m.tensor(0.01)))
+        schedule = getattr(m.optim.lr_scheduler, name)(optimizer, **SCHEDULES[name])
+        rates = []
+        for _ in range(4):
+            p.sum().backward()
+            optimizer.step()
+            schedule.step(*[1.0] * (name == "ReduceLROnPlateau"))
+            assert optimizer.param_groups[0]["lr"] is rate
+            rates += [rate.clone(), *schedule.get_last_lr()]
+        return [p, *rates]
+
+    alike(program)
