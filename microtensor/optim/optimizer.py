@@ -225,6 +225,6 @@ class Optimizer:
     def __repr__(self):
         lines = [f"{self._name} ("]
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
+            lines += [""] * (i > 0) + [f"Parameter Group {i}"]
             lines += [f"    {name}: {group[name]}" for name in sorted(set(group) - {"params"})]
         return "\n".join([*lines, ")"])

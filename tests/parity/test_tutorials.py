@@ -230,6 +230,8 @@ def test_optimizers_look_alike(name):
         parameter = m.nn.Parameter(m.ones(2))
         optimizer = getattr(m.optim, name)([parameter], lr=0.125)
         groups = optimizer.state_dict()["param_groups"]
+        if name != "LBFGS":
+            optimizer.add_param_group({"params": [m.nn.Parameter(m.ones(1))], "lr": 1})
         return repr(optimizer), groups if name != "LBFGS" else sorted(groups[0])
 
     assert program(mt) == program(torch)
