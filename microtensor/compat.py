@@ -376,13 +376,21 @@ _module("accelerator", "Other devices in general: here CUDA's.", is_available=cu
         current_accelerator=lambda check_available=False: (
             device("cuda") if cuda.is_available() else None))  # fmt: skip
 _module("cuda.amp", amp.__doc__, **amp.CUDA)
+for _home, _names in (("cuda.amp", amp.CUDA), ("amp", vars(amp))):
+    for _name, _kind in (("grad_scaler", "GradScaler"), ("autocast_mode", "autocast")):
+        _module(f"{_home}.{_name}", amp.__doc__, **{_kind: _names[_kind]})
 _module("cpu", "What may be asked of the CPU.", is_available=_yes)
 _module("cpu.amp", amp.__doc__, **amp.CPU)
 _module("distributed", "Several processes, which are not there.", is_available=_no,
         is_initialized=_no, **{name: _absent(f"distributed.{name}") for name in (
             "init_process_group", "destroy_process_group", "barrier", "get_rank", "get_world_size",
-            "all_reduce", "all_gather", "broadcast",
+            "all_reduce", "all_gather", "all_gather_object", "broadcast", "broadcast_object_list",
+            "gather", "new_group", "reduce", "reduce_scatter", "scatter", "ProcessGroup",
+            "ReduceOp",
         )})  # fmt: skip
+_module("distributed.nn", "Several processes, which are not there.", **{
+    name: _absent(f"distributed.nn.{name}") for name in ("all_gather", "all_reduce")
+})  # fmt: skip
 _module("distributed.tensor", "Tensors on several devices, which are not there.",
         DTensor=_absent("distributed.tensor.DTensor"))  # fmt: skip
 _module("distributed.nn", "Operations of several processes, which are not there.")

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -117,6 +118,7 @@ def test_submodules_are_the_same_modules():
         ),
         ("import torch.multiprocessing as mp; mp.spawn(print)", NotImplementedError, "spawn"),
         ("import torch; torch.distributed.rpc.api.RRef(1)", NotImplementedError, "RRef"),
+        ("from torch.distributed import nn; nn.all_reduce(1)", NotImplementedError, "nn.all_red"),
         (
             "from torch.utils.data.distributed import DistributedSampler as S; S([])",
             NotImplementedError,
@@ -539,3 +541,12 @@ def test_older_names_that_packages_ask_for():
     x = mt.ones(2, 2)
     assert x[0]._is_view() and not x._is_view()
     assert x.to_dense() is x and x.to_dense(mt.float64).dtype is mt.float64
+
+
+@pytest.mark.parametrize("home", ["torch.amp", "torch.cuda.amp"])
+def test_the_files_of_amp_have_names(home):
+    with as_torch():
+        amp = importlib.import_module(home)
+        for name, kind in (("grad_scaler", "GradScaler"), ("autocast_mode", "autocast")):
+            module = importlib.import_module(f"{home}.{name}")
+            assert getattr(module, kind) is getattr(amp, kind)

@@ -10,6 +10,18 @@ def observe(*tensors, see):
     return tensors, lambda g: see(g if isinstance(g, tuple) else (g,))
 
 
+class Hidden:
+    """A function of which nobody asks what it holds: a hook needs no array as it was."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call):
+        self.call = call
+
+    def __call__(self, grads):
+        return self.call(grads)
+
+
 class Watch:
     """One call of a module: shows its hooks the gradients of what went in and of what came out."""
 
@@ -66,6 +78,6 @@ def _watched(values, see):
         return [seen[i] if isinstance(g, Tensor) else seen[i]._data for i, g in zip(places, grads)]
 
     values = list(values)
-    for i, t in zip(places, observe(*(values[i] for i in places), see=shown)):
+    for i, t in zip(places, observe(*(values[i] for i in places), see=Hidden(shown))):
         values[i] = t
     return tuple(values), True

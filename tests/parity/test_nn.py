@@ -212,6 +212,7 @@ MODULES = [
     ("Linear", lambda m: m.nn.Linear(6, 3), [X]),
     ("Linear", lambda m: m.nn.Linear(6, 3, bias=False), [array(6)]),
     ("Linear", lambda m: m.nn.Linear(6, 3), [array(0, 6)]),
+    ("DataParallel", lambda m: m.nn.DataParallel(m.nn.Linear(6, 3), device_ids=[0]), [X]),
     ("Embedding", lambda m: m.nn.Embedding(7, 3), [integers(2, 5, below=7)]),
     ("Embedding", lambda m: m.nn.Embedding(7, 3, padding_idx=-2), [integers(2, 5, below=7)]),
     ("Embedding", lambda m: m.nn.Embedding(2000, 3), [integers(40, below=2000)]),
@@ -302,7 +303,6 @@ def public_classes():
 
 def test_every_module_is_compared():
     containers = {"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"}
-    containers |= {"DataParallel"}
     elsewhere = {"MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"}
     elsewhere |= {"RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"}
     elsewhere |= {"RNNBase", "RNNCellBase"}  # what they share
@@ -951,6 +951,39 @@ def test_full_backward_hooks(answer, differentiated):
     assert len(seen[0]) == len(seen[1]) == 1
     for ours, theirs in zip(seen[0][0] + grads[0], seen[1][0] + grads[1]):
         same(ours, theirs, "float32")
+
+
+def test_hooks_do_not_hold_what_changes_in_place():
+    def call(m, x):
+        norm = m.nn.BatchNorm1d(3).double()
+        norm.register_full_backward_hook(lambda *_: None)
+        return norm(x).exp().sum() + norm(2 * x).sum()  # its running mean has changed by now
+
+    check(call, [array(4, 3)], "float64")
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.filterwarnings("ignore:Using a non-full backward hook")
+def test_older_backward_hooks_of_convolutions_and_activations(inplace):
+    found = []
+    for m in (mt, torch):
+        arrays = array(1, 2, 5, 5), array(3, 2, 3, 3), array(4, 3, 2, 2)
+        x, first, second = tensors(m, arrays, "float64")
+        net = m.nn.Sequential(
+            m.nn.Conv2d(2, 3, 3), m.nn.ReLU(inplace=inplace), m.nn.Conv2d(3, 4, 2)
+        ).double()
+        net[0].weight.data, net[2].weight.data = first.detach(), second.detach()
+        for conv in (net[0], net[2]):
+            m.nn.init.zeros_(conv.bias)
+        recorder = Recorder()
+        net[1].register_backward_hook(lambda module, grads, _: (grads[0].clamp(min=0),))
+        net[2].register_backward_hook(recorder)
+        net[2].register_backward_hook(lambda *_: pytest.fail("it was taken away")).remove()
+        net(x).exp().sum().backward()
+        (grads,) = recorder.seen  # PyTorch also shows those of its weights
+        found.append((grads[0], grads[-1], net[0].weight.grad, x.grad))
+    for ours, theirs in zip(*found):
+        same(ours, theirs)
 
 
 # ---- first values --------------------------------------------------------------------
