@@ -36,7 +36,9 @@ def op_error(call, args, error):
     if type(error).__name__ == "LinAlgError":  # NumPy's, or another array library's
         kind = LinAlgError
     reason = str(error).split("\n")[0]
-    if "numpy boolean" in reason or "ufunc" in reason:  # NumPy has no such loop for these dtypes
+    if "numpy boolean" in reason:
+        kind = RuntimeError
+    elif "ufunc" in reason:  # NumPy has no such loop for these dtypes
         kind, reason = NotImplementedError, reason.split(", and the inputs")[0]
     if "could not be broadcast" in reason:
         reason = "the sizes must be equal or 1, counted from the last dimension"
@@ -44,6 +46,14 @@ def op_error(call, args, error):
     told = kind(f"{call.op_name}: {reason}; got {describe(inputs)}")
     told.from_op = True
     return told
+
+
+def one_dtype(name, *tensors):
+    """Raise RuntimeError unless all tensors, some of which may be None, have one dtype."""
+    if len({t.dtype for t in tensors if t is not None}) > 1:
+        raise RuntimeError(
+            f"{name}: one dtype is needed, got {describe(tensors)}; convert with .to()"
+        )
 
 
 def on_one_device(call, args):

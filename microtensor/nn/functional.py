@@ -12,6 +12,7 @@ from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_, float64
 from ..creation import arange, as_tensor, full, full_like, zeros_like
+from ..errors import one_dtype
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
 from ..random import draw_seed, rand_like
@@ -156,6 +157,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
 
 def bilinear(input1, input2, weight, bias=None):
     """x₁ᵀ weight[o] x₂ + bias for every output o: (…, n), (…, m), (out, n, m) to (…, out)."""
+    one_dtype("bilinear", input1, input2, weight, bias)
     y = ops.einsum("...n,onm,...m->...o", input1, weight, input2)
     return y if bias is None else y + bias
 
@@ -536,6 +538,7 @@ def _classes_last(name, input, target, weight):
     classes = sizes[1 if len(sizes) > 1 else 0]
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(f"{name}: {classes} class weights are needed, got {tuple(weight.shape)}")
+    one_dtype(name, input, weight)
     if len(sizes) == 2:
         return input, target, shape
     if len(sizes) > 2:
@@ -637,6 +640,7 @@ def _huber(difference, delta):
 def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     """−t ln x − (1 − t) ln(1 − x), each logarithm at least −100, for probabilities x."""
     _same("binary_cross_entropy", input, target)
+    one_dtype("binary_cross_entropy", input, target)
     if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("binary_cross_entropy: the input lies within 0 … 1")
     losses = ops.binary_cross_entropy(input, target)

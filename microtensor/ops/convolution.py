@@ -10,6 +10,7 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
+from ..errors import one_dtype
 from .indexing import gather
 from .linear_algebra import matmul
 from .ordering import max as max_of
@@ -103,12 +104,6 @@ def _batch(name, x, n):
     return (unsqueeze(x, 0), True) if x.ndim == n + 1 else (x, False)
 
 
-def _one_dtype(name, x, weight, bias):
-    others = [t.dtype for t in (weight, bias) if t is not None and t.dtype is not x.dtype]
-    if others:
-        raise RuntimeError(f"{name}: one dtype is needed, got {x.dtype} and {others[0]}")
-
-
 def _padded(x, pairs, value=0.0):
     """x with `value` before and after each dimension of S."""
     for dim, pair in enumerate(pairs, 2):
@@ -125,7 +120,7 @@ def _padded(x, pairs, value=0.0):
 def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
     """Windows times weights: one matrix product (O, C·K) (C·K, P) for each image and group."""
     x, alone = _batch(name, x, n)
-    _one_dtype(name, x, weight, bias)
+    one_dtype(name, x, weight, bias)
     sizes, steps = tuple(weight.shape[2:]), _each(stride, n, name, "stride")
     spread = _each(dilation, n, name, "dilation")
     if padding == "same":
@@ -157,7 +152,7 @@ def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
 def _transposed(name, n, x, weight, bias, stride, padding, output_padding, groups, dilation):
     """The derivative of the convolution with that weight: weights times x, folded."""
     x, alone = _batch(name, x, n)
-    _one_dtype(name, x, weight, bias)
+    one_dtype(name, x, weight, bias)
     steps, spread = _each(stride, n, name, "stride"), _each(dilation, n, name, "dilation")
     cut = _each(padding, n, name, "padding")
     more = _each(output_padding, n, name, "output_padding")

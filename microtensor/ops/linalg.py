@@ -10,7 +10,10 @@ import math
 from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
-from ..errors import LinAlgError  # noqa: F401  (one of the public names)
+from ..errors import (
+    LinAlgError,  # noqa: F401  (one of the public names)
+    one_dtype,
+)
 from ..names import results
 from .arranging import diag_embed
 from .elementwise import abs, cast, maximum, mul, square, sub
@@ -110,6 +113,7 @@ def solve(A, B, *, left=True):
     """The X of A X = B, or of X A = B if not `left`. B holds matrices, or vectors."""
     if not left:
         return transpose(solve(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
+    one_dtype("solve", A, B)
     vectors = B.ndim == 1 or B.ndim == A.ndim - 1 and tuple(B.shape) == tuple(A.shape[:-1])
     if not vectors:
         return solve_(A, B)

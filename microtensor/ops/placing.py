@@ -4,6 +4,7 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..backends.dtypes import bool_, int64
+from ..errors import one_dtype
 from .arranging import ravel
 from .elementwise import add, mul
 from .indexing import _check_integers, _outside, masked_fill, plain_index, put_at, setitem
@@ -51,6 +52,7 @@ def put(x, index, source, accumulate=False):
 
 def index_put(x, indices, values, accumulate=False):
     """x with x[indices] = values, or += values, which then add up where a place comes twice."""
+    one_dtype("index_put", x, values)
     index = plain_index(tuple(indices), x)
     if not accumulate:
         return setitem(x, values, index)
@@ -91,6 +93,7 @@ def _slices(name, x, dim, index, source, kind=RuntimeError):
     shape = (*x.shape[:dim], index[-1].shape[0], *x.shape[dim + 1 :])
     if tuple(source.shape) != shape:
         raise kind(f"{name}: a source of shape {shape} is needed, got {tuple(source.shape)}")
+    one_dtype(name, x, source)
     return index
 
 
@@ -122,6 +125,7 @@ def masked_scatter(x, mask, source):
     """x with the elements where mask is true taken from source, one after the other."""
     if mask.dtype is not bool_:
         raise RuntimeError(f"masked_scatter: a mask of booleans is needed, got {mask.dtype}")
+    one_dtype("masked_scatter", x, source)
     shape = np.broadcast_shapes(tuple(x.shape), tuple(mask.shape))
     x, mask = expand(x, shape), expand(mask, shape)
     n = int(mask.sum())
