@@ -33,7 +33,8 @@ from .ops import *  # noqa: F403
 from .ops import linalg
 from .random import *  # noqa: F403
 from .printing import set_printoptions
-from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Storage, Tensor
+from .storage import Storage
+from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip

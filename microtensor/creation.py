@@ -17,7 +17,8 @@ from .backends.dtypes import result_type as _result_type
 from .backends.layouts import strided
 from .names import into
 from .ops.shapes import sizes
-from .tensor import Storage, Tensor
+from .storage import Storage
+from .tensor import Tensor
 
 
 def constructor(function):

@@ -26,7 +26,6 @@ from .backends.dtypes import (
     dtype_of,
     dtype_of_number,
     get_default_dtype,
-    uint8,
 )  # fmt: skip
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last, strided
@@ -34,6 +33,7 @@ from .modes import mode
 from .names import FACTORS, PACKAGE, Shown, factor_first
 from .ops.shapes import _positive, sizes
 from .printing import show
+from .storage import Storage
 
 
 class Size(tuple, metaclass=Shown):
@@ -837,51 +837,6 @@ def _is_dtype_name(name):
 
 def _comparable(value):
     return isinstance(value, (TensorBase, int, float, np.ndarray, np.generic))
-
-
-class Storage:
-    """The memory that a tensor shows all or a part of: `numbers`, a tensor of one dimension."""
-
-    def __init__(self, numbers):
-        self.numbers, self.dtype, self.device = numbers, numbers.dtype, numbers.device
-
-    @classmethod
-    def from_file(cls, filename, shared=False, nbytes=0):
-        """The first bytes of a file, read when they are asked for; changes go to it if `shared`."""
-        mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,))
-        return cls(Tensor._wrap(np.asarray(mapped)))
-
-    def untyped(self):
-        """The same memory as bytes."""
-        return Storage(self.numbers.view(uint8))
-
-    def data_ptr(self):
-        """Its address."""
-        return self.numbers.data_ptr()
-
-    def size(self):
-        """How many numbers there are."""
-        return self.numbers.numel()
-
-    __len__ = size
-
-    def nbytes(self):
-        """How many bytes they take."""
-        return self.numbers.nbytes
-
-    def tolist(self):
-        """The numbers."""
-        return self.numbers.tolist()
-
-    def __getitem__(self, index):
-        found = self.numbers[index]
-        return Storage(found) if isinstance(index, slice) else found.item()
-
-    def __setitem__(self, index, value):
-        self.numbers[index] = value
-
-    def __iter__(self):
-        return iter(self.tolist())
 
 
 class Handle:

@@ -23,6 +23,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.array_api": 4,
     "microtensor.printing": 2,
     "microtensor.tensor": 4,
+    "microtensor.storage": 3,
     "microtensor.creation": 4,
     "microtensor.random": 4,
     "microtensor.cuda": 4,
@@ -83,6 +84,7 @@ LATE = {
         "microtensor.creation",
     ): "a tensor's new_zeros is made by the constructor",
     ("microtensor.array_api", "microtensor.creation"): "operations on Tensors make constants",
+    ("microtensor.storage", "microtensor.tensor"): "memory read from a file is made a tensor",
 }
 
 ONLY_IN_BACKENDS = {"cupy", "cupyx", "numba"}
