@@ -33,7 +33,7 @@ ELSEWHERE = {
     r"(_copy)?|indices|values|.*_dim(sum)?_I_.*|to_dense|dense_dim|.*quant.*|q_.*|int_repr|qscheme"
     r"|q?u?int[1-7](x\d)?|bits?\d*(x\d)?|float[48]_.*|qint.*|quint.*|.*mkldnn.*|is_nested"
     r"|to_padded_tensor|jagged|strided|layout|per_(channel|tensor)_.*|hspmm|hsmm|dsmm|smm|spmm|saddmm"
-    r"|sspaddmm|bfloat16|uint(16|32|64)|.*_mm|.*scaled_mm.*",
+    r"|sspaddmm|uint(16|32|64)|.*_mm|.*scaled_mm.*",
     "other devices, several processes": r".*cudnn.*"
     r"|miopen.*|.*(vulkan|_xla|_ipu|_mps|_maia|_mtia|_xpu)"
     r"(_.*)?|ipu|xpu|mtia|fbgemm.*|.*[dD]istributed.*|DataParallel|SyncBatchNorm|.*_gpu_dtype"
