@@ -81,14 +81,14 @@ def _as_pytorch(x):
     elif x.requires_grad:
         about.append("requires_grad=True")
     indent = len(name) + 1
-    text = _elements(values, indent) if values.size else "[]"
+    text = f"{name}({_elements(values, indent) if values.size else '[]'}"
     width = len(text) - text.rfind("\n") + 1
     for one in about:
         if width + len(one) + 2 > OPTIONS["linewidth"]:
             text, width = f"{text},\n{' ' * indent}{one}", indent + len(one)
         else:
             text, width = f"{text}, {one}", width + len(one) + 2
-    return f"{head}{name}({text})"
+    return f"{head}{text})"
 
 
 BACKWARD = {  # where PyTorch's name of an operation's backward is not made of ours
@@ -112,6 +112,11 @@ def _backward(node):
         kinds = {int: "SelectBackward0", slice: "SliceBackward0", type(None): "UnsqueezeBackward0"}
         found = [kinds.get(type(part)) for part in parts if part not in (..., slice(None))]
         return found[-1] if found else "AliasBackward0"
+    if (
+        name in ("sum", "mean", "prod")
+        and (*node.args[1:], *node.params.values(), None)[0] is not None
+    ):
+        return f"{name.title()}Backward1"  # along a dim
     return BACKWARD.get(name) or name.title().replace("_", "") + "Backward0"
 
 

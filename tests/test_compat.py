@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
+from microtensor import weights
 from microtensor.compat import as_torch
 from microtensor.utils.tensorboard import SummaryWriter
 
@@ -389,14 +390,14 @@ def test_safetensors_are_ours_within(tmp_path):
             "from safetensors.torch import load_file, save_file",
             program,
         )
-        assert program["load_file"] is safetensors.torch.load_file is mt.weights.load_file
+        assert program["load_file"] is safetensors.torch.load_file is weights.load_file
         program["save_file"]({"w": mt.ones(2, 3), "n": mt.arange(4)}, tmp_path / "f")
         assert {k: v.tolist() for k, v in safetensors.torch.load_file(tmp_path / "f").items()} == {
             "w": [[1, 1, 1], [1, 1, 1]], "n": [0, 1, 2, 3]
         }  # fmt: skip
     assert safetensors.numpy.load_file(tmp_path / "f")["w"].shape == (2, 3)
     assert "safetensors.torch" not in sys.modules or safetensors.torch is not mt.weights
-    assert mt.equal(mt.weights.load(mt.weights.save({"w": mt.ones(2)}))["w"], mt.ones(2))
+    assert mt.equal(weights.load(weights.save({"w": mt.ones(2)}))["w"], mt.ones(2))
 
 
 def test_a_model_with_shared_weights_is_saved_once(tmp_path):
@@ -406,12 +407,12 @@ def test_a_model_with_shared_weights_is_saved_once(tmp_path):
         return net
 
     one, two = model(), model()
-    mt.weights.save_model(one, tmp_path / "f")
-    assert set(mt.weights.load_file(tmp_path / "f")) == {"0.weight"}
-    assert mt.weights.load_model(two, tmp_path / "f") == (set(), [])
+    weights.save_model(one, tmp_path / "f")
+    assert set(weights.load_file(tmp_path / "f")) == {"0.weight"}
+    assert weights.load_model(two, tmp_path / "f") == (set(), [])
     assert mt.equal(one[1].weight, two[1].weight)
     with pytest.raises(RuntimeError, match=r"missing \['1.bias', '1.weight'\]"):
-        mt.weights.load_model(
+        weights.load_model(
             mt.nn.Sequential(mt.nn.Embedding(5, 3), mt.nn.Linear(3, 5)), tmp_path / "f"
         )
 
@@ -422,8 +423,8 @@ def test_a_file_as_memory(tmp_path):
     assert storage.nbytes() == len(storage) == 16 and storage[4] == 1
     x = mt.asarray(storage[4:12], dtype=mt.uint8).view(mt.int32)
     assert x.tolist() == [1, 2]
-    assert mt.weights.storage_ptr(x[1:]) == mt.weights.storage_ptr(x)
-    assert mt.weights.storage_size(x[1:]) == 16 and x[1:].storage().tolist() == [0, 1, 2, 3]
+    assert weights.storage_ptr(x[1:]) == weights.storage_ptr(x)
+    assert weights.storage_size(x[1:]) == 16 and x[1:].storage().tolist() == [0, 1, 2, 3]
 
 
 def test_dtypes_that_no_tensor_has():

@@ -65,6 +65,10 @@ m.nn.Parameter(m.ones(2, 2))
 [F.relu(x), F.gelu(x), x.sigmoid(), x.tanh(), F.softmax(x, -1), F.log_softmax(x, -1)]
 [F.linear(x, y, m.ones(3)), F.layer_norm(x, (2,)), F.embedding(m.tensor([0, 1]), x)]
 [F.cross_entropy(x, m.tensor([0, 1, 1])), x.masked_fill(x > 0, 0.0), x.cumsum(0)]
+[x.sum(1), x.sum((0, 1)), x.sum(dim=1, keepdim=True), x.mean(0), x.mean(dim=0), x.prod(1), x.prod()]
+[m.arange(n).short() for n in range(9, 20)]
+[m.arange(float(n), requires_grad=True) for n in range(5, 20)]
+[m.nn.Parameter(m.arange(float(n))[None].double()) for n in range(5, 12)]
 m.zeros(3, 4).size()
 m.float32
 m.max(m.arange(3.0), 0)
