@@ -303,10 +303,15 @@ constraints = types.SimpleNamespace(
     simplex=_Constraint(lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6)),
 )
 
-RelaxedBernoulli, Wishart = (
-    _absent(f"distributions.{name}", "its draws are not there")
-    for name in ("RelaxedBernoulli", "Wishart")
-)
+for _name in (
+    "Binomial", "Cauchy", "Chi2", "ContinuousBernoulli", "Dirichlet", "Exponential", "Gamma",
+    "Geometric", "Gumbel", "HalfNormal", "Kumaraswamy", "Laplace", "LogNormal",
+    "LowRankMultivariateNormal", "MixtureSameFamily", "Multinomial", "NegativeBinomial",
+    "OneHotCategorical", "OneHotCategoricalStraightThrough", "Poisson", "RelaxedBernoulli",
+    "RelaxedOneHotCategorical", "StudentT", "TransformedDistribution", "VonMises", "Weibull",
+    "Wishart",
+):  # fmt: skip
+    globals()[_name] = _absent(f"distributions.{_name}", "it is left out")
 
 # PyTorch's files, each of which is found here: torch.distributions.normal.Normal
 for _file in ("distribution", "bernoulli", "beta", "categorical", "normal", "uniform",

@@ -526,12 +526,15 @@ def test_the_largest_singular_values():
 
 def test_programs_may_import_what_is_left_out():
     with as_torch():
-        from torch.distributions import Wishart
+        from torch.distributions import Kumaraswamy, Normal, Wishart
         from torch.fft import rfft
     with pytest.raises(NotImplementedError, match="fft.rfft: complex numbers"):
         rfft(mt.ones(4))
     with pytest.raises(NotImplementedError, match="distributions.Wishart"):
         Wishart(3, mt.eye(2))
+    with pytest.raises(NotImplementedError, match="Kumaraswamy: it is left out"):
+        Kumaraswamy(1.0, 2.0)
+    assert Normal is mt.distributions.Normal
 
 
 def test_older_names_that_packages_ask_for():
