@@ -598,8 +598,7 @@ for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
     setattr(_Version, _name, _comparing(_name))
 
 
-@contextlib.contextmanager
-def as_torch():
+class as_torch:
     """Let `import torch`, within, find microtensor; afterwards everything is as before.
 
     Works whether or not PyTorch is installed or was imported already. For lessons and tests: what
@@ -607,24 +606,23 @@ def as_torch():
     for several threads that import at a time. `safetensors.torch` is `microtensor.weights`.
     `__version__` is then that of the PyTorch that is spoken, and tensors look as PyTorch's do.
     """
-    torchs, finder, package = _taken(), _Finder(), sys.modules[__package__]
-    _give()
-    sys.meta_path.insert(0, finder)
-    before = PACKAGE[0], package.__version__
-    PACKAGE[0], package.__version__ = "torch", _Version(SPOKEN)
-    try:
-        yield package
-    finally:
-        if sys.meta_path is not None:  # as it is when Python ends within
-            PACKAGE[0], package.__version__ = before
-            if finder in (sys.meta_path or ()):  # Python is not ending
-                sys.meta_path.remove(finder)
-            _taken()
-            sys.modules.update(torchs)
-            if (
-                "safetensors.torch" in torchs
-            ):  # an attribute, too, of a package that is not PyTorch's
-                sys.modules["safetensors"].torch = torchs["safetensors.torch"]
+
+    def __enter__(self):
+        package = sys.modules[__package__]
+        self.torchs, self.finder = _taken(), _Finder()
+        _give()
+        sys.meta_path.insert(0, self.finder)
+        self.before = PACKAGE[0], package.__version__
+        PACKAGE[0], package.__version__ = "torch", _Version(SPOKEN)
+        return package
+
+    def __exit__(self, *exception):
+        PACKAGE[0], sys.modules[__package__].__version__ = self.before
+        sys.meta_path.remove(self.finder)
+        _taken()
+        sys.modules.update(self.torchs)
+        if "safetensors.torch" in self.torchs:  # an attribute, too, of a package of its own
+            sys.modules["safetensors"].torch = self.torchs["safetensors.torch"]
 
 
 __all__ = [

@@ -76,8 +76,13 @@ def test_everything_is_put_back_after_an_error(monkeypatch):
 
 
 def test_python_may_end_within():
-    code = "from microtensor.compat import as_torch; here = as_torch(); here.__enter__()"
+    """As in a program that has no place for a `with`, and keeps nothing."""
+    code = (
+        "from microtensor.compat import as_torch; as_torch().__enter__(); import gc; gc.collect();"
+    )
+    code += "import torch; from torch import nn; print(torch.__name__, nn.Linear(2, 3))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "microtensor Linear(in_features=2, out_features=3, bias=True)" in done.stdout
     assert done.stderr == ""
 
 
