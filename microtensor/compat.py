@@ -23,7 +23,7 @@ from . import amp, autograd, backends, cuda, func, function, hub, nn, ops, optim
 from .backends.device import device
 from .backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
 from .creation import arange, as_tensor
-from .names import PACKAGE, missing
+from .names import PACKAGE, missing, results
 from .tensor import Handle, Size, Tensor
 
 # ---- functions -----------------------------------------------------------------------
@@ -124,6 +124,11 @@ def set_default_tensor_type(t):
     set_default_dtype(dtype_of(t))
 
 
+def broadcast_shapes(*shapes):
+    """The Size that tensors of these shapes broadcast to."""
+    return Size(ops.broadcast_shapes(*shapes))
+
+
 def t(input):
     """A matrix transposed."""
     return input.t()
@@ -163,7 +168,24 @@ def svd_lowrank(A, q=6, niter=2, M=None):
     return tuple(part[..., :q] for part in svd(A if M is None else A - M))
 
 
-Tensor.qr, Tensor.svd = qr, svd
+triangular_solved = results("triangular_solve", "solution", "cloned_coefficient")
+
+
+def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
+    """(X, A) with A X = b, or Aᵀ X = b: the older form of `linalg.solve_triangular`."""
+    M, of = (A.mT, not upper) if transpose else (A, upper)
+    solution = ops.linalg.solve_triangular(M, b, upper=of, unitriangular=unitriangular)
+    return triangular_solved(solution, A.clone())
+
+
+def norm_except_dim(v, pow=2, dim=0):
+    """The `pow`-norms of the slices of v along dim; of all of v for −1."""
+    if dim == -1:
+        return ops.norm(v, pow)
+    return ops.norm(v, pow, [d for d in range(v.ndim) if d != dim % v.ndim], keepdim=True)
+
+
+Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
 
 
 def inclusive_range(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
@@ -626,8 +648,9 @@ class as_torch:
 
 
 __all__ = [
-    *TYPES, "_assert", "asarray", "is_nonzero", "newaxis", "qr", "set_default_tensor_type", "svd",
-    "svd_lowrank", "t", "typename", "vmap",
+    *TYPES, "_assert", "asarray", "broadcast_shapes", "is_nonzero", "newaxis", "norm_except_dim",
+    "qr", "set_default_tensor_type", "svd", "svd_lowrank", "t", "triangular_solve", "typename",
+    "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

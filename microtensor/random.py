@@ -138,10 +138,13 @@ def randn(*shape, size=None, generator=None, dtype=None, device=None, requires_g
 
 
 @constructor
-def randint(low, high=None, size=None, *, generator=None, dtype=None, device=None):
+def randint(low=None, high=None, size=None, *, generator=None, dtype=None, device=None):
     """Integers from low (0 if only one bound is given) up to but without high."""
-    if size is None or high is None:
-        low, high, size = 0, low, high if size is None else size
+    if size is None:
+        high, size = None, high
+    if high is None:
+        low, high = None, low
+    low = 0 if low is None else low
     if low >= high:
         raise RuntimeError(f"randint: there is no integer from {low} up to but without {high}")
     return _draw(generator, lambda r: r.integers(low, high, sizes((size,))), dtype or int64, device)

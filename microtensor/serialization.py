@@ -19,6 +19,7 @@ import math
 import os
 import secrets
 import sys
+from collections import OrderedDict
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, FunctionType
 
@@ -294,6 +295,8 @@ def _encoded(value, path, file):
     if isinstance(value, (list, tuple)):
         items = [_encoded(v, (*path, i), file) for i, v in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
+    if type(value) is OrderedDict:  # as state dicts are: programs ask whether one is
+        return {"$ordered": _encoded(dict(value), path, file)}
     if isinstance(value, dict):
         items = [(k, _encoded(v, (*path, k), file)) for k, v in value.items()]
         if all(isinstance(k, str) and not k.startswith("$") for k, _ in items):
@@ -371,6 +374,8 @@ def _decoded(value, file):
         return device(content)
     if kind in ("$tuple", "$set"):
         return (tuple if kind == "$tuple" else set)(_decoded(content, file))
+    if kind == "$ordered":
+        return OrderedDict(_decoded(content, file))
     if kind == "$dict":
         return {_decoded(k, file): _decoded(v, file) for k, v in content}
     return {k: _decoded(v, file) for k, v in value.items()}

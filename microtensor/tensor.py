@@ -144,6 +144,10 @@ class Tensor(TensorBase, metaclass=Shown):
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.numel() * self.itemsize)
 
+    def get_device(self):
+        """The number of its GPU; −1 on the CPU."""
+        return (self.device.index or 0) if self.is_cuda else -1
+
     def size(self, dim=None):
         """The shape, or the size of one dimension."""
         return self.shape if dim is None else self.shape[_positive(dim, self.ndim)]
@@ -449,9 +453,14 @@ class Tensor(TensorBase, metaclass=Shown):
         return out.clone() if copy and out is self else out
 
     def type(self, dtype=None):
-        """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …"""
+        """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …
+
+        The class Tensor stands for the default dtype.
+        """
         if dtype is None:
             return f"torch.{next(name for name, kind in TYPES.items() if kind is self.dtype)}"
+        if dtype is Tensor:
+            return self.to(get_default_dtype())
         return self.to(getattr(dtype, "where", None), dtype_of(dtype))
 
     def cpu(self):
@@ -631,6 +640,7 @@ class Tensor(TensorBase, metaclass=Shown):
 
     # ---- reductions ------------------------------------------------------------------
 
+    sum_to_size = ops.sum_to_size
     sum, mean, var, std, prod = ops.sum, ops.mean, ops.var, ops.std, ops.prod
     nansum, nanmean, diff, trace = ops.nansum, ops.nanmean, ops.diff, ops.trace
     amax, amin, aminmax = ops.amax, ops.amin, ops.aminmax
@@ -763,6 +773,11 @@ class Tensor(TensorBase, metaclass=Shown):
         ops.diagonal(self).fill_(value)
         return self
 
+    def apply_(self, callable):
+        """Make every element x callable(x), a Python number. Returns the tensor."""
+        new = [callable(x) for x in self.reshape(-1).tolist()]
+        return self.copy_(self.new_tensor(new).reshape(self.shape))
+
     def zero_(self):
         """Make every element 0. Returns the tensor."""
         return self._assign("zero_", ..., 0)
@@ -812,8 +827,8 @@ ALIASES = {
     "trapz": "trapezoid", "row_stack": "vstack", "ger": "outer", "__rdiv__": "__rtruediv__",
 }  # fmt: skip
 FUNCTIONAL = (  # functions of nn.functional that have a name in the package, too
-    "bilinear", "cosine_similarity", "group_norm", "pairwise_distance", "pixel_shuffle",
-    "pixel_unshuffle",
+    "bilinear", "cosine_similarity", "group_norm", "layer_norm", "pairwise_distance", "pdist",
+    "pixel_shuffle", "pixel_unshuffle", "rms_norm",
 )  # fmt: skip
 LINALG = {  # functions of linalg that have a name outside of it
     "cholesky": "cholesky", "cholesky_solve": "cholesky_solve", "det": "det", "inverse": "inv",

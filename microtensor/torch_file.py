@@ -11,6 +11,7 @@ import io
 import pickletools
 import struct
 import zipfile
+from collections import OrderedDict
 from types import FunctionType
 
 import numpy as np
@@ -99,7 +100,7 @@ class Storage:
 def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None, metadata=None):
     """A tensor, as an array: a view of a storage, its strides counted in elements."""
     for extra in (hooks, metadata):
-        if extra is not None and of_kind(dict, extra):
+        if extra is not None and a_dict(extra):
             raise ValueError(f"a tensor in it has hooks or metadata; {ONLY}")
     for n in (offset, *of_kind(tuple, size), *of_kind(tuple, stride)):
         of_kind(int, n)
@@ -120,13 +121,18 @@ def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None,
 
 
 def rebuild_parameter(tensor, requires_grad, hooks):
-    if of_kind(dict, hooks):
+    if a_dict(hooks):
         raise ValueError(f"a parameter in it has hooks; {ONLY}")
     return tensor
 
 
 def ordered_dict():
-    return {}
+    return OrderedDict()
+
+
+def a_dict(value):
+    """The value, if it is a dict or an OrderedDict."""
+    return of_kind(OrderedDict if type(value) is OrderedDict else dict, value)
 
 
 def of_kind(kind, value):
@@ -213,7 +219,7 @@ def carry_out(program, archive, as_tensor):
             case "SETITEM" | "SETITEMS":
                 values = pop(2) if instruction.name == "SETITEM" else pop_marked()
                 items = zip(map(plain_key, values[::2]), values[1::2], strict=True)
-                of_kind(dict, stack[-1]).update(items)
+                a_dict(stack[-1]).update(items)
             case "BINPUT" | "LONG_BINPUT":
                 memo[argument()] = stack[-1]
             case "MEMOIZE":
@@ -233,7 +239,8 @@ def carry_out(program, archive, as_tensor):
                 made = isinstance(result, (np.ndarray, BFloat16Array))
                 stack.append(as_tensor(result) if made else result)
             case "BUILD":  # a state dict knows the versions of its modules
-                if set(of_kind(dict, stack.pop())) != {"_metadata"} or type(stack[-1]) is not dict:
+                attributes, made = a_dict(stack.pop()), type(stack[-1])
+                if set(attributes) != {"_metadata"} or made not in (dict, OrderedDict):
                     raise ValueError(f"it has an object with attributes; {ONLY}")
             case "STOP":
                 (value,) = stack
@@ -258,7 +265,7 @@ def refuse_all_but_plain(value):
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if type(value) is dict:
+        if type(value) in (dict, OrderedDict):
             left += value.values()
         elif type(value) in (list, tuple):
             left += value

@@ -83,7 +83,7 @@ class Case:
 def find(m, name):
     """The function of microtensor or torch with this name."""
     if m is mt:
-        return getattr(mt, name, None) or getattr(mt.ops, name, None) or registry[name]
+        return getattr(mt.ops, name, None) or getattr(mt, name, None) or registry[name]
     for place in (m, m.nn.functional, m.linalg, m.Tensor):
         if hasattr(place, name):
             return getattr(place, name)
@@ -735,6 +735,8 @@ def _numpy_definite(x):
 
 
 case("norm", lambda x: np.linalg.norm(x, "nuc"), (3, 4), p="nuc").half = False
+case("sum_to_size", lambda x: x.sum((0, 2))[:, None], (2, 3, 4),
+     call=lambda m, x: x.sum_to_size(3, 1))  # fmt: skip
 case("dist", lambda a, b: norm(a - b, 3), (3, 4), (4,), p=3)
 case("cdist", lambda a, b: norm(a[:, None] - b, 2, axis=-1), (3, 2), (4, 2))
 case("logdet", lambda x: np.linalg.slogdet(_numpy_definite(x))[1], (3, 3),

@@ -7,6 +7,7 @@ import pickle
 import struct
 import tracemalloc
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +113,15 @@ def test_plain_values(load):
 def test_a_state_dict(load):
     weights = called("collections", "OrderedDict") + b"(" + text("w") + tensor((2, 3), (3, 1))
     program = weights + b"u" + dictionary(_metadata=dictionary(version=number(1))) + b"b"
-    (name, w), *rest = load(program).items()
-    assert name == "w" and rest == [] and type(w) is mt.Tensor and not w.requires_grad
+    state = load(program)
+    (name, w), *rest = state.items()
+    assert (
+        type(state) is OrderedDict
+        and name == "w"
+        and rest == []
+        and type(w) is mt.Tensor
+        and not w.requires_grad
+    )
     assert w.tolist() == [[0, 1, 2], [3, 4, 5]] and w.dtype is mt.float32
     w += 1
 

@@ -57,12 +57,14 @@ class _ConvNd(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input):
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _conv_forward(self, input, weight, bias):
+        """The layer with another weight and bias: what subclasses that change them call."""
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), self.padding_mode), 0
-        return self.function(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+        return self.function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def _around(self):
         """The padding as F.pad takes it: the last dimension first."""

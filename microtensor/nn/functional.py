@@ -11,7 +11,7 @@ from .. import ops
 from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_, float64
-from ..creation import arange, as_tensor, full, full_like, zeros_like
+from ..creation import arange, as_tensor, full, full_like, triu_indices, zeros_like
 from ..errors import one_dtype
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
@@ -923,6 +923,14 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     x1, x2 = ops.broadcast_tensors(x1, x2)
     norms = (ops.clamp(ops.norm(x, 2, dim), eps) for x in (x1, x2))
     return ops.sum(x1 * x2, dim) / math.prod(norms)
+
+
+def pdist(input, p=2.0):
+    """How far each row of (N, D) is from each below it, by the p-norm: N (N − 1) / 2 numbers."""
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist: rows (N, D) are needed, got shape {tuple(input.shape)}")
+    rows, below = triu_indices(len(input), len(input), 1, device=input.device)
+    return ops.vector_norm(input[rows] - input[below], p, -1)
 
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):

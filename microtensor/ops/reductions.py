@@ -12,7 +12,7 @@ from ..backends.promotion import is_float
 from .elementwise import clone, div, logaddexp, rounded_once, sub
 from .indexing import diagonal, narrow, where_
 from .logic import _truth, logical_xor
-from .shapes import _positive, cat, reshape
+from .shapes import _positive, cat, reshape, sizes
 
 
 def _kept(shape, dim):
@@ -50,6 +50,16 @@ def sum(x, /, dim=None, keepdim=False, dtype=None):
     y = backend_of(x).sum(x, dim, keepdim)
     shape = x.shape  # all that the pullback needs of x
     return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
+
+
+def sum_to_size(x, *size):
+    """x summed to a size that expands to x's: over what an expansion repeats."""
+    size = sizes(size)
+    new = x.ndim - len(size)
+    dims = [i for i, n in enumerate(x.shape) if i < new or n != size[i - new]]
+    if new < 0 or [i for i in dims if i >= new and size[i - new] != 1]:
+        raise RuntimeError(f"sum_to_size: {size} does not expand to {tuple(x.shape)}")
+    return reshape(sum(x, dims, True), size) if dims or not size else x
 
 
 def _summed(x, dtype=None):

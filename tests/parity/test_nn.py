@@ -348,8 +348,8 @@ def test_constructors_take_what_torchs_take(name):
 
 BUILT_IN = {
     "cosine_similarity", "gelu", "linear", "logsigmoid", "one_hot", "pad", "softplus",
-    "scaled_dot_product_attention", "bilinear", "hardshrink", "pairwise_distance", "pixel_shuffle",
-    "pixel_unshuffle", "prelu", "softshrink",
+    "scaled_dot_product_attention", "bilinear", "hardshrink", "pairwise_distance", "pdist",
+    "pixel_shuffle", "pixel_unshuffle", "prelu", "softshrink",
 }  # fmt: skip
 
 

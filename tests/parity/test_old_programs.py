@@ -1,4 +1,4 @@
-"""What programs of PyTorch's first years say: the losses' size_average and reduce."""
+"""What programs of PyTorch's first years say: size_average and reduce, and other older words."""
 
 import inspect
 import warnings
@@ -142,3 +142,55 @@ def test_masks_of_bytes():
     with pytest.warns(UserWarning, match="uint8"):
         assert mt.arange(3)[mt.tensor([1, 0, 1], dtype=mt.uint8)].tolist() == [0, 2]
     assert mt.arange(3)[np.uint8(2)] == 2  # a number is a place
+
+
+SQUARE = (X @ X.T + 2 * np.eye(4)).astype("float32")
+WORDS = {
+    "type(Tensor)": lambda m, x: x.double().type(m.Tensor),
+    "norm_except_dim": lambda m, x: m.norm_except_dim(x, 1, -1),
+    "norm_except_dim of rows": lambda m, x: m.norm_except_dim(x, 2, 0),
+    "norm_except_dim of a column": lambda m, x: m.norm_except_dim(x, 2, 1),
+    "layer_norm": lambda m, x: m.layer_norm(x, (3,), m.ones(3), m.zeros(3), 1e-3),
+    "rms_norm": lambda m, x: m.rms_norm(x, [4, 3], eps=1e-3),
+    "pdist": lambda m, x: m.pdist(x, p=1),
+    "triangular_solve": lambda m, x: x.triangular_solve(m.tensor(SQUARE), False, True)[0],
+    "sum_to_size": lambda m, x: x.sum_to_size(1, 3),
+    "apply_": lambda m, x: x.detach().clone().apply_(lambda number: number > 0.5),
+    "apply_ to integers": lambda m, x: m.tensor([[1, 2]]).t().apply_(lambda n: n + 1.5),
+    "get_device": lambda m, x: m.tensor(x.get_device()),
+    "randint": lambda m, x: m.randint(high=1, size=(2,)) + m.randint(low=1, high=2, size=(2,)),
+    "broadcast_shapes": lambda m, x: m.zeros(m.broadcast_shapes((2, 1), 3).numel()),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.filterwarnings("ignore:.*triangular_solve is deprecated:UserWarning")
+def test_older_and_shorter_words(word):
+    results = []
+    for m in (mt, torch):
+        x = m.tensor(X, requires_grad=True)
+        y = WORDS[word](m, x)
+        if y.requires_grad:
+            (y**2).sum().backward()
+        results.append((str(y.dtype).rpartition(".")[2], y.detach(), x.grad))
+    (dtype, ours, gradient), (expected, theirs, slope) = results
+    assert dtype == expected
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
+    assert (gradient is None) == (slope is None)
+    if slope is not None:
+        np.testing.assert_allclose(gradient.numpy(), slope.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_convolution_with_another_weight():
+    """`_conv_forward`, which layers with quantised or low-rank weights call."""
+    found = []
+    for m in (mt, torch):
+
+        class OfSigns(m.nn.Conv1d):
+            def forward(self, input):
+                return self._conv_forward(input, self.weight.sign(), None)
+
+        layer = OfSigns(4, 2, 2, padding=1, padding_mode="circular")
+        layer.weight.data = m.tensor(np.arange(16, dtype="float32").reshape(2, 4, 2) - 7.5)
+        found.append(layer(m.tensor(X)[None]).detach().numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6)

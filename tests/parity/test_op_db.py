@@ -75,6 +75,7 @@ bincount bucketize histc histogram isin searchsorted unique unique_consecutive u
 
 addbmm addmm addmv addr baddbmm bmm cross dot einsum inner kron matmul mm mv outer tensordot vdot
 cdist cholesky cholesky_solve corrcoef cov dist logdet matrix_exp norm pinverse qr svd
+triangular_solve sum_to_size
 
 linalg.cholesky linalg.cross linalg.det linalg.diagonal linalg.eigh linalg.eigvalsh linalg.inv
 linalg.lstsq linalg.matrix_norm linalg.matrix_power linalg.matrix_rank linalg.multi_dot linalg.norm
@@ -99,7 +100,7 @@ nn.functional.linear nn.functional.bilinear nn.functional.embedding nn.functiona
 nn.functional.batch_norm nn.functional.group_norm nn.functional.instance_norm
 nn.functional.layer_norm nn.functional.local_response_norm nn.functional.rms_norm
 nn.functional.cosine_similarity nn.functional.normalize nn.functional.one_hot nn.functional.pad
-nn.functional.pairwise_distance
+nn.functional.pairwise_distance nn.functional.pdist
 
 nn.functional.binary_cross_entropy nn.functional.binary_cross_entropy_with_logits
 nn.functional.cosine_embedding_loss nn.functional.cross_entropy nn.functional.ctc_loss
