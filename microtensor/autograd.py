@@ -164,29 +164,30 @@ def op(function=None, /, *, promote=None, view=False):
         if type(returned) is not tuple or len(returned) != 2:
             raise TypeError(f"{name}: an operation returns its value and its pullbacks, as a pair")
         value, pullback = returned
-        if type(value) is tuple:
+        several = type(value) is tuple
+        if several:
             results = tuple([owner._wrap(v) for v in value])
         elif type(value) in PYTHON:
             raise TypeError(f"{name}: the value must be an array, got {value!r}")
         else:
             results = (owner._wrap(value),)
         if mode.watched:
-            _watch(call, args, params, arrays, results, type(value) is tuple)
+            _watch(call, args, params, arrays, results, several)
         if view and not mode.inference:
             for i, r in enumerate(results):
-                _mark_view(owner, r, (call, args[1:], params, i if type(value) is tuple else None))
+                _mark_view(owner, r, (call, args[1:], params, i if several else None))
         if needs and pullback is not None:
             if not callable(pullback) and len(pullback) != (len(edges) if variadic else arity):
                 raise TypeError(
                     f"{name}: {len(pullback)} pullbacks for {', '.join(call.input_names)}; one is "
                     "needed for each input (None: no derivative), or one function for all"
                 )
-            shapes = [tuple(v.shape) for v in value] if type(value) is tuple else None
+            shapes = [tuple(v.shape) for v in value] if several else None
             node = Node(call, args, params, edges, pullback, shapes)
             for i, r in enumerate(results):
                 if is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
-        return results if type(value) is tuple else results[0]
+        return results if several else results[0]
 
     def run(body):  # autocast's door
         nonlocal function
@@ -552,14 +553,21 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     retain_graph = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, seeds, targets, retain_graph, create_graph)
     if targets is None:
-        inputs = list(found)
-        targets = [(leaf, 0) for leaf in inputs]
-    for t, (source, index) in zip(inputs, targets):
-        slots = found.get(source)
-        if slots is not None and slots[index] is not None:
-            _accumulate(t, slots, index)
-            for hook in list((t._after or {}).values()):
-                hook(t)
+        for leaf, slots in found.items():
+            _arrive(leaf, slots, 0)
+    else:
+        for t, (source, index) in zip(inputs, targets):
+            if source in found:
+                _arrive(t, found[source], index)
+
+
+def _arrive(tensor, slots, index):
+    """The gradient in a slot, if there is one, has reached the tensor that it is for."""
+    if slots[index] is not None:
+        _accumulate(tensor, slots, index)
+        if tensor._after:
+            for hook in list(tensor._after.values()):
+                hook(tensor)
 
 
 def _accumulate(tensor, slots, index):
