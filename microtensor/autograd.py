@@ -282,14 +282,16 @@ class Node:
     or None. `caller` says, by `errors.line_of`, which line called it.
     """
 
-    _width = 1  # how many results
-    _hooks = _keepers = None
+    __slots__ = (
+        "op", "args", "params", "edges", "pullback", "shapes", "number", "caller", "_width",
+        "_hooks", "_keepers", "__weakref__",
+    )  # fmt: skip
 
     def __init__(self, op, args, params, edges, pullback, shapes):
         self.op, self.args, self.params, self.edges = op, args, params, edges
         self.pullback, self.shapes, self.number = pullback, shapes, next(births)
-        if shapes is not None:
-            self._width = len(shapes)
+        self._width = 1 if shapes is None else len(shapes)  # how many results
+        self._hooks = self._keepers = None
         self.caller = caller(2)
 
     def name(self):
@@ -371,6 +373,8 @@ class Node:
 
     def _fitted(self, part, i, create_graph):
         """The gradient of input i in its shape and dtype."""
+        if self.args is None:  # see free
+            return part
         like = self.args[i]._data
         try:
             if part.shape != like.shape or part.dtype != like.dtype:
@@ -380,13 +384,13 @@ class Node:
         return part if part.shape or create_graph else backend_of(part).array(part)
 
     def free(self):
-        """Drop what the node holds, so that its activations can go."""
+        """Drop what the node holds, so that its activations can go.
+
+        Parts of one tensor hold nothing of it: each may have a backward of its own, as in PyTorch,
+        and their gradients joined fit it.
+        """
         self.args = None
-        if self.shapes is not None and self.op.view:
-            # parts of one tensor need nothing of it: each may have a backward of its own, as in
-            # PyTorch, and their gradients joined fit it
-            self._fitted = lambda part, i, create_graph: part
-        else:
+        if self.shapes is None or not self.op.view:
             self.pullback = None
 
     def __repr__(self):
@@ -425,14 +429,14 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
     younger, so its gradient is complete.
     """
     wanted = None if targets is None else _on_the_way(roots, targets)
-    kept = {source for source, _ in targets or ()}
+    kept = () if targets is None else {source for source, _ in targets}
     pending, caught = {}, {}  # {source: its gradients}
     heap = []  # (−number, node) for each node among pending
     for root, seed in zip(roots, seeds):
         if wanted is None or root[0] in wanted:
             _send(pending, heap, root, seed)
     seeds.clear()
-    del seed
+    seed = None  # nobody else is to hold them: they may be added to in place
     before, anomaly = mode.grad, mode.anomaly
     mode.set_grad(create_graph)
     try:
@@ -489,7 +493,7 @@ def _owned(slots, index):
     return sys.getrefcount(slots[index]) <= _ALONE
 
 
-_ALONE = (lambda slots: sys.getrefcount(slots[0]))([object()])
+_ALONE = (lambda slots: sys.getrefcount(slots[0]))([object()])  # of what a list alone holds
 
 
 def _own(tensor, slots, index):
@@ -603,7 +607,7 @@ def grad(
 
     With `create_graph` the derivatives can be differentiated again. An input that the outputs do
     not depend on is an error unless `allow_unused` (its derivative is None) or
-    `materialize_grads` (zeros). No other gradient is ever computed: `only_inputs` is always so.
+    `materialize_grads` (zeros). No other tensor gets a gradient: `only_inputs` is always so.
     """
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched is missing; call grad for each row")
@@ -673,7 +677,7 @@ def _seeds(name, tensors, grad_tensors, create_graph):
                     f"{name}: only a tensor of one element has an implicit gradient, this one has "
                     f"shape {shape}; reduce it with sum() or mean(), or pass a gradient"
                 )
-            g = xp(t._data).ones(shape, dtype=t._data.dtype)
+            g = backend_of(t._data).one(t._data)
             g = t._wrap(g) if create_graph else g
         elif not isinstance(g, TensorBase) or type(g._data) is not type(t._data):
             raise TypeError(

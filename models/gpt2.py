@@ -73,15 +73,14 @@ class GPT2(LanguageModel):
         With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
         more tokens than the context holds, IndexError for a token outside the vocabulary.
         """
-        start = cache.length if cache else 0
-        self.check(idx, self.config.context_length, start)
-        end = start + idx.shape[1]
-        positions = cache.positions(idx) if cache else mt.arange(end, device=idx.device)
+        self.check(idx, self.config.context_length, cache.length if cache else 0)
+        T = idx.shape[1]
+        positions = cache.positions(idx) if cache else mt.arange(T, device=idx.device)
         x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
         x = self.dropout(x)
         mask = None
         if cache is None:  # (T, T), true above the diagonal: a token must not see those after it
-            mask = mt.ones(end, end, dtype=mt.bool, device=idx.device).triu(1)
+            mask = mt.ones(T, T, dtype=mt.bool, device=idx.device).triu(1)
         for i, block in enumerate(self.blocks):
             x = block(x, mask, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
         logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)

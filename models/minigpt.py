@@ -59,12 +59,12 @@ class MiniGPT(LanguageModel):
         With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
         more tokens than the context holds, IndexError for a token outside the vocabulary.
         """
-        start = cache.length if cache else 0
-        self.check(idx, self.config.context_length, start)
-        end = start + idx.shape[1]
-        positions = cache.positions(idx) if cache else mt.arange(end, device=idx.device)
+        self.check(idx, self.config.context_length, cache.length if cache else 0)
+        T = idx.shape[1]
+        # The cache counts, so that a Replay can follow.
+        positions = cache.positions(idx) if cache else mt.arange(T, device=idx.device)
         x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
-        mask = None if cache else self.causal_mask[:end, :end]  # (T, T)
+        mask = None if cache else self.causal_mask[:T, :T]  # (T, T)
         for i, block in enumerate(self.blocks):
             x = block(x, mask, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
         logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)

@@ -84,10 +84,8 @@ class ModernMiniGPT(LanguageModel):
         With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
         more tokens than the context holds, IndexError for a token outside the vocabulary.
         """
-        start = cache.length if cache else 0
-        self.check(idx, self.config.context_length, start)
-        end = start + idx.shape[1]
-        places = cache.positions(idx) if cache else mt.arange(end, device=idx.device)
+        self.check(idx, self.config.context_length, cache.length if cache else 0)
+        places = cache.positions(idx) if cache else mt.arange(idx.shape[1], device=idx.device)
         cos, sin = F.embedding(places, self.cos), F.embedding(places, self.sin)  # (T, D / 2)
         turn = cos[:, None], sin[:, None]  # (T, 1, D / 2)
         x = self.token_embedding(idx)  # (B, T) -> (B, T, C)

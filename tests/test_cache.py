@@ -49,3 +49,5 @@ def test_what_a_cache_refuses():
     with pytest.raises(ValueError, match="4 tokens do not fit room for 3"):
         layer.attend(x, x, x)
     assert layer.length == 2
+    with pytest.raises(ValueError, match="it is for 3 texts, got 1"):
+        nn.KVCache(1, 3, 1, 3, D, like=x).layers[0].attend(x, x, x)

@@ -210,3 +210,18 @@ def test_a_function_that_failed_is_not_replayed():
         with mt.no_grad(), pytest.raises(RuntimeError, match="reshape"):
             replay(mt.randn(2, 3))
     assert mt.autograd.mode.tape is None
+
+
+def test_a_function_that_failed_for_other_inputs():
+    """What was written down until then is forgotten."""
+    linear = nn.Linear(3, 3)
+
+    def function(x):
+        return linear(x).relu() if len(x) < 3 else linear(x).tanh().reshape(7)
+
+    replay, x = nn.Replay(linear, function), mt.randn(2, 3)
+    with mt.no_grad():
+        for _ in range(2):
+            assert replay(x).equal(function(x))
+            with pytest.raises(RuntimeError, match="reshape"):
+                replay(mt.randn(4, 3))

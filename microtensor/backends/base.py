@@ -100,6 +100,10 @@ class Backend:
         """x repeated to fill a shape: to be read, not to be written."""
         return self.xp.broadcast_to(x, shape)
 
+    def one(self, x):
+        """1 in the shape and dtype of x, which has one element."""
+        return self.xp.ones(x.shape, dtype=x.dtype)
+
     def sum(self, x, axis=None, keepdims=False):
         """Σ x, in the dtype of x."""
         return self.xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)

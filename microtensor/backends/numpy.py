@@ -80,6 +80,9 @@ class NumPyBackend(Backend):
         out[...] = x
         return out
 
+    def one(self, x):
+        return np.array(1, x.dtype, ndmin=x.ndim)  # sooner than np.ones
+
     def sum(self, x, axis=None, keepdims=False):
         return np.add.reduce(x, axis, x.dtype, None, keepdims)  # what np.sum comes to
 

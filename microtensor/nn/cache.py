@@ -35,13 +35,16 @@ class KVCache:
             mode.tape.note(self.positions, self._positions, [idx], places)
         return places
 
-    def _positions(self, idx):
+    def _positions(self, idx):  # like the body of an operation, for a Replay: (array, None)
         places = backend_of(idx).count_along(idx, 1)
         return places + self.length, None
 
 
 class LayerCache:
-    """Keys and values (B, G, L, D) of one layer, of which the first `length` tokens are there."""
+    """Keys and values (B, G, L, D) of one layer, of which the first `length` tokens are there.
+
+    G are the heads of keys, each of which several heads of queries may share.
+    """
 
     def __init__(self, keys, values):
         self.keys, self.values, self.length = keys, values, 0
@@ -66,6 +69,8 @@ class LayerCache:
         end = self.length + k.shape[1]
         if end > self.keys.shape[2]:
             raise ValueError(f"KVCache: {end} tokens do not fit room for {self.keys.shape[2]}")
+        if q.shape[0] != self.keys.shape[0]:
+            raise ValueError(f"KVCache: it is for {self.keys.shape[0]} texts, got {q.shape[0]}")
         found = backend_of(q).cached_attention(
             q, k, v, self.keys._data, self.values._data, self.length, 1 / math.sqrt(q.shape[-1])
         )

@@ -25,7 +25,7 @@ class Replay:
 
     The function itself runs for inputs of another shape or dtype, after a part or a hook of a
     module came or went, with gradients or autocast, and where something cannot be replayed;
-    `refused` says what, or is None.
+    `refused` says what, or is None. That a module is now trained or evaluated goes unnoticed.
     """
 
     def __init__(self, module, function):
@@ -56,6 +56,7 @@ class Replay:
     # ---- writing down ----------------------------------------------------------------
 
     def _record(self, inputs, like):
+        self._like = None  # until the function has come to its end
         listening = any(module.has_hooks() for module in self.module.modules())
         self.refused = "a hook listens" if listening else None
         self._slots, self._steps = [], []  # (what was called, its body, slots to take and to give)
