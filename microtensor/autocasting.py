@@ -1,7 +1,7 @@
 """What `autocast` casts, by PyTorch's lists for the CPU; whatever is not in them stays as it is.
 
-Who never enters an autocast pays nothing for it: products get a body that casts when the first one
-is entered, and only the functions named below, of which none is small, ask whether one is on.
+Who never enters an autocast pays nothing for it: products get a body that casts when the first
+autocast is entered, and only the functions named below, none of them small, ask if one is on.
 """
 
 import functools
@@ -62,7 +62,7 @@ def install():
     run on tensors, for derivatives of higher order, learns from the gradient what it was cast to.
     """
     for name in LOWER:
-        registry[name].run(_lowered(registry[name].function))
+        registry[name].replace_body(_lowered(registry[name].function))
 
 
 def _lowered(body):
@@ -75,7 +75,7 @@ def _lowered(body):
             pulls = lowered((g[0] if isinstance(g, tuple) else g).dtype)[1]
             return pulls(g) if callable(pulls) else tuple([pull and pull(g) for pull in pulls])
 
-        if isinstance(inputs[0], TensorBase):
+        if isinstance(inputs[0], TensorBase):  # differentiated again: only the pullback is needed
             return None, pullback
         if mode.autocast is None or not _is_product(**params):
             return body(*inputs, **params)

@@ -15,6 +15,9 @@ pullbacks. What a pullback saves is what its closure holds: there is no context 
 With `create_graph=True` the body runs once more, on tensors instead of arrays, so the pullbacks
 are themselves made of operations and can be differentiated: derivatives of any order, with no
 second set of rules.
+
+In a first reading skip what speaks of views, of `_changes` and of the modes `watched` and
+`inference`: where nothing is changed in place, they do nothing.
 """
 
 import functools
@@ -75,9 +78,10 @@ class TensorBase:
     _keepers = None  # weak references to the tensors whose retain_grad() was called
     _after = None  # {handle: hook}: what is called with a leaf when its .grad has been added to
     _width = 1  # a leaf has one slot for gradients, a node one for each result
-    _base = None  # the tensor whose memory this one shows,
-    _steps = ()  # the view operations that lead there,
-    _seen = _rewrites = 0  # and how often the base's history was rewritten, now and when last seen
+    _base = None  # the tensor whose memory this one shows
+    _steps = ()  # the view operations that lead there
+    _rewrites = 0  # how often this tensor's history was rewritten
+    _seen = 0  # its base's _rewrites when this view last looked
     _former = ()  # what it was before it got another shape in place: (until when, rewrites, array)
     _unnoticed = False  # whether changes in place go unnoticed, as those of `x.data` do
     _grad = None
@@ -189,11 +193,11 @@ def op(function=None, /, *, promote=None, view=False):
                     r._node, r._index, r._needs_grad = node, i, True
         return results if several else results[0]
 
-    def run(body):  # autocast's door
+    def replace_body(body):  # autocast's door
         nonlocal function
         function = call.function = body
 
-    call.run = run
+    call.replace_body = replace_body
     call.op_name, call.function, call.variadic = name, function, variadic
     call.promote, call.view = promote, view
     call.input_names = [p.name for p in inputs]
@@ -328,7 +332,7 @@ class Node:
         """Whether a gradient goes from here to one of the nodes and leaves in a set."""
         return any(edge is not None and edge[0] in wanted for edge in self.edges)
 
-    def pullbacks(self, create_graph):
+    def checked_pullback(self, create_graph):
         """The pullbacks, or, for create_graph, the pullbacks of the body run on tensors."""
         if self.pullback is None or create_graph and self.args is None:
             raise RuntimeError(
@@ -352,7 +356,7 @@ class Node:
         """[(edge, gradient)] of the inputs that lead to something wanted, the last one first."""
         edges, pullback, parts = self.edges, self.pullback, None
         if create_graph or pullback is None or _changes.newest > self.number:
-            pullback = self.pullbacks(create_graph)
+            pullback = self.checked_pullback(create_graph)
         g = slots[0] if self.shapes is None else tuple(slots)
         if callable(pullback):
             single = len(edges) == 1 and not self.op.variadic
@@ -444,7 +448,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             _, node = heappop(heap)
             slots = pending.pop(node)
             if node._hooks or node._keepers:
-                _show_gradients(node, slots)
+                _run_hooks(node, slots)
             if node in kept:
                 caught[node] = list(slots)
                 if not node.leads_to(wanted):
@@ -462,7 +466,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
                 node.free()
         for leaf, slots in pending.items():
             if leaf._hooks:
-                _show_gradients(leaf, slots)
+                _run_hooks(leaf, slots)
     finally:
         mode.set_grad(before)
     return {**pending, **caught} if caught else pending
@@ -518,7 +522,7 @@ def _fill(node, slots):
             slots[i] = some._wrap(zeros) if array is not some else zeros
 
 
-def _show_gradients(place, slots):
+def _run_hooks(place, slots):
     """Run the hooks, each of which may return another gradient; then retain_grad's turn comes."""
     for index, hook, wrap in list((place._hooks or {}).values()):
         g = slots[index]
@@ -776,7 +780,7 @@ def _mark_view(base, result, step):
         result._seen = result._base._rewrites
 
 
-def _show(steps, base):
+def _view_again(steps, base):
     """The view of `base`, an array or a tensor, that the steps lead to."""
     for call, args, params, i in steps:
         if isinstance(base, TensorBase):
@@ -801,7 +805,7 @@ def _follow(view):
         )
     view._seen = base._rewrites
     with enable_grad():
-        _continue(view, _show(view._steps, view._base))
+        _continue(view, _view_again(view._steps, view._base))
 
 
 def _continue(tensor, new):
@@ -861,7 +865,7 @@ def in_place(tensor, by, function, *args, **params):
         new = registry["cast"](new, kinds[1])
     base = whole(tensor)
     if tensor is not base or not new._needs_grad:  # what was there before gets no gradient
-        view = functools.partial(_show, tensor._steps if tensor is not base else ())
+        view = functools.partial(_view_again, tensor._steps if tensor is not base else ())
         new = registry["write"](base._alias(_edge(base)), new, view)
     _continue(base, new)
     base._rewrites += 1
