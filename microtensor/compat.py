@@ -1,7 +1,7 @@
 """For programs written for PyTorch: what they call and a CPU library need not do, and `as_torch`.
 
-Nothing here is silently ignored: a function says in its docstring what it does not do, a flag can
-be read and written and changes nothing, and what is missing raises an error that names it.
+A function says in its docstring what it does not do, a flag can be read and written and changes
+nothing, and what is missing raises an error that names it.
 """
 
 import collections.abc
