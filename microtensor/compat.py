@@ -56,6 +56,11 @@ def set_float32_matmul_precision(precision):
     _settings["precision"] = precision
 
 
+def set_flush_denormal(mode):
+    """Whether numbers too small for a full mantissa become 0 from now on: they never do."""
+    return False
+
+
 def get_float32_matmul_precision():
     """What was last set; "highest" at first."""
     return _settings["precision"]
@@ -487,6 +492,9 @@ _module("nn.attention.flex_attention", "Attention that a compiler makes, which i
 }, _DEFAULT_SPARSE_BLOCK_SIZE=128)  # fmt: skip
 _module("types", "What annotations name.", Number=int | float | bool, _size=Size | list | tuple,
         Device=device | str | int | None)  # fmt: skip
+_module("nn.common_types", "What annotations name.", T=typing.TypeVar("T"), **{
+    f"_size_{n}_t": int | tuple[(int,) * n] for n in (1, 2, 3, 4, 5, 6)
+}, _size_any_t=int | tuple[int, ...])  # fmt: skip
 _module("utils.model_zoo", hub.__doc__, load_url=hub.load_state_dict_from_url)
 _module("version", "The PyTorch that is spoken.", cuda=None, hip=None, __version__=SPOKEN)
 vars(nn.utils).update({
@@ -649,8 +657,8 @@ class as_torch:
 
 __all__ = [
     *TYPES, "_assert", "asarray", "broadcast_shapes", "is_nonzero", "newaxis", "norm_except_dim",
-    "qr", "set_default_tensor_type", "svd", "svd_lowrank", "t", "triangular_solve", "typename",
-    "vmap",
+    "qr", "set_default_tensor_type", "set_flush_denormal", "svd", "svd_lowrank", "t",
+    "triangular_solve", "typename", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -575,7 +575,7 @@ class Tensor(TensorBase, metaclass=Shown):
 
     __add__ = __radd__ = ops.add
     __sub__, __rsub__ = ops.sub, _reflected(ops.sub)
-    __mul__ = __rmul__ = ops.mul
+    __mul__ = ops.mul
     __truediv__, __rtruediv__ = ops.div_, _reflected(ops.div_)
     __floordiv__, __rfloordiv__ = ops.floor_divide, _reflected(ops.floor_divide)
     __mod__, __rmod__ = ops.remainder, _reflected(ops.remainder)
@@ -589,6 +589,10 @@ class Tensor(TensorBase, metaclass=Shown):
     __lshift__, __rlshift__ = ops.bitwise_left_shift, _reflected(ops.bitwise_left_shift)
     __rshift__, __rrshift__ = ops.bitwise_right_shift, _reflected(ops.bitwise_right_shift)
     __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
+
+    def __rmul__(self, other):
+        """other · self; of a list or string as many copies: [0] * n."""
+        return NotImplemented if isinstance(other, (list, tuple, str)) else ops.mul(self, other)
 
     def __pos__(self):
         return self

@@ -157,6 +157,7 @@ WORDS = {
     "sum_to_size": lambda m, x: x.sum_to_size(1, 3),
     "apply_": lambda m, x: x.detach().clone().apply_(lambda number: number > 0.5),
     "apply_ to integers": lambda m, x: m.tensor([[1, 2]]).t().apply_(lambda n: n + 1.5),
+    "[7] * tensor": lambda m, x: m.tensor([7] * m.tensor(2) + [len("ab" * m.tensor([3]))]),
     "get_device": lambda m, x: m.tensor(x.get_device()),
     "randint": lambda m, x: m.randint(high=1, size=(2,)) + m.randint(low=1, high=2, size=(2,)),
     "broadcast_shapes": lambda m, x: m.zeros(m.broadcast_shapes((2, 1), 3).numel()),
