@@ -1,11 +1,8 @@
 """Published weights by their address, kept in the folder where PyTorch keeps them."""
 
-import hashlib
 import os
 import re
-import urllib.request
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from .names import missing
 from .serialization import load, write_whole
@@ -24,6 +21,9 @@ def download_url_to_file(url, dst, hash_prefix=None, progress=True):
 
     Raises RuntimeError where its SHA-256 does not begin with `hash_prefix`.
     """
+    import hashlib  # late, as urllib: they take as long to import as half of this package
+    import urllib.request
+
     with urllib.request.urlopen(url) as response:
         data = response.read()
     if not hashlib.sha256(data).hexdigest().startswith(hash_prefix or ""):
@@ -37,6 +37,8 @@ def load_state_dict_from_url(url, model_dir=None, map_location=None, progress=Tr
 
     With `check_hash` the name says how its SHA-256 begins, as resnet18-5c106cde.pth does.
     """
+    from urllib.parse import unquote, urlparse
+
     folder = Path(model_dir or os.path.join(get_dir(), "checkpoints"))
     path = folder / (file_name or os.path.basename(unquote(urlparse(url).path)))
     if not path.exists():

@@ -12,12 +12,10 @@ noticed. A whole module stands there as the name of its class and its attributes
 
 import contextlib
 import errno
-import hashlib
 import importlib
 import json
 import math
 import os
-import secrets
 import sys
 from collections import OrderedDict
 from pathlib import Path, PurePath
@@ -118,7 +116,7 @@ def whole_file(path):
     there before is then untouched, as it is after any other error in the block.
     """
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    part = target.with_name(f".{os.urandom(8).hex()}.part")
     try:
         if target.exists() and not target.is_file():
             raise OSError(errno.EINVAL, "not an ordinary file")
@@ -196,6 +194,8 @@ def _digest(data, seal):
     """SHA-256 of a file with zeros in place of its seal."""
     start = data.find(seal.encode())
     view = memoryview(data)
+    import hashlib  # late: it brings OpenSSL
+
     whole = hashlib.sha256(view[:start])
     whole.update(BLANK.encode())
     whole.update(view[start + len(seal) :])
