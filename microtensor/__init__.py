@@ -24,7 +24,12 @@ from .backends.dtypes import (
 from .backends.layouts import (
     channels_last, contiguous_format, memory_format, preserve_format, strided,
 )  # fmt: skip
-from .backends.threads import get_num_threads, set_num_threads
+from .backends.threads import (
+    get_num_interop_threads,
+    get_num_threads,
+    set_num_interop_threads,
+    set_num_threads,
+)
 from .checking import gradcheck, gradgradcheck
 from .creation import *  # noqa: F403
 from .function import Function

@@ -134,6 +134,9 @@ def broadcast_shapes(*shapes):
     return Size(ops.broadcast_shapes(*shapes))
 
 
+OutOfMemoryError = cuda.OutOfMemoryError
+
+
 def t(input):
     """A matrix transposed."""
     return input.t()
@@ -492,6 +495,8 @@ _module("nn.attention.flex_attention", "Attention that a compiler makes, which i
 }, _DEFAULT_SPARSE_BLOCK_SIZE=128)  # fmt: skip
 _module("types", "What annotations name.", Number=int | float | bool, _size=Size | list | tuple,
         Device=device | str | int | None)  # fmt: skip
+_module("nn.utils.stateless", "Where `func.functional_call` was at first.",
+        functional_call=func.functional_call)  # fmt: skip
 _module("nn.common_types", "What annotations name.", T=typing.TypeVar("T"), **{
     f"_size_{n}_t": int | tuple[(int,) * n] for n in (1, 2, 3, 4, 5, 6)
 }, _size_any_t=int | tuple[int, ...])  # fmt: skip
@@ -656,9 +661,9 @@ class as_torch:
 
 
 __all__ = [
-    *TYPES, "_assert", "asarray", "broadcast_shapes", "is_nonzero", "newaxis", "norm_except_dim",
-    "qr", "set_default_tensor_type", "set_flush_denormal", "svd", "svd_lowrank", "t",
-    "triangular_solve", "typename", "vmap",
+    *TYPES, "OutOfMemoryError", "_assert", "asarray", "broadcast_shapes", "is_nonzero", "newaxis",
+    "norm_except_dim", "qr", "set_default_tensor_type", "set_flush_denormal", "svd", "svd_lowrank",
+    "t", "triangular_solve", "typename", "vmap",
     "are_deterministic_algorithms_enabled", "compile", "get_float32_matmul_precision",
     "set_float32_matmul_precision", "use_deterministic_algorithms",
 ]  # fmt: skip

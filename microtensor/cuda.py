@@ -3,6 +3,10 @@
 from .backends import backend_for
 
 
+class OutOfMemoryError(RuntimeError):
+    """What programs catch when a GPU is full. Never raised here: CuPy has an error of its own."""
+
+
 def is_available():
     """Whether `device="cuda"` works: CuPy is installed and finds a GPU."""
     try:

@@ -531,10 +531,15 @@ def test_the_largest_singular_values():
 
 def test_programs_may_import_what_is_left_out():
     assert mt.set_flush_denormal(True) is False
+    assert mt.set_num_interop_threads(2) is None and mt.get_num_interop_threads() == 1
+    with pytest.raises(RuntimeError, match="set_num_interop_threads: a positive integer"):
+        mt.set_num_interop_threads(0)
+    assert mt.OutOfMemoryError is mt.cuda.OutOfMemoryError
     with as_torch():
         from torch.distributions import Kumaraswamy, Normal, Wishart
         from torch.fft import rfft
         from torch.nn.common_types import _size_2_t, _size_any_t  # noqa: F401
+        from torch.nn.utils.stateless import functional_call  # noqa: F401
     with pytest.raises(NotImplementedError, match="fft.rfft: complex numbers"):
         rfft(mt.ones(4))
     with pytest.raises(NotImplementedError, match="distributions.Wishart"):

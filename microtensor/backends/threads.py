@@ -26,3 +26,14 @@ def get_num_threads():
     """How many cores matrix products may use."""
     pools = [p["num_threads"] for p in _blas().threadpool_info() if p["user_api"] == "blas"]
     return max(pools, default=1)
+
+
+def set_num_interop_threads(n):
+    """Take a positive n. Operations run one after the other all the same."""
+    if type(n) is not int or n < 1:
+        raise RuntimeError(f"set_num_interop_threads: a positive integer is needed, got {n!r}")
+
+
+def get_num_interop_threads():
+    """1: operations run one after the other."""
+    return 1

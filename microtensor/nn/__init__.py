@@ -31,7 +31,7 @@ from .losses import (
     BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, CTCLoss, GaussianNLLLoss,
     HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, MarginRankingLoss, MSELoss,
     MultiLabelSoftMarginLoss, MultiMarginLoss, NLLLoss, PoissonNLLLoss, SmoothL1Loss,
-    SoftMarginLoss, TripletMarginLoss, _Loss, _WeightedLoss,
+    SoftMarginLoss, TripletMarginLoss, TripletMarginWithDistanceLoss, _Loss, _WeightedLoss,
 )  # fmt: skip
 from .module import Buffer, Module, Parameter
 from .normalization import (

@@ -719,10 +719,21 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
     """
     if margin <= 0:
         raise ValueError(f"triplet_margin_loss: the margin is above 0, got {margin}")
-    near = pairwise_distance(anchor, positive, p, eps)
-    far = pairwise_distance(anchor, negative, p, eps)
+    return triplet_margin_with_distance_loss(
+        anchor, positive, negative, margin=margin, swap=swap, reduction=reduction,
+        distance_function=functools.partial(pairwise_distance, p=p, eps=eps),
+    )  # fmt: skip
+
+
+def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_function=None,
+                                      margin=1.0, swap=False, reduction="mean"):  # fmt: skip
+    """`triplet_margin_loss` with a distance of one's own in place of `pairwise_distance`."""
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_with_distance_loss: margin is above 0, got {margin}")
+    distance = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
+        far = ops.minimum(far, distance(positive, negative))
     return _reduced(ops.relu(margin + near - far), reduction)
 
 

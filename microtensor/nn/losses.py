@@ -1,6 +1,7 @@
 """Losses as modules; the formulas are in `functional`."""
 
 from . import functional as F
+from .layers import PairwiseDistance
 from .module import Module
 from .reduction import old_reduction, takes_old_reduction
 
@@ -192,6 +193,18 @@ class TripletMarginLoss(_Set):
     @takes_old_reduction
     def __init__(self, margin=1.0, p=2.0, eps=1e-6, swap=False, *, reduction="mean"):
         super().__init__(reduction, margin=margin, p=p, eps=eps, swap=swap)
+
+
+class TripletMarginWithDistanceLoss(_Set):
+    __doc__ = F.triplet_margin_with_distance_loss.__doc__
+    function = staticmethod(F.triplet_margin_with_distance_loss)
+
+    def __init__(self, *, distance_function=None, margin=1.0, swap=False, reduction="mean"):
+        super().__init__(reduction, margin=margin, swap=swap)
+        self.distance_function = (
+            PairwiseDistance() if distance_function is None else distance_function
+        )
+        self._settings = *self._settings, "distance_function"
 
 
 class MultiMarginLoss(_Set):

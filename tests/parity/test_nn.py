@@ -204,6 +204,9 @@ MODULES = [
     ("CosineEmbeddingLoss", lambda m: m.nn.CosineEmbeddingLoss(0.1), [A, B, PLUS_MINUS]),
     ("TripletMarginLoss", lambda m: m.nn.TripletMarginLoss(swap=True),
      [A, B, array(4, 3, seed=2)]),
+    ("TripletMarginWithDistanceLoss", lambda m: m.nn.TripletMarginWithDistanceLoss(
+        distance_function=lambda a, b: 1 - m.cosine_similarity(a, b), swap=True),
+     [A, B, array(4, 3, seed=2)]),
     ("MultiMarginLoss", lambda m: m.nn.MultiMarginLoss(2, 0.8), [A, integers(4, below=3)]),
     ("MultiLabelSoftMarginLoss", lambda m: m.nn.MultiLabelSoftMarginLoss(),
      [A, mask(4, 3).astype("float64")]),
