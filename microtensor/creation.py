@@ -79,7 +79,9 @@ def _tensor(data, dtype, device, requires_grad, copy):
         if dtype is None and array.dtype == np.float64 and not _holds_float64(data):
             dtype = get_default_dtype()
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"tensor: numbers are needed, got {array.ravel()[0]!r}")
+            given = np.array(data, dtype=object).ravel().tolist()
+            wrong = next(v for v in given if np.asarray(v).dtype.kind not in "biuf")
+            raise TypeError(f"tensor: numbers are needed, got {wrong!r}")
         data, copy = array, None
     if type(data) not in backend.array_types:
         data = backend_of(data).to_numpy(data)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 from .backends import backend_of, xp
 from .backends.dtypes import FLOAT
@@ -103,6 +104,14 @@ def line_of(caller):
 def called_in(caller):
     file, line = line_of(caller)
     return f" (called in {file}, line {line})"
+
+
+def warn(message, category=UserWarning):
+    """A warning of the line that called this package, however deep within it was noticed."""
+    frame, level = sys._getframe(1), 2
+    while _ours[frame.f_code.co_filename] and frame.f_back:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 # ---- finding the first NaN -----------------------------------------------------------

@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 from . import autograd, ops
+from .creation import zeros_like
 from .tensor import Tensor
 from .utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
@@ -73,7 +74,10 @@ def grad_and_value(func, argnums=0, has_aux=False):
             leaves, spec = tree_flatten(tuple(args[i] for i in numbers))
             result = func(*args, **kwargs)
             value = result[0] if has_aux else result
-            found = autograd.grad(value, leaves, create_graph=outer, materialize_grads=True)
+            if value.requires_grad:
+                found = autograd.grad(value, leaves, create_graph=outer, materialize_grads=True)
+            else:  # of a number that depends on none of them
+                found = [zeros_like(t) for t in leaves]
         if not outer:
             result = tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, result)
         grads = tree_unflatten(found, spec)

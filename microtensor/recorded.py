@@ -12,7 +12,7 @@ def figure(recorder):
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(
-            'Recorder: the picture is drawn with matplotlib: pip install "microtensor[demos]"; '
+            'Recorder: the picture is drawn with matplotlib: pip install -e ".[demos]"; '
             "the page (.html) needs nothing"
         ) from None
     rows = len(recorder.modules)

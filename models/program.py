@@ -70,6 +70,6 @@ def reason(error):
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f'{error.name} is missing; pip install "microtensor[demos]"'
+        return f'{error.name} is missing; pip install -e ".[demos]"'
     text = " ".join(str(error).split()) or type(error).__name__
     return f"not enough memory: {text}" if isinstance(error, MemoryError) else text

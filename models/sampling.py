@@ -145,8 +145,13 @@ def generate(
     operations of a token are written down and done again for the next (`nn.Replay`). With a list of
     generators, one for each row, a row gets the tokens that it would get alone.
 
-    ValueError for an empty prompt or options that mean nothing.
+    ValueError for an empty prompt or options that mean nothing, TypeError for a text.
     """
+    if not isinstance(idx, mt.Tensor):
+        raise TypeError(
+            f"generate: a tensor of tokens (B, T) is needed, got {type(idx).__name__}; for a text "
+            "there is generate_text(model, tokenizer, prompt, …)"
+        )
     if idx.ndim != 2 or 0 in idx.shape:
         raise ValueError(
             f"generate: prompts (B, T) of at least one token are needed, got {tuple(idx.shape)}"

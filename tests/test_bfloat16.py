@@ -37,6 +37,12 @@ def test_ties_and_ends():
     assert math.copysign(1, x[6].item()) == -1 and mt.tensor(math.nan).bfloat16().isnan()
 
 
+def test_every_nan_stays_one():
+    bits = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0xFF80FFFF, 0x7FC00000], np.uint32)
+    for x in (mt.tensor(bits.view(np.float32)), mt.tensor(bits[:1].view(np.float32)[0])):
+        assert x.bfloat16().isnan().all()
+
+
 # ---- operations ----------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import importlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -359,7 +360,8 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda m: m.__name__)
 def test_a_missing_name_says_where_the_others_are(place):
-    with pytest.raises(AttributeError, match=f"{place.__name__} has no 'fourier'.*covered.md"):
+    public = place.__name__.replace(".ops.", ".")
+    with pytest.raises(AttributeError, match=f"^{public} has no 'fourier'.*covered.md"):
         _ = place.fourier
     assert not hasattr(place, "fourier")
     assert getattr(place, "fourier", 3) == 3
@@ -566,3 +568,38 @@ def test_the_files_of_amp_have_names(home):
         for name, kind in (("grad_scaler", "GradScaler"), ("autocast_mode", "autocast")):
             module = importlib.import_module(f"{home}.{name}")
             assert getattr(module, kind) is getattr(amp, kind)
+
+
+def test_what_stands_among_the_modules_is_the_attribute():
+    for name, module in list(sys.modules.items()):
+        if name.startswith("microtensor.distributed"):
+            place, _, last = name.rpartition(".")
+            assert getattr(sys.modules[place], last) is module, name
+
+
+def test_threads_without_the_package_that_sets_them(monkeypatch):
+    from microtensor.backends import threads
+
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert mt.get_num_threads() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert mt.get_num_threads() == os.cpu_count()
+    threads._cannot.cache_clear()
+    with pytest.warns(UserWarning, match=r"nothing is set .*\[fast\]") as told:
+        mt.set_num_threads(1)
+        mt.set_num_threads(1)
+    assert [w.filename for w in told] == [__file__]
+    with pytest.raises(RuntimeError, match="a positive integer"):
+        mt.set_num_threads(0)
+
+
+def test_samples_of_pytorch_need_it():
+    """Started as a program, in one line."""
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        "runpy.run_module('tests.parity.test_op_db', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "PyTorch" in done.stderr

@@ -262,7 +262,8 @@ def test_every_way_to_ask():
 
 @pytest.mark.parametrize(
     "what, said",
-    [("matmull", "did you mean matmul"), ("xyzzy", "there are"), (3, "got int"),
+    [("matmull", "did you mean matmul"), ("xyzzy", "derivations.md"),
+     *((name, "no operation") for name in ("xp", "op", "warn", "_known")), (3, "got int"),
      (mt.tensor(1.0), "a leaf")],
 )  # fmt: skip
 def test_it_says_what_it_cannot_explain(what, said):

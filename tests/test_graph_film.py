@@ -358,3 +358,17 @@ def test_the_demo(tmp_path):
 def test_a_film_is_a_film():
     loss, _ = chain()
     assert isinstance(film(loss), Film)
+
+
+@pytest.mark.parametrize("kind", ["gif", "png"])
+def test_pictures_need_pillow(kind, tmp_path, monkeypatch):
+    reel = film(leaf(2.0) * 3)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[viz\]"'):
+        render(reel, tmp_path / f"film.{kind}")
+
+
+def test_what_is_no_tensor_has_no_film():
+    for show in (film, mt.graph.draw):
+        with pytest.raises(TypeError, match="a Tensor is needed, got int"):
+            show(lambda: 3)

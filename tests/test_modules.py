@@ -465,3 +465,29 @@ def test_data_parallel_over_several_gpus_is_not_there(monkeypatch):
     monkeypatch.setattr(mt.cuda, "device_count", lambda: 8)
     with pytest.raises(NotImplementedError, match=r"device_ids=\[0\]"):
         nn.DataParallel(nn.Linear(2, 1))
+
+
+# ---- what is said of shapes ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: nn.Linear(2, 2)(None), "linear: a Tensor .* not NoneType"),
+        (lambda: nn.BatchNorm1d(3)(mt.ones(2, 4)), "batch_norm: .* 4 channels"),
+        (lambda: nn.BatchNorm1d(3).eval()(mt.ones(2, 4)), "batch_norm: .* 4 channels"),
+        (lambda: nn.Conv2d(3, 4, 1)(mt.ones(1, 2, 4, 4)), "takes 3 channels .* has 2"),
+        (lambda: nn.ConvTranspose2d(3, 4, 1)(mt.ones(1, 2, 4, 4)), "takes 3 channels .* has 2"),
+        (lambda: nn.MSELoss()(mt.ones(2, 3), mt.ones(2, 4)), "mse_loss: the target"),
+    ],
+)
+def test_it_says_what_does_not_fit(call, said):
+    with pytest.raises((RuntimeError, TypeError), match=said):
+        call()
+
+
+@pytest.mark.parametrize("loss", "mse_loss l1_loss smooth_l1_loss huber_loss".split())
+def test_a_broadcast_target_is_told_of_the_line_that_gave_it(loss):
+    with pytest.warns(UserWarning, match=f"{loss}: .* is broadcast") as told:
+        getattr(nn.functional, loss)(mt.ones(2, 3), mt.ones(3))
+    assert [w.filename for w in told] == [__file__]

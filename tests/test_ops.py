@@ -77,7 +77,6 @@ def test_every_function_has_a_case():
         "plain_index",
         "unbind_columns",
         "return_types",
-        "rounded_once",
         "sizes",
     }
     assert sorted(set(mt.ops.__all__) - helpers - {c.name for c in CASES}) == []

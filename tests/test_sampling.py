@@ -226,6 +226,11 @@ def test_options_that_mean_nothing_are_refused(options, complaint):
         generate(Counting(8), mt.zeros(1, 1, dtype=mt.int64), 3, **options)
 
 
+def test_a_text_is_no_tensor_of_tokens():
+    with pytest.raises(TypeError, match="tokens .B, T. is needed, got str; .* generate_text"):
+        generate(Counting(8), "KING", 3)
+
+
 def test_top_k_can_be_checked_without_a_vocabulary():
     check_options(top_k=10_000)
     with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):

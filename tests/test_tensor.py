@@ -444,3 +444,31 @@ def test_resized():
     assert mt.zeros(1).resize_as_(x).copy_(x).tolist() == x.tolist()
     with pytest.raises(RuntimeError, match="resize_"):
         mt.ones(2, requires_grad=True).resize_(1)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: mt.tensor([1, None]), "got None"),
+        (lambda: mt.tensor([[1.0], ["a"]]), "got 'a'"),
+        (lambda: mt.tensor("abc"), "got 'abc'"),
+        (lambda: mt.ones(3) @ 3, "matmul: both need at least one dimension"),
+        (lambda: 3 @ mt.ones(3), "matmul: both need at least one dimension"),
+        (lambda: mt.ones(3).view(2, -1), r"3 elements do not fit shape \(2, -1\)"),
+        (lambda: mt.ones(3).reshape(-1, -1), "only one size may be"),
+        (lambda: mt.fmax(mt.ones(3), 2.0), "fmax: a Tensor .* not float"),
+        (lambda: mt.copysign(2.0, mt.ones(3)), "copysign: a Tensor .* not float"),
+        (lambda: mt.add(mt.arange(3), 1, alpha=0.5), "alpha must be an integer"),
+        (lambda: mt.arange(3).sub_(mt.arange(3), alpha=0.5), "alpha must be an integer"),
+        (lambda: mt.arange(3).round(decimals=-2), "decimals=-2 is for floating"),
+        (lambda: mt.linalg.lu, "^microtensor.linalg has no 'lu'"),
+    ],
+)
+def test_it_says_what_is_wrong(call, said):
+    with pytest.raises((RuntimeError, TypeError, AttributeError), match=said):
+        call()
+
+
+def test_a_fraction_of_whole_numbers_is_added_to_others():
+    assert mt.add(mt.arange(3), 1.0, alpha=0.5).tolist() == [0.5, 1.5, 2.5]
+    assert mt.add(mt.ones(2), mt.arange(2), alpha=0.5).tolist() == [1.0, 1.5]

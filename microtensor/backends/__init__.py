@@ -35,7 +35,7 @@ def backend_of(array):
         for base in type(array).__mro__[1:]:
             if base in _by_array:
                 return _by_array.setdefault(type(array), _by_array[base])
-    raise TypeError(f"no backend owns arrays of type {type(array).__name__}")
+    raise TypeError(f"a Tensor or an array is needed, not {type(array).__name__}")
 
 
 def backend_for(where):
@@ -72,7 +72,7 @@ def use(name=None):
     if name not in CPU_BACKENDS:
         raise ValueError(f"use: the CPU has {' and '.join(CPU_BACKENDS)}, not {name!r}")
     if name == "numba" and not installed:
-        raise RuntimeError('use: numba is not installed; pip install "microtensor[fast]"')
+        raise RuntimeError('use: numba is not installed; pip install -e ".[fast]"')
     for array_type in [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]:
         del _by_array[array_type]  # found anew, subclasses too
     backend = CPU_BACKENDS[name]()

@@ -14,7 +14,7 @@ import numpy as np
 from .base import Backend
 from .dtypes import bfloat16
 
-MOVING = {  # functions that compute nothing: what they give is rounded already, and may be a view
+MOVING = {  # functions whose results, maybe views, are numbers that they were given, 0 or 1
     "broadcast_to", "concat", "empty_like", "expand_dims", "flip", "matrix_transpose", "max", "min",
     "moveaxis", "ones", "ones_like", "permute_dims", "repeat", "reshape", "roll", "sort", "squeeze",
     "stack", "take", "take_along_axis", "tile", "tril", "triu", "zeros", "zeros_like",
@@ -24,14 +24,17 @@ MOVING = {  # functions that compute nothing: what they give is rounded already,
 def rounded(x):
     """float32 numbers, in their own memory, to the nearest that bfloat16 has; ties to even.
 
-    Infinities stay, and so does every NaN that arithmetic makes (not one of nothing but ones).
+    Infinities stay, and NaNs are NaNs.
     """
+    nan = np.isnan(x)
     bits = x.view(np.uint32)
     lowest = bits >> 16
     lowest &= 1
     lowest += 0x7FFF
     bits += lowest
     bits &= 0xFFFF0000
+    if nan.any():  # of whose bits the sum may have made a number
+        x[nan] = np.nan
     return x
 
 
@@ -78,10 +81,17 @@ class BFloat16Array:
     def __repr__(self):
         return f"BFloat16Array({self.wide})"
 
-    __len__ = lambda self: len(self.wide)  # noqa: E731
-    __bool__, __float__, __int__ = (
-        lambda self, kind=kind: kind(self.wide) for kind in (bool, float, int)
-    )
+    def __len__(self):
+        return len(self.wide)
+
+    def __bool__(self):
+        return bool(self.wide)
+
+    def __float__(self):
+        return float(self.wide)
+
+    def __int__(self):
+        return int(self.wide)
 
 
 def _operator(function, reflected=False):

@@ -1,31 +1,54 @@
 """How many cores BLAS may use. Nothing else here starts threads of its own."""
 
+import functools
+import os
+import warnings
+
 
 def _blas():
+    """The package that asks BLAS, and tells it; None without the extra "fast"."""
     try:
         import threadpoolctl
     except ImportError:
-        raise RuntimeError(
-            'the number of threads is set with threadpoolctl: pip install "microtensor[fast]", or '
-            "set OPENBLAS_NUM_THREADS before the start"
-        ) from None
+        return None
     return threadpoolctl
 
 
 def set_num_threads(n):
-    """Let matrix products use n cores, in this process. Raises RuntimeError without threadpoolctl.
+    """Let matrix products use n cores, in this process.
 
-    One process on each core, as for data-parallel runs, wants n = 1.
+    One process on each core, as for data-parallel runs, wants n = 1. Without the package
+    threadpoolctl the number stays as it is, which a warning says once.
     """
     if type(n) is not int or n < 1:
         raise RuntimeError(f"set_num_threads: a positive integer is needed, got {n!r}")
-    _blas().threadpool_limits(n, user_api="blas")
+    blas = _blas()
+    if blas is None:
+        _cannot()
+    else:
+        blas.threadpool_limits(n, user_api="blas")
 
 
 def get_num_threads():
-    """How many cores matrix products may use."""
-    pools = [p["num_threads"] for p in _blas().threadpool_info() if p["user_api"] == "blas"]
+    """How many cores matrix products may use.
+
+    Without threadpoolctl what OPENBLAS_NUM_THREADS or OMP_NUM_THREADS says, else all there are.
+    """
+    blas = _blas()
+    if blas is None:
+        said = (os.environ.get(f"{library}_NUM_THREADS", "") for library in ("OPENBLAS", "OMP"))
+        return next((int(n) for n in said if n.isdecimal()), os.cpu_count() or 1)
+    pools = [p["num_threads"] for p in blas.threadpool_info() if p["user_api"] == "blas"]
     return max(pools, default=1)
+
+
+@functools.cache  # once is enough
+def _cannot():
+    warnings.warn(
+        'set_num_threads: nothing is set without threadpoolctl: pip install -e ".[fast]", or set '
+        "OPENBLAS_NUM_THREADS before the start",
+        stacklevel=3,
+    )
 
 
 def set_num_interop_threads(n):

@@ -114,15 +114,20 @@ def _head(tip, base, size):
 # ---- Pillow ---------------------------------------------------------------------------
 
 
-def paint(shapes, width, height, paper, scale=1.0):
-    """The page as a Pillow image. Raises ImportError, saying what to install."""
+def _pillow():
+    """Pillow's modules. Raises ImportError, saying what to install."""
     try:
-        from PIL import Image, ImageDraw
+        from PIL import Image, ImageColor, ImageDraw
     except ImportError as error:
         raise ImportError(
-            'to paint pictures of a film run: pip install "microtensor[viz]" (HTML and SVG need '
-            "nothing)"
+            'to paint pictures of a film run: pip install -e ".[viz]" (HTML and SVG need nothing)'
         ) from error
+    return Image, ImageColor, ImageDraw
+
+
+def paint(shapes, width, height, paper, scale=1.0):
+    """The page as a Pillow image."""
+    Image, _, ImageDraw = _pillow()
     s = 2 * scale  # painted twice as large and reduced, so that lines are smooth
     image = Image.new("RGB", (round(width * s), round(height * s)), paper)
     pen = ImageDraw.Draw(image)
@@ -133,8 +138,7 @@ def paint(shapes, width, height, paper, scale=1.0):
 
 def palette(theme):
     """The colours of a GIF: those of a theme, the same in every frame, and what lies between."""
-    from PIL import Image, ImageColor
-
+    Image, ImageColor, _ = _pillow()
     fills, lines = zip(*theme.roles.values())
     strong = [theme.ink, theme.faint, theme.wire, theme.gradient, theme.active]
     strong += [*lines, *theme.flows.values()]

@@ -53,7 +53,11 @@ def explain(what):
         if function is None:
             known = sorted(registry.keys() | _public())
             near = difflib.get_close_matches(name, known, 3)
-            hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(known)}"
+            hint = (
+                f"did you mean {', '.join(near)}?"
+                if near
+                else "microtensor/graph/derivations.md has a page for each"
+            )
             raise ValueError(f"explain: there is no operation {what!r}; {hint}")
     name = getattr(function, "op_name", None) or getattr(function, "__name__", "").rstrip("_")
     op = registry.get(name)
@@ -71,7 +75,14 @@ def _public():
     from .. import nn, ops
 
     places = (ops, nn.functional)
-    return {n: f for p in places for n, f in vars(p).items() if hasattr(f, "__code__")}
+    return {
+        name: f
+        for place in places
+        for name, f in vars(place).items()
+        if hasattr(f, "__code__")
+        and not name.startswith("_")
+        and f.__module__.startswith((ops.__name__, nn.functional.__name__))
+    }
 
 
 # ---- the page ------------------------------------------------------------------------

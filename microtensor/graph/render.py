@@ -91,7 +91,7 @@ def renderer(kind):
     if pure:
         return pure
     raise NoRenderer(
-        'to draw graphs run: pip install "microtensor[viz]" (or install Graphviz, '
+        'to draw graphs run: pip install -e ".[viz]" (or install Graphviz, '
         "https://graphviz.org/download)"
     )
 

@@ -210,10 +210,11 @@ def traced(output, params=None, names=None, calls=None, scope=None):
     if isinstance(output, dict):
         names = {**_named(output), **_named(names)}
         output = output.values()
-    outputs = [output] if isinstance(output, TensorBase) else list(output)
+    several = hasattr(output, "__iter__") and not isinstance(output, TensorBase)
+    outputs = list(output) if several else [output]
     for t in outputs:
         if not isinstance(t, TensorBase):
-            raise TypeError(f"draw: a Tensor is needed, got {type(t).__name__}")
+            raise TypeError(f"draw, film: a Tensor is needed, got {type(t).__name__}")
         if t.grad_fn is None:
             raise RuntimeError(
                 "draw: this tensor has no graph; compute it from tensors with requires_grad=True, "

@@ -12,7 +12,7 @@ from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_, float64
 from ..creation import arange, as_tensor, full, full_like, triu_indices, zeros_like
-from ..errors import one_dtype
+from ..errors import one_dtype, warn
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
 from ..random import draw_seed, rand_like
@@ -206,6 +206,12 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     towards them by `momentum`; else they are the running ones.
     """
     channels = input.shape[1]
+    for t in (running_mean, running_var, weight, bias):
+        if t is not None and t.shape != (channels,):
+            raise RuntimeError(
+                f"batch_norm: the input {tuple(input.shape)} has {channels} channels, which do not "
+                f"fit a mean, variance, weight or bias of shape {tuple(t.shape)}"
+            )
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: a running mean and variance are needed for evaluation")
@@ -576,11 +582,13 @@ def _reduced(losses, reduction):
 def _alike(name, input, target):
     """Warn of shapes that would be broadcast, which is seldom meant."""
     if input.shape != target.shape:
-        warnings.warn(
-            f"{name}: the target's shape {tuple(target.shape)} differs from the input's "
-            f"{tuple(input.shape)} and is broadcast",
-            stacklevel=3,
-        )
+        mine, wanted = tuple(target.shape), tuple(input.shape)
+        what = f"{name}: the target's shape {mine} differs from the input's {wanted} and"
+        try:
+            ops.broadcast_shapes(wanted, mine)
+        except RuntimeError:
+            raise RuntimeError(f"{what} cannot be broadcast") from None
+        warn(f"{what} is broadcast")
 
 
 @takes_old_reduction

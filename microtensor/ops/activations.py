@@ -7,7 +7,8 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from .elementwise import abs, div, mul, rounded_once, sub, tanh
+from ..backends.promotion import rounded_once
+from .elementwise import abs, div, mul, sub, tanh
 from .indexing import where_
 from .shapes import _positive, chunk, reshape
 

@@ -134,11 +134,12 @@ def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
         if min(pairs) < (0, 0):
             raise RuntimeError(f"{name}: padding is at least 0, got {padding}")
     batch, channels, out = x.shape[0], x.shape[1], weight.shape[0]
-    if weight.ndim != n + 2 or channels != weight.shape[1] * groups or out % groups:
+    if weight.ndim != n + 2 or out % groups:
         raise RuntimeError(
             f"{name}: a weight (O, C/groups, …) with O a multiple of {groups} groups is needed for "
             f"{channels} channels, got shape {tuple(weight.shape)}"
         )
+    _fitting(name, weight, groups, weight.shape[1] * groups, channels)
     cut = windows_(_padded(x, pairs), sizes, steps, spread)
     positions = tuple(cut.shape[3:])
     columns = reshape(cut, (batch, groups, weight[0].numel(), math.prod(positions)))
@@ -147,6 +148,15 @@ def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
     if bias is not None:
         y = y + reshape(bias, (-1,) + (1,) * n)
     return squeeze(y, 0) if alone else y
+
+
+def _fitting(name, weight, groups, takes, channels):
+    """Raise RuntimeError unless the input has the channels that a weight takes."""
+    if takes != channels:
+        raise RuntimeError(
+            f"{name}: the weight {tuple(weight.shape)} takes {takes} channels with groups={groups},"
+            f" the input has {channels}"
+        )
 
 
 def _transposed(name, n, x, weight, bias, stride, padding, output_padding, groups, dilation):
@@ -159,11 +169,12 @@ def _transposed(name, n, x, weight, bias, stride, padding, output_padding, group
     if any(m >= max(s, d) for m, s, d in zip(more, steps, spread)):
         raise RuntimeError(f"{name}: output_padding is less than stride or dilation, got {more}")
     sizes = tuple(weight.shape[2:])
-    if weight.ndim != n + 2 or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
+    if weight.ndim != n + 2 or weight.shape[0] % groups:
         raise RuntimeError(
-            f"{name}: a weight (C, O/groups, …) is needed for {x.shape[1]} channels in {groups} "
-            f"groups, got shape {tuple(weight.shape)}"
+            f"{name}: a weight (C, O/groups, …) with C a multiple of {groups} groups is needed for "
+            f"{x.shape[1]} channels, got shape {tuple(weight.shape)}"
         )
+    _fitting(name, weight, groups, weight.shape[0], x.shape[1])
     batch, channels, out = x.shape[0], x.shape[1] // groups, weight.shape[1] * groups
     rows = reshape(weight, (groups, channels, weight[0].numel()))
     columns = matmul(rows.mT, reshape(x, (batch, groups, channels, math.prod(x.shape[2:]))))

@@ -3,38 +3,16 @@
 g is the gradient of the value. Broadcasting is undone by the engine.
 """
 
-import functools
 import math
 
 from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, bool_, finfo, float32, float64, int64
-from ..backends.promotion import is_float
+from ..backends.dtypes import FLOAT, bool_, finfo, float64, int64
+from ..backends.promotion import is_float, rounded_once
 
-# ---- half precision ------------------------------------------------------------------
-
-
-def rounded_once(function):
-    """An operation whose half precision is computed in float32, and rounded once, as in PyTorch.
-
-    Float16 and bfloat16 can hold the result, but not what leads to it.
-    """
-
-    @functools.wraps(function)
-    def compute(x, *args, **params):
-        kind = backend_of(x).dtype(x)
-        if kind.itemsize != 2 or kind.rank != FLOAT:
-            return function(x, *args, **params)
-        wide = [backend_of(a).cast(a, float32) if hasattr(a, "dtype") else a for a in (x, *args)]
-        y, pull = function(*wide, **params)
-        pulls = tuple(map(widened, pull)) if type(pull) is tuple else widened(pull)
-        return backend_of(y).cast(y, kind), pulls
-
-    def widened(pull):
-        return lambda g: pull(backend_of(g).cast(g, float32))
-
-    return compute
-
+LN2 = math.log(2)
+LN10 = math.log(10)
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 # ---- arithmetic ----------------------------------------------------------------------
 
@@ -44,7 +22,7 @@ def add(a, b, /, *, alpha=1):
     """a + b, or a + alpha·b.    ∂a = g,    ∂b = alpha·g"""
     if alpha == 1:
         return a + b, (lambda g: g, lambda g: g)
-    alpha = _number(alpha)
+    alpha = _factor(alpha, a, b)
     return a + alpha * b, (lambda g: g, lambda g: g * alpha)
 
 
@@ -53,13 +31,16 @@ def sub(a, b, /, *, alpha=1):
     """a − b, or a − alpha·b.    ∂a = g,    ∂b = −alpha·g"""
     if alpha == 1:
         return a - b, (lambda g: g, lambda g: -g)
-    alpha = _number(alpha)
+    alpha = _factor(alpha, a, b)
     return a - alpha * b, (lambda g: g, lambda g: g * -alpha)
 
 
-def _number(value):
-    """A factor as a Python number, which programs also give as a tensor of one element."""
-    return value.item() if hasattr(value, "item") else value
+def _factor(alpha, a, b):
+    """alpha as a Python number, which programs also give as a tensor of one element."""
+    alpha = alpha.item() if hasattr(alpha, "item") else alpha
+    if isinstance(alpha, float) and not any(is_float(t) for t in (a, b) if hasattr(t, "dtype")):
+        raise RuntimeError(f"alpha must be an integer where a and b are, got {alpha}")
+    return alpha
 
 
 @op(promote="same")
@@ -382,6 +363,8 @@ def ceil(x):
 @op
 def round(x, /, decimals=0):
     """The nearest integer, halves to the even one.    ∂x = 0"""
+    if decimals and not is_float(x):
+        raise RuntimeError(f"decimals={decimals} is for floating numbers")
     scale = 10.0**decimals
     return xp(x).round(x * scale) / scale if decimals else xp(x).round(x), lambda g: g * 0
 
@@ -667,8 +650,3 @@ def contiguous_(x):
 def detach(x):
     """x without its history.    No derivative: that is its purpose."""
     return x, None
-
-
-LN2 = math.log(2)
-LN10 = math.log(10)
-TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)

@@ -25,8 +25,9 @@ from .shapes import (
 @op
 def matmul(a, b):
     """Matrix product over the last two dimensions.    ∂a = g bᵀ,    ∂b = aᵀ g"""
-    if not a.shape or not b.shape:
-        raise RuntimeError("both need at least one dimension")
+    if not getattr(a, "shape", ()) or not getattr(b, "shape", ()):
+        numbers = [n for n in (a, b) if not hasattr(n, "shape")]
+        raise (TypeError if numbers else RuntimeError)("both need at least one dimension")
     if a.dtype != b.dtype:
         raise RuntimeError("both need one dtype; convert one of them with .to()")
     if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:

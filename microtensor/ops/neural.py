@@ -8,13 +8,13 @@ from .indexing import _outside
 @op
 def linear(x, weight, bias):
     """x weightᵀ + bias.    ∂x = g weight,    ∂weight = gᵀ x,    ∂bias = Σ g"""
+    backend = backend_of(x)
     if x.shape[-1:] != weight.shape[1:]:
         raise RuntimeError(
             f"the last size of the input must be the weight's {weight.shape[1]} input features"
         )
     if x.dtype != weight.dtype:
         raise RuntimeError("input and weight need one dtype; convert one of them with .to()")
-    backend = backend_of(x)
     return backend.linear(x, weight, bias), (
         lambda g: backend_of(g).linear(g, weight.T, None),
         lambda g: backend_of(g).linear_backward_weight(g, x),

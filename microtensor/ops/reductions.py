@@ -8,8 +8,8 @@ import math
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, dtype_of, int64
-from ..backends.promotion import is_float
-from .elementwise import clone, div, logaddexp, rounded_once, sub
+from ..backends.promotion import is_float, rounded_once
+from .elementwise import clone, div, logaddexp, sub
 from .indexing import diagonal, narrow, where_
 from .logic import _truth, logical_xor
 from .shapes import _positive, cat, reshape, sizes

@@ -20,7 +20,14 @@ def reshape(x, /, shape):
     old = x.shape
     if min(shape, default=0) < -1:
         raise RuntimeError(f"a size cannot be negative, got shape {tuple(shape)}")
-    return xp(x).reshape(x, shape), lambda g: xp(g).reshape(g, old)
+    try:
+        y = xp(x).reshape(x, shape)
+    except ValueError:
+        if tuple(shape).count(-1) > 1:
+            raise RuntimeError(f"only one size may be −1, got shape {tuple(shape)}") from None
+        count = math.prod(old)
+        raise RuntimeError(f"{count} elements do not fit shape {tuple(shape)}") from None
+    return y, lambda g: xp(g).reshape(g, old)
 
 
 @op(view=True)

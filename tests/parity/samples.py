@@ -4,6 +4,7 @@
 `results(name, most)`: what was tried, and what is wrong, or None.
 """
 
+import importlib.util
 import math
 import re
 import sys
@@ -16,6 +17,9 @@ import pytest
 
 import microtensor as mt
 
+program = getattr(sys.modules["__main__"], "__spec__", None)
+if program and program.name.startswith("tests.parity.") and not importlib.util.find_spec("torch"):
+    sys.exit("PyTorch's samples are PyTorch's: pip install torch")
 torch = pytest.importorskip("torch")
 # PyTorch's tables stand beside its test cases, which want a package that we do not need
 sys.modules.setdefault("expecttest", types.SimpleNamespace(TestCase=unittest.TestCase))

@@ -141,3 +141,54 @@ def test_operations_of_ones_own(m):
     y.sum().backward()
     np.testing.assert_allclose(y.detach().numpy(), 2 * a.detach().numpy() ** 3)
     np.testing.assert_allclose(a.grad.numpy(), 6 * a.detach().numpy() ** 2)
+
+
+# ---- autograd.functional -------------------------------------------------------------
+
+BY_HAND = [  # (a function, what it is given)
+    (lambda m, a: x(m, 2), lambda a: a),
+    (lambda m, a: (a * 2).sum(), lambda a: a),
+    (lambda m, a: a.prod() * x(m, 2), lambda a: (a,)),
+    (lambda m, a: (a * 2, x(m, 2)), lambda a: a),
+    (lambda m, a: (a.exp(),), lambda a: a),
+    (lambda m, a, b: (a * 2, b.sum() * a.sum()), lambda a: (a, a[:2])),
+    (lambda m, a, b: a.prod() * b.prod() ** 2, lambda a: (a, a[:2])),
+    (lambda m, a, b: b.sum().reshape(1) ** 3, lambda a: (a, a[:2])),
+    (lambda m, a: a[:0], lambda a: a),
+]
+
+
+def derivatives(m, name, case, strict):
+    """What a function of `autograd.functional` gives, as arrays, or the kind of its error."""
+    function, given = case
+    derive = getattr(import_module(f"{m.__name__}.autograd.functional"), name)
+
+    def nested(value):
+        return tuple(map(nested, value)) if isinstance(value, tuple) else value.detach().numpy()
+
+    try:
+        return nested(derive(lambda *xs: function(m, *xs), given(x(m, 3)), strict=strict))
+    except (RuntimeError, TypeError) as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("name", ["jacobian", "hessian", "vjp"])
+@pytest.mark.parametrize("case", BY_HAND)
+def test_derivatives_by_name(case, name, strict):
+    """The same tuples in tuples of the same shapes, or the same kind of error."""
+    ours, theirs = (derivatives(m, name, case, strict) for m in (mt, torch))
+    forms = [our_trees.tree_map(lambda _: "an array", found) for found in (ours, theirs)]
+    assert forms[0] == forms[1]
+    for a, b in zip(*map(our_trees.tree_leaves, (ours, theirs)), strict=True):
+        if isinstance(b, str):
+            assert a == b
+        else:
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15, strict=True)
+
+
+@pytest.mark.parametrize("m", [mt, torch])
+def test_nothing_but_a_number_has_slopes_of_zero(m):
+    derive = FUNC[m].grad_and_value(lambda a, b: x(m, 2)[0], (0, 1))
+    slopes, value = derive(x(m, 3), x(m, 2))
+    assert [s.tolist() for s in slopes] == [[0, 0, 0], [0, 0]] and not value.requires_grad
