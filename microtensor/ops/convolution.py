@@ -134,7 +134,7 @@ def _convolution(name, n, x, weight, bias, stride, padding, dilation, groups):
         if min(pairs) < (0, 0):
             raise RuntimeError(f"{name}: padding is at least 0, got {padding}")
     batch, channels, out = x.shape[0], x.shape[1], weight.shape[0]
-    if weight.ndim != n + 2 or out % groups:
+    if weight.ndim != n + 2 or groups < 1 or out % groups:
         raise RuntimeError(
             f"{name}: a weight (O, C/groups, …) with O a multiple of {groups} groups is needed for "
             f"{channels} channels, got shape {tuple(weight.shape)}"
@@ -169,7 +169,7 @@ def _transposed(name, n, x, weight, bias, stride, padding, output_padding, group
     if any(m >= max(s, d) for m, s, d in zip(more, steps, spread)):
         raise RuntimeError(f"{name}: output_padding is less than stride or dilation, got {more}")
     sizes = tuple(weight.shape[2:])
-    if weight.ndim != n + 2 or weight.shape[0] % groups:
+    if weight.ndim != n + 2 or groups < 1 or weight.shape[0] % groups:
         raise RuntimeError(
             f"{name}: a weight (C, O/groups, …) with C a multiple of {groups} groups is needed for "
             f"{x.shape[1]} channels, got shape {tuple(weight.shape)}"
