@@ -126,6 +126,10 @@ class Normal(Distribution):
         """The probability of this value or less, ½ (1 + erf(z / √2))."""
         return 0.5 * (1 + ops.erf((value - self.loc) / (self.scale * math.sqrt(2))))
 
+    def icdf(self, value):
+        """The number that `cdf` gives this value for."""
+        return self.loc + self.scale * ops.erfinv(2 * value - 1) * math.sqrt(2)
+
     def entropy(self):
         """log scale + ½ log 2πe"""
         return self.scale.log() + 0.5 * math.log(2 * math.pi * math.e)

@@ -36,6 +36,8 @@ def told(torch, make):
     value = 0.1 + value * 0.7 if isinstance(p, d.Beta) else value
     found["log_prob"] = p.log_prob(value[: p.batch_shape[0] if p.batch_shape else 3])
     found["shapes"] = torch.tensor([len(p.batch_shape), len(p.event_shape), p.sample((2,)).ndim])
+    if isinstance(p, d.Normal):
+        found["cdf"], found["icdf"] = p.cdf(value), p.icdf(value * 0.7 + 0.1)
     if not isinstance(p, (d.Uniform, d.Beta, d.MultivariateNormal)):
         found["kl"] = d.kl_divergence(p, p)
     return {name: x.numpy() for name, x in found.items()}

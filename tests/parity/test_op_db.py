@@ -109,7 +109,6 @@ nn.functional.kl_div nn.functional.l1_loss nn.functional.margin_ranking_loss nn.
 nn.functional.multi_margin_loss nn.functional.multilabel_soft_margin_loss nn.functional.nll_loss
 nn.functional.poisson_nll_loss nn.functional.smooth_l1_loss nn.functional.soft_margin_loss
 nn.functional.triplet_margin_loss
-nn.functional.triplet_margin_with_distance_loss
 
 nn.functional.adaptive_avg_pool1d nn.functional.adaptive_avg_pool2d
 nn.functional.adaptive_max_pool1d nn.functional.adaptive_max_pool2d nn.functional.avg_pool1d
