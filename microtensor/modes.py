@@ -17,10 +17,9 @@ class _Modes(threading.local):
     watched = False  # whether operations are looked at: anomaly, or a tape
 
     def set(self, **modes):
-        now = vars(self)
-        now.update(modes)
-        now["recording"] = self.grad and not self.inference
-        now["watched"] = self.anomaly or self.tape is not None
+        vars(self).update(modes)
+        self.set_grad(self.grad)
+        self.watched = self.anomaly or self.tape is not None
 
     def set_grad(self, grad):
         """`set(grad=grad)`, sooner: each backward asks for it twice."""

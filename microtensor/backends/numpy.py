@@ -165,7 +165,7 @@ class NumPyBackend(Backend):
         if x.dtype is HALF:
             return self._in_float32(NumPyBackend.layer_norm, x, weight, bias, eps)
         n = x.shape[-1] or 1
-        x_hat = x - np.add.reduce(x, -1, keepdims=True) / n
+        x_hat = x - self.sum(x, -1, True) / n
         sigma = np.sqrt(_dot_rows(x_hat, x_hat) / n + eps)
         x_hat /= sigma
         y = x_hat.copy() if weight is None else x_hat * weight
@@ -255,10 +255,8 @@ class NumPyBackend(Backend):
             return super().cached_attention(q, k, v, keys, values, start, scale)
         G, S = k.shape[2], start + 1
         keys[:, :, start], values[:, :, start] = k[:, 0], v[:, 0]
-        weights = (q * scale).reshape(B, G, H // G, D) @ keys[:, :, :S].mT  # (B, G, H / G, S)
-        weights -= weights.max(-1, keepdims=True)
-        np.exp(weights, out=weights)
-        weights /= weights.sum(-1, keepdims=True)
+        scores = (q * scale).reshape(B, G, H // G, D) @ keys[:, :, :S].mT  # (B, G, H / G, S)
+        weights = self.softmax(scores, -1)
         y = weights @ values[:, :, :S]  # (B, G, H / G, D)
         return y.reshape(B, 1, H * D), weights.reshape(B, H, 1, S)
 
