@@ -96,6 +96,10 @@ class Backend:
 
     # ---- what the array API lacks ----------------------------------------------------
 
+    def reshape(self, x, shape):
+        """The elements of x in another shape, a view where it can be one."""
+        return self.xp.reshape(x, shape)
+
     def broadcast_to(self, x, shape):
         """x repeated to fill a shape: to be read, not to be written."""
         return self.xp.broadcast_to(x, shape)

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from .base import NORMAL
-from .numpy import TAIL, TAIL_A, NumPyBackend, _rows, in_order_of
+from .numpy import TAIL, TAIL_A, NumPyBackend, in_order_of
 
 SMALL = 1 << 7  # elements below which NumPy is as fast
 f32 = np.float32
@@ -50,8 +50,8 @@ def _flat(x):
 
 
 def _lines(x):
-    """x as contiguous rows along its last axis."""
-    return _rows(np.ascontiguousarray(x))
+    """x, which is not empty, as contiguous rows along its last axis."""
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
 def _large_rows(axis, *arrays):
@@ -63,7 +63,7 @@ def _large_rows(axis, *arrays):
 def _by_rows(kernel, *arrays):
     """What a loop over the rows of arrays of one shape writes."""
     out = np.empty(arrays[0].shape, f32)
-    kernel(*map(_lines, arrays), _rows(out))
+    kernel(*map(_lines, arrays), _lines(out))
     return out
 
 
@@ -144,7 +144,7 @@ class NumbaBackend(NumPyBackend):
         rows = _lines(x)
         y, saved = np.empty_like(rows), np.empty((len(rows), 2), f32)
         bias = np.zeros(n, f32) if bias is None else np.ascontiguousarray(bias)
-        kernels().layer_norm(rows, _ones(weight, n), bias, f32(eps), y, saved)
+        kernels().layer_norm(rows, _ones(weight, n), bias, eps, y, saved)
         return y.reshape(x.shape), saved
 
     def layer_norm_backward(self, g, x, saved, weight):
@@ -153,7 +153,7 @@ class NumbaBackend(NumPyBackend):
             return super().layer_norm_backward(g, x, saved, weight)
         g_x, g_weight, g_bias = np.empty(g.shape, f32), np.zeros(n, f32), np.zeros(n, f32)
         kernels().layer_norm_backward(
-            _lines(g), _lines(x), saved, _ones(weight, n), _rows(g_x), g_weight, g_bias
+            _lines(g), _lines(x), saved, _ones(weight, n), _lines(g_x), g_weight, g_bias
         )
         return g_x, g_weight, g_bias
 
@@ -162,7 +162,7 @@ class NumbaBackend(NumPyBackend):
             return super().rms_norm(x, weight, eps)
         y, x = np.empty(x.shape, f32), _lines(x)
         r = np.empty(len(x), f32)
-        kernels().rms_norm(x, _ones(weight, x.shape[-1]), f32(eps), _rows(y), r)
+        kernels().rms_norm(x, _ones(weight, x.shape[-1]), eps, _lines(y), r)
         return y, (r,)
 
     def rms_norm_backward(self, g, x, saved, weight):
@@ -171,11 +171,19 @@ class NumbaBackend(NumPyBackend):
             return super().rms_norm_backward(g, x, saved, weight)
         g_x, g_weight = np.empty(g.shape, f32), np.zeros(n, f32)
         kernels().rms_norm_backward(
-            _lines(g), _lines(x), *saved, _ones(weight, n), _rows(g_x), g_weight
+            _lines(g), _lines(x), *saved, _ones(weight, n), _lines(g_x), g_weight
         )
         return g_x, g_weight
 
     # ---- products --------------------------------------------------------------------
+
+    def linear(self, x, weight, bias):
+        # one row, as in writing a text; more of them BLAS multiplies faster
+        if x.size != x.shape[-1] or not _large(x, weight, bias) or not weight.flags.c_contiguous:
+            return super().linear(x, weight, bias)
+        y = np.empty(x.shape[:-1] + weight.shape[:1], FLOAT32)
+        kernels().linear(np.ascontiguousarray(x), weight, bias, y)
+        return y
 
     def attention(self, q, k, v, mask, causal, scale, p, seed):
         heads = q.shape[:-2]
@@ -226,11 +234,9 @@ class NumbaBackend(NumPyBackend):
         B, T, H, D = q.shape
         if T > 1 or not _large(q, k, v, keys, values):
             return super().cached_attention(q, k, v, keys, values, start, scale)
-        keys[:, :, start], values[:, :, start] = k[:, 0], v[:, 0]
         out, weights = np.empty((B, 1, H * D), f32), np.empty((B, H, 1, start + 1), f32)
-        kernels().cached_attention(
-            np.ascontiguousarray(q), keys, values, f32(scale), weights, out.reshape(B, H, D)
-        )
+        new = map(np.ascontiguousarray, (q, k, v))
+        kernels().cached_attention(*new, keys, values, scale, weights, out.reshape(B, H, D))
         return out, weights
 
     # ---- losses and tables -----------------------------------------------------------

@@ -180,7 +180,7 @@ def layer_norm(x, weight, bias, eps, y, saved):
         for j in range(x.shape[1]):
             d = x[i, j] - mi
             square += d * d
-        ri = f32(1) / np.sqrt(square / n + eps)
+        ri = f32(1) / np.sqrt(square / n + f32(eps))
         saved[i, 0], saved[i, 1] = mi, ri
         for j in range(x.shape[1]):
             y[i, j] = (x[i, j] - mi) * ri * weight[j] + bias[j]
@@ -211,7 +211,7 @@ def rms_norm(x, weight, eps, y, r):
         square = f32(0)
         for j in range(x.shape[1]):
             square += x[i, j] * x[i, j]
-        ri = f32(1) / np.sqrt(square / n + eps)
+        ri = f32(1) / np.sqrt(square / n + f32(eps))
         r[i] = ri
         for j in range(x.shape[1]):
             y[i, j] = x[i, j] * ri * weight[j]
@@ -232,6 +232,17 @@ def rms_norm_backward(g, x, r, weight, g_x, g_weight):
 
 
 # ---- attention: what happens between the products ------------------------------------
+
+
+@kernel
+def linear(x, weight, bias, y):
+    """Of one row: all sizes of x and y but the last are 1. The bias may be None."""
+    row, out = x.reshape(-1), y.reshape(-1)
+    for i in range(out.size):
+        total = f32(0) if bias is None else bias[i]
+        for j in range(row.size):
+            total += weight[i, j] * row[j]
+        out[i] = total
 
 
 @kernel
@@ -282,11 +293,13 @@ def attention_scores_backward(g_kept, weights, keep, p, out):
 
 
 @kernel
-def cached_attention(q, keys, values, scale, weights, out):
+def cached_attention(q, k, v, keys, values, scale, weights, out):
     """One query for each head (B, 1, H, D), to as many keys as there are weights (B, H, 1, S)."""
     B, H, _, S = weights.shape
     group, D = H // keys.shape[1], q.shape[3]
     for b in range(B):
+        for h in range(keys.shape[1]):
+            keys[b, h, S - 1], values[b, h, S - 1] = k[b, 0, h], v[b, 0, h]
         for h in range(H):
             one, row, total = q[b, 0, h], weights[b, h, 0], out[b, h]
             key, value = keys[b, h // group], values[b, h // group]
@@ -294,7 +307,7 @@ def cached_attention(q, keys, values, scale, weights, out):
                 score = f32(0)
                 for d in range(D):
                     score += one[d] * key[j, d]
-                row[j] = score * scale
+                row[j] = score * f32(scale)
             _, mass = _softmax_row(row, row)
             total[:] = f32(0)
             for j in range(S):

@@ -73,6 +73,9 @@ class NumPyBackend(Backend):
             part = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
         return part
 
+    def reshape(self, x, shape):
+        return x.reshape(shape)  # sooner than np.reshape
+
     def broadcast_to(self, x, shape):
         if math.prod(shape) > BLOCK:
             return np.broadcast_to(x, shape)
@@ -165,8 +168,11 @@ class NumPyBackend(Backend):
         if x.dtype is HALF:
             return self._in_float32(NumPyBackend.layer_norm, x, weight, bias, eps)
         n = x.shape[-1] or 1
-        x_hat = x - self.sum(x, -1, True) / n
-        sigma = np.sqrt(_dot_rows(x_hat, x_hat) / n + eps)
+        if x.size == n and x.ndim > 1:  # one row, as in writing a text: no broadcasting
+            y, (x_hat, sigma) = self.layer_norm(x.reshape(-1), weight, bias, eps)
+            return y.reshape(x.shape), (x_hat.reshape(x.shape), sigma)
+        x_hat = x - np.asarray(self.sum(x, -1, x.ndim > 1) / n)
+        sigma = np.asarray(np.sqrt(_dot_rows(x_hat, x_hat) / n + eps))
         x_hat /= sigma
         y = x_hat.copy() if weight is None else x_hat * weight
         if bias is not None:
@@ -194,10 +200,12 @@ class NumPyBackend(Backend):
         return np.einsum(equation, *arrays, optimize=True)
 
     def linear(self, x, weight, bias):
-        y = _rows(x).dot(weight.T)  # one tall product is faster than one for each sequence
+        # one tall product is faster than one for each sequence, and for one row a vector's
+        rows = x.reshape(-1) if x.size == x.shape[-1] > 0 else _rows(x)
+        y = rows.dot(weight.T)
         if bias is not None:
             y += bias
-        return y if x.ndim == 2 else y.reshape(x.shape[:-1] + y.shape[1:])
+        return y if x.ndim == 2 == y.ndim else y.reshape(*x.shape[:-1], len(weight))
 
     def linear_backward_weight(self, g, x):
         return _rows(g).T @ _rows(x)
@@ -374,8 +382,8 @@ def _along(index, axis):
 
 
 def _dot_rows(a, b):
-    """Σ a b over the last axis, kept as an axis of one."""
-    return np.vecdot(a, b)[..., None]
+    """Σ a b over the last axis, kept as an axis of one where there are others."""
+    return a.dot(b) if a.ndim == 1 else np.vecdot(a, b)[..., None]
 
 
 def _in_blocks(function, x):
@@ -400,28 +408,29 @@ def _gelu_float32(x):
     The form is that of Hastings (Approximations for Digital Computers, 1955); the coefficients are
     a minimax fit of ours, off by at most 5e-9, where float32 resolves 6e-8.
     """
+    a, one, half, minus_half, height, last, *others = GELU_NUMBERS
     flat = x.reshape(-1)
     y, slope = np.empty_like(flat), np.empty_like(flat)
     scratch = np.empty(min(BLOCK, len(flat)), x.dtype)
     for i in range(0, len(flat), BLOCK):
         x_, phi, e = flat[i : i + BLOCK], y[i : i + BLOCK], slope[i : i + BLOCK]
         t = np.abs(x_, out=scratch[: len(x_)])
-        t *= TAIL_A
-        t += 1
+        t *= a
+        t += one
         np.reciprocal(t, out=t)
-        np.multiply(t, TAIL[0], out=phi)
-        for c in TAIL[1:]:
+        np.multiply(t, last, out=phi)
+        for c in others:
             phi += c
             phi *= t
         np.multiply(x_, x_, out=e)
-        e *= -0.5
+        e *= minus_half
         np.exp(e, out=e)
         phi *= e  # Φ(−|x|)
-        np.subtract(0.5, phi, out=phi)
+        np.subtract(half, phi, out=phi)
         np.copysign(phi, x_, out=phi)
-        phi += 0.5
+        phi += half
         e *= x_
-        e *= NORMAL
+        e *= height
         e += phi
         phi *= x_
     return y.reshape(x.shape), slope.reshape(x.shape)
@@ -432,3 +441,6 @@ TAIL = (
     -0.11485978919508785, 0.4520047596840659, -0.33100336548790077, 0.333940443941416,
     0.042108167597624147, 0.11780978821927036,
 )  # fmt: skip
+
+# As arrays of the right dtype: with a Python number NumPy takes twice as long for a small array.
+GELU_NUMBERS = [np.array(c, np.float32) for c in (TAIL_A, 1, 0.5, -0.5, NORMAL, *TAIL)]

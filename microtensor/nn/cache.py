@@ -49,6 +49,7 @@ class LayerCache:
     def __init__(self, keys, values):
         self.keys, self.values, self.length = keys, values, 0
 
+    @quiet
     def attend(self, q, k, v):
         """Keep k and v (B, T, G, D) of T new tokens; what q (B, T, H, D) finds: (B, T, H D).
 
@@ -64,15 +65,14 @@ class LayerCache:
             mode.tape.note(self.attend, self._attend, [q, k, v], y)
         return y
 
-    @quiet
     def _attend(self, q, k, v):
-        end = self.length + k.shape[1]
-        if end > self.keys.shape[2]:
-            raise ValueError(f"KVCache: {end} tokens do not fit room for {self.keys.shape[2]}")
-        if q.shape[0] != self.keys.shape[0]:
-            raise ValueError(f"KVCache: it is for {self.keys.shape[0]} texts, got {q.shape[0]}")
-        found = backend_of(q).cached_attention(
-            q, k, v, self.keys._data, self.values._data, self.length, 1 / math.sqrt(q.shape[-1])
-        )
+        start, keys, values = self.length, self.keys._data, self.values._data
+        end = start + k.shape[1]
+        if end > keys.shape[2]:
+            raise ValueError(f"KVCache: {end} tokens do not fit room for {keys.shape[2]}")
+        if q.shape[0] != keys.shape[0]:
+            raise ValueError(f"KVCache: it is for {keys.shape[0]} texts, got {q.shape[0]}")
+        scale = 1 / math.sqrt(q.shape[-1])
+        found = backend_of(q).cached_attention(q, k, v, keys, values, start, scale)
         self.length = end
         return found

@@ -7,7 +7,7 @@ import math
 import operator
 
 from ..autograd import TensorBase, op
-from ..backends import xp
+from ..backends import backend_of, xp
 from ..errors import describe
 from .elementwise import clone
 
@@ -21,7 +21,7 @@ def reshape(x, /, shape):
     if min(shape, default=0) < -1:
         raise RuntimeError(f"a size cannot be negative, got shape {tuple(shape)}")
     try:
-        y = xp(x).reshape(x, shape)
+        y = backend_of(x).reshape(x, shape)
     except ValueError:
         if tuple(shape).count(-1) > 1:
             raise RuntimeError(f"only one size may be −1, got shape {tuple(shape)}") from None
@@ -233,7 +233,8 @@ def chunk(x, chunks, dim=0):
 def unbind_(x, /, dim):
     """The slices of x along dim, without that dimension.    ∂x = the gradients stacked"""
     axis = _positive(dim, len(x.shape))
-    parts = tuple(x[(slice(None),) * axis + (i, ...)] for i in range(x.shape[axis]))
+    before = (slice(None),) * axis
+    parts = tuple([x[(*before, i, ...)] for i in range(x.shape[axis])])
     return parts, lambda g: xp(g[0]).stack(list(g), axis=axis)
 
 
