@@ -65,6 +65,7 @@ CASES = {
         (ROWS, CLASSES, COUNTED, SHARE, None, 0.0),
     ],
     "cross_entropy_backward": [(normal(80), probabilities, share)],
+    "linear": [(W[None, None], ROWS, normal(80)), (W, ROWS, None), (ROWS, G, W[:80])],
     "embedding_backward": [(ROWS, random.integers(0, 9, 80), 9)],
 }
 

@@ -1,9 +1,11 @@
 """A replay gives, bit for bit, what the function itself gives, or lets the function run."""
 
+import functools
 import re
 
 import numpy as np
 import pytest
+from cases import CASES
 
 import microtensor as mt
 import microtensor.nn.functional as F
@@ -120,7 +122,8 @@ def test_parameters_and_buffers_are_read_anew():
     with mt.no_grad():
         module.one.weight.mul_(2)
     assert_same(module, replay, 0)
-    module.one.bias.data = mt.ones(4)
+    module.one.bias.data = mt.ones(4)  # other memory
+    assert_same(module, replay, 1)
     assert_same(module, replay, 0)
     module.load_state_dict({k: v + 1 for k, v in module.state_dict().items()})
     assert_same(module, replay, 0)
@@ -128,6 +131,19 @@ def test_parameters_and_buffers_are_read_anew():
     assert_same(module, replay, 1)
     module.register_buffer("scale", mt.tensor([3.0]))
     assert_same(module, replay, 1)
+
+
+def test_memory_is_not_shared_with_the_caller():
+    linear = nn.Linear(3, 3)
+    replay, x = nn.Replay(linear, lambda x: linear(x) + x), mt.randn(2, 3)
+    with mt.no_grad():
+        given = [x.clone(), mt.randn(2, 3), mt.randn(2, 3)]
+        values = [replay(x), *map(replay, given[1:])]
+        x.zero_()
+        values[1].zero_()
+        values.append(replay(given[0]))
+        assert values[0].equal(linear(given[0]) + given[0]) and values[3].equal(values[0])
+        assert values[2].equal(linear(given[2]) + given[2]) and not values[1].any()
 
 
 def test_hooks_are_heard():
@@ -149,6 +165,46 @@ def test_gradients_and_anomalies_run_the_function():
     module, replay = replayed(lambda m, x: x.exp().log())
     with mt.no_grad(), mt.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="exp.*inf"):
         replay(mt.full((2, 3), 1000.0))
+
+
+# ---- kernels that write where they wrote before ------------------------------------------------
+
+
+PLANNED = {
+    "linear": lambda m, x: m["linear"](x),
+    "linear without bias": lambda m, x: m["bare"](x),
+    "a weight turned": lambda m, x: F.linear(x, m["bare"].weight.T),
+    "layer norm": lambda m, x: m["layer norm"](x),
+    "layer norm without weight": lambda m, x: F.layer_norm(x, (x.shape[-1],)),
+    "rms norm": lambda m, x: m["rms norm"](x),
+    "gelu": lambda m, x: F.gelu(x),
+    "gelu, tanh": lambda m, x: F.gelu(x, approximate="tanh"),
+    "add, mul": lambda m, x: (x + m["linear"].bias) * x,
+    "of a part": lambda m, x: F.gelu(x[..., ::2]) + m["layer norm"](x)[..., 1::2],
+    "one after the other": lambda m, x: x + m["linear"](F.gelu(m["layer norm"](x + x))) * x,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [mt.float32, mt.float64, mt.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1, 160), (160,), (3, 160), (2, 1, 6), (1, 6)])
+@pytest.mark.parametrize("name", PLANNED)
+def test_planned_kernels(name, shape, dtype):
+    """Whether the loops are large enough to be compiled or not, and of one row or more."""
+    mt.manual_seed(0)
+    n = shape[-1]
+    module = nn.ModuleDict({
+        "linear": nn.Linear(n, n), "bare": nn.Linear(n, n, bias=False),
+        "layer norm": nn.LayerNorm(n), "rms norm": nn.RMSNorm(n),
+    }).to(dtype)  # fmt: skip
+    function = functools.partial(PLANNED[name], module)
+    replay = nn.Replay(module, function)
+    with mt.no_grad():
+        for p in module.parameters():
+            p.normal_()
+        for _ in range(3):
+            x = mt.randn(shape, dtype=dtype)
+            assert replay(x).equal(function(x))
+    assert replay.refused is None
 
 
 # ---- what cannot be replayed -------------------------------------------------------------------
@@ -201,6 +257,34 @@ def test_operations(body):
     assert replay.refused is None
     for _ in range(2):
         assert_same(module, replay, 0)
+
+
+def test_another_shape_than_in_the_first_call_is_named():
+    """Of what depends on the elements, a Replay knows nothing."""
+    replay = nn.Replay(nn.Linear(1, 1), lambda x: x.nonzero() * 2)
+    with mt.no_grad():
+        replay(mt.ones(3))
+        with pytest.raises(
+            RuntimeError, match=r"nonzero: the first call gave shape \(3, 1\), this"
+        ):
+            replay(mt.tensor([1.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
+def test_every_operation(case):
+    """The rows of the case table: replayed with the same numbers and with others, or refused."""
+    inputs = [mt.tensor(i) if isinstance(i, np.ndarray) else i for i in case.arrays("float32")]
+    tensors = [i for i in inputs if isinstance(i, mt.Tensor)]
+
+    def function(*given):
+        given = iter(given)
+        return case(mt, *[next(given) if isinstance(i, mt.Tensor) else i for i in inputs])[0]
+
+    replay = nn.Replay(nn.Linear(1, 1), function)
+    turned = [t.flip(0) if t.ndim and t.dtype.is_floating_point else t for t in tensors]
+    with mt.no_grad():
+        for given in (tensors, turned, tensors) if tensors else ():
+            np.testing.assert_array_equal(replay(*given).numpy(), function(*given).numpy())
 
 
 def test_a_function_that_failed_is_not_replayed():

@@ -91,6 +91,12 @@ class Backend:
         """The bytes of an array as elements of another dtype."""
         return array.view(self.native(dtype))
 
+    def planned(self, name, inputs, value, args, params):
+        """What computes the value of an operation anew from the same arrays, in the same memory.
+
+        A function without arguments, or None where there is nothing quicker than the operation.
+        """
+
     def synchronize(self):
         """Wait until everything that was asked of the device is done."""
 

@@ -233,6 +233,9 @@ class BFloat16Backend(Backend):
     def read_as(self, array, dtype):
         return self.home.read_as(array.halves(), dtype)
 
+    def reshape(self, x, shape):
+        return BFloat16Array(self.home.reshape(x.wide, shape))
+
     def broadcast_to(self, x, shape):
         return BFloat16Array(self.home.broadcast_to(x.wide, shape))
 
@@ -282,7 +285,8 @@ def _update(name):
     return kernel
 
 
-for _name in vars(Backend).keys() - vars(BFloat16Backend).keys() - {"synchronize", "full"}:
+NOT_KERNELS = {"synchronize", "full", "planned"}
+for _name in vars(Backend).keys() - vars(BFloat16Backend).keys() - NOT_KERNELS:
     if not _name.startswith("_"):
         _make = _update if _name in ("sgd", "adam", "cached_attention") else _kernel
         setattr(BFloat16Backend, _name, _make(_name))

@@ -9,6 +9,7 @@ import functools
 import math
 import pathlib
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -67,12 +68,38 @@ def _by_rows(kernel, *arrays):
     return out
 
 
-def _ones(weight, n):
-    return np.ones(n, f32) if weight is None else np.ascontiguousarray(weight)
+def _of_rows(x, weight, *bias):
+    """Rows to be normalised, and the weight and bias, where there are none ones and zeros."""
+    n = x.shape[-1]
+    weight = np.ones(n, f32) if weight is None else np.ascontiguousarray(weight)
+    bias = [np.zeros(n, f32) if b is None else np.ascontiguousarray(b) for b in bias]
+    return _lines(x), weight, *bias
 
 
 class NumbaBackend(NumPyBackend):
     """Every kernel for NumPy arrays, the hot ones compiled."""
+
+    # ---- loops that write where they wrote before: see nn.Replay ---------------------
+
+    def _plan_gelu(self, x, y, approximate="none"):
+        if approximate != "none" or not _large(x):
+            return super()._plan_gelu(x, y, approximate)
+        return partial(kernels().gelu, _flat(x), _flat(y), *_TAIL)
+
+    def _plan_layer_norm(self, x, weight, bias, y, eps):
+        if not _large(x, weight, bias):
+            return super()._plan_layer_norm(x, weight, bias, y, eps)
+        return partial(kernels().layer_norm, *_of_rows(x, weight, bias), eps, _lines(y))
+
+    def _plan_rms_norm(self, x, weight, y, eps):
+        if not _large(x, weight):
+            return None
+        return partial(kernels().rms_norm, *_of_rows(x, weight), eps, _lines(y))
+
+    def _plan_linear(self, x, weight, bias, y):
+        if x.size != x.shape[-1] or not _large(x, weight, bias):
+            return super()._plan_linear(x, weight, bias, y)
+        return partial(kernels().linear, x, weight, bias, y)
 
     # ---- elementwise -----------------------------------------------------------------
 
@@ -138,41 +165,34 @@ class NumbaBackend(NumPyBackend):
         return _by_rows(kernels().log_softmax_backward, g, y)
 
     def layer_norm(self, x, weight, bias, eps):
-        n = x.shape[-1]
         if not _large(x, weight, bias):
             return super().layer_norm(x, weight, bias, eps)
-        rows = _lines(x)
-        y, saved = np.empty_like(rows), np.empty((len(rows), 2), f32)
-        bias = np.zeros(n, f32) if bias is None else np.ascontiguousarray(bias)
-        kernels().layer_norm(rows, _ones(weight, n), bias, eps, y, saved)
-        return y.reshape(x.shape), saved
+        y = np.empty(x.shape, f32)
+        kernels().layer_norm(*_of_rows(x, weight, bias), eps, _lines(y))
+        return y, eps
 
     def layer_norm_backward(self, g, x, saved, weight):
-        n = g.shape[-1]
         if isinstance(saved, tuple):
             return super().layer_norm_backward(g, x, saved, weight)
+        n = g.shape[-1]
         g_x, g_weight, g_bias = np.empty(g.shape, f32), np.zeros(n, f32), np.zeros(n, f32)
         kernels().layer_norm_backward(
-            _lines(g), _lines(x), saved, _ones(weight, n), _lines(g_x), g_weight, g_bias
+            _lines(g), *_of_rows(x, weight), saved, _lines(g_x), g_weight, g_bias
         )
         return g_x, g_weight, g_bias
 
     def rms_norm(self, x, weight, eps):
         if not _large(x, weight):
             return super().rms_norm(x, weight, eps)
-        y, x = np.empty(x.shape, f32), _lines(x)
-        r = np.empty(len(x), f32)
-        kernels().rms_norm(x, _ones(weight, x.shape[-1]), eps, _lines(y), r)
-        return y, (r,)
+        y = np.empty(x.shape, f32)
+        kernels().rms_norm(*_of_rows(x, weight), eps, _lines(y))
+        return y, eps
 
     def rms_norm_backward(self, g, x, saved, weight):
-        n = g.shape[-1]
-        if len(saved) > 1:
+        if isinstance(saved, tuple):
             return super().rms_norm_backward(g, x, saved, weight)
-        g_x, g_weight = np.empty(g.shape, f32), np.zeros(n, f32)
-        kernels().rms_norm_backward(
-            _lines(g), _lines(x), *saved, _ones(weight, n), _lines(g_x), g_weight
-        )
+        g_x, g_weight = np.empty(g.shape, f32), np.zeros(g.shape[-1], f32)
+        kernels().rms_norm_backward(_lines(g), *_of_rows(x, weight), saved, _lines(g_x), g_weight)
         return g_x, g_weight
 
     # ---- products --------------------------------------------------------------------

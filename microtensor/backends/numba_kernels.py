@@ -167,67 +167,73 @@ def log_softmax_backward(g, y, out):
             out[i, j] = g[i, j] - _exp(y[i, j]) * total
 
 
+@inlined
+def _moments(x, eps):
+    """The mean of a row, and 1 / σ."""
+    total, square = f32(0), f32(0)
+    for j in range(x.size):
+        total += x[j]
+    mean = total / f32(x.size)
+    for j in range(x.size):
+        d = x[j] - mean
+        square += d * d
+    return mean, f32(1) / np.sqrt(square / f32(x.size) + f32(eps))
+
+
 @kernel
-def layer_norm(x, weight, bias, eps, y, saved):
-    """Saves the mean of each row and 1 / σ."""
-    n = f32(x.shape[1])
+def layer_norm(x, weight, bias, eps, y):
     for i in range(x.shape[0]):
-        total = f32(0)
+        mean, r = _moments(x[i], eps)
         for j in range(x.shape[1]):
-            total += x[i, j]
-        mi = total / n
-        square = f32(0)
-        for j in range(x.shape[1]):
-            d = x[i, j] - mi
-            square += d * d
-        ri = f32(1) / np.sqrt(square / n + f32(eps))
-        saved[i, 0], saved[i, 1] = mi, ri
-        for j in range(x.shape[1]):
-            y[i, j] = (x[i, j] - mi) * ri * weight[j] + bias[j]
+            y[i, j] = (x[i, j] - mean) * r * weight[j] + bias[j]
 
 
 @kernel
-def layer_norm_backward(g, x, saved, weight, g_x, g_weight, g_bias):
+def layer_norm_backward(g, x, weight, eps, g_x, g_weight, g_bias):
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
-        mi, ri = saved[i, 0], saved[i, 1]
+        mean, r = _moments(x[i], eps)
         total, slope = f32(0), f32(0)
         for j in range(g.shape[1]):
             h = g[i, j] * weight[j]
             total += h
-            slope += h * ((x[i, j] - mi) * ri)
+            slope += h * ((x[i, j] - mean) * r)
         total, slope = total / n, slope / n
         for j in range(g.shape[1]):
-            x_hat = (x[i, j] - mi) * ri
-            g_x[i, j] = ri * (g[i, j] * weight[j] - total - x_hat * slope)
+            x_hat = (x[i, j] - mean) * r
+            g_x[i, j] = r * (g[i, j] * weight[j] - total - x_hat * slope)
             g_weight[j] += g[i, j] * x_hat
             g_bias[j] += g[i, j]
 
 
+@inlined
+def _rms(x, eps):
+    """1 / √(mean x² + eps) of a row."""
+    square = f32(0)
+    for j in range(x.size):
+        square += x[j] * x[j]
+    return f32(1) / np.sqrt(square / f32(x.size) + f32(eps))
+
+
 @kernel
-def rms_norm(x, weight, eps, y, r):
-    n = f32(x.shape[1])
+def rms_norm(x, weight, eps, y):
     for i in range(x.shape[0]):
-        square = f32(0)
+        r = _rms(x[i], eps)
         for j in range(x.shape[1]):
-            square += x[i, j] * x[i, j]
-        ri = f32(1) / np.sqrt(square / n + f32(eps))
-        r[i] = ri
-        for j in range(x.shape[1]):
-            y[i, j] = x[i, j] * ri * weight[j]
+            y[i, j] = x[i, j] * r * weight[j]
 
 
 @kernel
-def rms_norm_backward(g, x, r, weight, g_x, g_weight):
+def rms_norm_backward(g, x, weight, eps, g_x, g_weight):
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
-        ri, slope = r[i], f32(0)
+        r, slope = _rms(x[i], eps), f32(0)
         for j in range(g.shape[1]):
-            slope += g[i, j] * weight[j] * (x[i, j] * ri)
+            slope += g[i, j] * weight[j] * (x[i, j] * r)
         slope = slope / n
         for j in range(g.shape[1]):
-            x_hat = x[i, j] * ri
-            g_x[i, j] = ri * (g[i, j] * weight[j] - x_hat * slope)
+            x_hat = x[i, j] * r
+            g_x[i, j] = r * (g[i, j] * weight[j] - x_hat * slope)
             g_weight[j] += g[i, j] * x_hat
 
 

@@ -1,6 +1,7 @@
 """The CPU: the kernels of `base.py` again, in place and without temporaries."""
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -124,6 +125,35 @@ class NumPyBackend(Backend):
         np.add.at(out, _along(index, axis), values)
         return out
 
+    # ---- kernels that write where they wrote before: see nn.Replay -------------------
+
+    def planned(self, name, inputs, value, args, params):
+        plan = getattr(self, f"_plan_{name}", None)
+        if plan is None or not all(_is_block(a, value.dtype) for a in (*inputs, value)):
+            return None
+        return plan(*inputs, value, *args, **params)
+
+    def _plan_add(self, a, b, y, alpha=1):
+        return partial(np.add, a, b, y) if alpha == 1 else None
+
+    def _plan_mul(self, a, b, y):
+        return partial(np.multiply, a, b, y)
+
+    def _plan_gelu(self, x, y, approximate="none"):
+        if approximate != "none" or x.dtype != np.float32:
+            return None
+        scratch = np.empty((2, x.size), x.dtype)
+        return partial(_gelu_float32, x.reshape(-1), y.reshape(-1), *scratch)
+
+    def _plan_layer_norm(self, x, weight, bias, y, eps):
+        if x.size != x.shape[-1] or x.dtype is HALF or weight is None:
+            return None
+        x, y = x.reshape(-1), y.reshape(-1)
+        return partial(_normalised, x, weight, bias, eps, np.empty_like(x), y)
+
+    def _plan_linear(self, x, weight, bias, y):
+        return partial(_affine, _rows_or_one(x), weight.T, bias, _rows_or_one(y))
+
     # ---- elementwise -----------------------------------------------------------------
 
     def erf(self, x):
@@ -132,7 +162,10 @@ class NumPyBackend(Backend):
     def gelu(self, x, tanh=False):
         if tanh or x.dtype != np.float32:
             return _in_blocks(lambda x: Backend.gelu(self, x, tanh), x)
-        return _gelu_float32(x)
+        flat = x.reshape(-1)
+        y, slope = np.empty_like(flat), np.empty_like(flat)
+        _gelu_float32(flat, y, slope, np.empty(min(BLOCK, len(flat)), x.dtype))
+        return y.reshape(x.shape), slope.reshape(x.shape)
 
     def dropout_backward(self, g, mask, p):
         out = g * mask
@@ -167,17 +200,10 @@ class NumPyBackend(Backend):
     def layer_norm(self, x, weight, bias, eps):
         if x.dtype is HALF:
             return self._in_float32(NumPyBackend.layer_norm, x, weight, bias, eps)
-        n = x.shape[-1] or 1
-        if x.size == n and x.ndim > 1:  # one row, as in writing a text: no broadcasting
-            y, (x_hat, sigma) = self.layer_norm(x.reshape(-1), weight, bias, eps)
+        if x.size == x.shape[-1] > 0:  # one row, as in writing a text: no broadcasting
+            y, (x_hat, sigma) = _normalised(x.reshape(-1), weight, bias, eps)
             return y.reshape(x.shape), (x_hat.reshape(x.shape), sigma)
-        x_hat = x - np.asarray(self.sum(x, -1, x.ndim > 1) / n)
-        sigma = np.asarray(np.sqrt(_dot_rows(x_hat, x_hat) / n + eps))
-        x_hat /= sigma
-        y = x_hat.copy() if weight is None else x_hat * weight
-        if bias is not None:
-            y += bias
-        return y, (x_hat, sigma)
+        return _normalised(x, weight, bias, eps)
 
     def layer_norm_backward(self, g, x, saved, weight):
         x_hat, sigma = saved
@@ -200,11 +226,7 @@ class NumPyBackend(Backend):
         return np.einsum(equation, *arrays, optimize=True)
 
     def linear(self, x, weight, bias):
-        # one tall product is faster than one for each sequence, and for one row a vector's
-        rows = x.reshape(-1) if x.size == x.shape[-1] > 0 else _rows(x)
-        y = rows.dot(weight.T)
-        if bias is not None:
-            y += bias
+        y = _affine(_rows_or_one(x), weight.T, bias)
         return y if x.ndim == 2 == y.ndim else y.reshape(*x.shape[:-1], len(weight))
 
     def linear_backward_weight(self, g, x):
@@ -354,9 +376,42 @@ class NumPyBackend(Backend):
         p -= scratch
 
 
+def _is_block(x, dtype):
+    """Whether x is None, or an array of one block of memory and not empty."""
+    if x is None:
+        return True
+    return type(x) is np.ndarray and x.dtype == dtype and x.flags.c_contiguous and x.size > 0
+
+
 def _rows(x):
     """x as a matrix of rows along its last axis."""
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _rows_or_one(x):
+    """`_rows`, which multiply faster than one sequence after the other; one row as a vector."""
+    return x.reshape(-1) if x.size == x.shape[-1] > 0 else _rows(x)
+
+
+def _affine(x, weight, bias, y=None):
+    """x weight + bias, written into y."""
+    y = x.dot(weight, y)
+    if bias is not None:
+        y += bias
+    return y
+
+
+def _normalised(x, weight, bias, eps, x_hat=None, y=None):
+    """Layer norm, written into y and x_hat; y, and x_hat and σ."""
+    n = x.shape[-1] or 1
+    mean = np.add.reduce(x, -1, x.dtype, None, x.ndim > 1) / n
+    x_hat = np.subtract(x, np.asarray(mean), x_hat)
+    sigma = np.asarray(np.sqrt(_dot_rows(x_hat, x_hat) / n + eps))
+    x_hat /= sigma
+    y = x_hat.copy() if weight is None else np.multiply(x_hat, weight, y)
+    if bias is not None:
+        y += bias
+    return y, (x_hat, sigma)
 
 
 def in_order_of(q, weights, v):
@@ -402,18 +457,15 @@ def _in_blocks(function, x):
     return outs if isinstance(part, tuple) else outs[0]
 
 
-def _gelu_float32(x):
-    """GELU and its slope. Φ(−x) = e^(−x²/2) t (c₁ + c₂ t + …), t = 1 / (1 + a x), for x ≥ 0.
+def _gelu_float32(x, y, slope, scratch):
+    """Write GELU and its slope. Φ(−x) = e^(−x²/2) t (c₁ + c₂ t + …), t = 1 / (1 + a x), for x ≥ 0.
 
     The form is that of Hastings (Approximations for Digital Computers, 1955); the coefficients are
     a minimax fit of ours, off by at most 5e-9, where float32 resolves 6e-8.
     """
     a, one, half, minus_half, height, last, *others = GELU_NUMBERS
-    flat = x.reshape(-1)
-    y, slope = np.empty_like(flat), np.empty_like(flat)
-    scratch = np.empty(min(BLOCK, len(flat)), x.dtype)
-    for i in range(0, len(flat), BLOCK):
-        x_, phi, e = flat[i : i + BLOCK], y[i : i + BLOCK], slope[i : i + BLOCK]
+    for i in range(0, len(x), BLOCK):
+        x_, phi, e = x[i : i + BLOCK], y[i : i + BLOCK], slope[i : i + BLOCK]
         t = np.abs(x_, out=scratch[: len(x_)])
         t *= a
         t += one
@@ -433,7 +485,6 @@ def _gelu_float32(x):
         e *= height
         e += phi
         phi *= x_
-    return y.reshape(x.shape), slope.reshape(x.shape)
 
 
 TAIL_A = 0.275

@@ -6,7 +6,7 @@ operations of one call down and does them again without asking: what is left is 
 """
 
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter, is_
 
 from ..autograd import TensorBase
 from ..backends import backend_of
@@ -20,83 +20,88 @@ from .module import Module
 class Replay:
     """`function` of tensors, made of `module`: called once, then replayed from its operations.
 
-    Only for a function that does the same whatever its inputs hold: every number and every branch
-    stays as it was in the first call. Parameters and buffers of the module are read anew each time.
+    Only for a function that does the same whatever its inputs hold: every number, every branch and
+    every shape stays as it was in the first call. The memory of that call is written again, so it
+    is for one thread at a time; the value is the caller's own.
 
-    The function itself runs for inputs of another shape or dtype, after a part or a hook of a
-    module came or went, with gradients or autocast, and where something cannot be replayed;
-    `refused` says what, or is None. That a module is now trained or evaluated goes unnoticed.
+    The function itself runs for inputs of another shape or dtype, after a part, a hook or the
+    memory of a parameter came or went, with gradients or autocast, and where something cannot be
+    replayed; `refused` says what, or is None. That a module is now trained or evaluated goes
+    unnoticed.
     """
 
     def __init__(self, module, function):
         self.module, self.function, self.refused = module, function, None
         self._like = self._revision = None
+        self._outside = self._memories = ()
 
     def __call__(self, *inputs):
-        like = [(t._data.shape, t._data.dtype) for t in inputs]
         if mode.watched or mode.recording or mode.autocast:
             return self.function(*inputs)
-        if like != self._like or self._revision != Module.revision:
+        like = [(t._data.shape, t._data.dtype) for t in inputs]
+        if (
+            like != self._like
+            or self._revision != Module.revision
+            or not all(map(is_, map(_memory, self._outside), self._memories))
+        ):
             return self._record(inputs, like)
         return self.function(*inputs) if self.refused else self._replay(inputs)
 
     @quiet
     def _replay(self, inputs):
-        slots = self._slots.copy()
-        slots[: len(inputs)] = [t._data for t in inputs]
-        for slot, tensor in self._outside.items():
-            slots[slot] = tensor._data
+        for own, given in zip(self._inputs, inputs):
+            own._data[...] = given._data
         try:
-            for call, function, take, give in self._steps:  # noqa: B007 — an error names the call
-                slots[give] = function(*take(slots))[0]
+            for run, call, arrays in self._steps:  # noqa: B007 — an error names the call
+                run()
         except (ValueError, IndexError, TypeError, RuntimeError) as error:
-            raise op_error(call, take(slots), error) from error
-        return inputs[0]._wrap(slots[self._end])
+            raise op_error(call, arrays, error) from error
+        return _copy(self._value)
 
     # ---- writing down ----------------------------------------------------------------
 
     def _record(self, inputs, like):
         self._like = None  # until the function has come to its end
-        listening = any(module.has_hooks() for module in self.module.modules())
-        self.refused = "a hook listens" if listening else None
-        self._slots, self._steps = [], []  # (what was called, its body, slots to take and to give)
-        self._outside = {}  # {slot: a parameter or buffer}
-        self._place, self._kept = {}, []  # {id of a tensor: its slot}, and the tensors
-        self._own = {id(t) for t in (*self.module.parameters(), *self.module.buffers())}
-        for t in inputs:
-            self._made(t)
+        self._inputs = [_copy(t) for t in inputs]
+        self._steps = []  # (what computes it anew, what was called, with which arrays)
+        self._made = {id(t): t for t in self._inputs}  # also kept, so that no other gets its id
+        modules = list(self.module.modules())
+        self._own = {
+            id(t): t for m in modules for t in (*m._parameters.values(), *m._buffers.values())
+        }
+        self._outside, self._memories = [], []  # parameters and buffers, and their arrays
+        self.refused = "a hook listens" if any(m.has_hooks() for m in modules) else None
         mode.set(tape=self)
         try:
-            value = self.function(*inputs)
+            self._value = value = self.function(*self._inputs)
         finally:
             mode.set(tape=None)
-        self._end = self._place.get(id(value))
-        if self._end is None:
+        if id(value) not in self._made:
             self.refuse("the value is not what an operation gave")
-        self._place = self._kept = self._own = None
+        self._made = self._own = None
         self._like, self._revision = like, Module.revision
-        return value
+        return value if self.refused else _copy(value)
 
     def refuse(self, reason):
         """What happens while the function runs cannot be replayed."""
         self.refused = self.refused or reason
 
-    def note(self, call, function, inputs, results):
-        """A step: function(*arrays of the inputs)[0] gives the results, a tensor or a tuple."""
-        taken = [self._slot(i) for i in inputs]
-        # Of one slot a slice, which gives a list, where a number would give the array itself.
-        take = itemgetter(*taken) if len(taken) > 1 else itemgetter(slice(taken[0], taken[0] + 1))
-        if type(results) is tuple:
-            given = [self._made(r) for r in results]
-            give = slice(given[0], given[-1] + 1)
-        else:
-            give = self._made(results)
-        self._steps.append((call, function, take, give))
+    def note(self, call, function, inputs, results, plan=None):
+        """A step: function(*arrays of the inputs)[0] gives the results, a tensor or a tuple.
+
+        `plan()`, if there is one, writes them anew where they are.
+        """
+        arrays = [self._array(i) for i in inputs]
+        results = results if type(results) is tuple else (results,)
+        self._made.update((id(r), r) for r in results)
+        values = [r._data for r in results]
+        if not all(_shows(v, arrays) for v in values):
+            self._steps.append((plan or partial(_again, function, arrays, values), call, arrays))
 
     def operation(self, call, args, params, arrays, results):
         """An operation was called with `args`, its body with `arrays`."""
         n = len(args) if call.variadic else len(call.input_names)
-        function, inputs = call.function, list(arrays)
+        function, inputs, plan = call.function, list(arrays), None
         for i, a in enumerate(args[:n]):
             if isinstance(a, TensorBase):
                 inputs[i] = a
@@ -104,32 +109,38 @@ class Replay:
                     function = partial(_promoting, call)
         if any(map(_holds_array, (*args[n:], *params.values()))):
             self.refuse(f"{call.op_name} has an array among its parameters")
-        if any(not r._data.shape for r in (results if type(results) is tuple else (results,))):
-            function = partial(_with_arrays, function)
-        self.note(call, partial(function, **params) if params else function, inputs, results)
+        if function is call.function and type(results) is not tuple:
+            value = results._data
+            plan = backend_of(value).planned(call.op_name, arrays[:n], value, arrays[n:], params)
+        self.note(call, partial(function, **params) if params else function, inputs, results, plan)
 
-    def _made(self, tensor):
-        """The slot of a new tensor."""
-        self._kept.append(tensor)  # so that no other one gets its id
-        self._place[id(tensor)] = slot = len(self._slots)
-        self._slots.append(None)
-        return slot
-
-    def _slot(self, value):
-        """The slot where a step finds an input."""
+    def _array(self, value):
+        """The memory where a step finds an input."""
         if not isinstance(value, TensorBase):
             if _holds_array(value):
                 self.refuse("an array comes from outside")
-            self._slots.append(value)
-            return len(self._slots) - 1
-        if id(value) not in self._place:
-            if id(value) not in self._own:
-                self.refuse(
-                    f"a tensor of shape {tuple(value.shape)} is no input, no parameter, no buffer "
-                    "and nothing that an operation gave"
-                )
-            self._outside[self._made(value)] = value
-        return self._place[id(value)]
+            return value
+        if id(value) in self._own:
+            self._outside.append(value)
+            self._memories.append(value._data)
+        elif id(value) not in self._made:
+            self.refuse(
+                f"a tensor of shape {tuple(value.shape)} is no input, no parameter, no buffer "
+                "and nothing that an operation gave"
+            )
+        return value._data
+
+
+_memory = attrgetter("_data")
+
+
+def _again(function, arrays, values):
+    """Compute values of an operation anew, and write them where they were."""
+    news, _ = function(*arrays)
+    for value, new in zip(values, news if type(news) is tuple else (news,)):
+        if new.shape != value.shape:
+            raise RuntimeError(f"the first call gave shape {value.shape}, this one {new.shape}")
+        value[...] = new
 
 
 def _promoting(call, *arrays, **params):
@@ -138,12 +149,18 @@ def _promoting(call, *arrays, **params):
     return call.function(*promoted(arrays[:n], call.promote), *arrays[n:], **params)
 
 
-def _with_arrays(function, *arrays, **params):
-    """The body of an operation, whose value may be a number where a tensor holds an array."""
-    value, _ = function(*arrays, **params)
-    if type(value) is tuple:
-        return tuple([backend_of(v).array(v) for v in value]), None
-    return backend_of(value).array(value), None
+def _shows(value, arrays):
+    """Whether an array is a view of one of others, and so changes with it."""
+    if getattr(value, "base", None) is None:
+        return False
+    memory = backend_of(value).memory
+    owner = memory(value)
+    return any(memory(a) is owner for a in arrays if hasattr(a, "dtype"))
+
+
+def _copy(tensor):
+    """The same elements in memory of their own."""
+    return tensor._wrap(backend_of(tensor._data).asarray(tensor._data, copy=True))
 
 
 def _holds_array(value):
