@@ -118,6 +118,12 @@ class Backend:
         """Σ x, in the dtype of x."""
         return self.xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
 
+    def bounds(self, x):
+        """The least and the largest of integers, which are not empty, as Python numbers."""
+        if math.prod(x.shape) == 1:
+            return (int(self.xp.reshape(x, ())),) * 2
+        return int(self.xp.min(x)), int(self.xp.max(x))
+
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""
         if self.dtype(x) is float16:  # which cannot hold the coefficients
@@ -412,14 +418,18 @@ class Backend:
         """−log softmax(x)[target] of each row of x (n, c) times its share (n).
 
         With class weights w, and s the label smoothing, the loss of a row that is counted is
-        (1−s)·share·(−log p[t]) + s/c·Σ w·(−log p). Returns the losses (n), the probabilities
-        (n, c) and the distribution (n, c) that each row was compared with, weights included.
+        (1−s)·share·(−log p[t]) + s/c·Σ w·(−log p). Without a share it is 1, without `counted` all
+        rows are. Returns the losses (n), the probabilities (n, c) and the distribution (n, c) that
+        each row was compared with, weights included.
         """
         xp = self.xp
         y = self.log_softmax(x, -1)
-        q = xp.astype(target[:, None] == self.count_along(x)[None, :], x.dtype) * share[:, None]
+        q = xp.astype(target[:, None] == self.count_along(x)[None, :], x.dtype)
+        if share is not None:
+            q = q * share[:, None]
         if smoothing:
-            even = xp.astype(counted, x.dtype)[:, None] * (smoothing / x.shape[-1])
+            even = xp.ones_like(q) if counted is None else xp.astype(counted, x.dtype)[:, None]
+            even = even * (smoothing / x.shape[-1])
             q = q * (1 - smoothing) + (even if weight is None else even * weight)
         # −∞·0 counts as 0: a class ruled out by −∞ logits costs nothing unless it is the target
         cost = xp.where(q == 0, 0.0, q * y)

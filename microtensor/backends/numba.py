@@ -265,7 +265,8 @@ class NumbaBackend(NumPyBackend):
         if smoothing or not _large(x, share):
             return super().cross_entropy(x, target, counted, share, weight, smoothing)
         losses, p = np.empty(len(x), f32), np.empty(x.shape, f32)
-        kernels().cross_entropy(_lines(x), _flat(target), _flat(share), losses, p)
+        target, share = _flat(target), share if share is None else _flat(share)
+        kernels().cross_entropy(_lines(x), target, share, losses, p)
         return losses, p, (share, target)
 
     def cross_entropy_backward(self, g, probabilities, q):

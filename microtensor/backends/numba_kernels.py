@@ -332,15 +332,16 @@ def cross_entropy(x, target, share, losses, p):
         scale = f32(1) / total
         for j in range(x.shape[1]):
             p[i, j] *= scale
+        part = f32(1) if share is None else share[i]
         losses[i] = f32(0)
-        if share[i] != 0:
-            losses[i] = share[i] * (np.log(total) - (x[i, target[i]] - top))
+        if part != 0:
+            losses[i] = part * (np.log(total) - (x[i, target[i]] - top))
 
 
 @kernel
 def cross_entropy_backward(g, p, target, share, out):
     for i in range(p.shape[0]):
-        gi = g[i] * share[i]
+        gi = g[i] if share is None else g[i] * share[i]
         for j in range(p.shape[1]):
             out[i, j] = p[i, j] * gi
         out[i, target[i]] -= gi

@@ -90,6 +90,9 @@ class NumPyBackend(Backend):
     def sum(self, x, axis=None, keepdims=False):
         return np.add.reduce(x, axis, x.dtype, None, keepdims)  # what np.sum comes to
 
+    def bounds(self, x):
+        return int(np.minimum.reduce(x, None)), int(np.maximum.reduce(x, None))
+
     def assign(self, array, index, value):
         array[index] = value
 
@@ -303,15 +306,17 @@ class NumPyBackend(Backend):
         p /= total[:, None]
         losses = np.log(total)
         losses -= picked
-        losses *= share
-        losses[share == 0] = 0  # also where it is infinite
+        if share is not None:
+            losses *= share
+            losses[share == 0] = 0  # also where it is infinite
         return losses, p, (share, target)
 
     def cross_entropy_backward(self, g, probabilities, q):
         if not isinstance(q, tuple):
             return super().cross_entropy_backward(g, probabilities, q)
         share, target = q
-        g = g * share
+        if share is not None:
+            g = g * share
         out = probabilities * g[:, None]
         out[np.arange(len(out)), target] -= g
         return out

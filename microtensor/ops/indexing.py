@@ -149,10 +149,7 @@ def _outside(index, start, stop):
     """An element of an array of integers that is not in start … stop − 1; None if all are."""
     if 0 in index.shape:
         return None
-    if math.prod(index.shape) == 1:
-        low = high = int(xp(index).reshape(index, ()))
-    else:
-        low, high = int(xp(index).min(index)), int(xp(index).max(index))
+    low, high = backend_of(index).bounds(index)
     return low if low < start else high if high >= stop else None
 
 

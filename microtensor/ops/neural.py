@@ -110,18 +110,25 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
 
     "sum" adds the rows up, "mean" also divides by the weights of the targets that count.
     """
-    counted = target != ignore_index
-    target = xp(target).where(counted, target, 0)
-    _in_range(target, x.shape[-1])
-    share = xp(x).astype(counted, x.dtype)
+    backend, classes = backend_of(x), x.shape[-1]
+    counted = share = None  # every row counts, and as much as any other
+    if 0 <= ignore_index < classes or _outside(target, 0, classes) is not None:
+        counted = target != ignore_index
+        target = xp(target).where(counted, target, 0)
+        _in_range(target, classes)
+        share = xp(x).astype(counted, x.dtype)
     if weight is not None:
-        share = share * backend_of(x).embedding(weight[:, None], target)[:, 0]
-    backend = backend_of(x)
+        picked = backend.embedding(weight[:, None], target)[:, 0]
+        share = picked if share is None else share * picked
     losses, p, q = backend.cross_entropy(x, target, counted, share, weight, smoothing)
-    rows, total = losses.shape, backend.sum(share) if reduction == "mean" else None
+    rows, total = losses.shape, None
+    if reduction == "mean":
+        total = x.shape[0] if share is None else backend.sum(share)
 
     def pull(g):
-        if total is not None:  # of nothing the mean is NaN, but its gradient zero, as in PyTorch
+        if share is None:
+            g = g / (total or 1)
+        elif total is not None:  # of nothing the mean is NaN, but its gradient zero, as in PyTorch
             g = g / xp(g).where(total == 0, 1.0, total)
         g = backend_of(g).broadcast_to(g, rows)
         return backend_of(g).cross_entropy_backward(g, p, q)
