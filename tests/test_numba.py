@@ -73,7 +73,11 @@ CASES = {
 # Kernels whose way back needs what the way forth saved, in a form of their own: the arguments
 # forth, and those that the way back has beside the gradient, x, and what was saved.
 WAYS = {
-    "gelu": [((3 * ROWS,), ()), ((np.concatenate([ROWS, normal(1, 128) * np.inf]),), ())],
+    "gelu": [
+        ((3 * ROWS,), ()),
+        ((np.concatenate([ROWS, normal(1, 128) * np.inf]),), ()),
+        ((3 * ROWS, True), ()),
+    ],
     "layer_norm": [
         ((ROWS + 5, W, normal(128), 1e-5), (W,)),
         ((Q, None, None, 1e-5), (None,)),

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from .base import NORMAL
+from .base import GELU_A, GELU_B, NORMAL
 from .numpy import TAIL, TAIL_A, NumPyBackend, in_order_of
 
 SMALL = 1 << 7  # elements below which NumPy is as fast
@@ -44,6 +44,7 @@ def _large(*arrays):
 
 NOTHING = np.empty(0, f32)
 _TAIL = f32(TAIL_A), np.array(TAIL, f32), f32(NORMAL)
+_TANH = f32(2 * GELU_A), f32(GELU_B)
 
 
 def _flat(x):
@@ -82,8 +83,10 @@ class NumbaBackend(NumPyBackend):
     # ---- loops that write where they wrote before: see nn.Replay ---------------------
 
     def _plan_gelu(self, x, y, approximate="none"):
-        if approximate != "none" or not _large(x):
+        if not _large(x):
             return super()._plan_gelu(x, y, approximate)
+        if approximate == "tanh":
+            return partial(kernels().gelu_tanh, _flat(x), _flat(y), *_TANH)
         return partial(kernels().gelu, _flat(x), _flat(y), *_TAIL)
 
     def _plan_layer_norm(self, x, weight, bias, y, eps):
@@ -113,17 +116,23 @@ class NumbaBackend(NumPyBackend):
     # What these loops save is less than NumPy's kernels do: what their way back can compute again.
 
     def gelu(self, x, tanh=False):
-        if tanh or not _large(x):
+        if not _large(x):
             return super().gelu(x, tanh)
         y = np.empty(x.shape, f32)
-        kernels().gelu(_flat(x), y.reshape(-1), *_TAIL)
-        return y, None
+        if tanh:
+            kernels().gelu_tanh(_flat(x), y.reshape(-1), *_TANH)
+        else:
+            kernels().gelu(_flat(x), y.reshape(-1), *_TAIL)
+        return y, tanh
 
     def gelu_backward(self, g, x, slope):
-        if slope is not None:
+        if not isinstance(slope, bool):
             return super().gelu_backward(g, x, slope)
         out = np.empty(g.shape, f32)
-        kernels().gelu_backward(_flat(g), _flat(x), out.reshape(-1), *_TAIL)
+        if slope:
+            kernels().gelu_tanh_backward(_flat(g), _flat(x), out.reshape(-1), *_TANH)
+        else:
+            kernels().gelu_backward(_flat(g), _flat(x), out.reshape(-1), *_TAIL)
         return out
 
     def dropout(self, x, p, seed):

@@ -59,11 +59,17 @@ def _random(i, seed):
 # ---- elementwise ---------------------------------------------------------------------
 
 
+@inlined
+def _sigmoid(x):
+    """1 / (1 + e⁻ˣ), without overflow on either side."""
+    e = _exp(-abs(x))
+    return (e if x < 0 else f32(1)) / (f32(1) + e)
+
+
 @kernel
 def sigmoid(x, y):
     for i in range(x.size):
-        e = _exp(-abs(x[i]))
-        y[i] = (e if x[i] < 0 else f32(1)) / (f32(1) + e)
+        y[i] = _sigmoid(x[i])
 
 
 @inlined
@@ -88,6 +94,24 @@ def gelu_backward(g, x, out, a, tail, height):
     for i in range(x.size):
         phi, e = _normal(x[i], a, tail)
         out[i] = g[i] * (phi + x[i] * e * height)
+
+
+# By tanh: ½ (1 + tanh u) is the sigmoid of 2 u = a (x + b x³).
+
+
+@kernel
+def gelu_tanh(x, y, a, b):
+    for i in range(x.size):
+        v = x[i]
+        y[i] = v * _sigmoid(a * (v + b * v * v * v))
+
+
+@kernel
+def gelu_tanh_backward(g, x, out, a, b):
+    for i in range(x.size):
+        v = x[i]
+        s = _sigmoid(a * (v + b * v * v * v))
+        out[i] = g[i] * (s + v * s * (f32(1) - s) * a * (f32(1) + f32(3) * b * v * v))
 
 
 @kernel

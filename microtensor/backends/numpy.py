@@ -7,6 +7,7 @@ import numpy as np
 
 from .base import NORMAL, Backend
 from .bfloat16 import BFloat16Array, BFloat16Backend
+from .dtypes import PYTHON
 from .quiet import quiet
 
 HALF = np.dtype(np.float16)
@@ -131,16 +132,15 @@ class NumPyBackend(Backend):
     # ---- kernels that write where they wrote before: see nn.Replay -------------------
 
     def planned(self, name, inputs, value, args, params):
+        arrays = [a for a in (*inputs, value) if a is not None and type(a) not in PYTHON]
+        if any(type(a) is not np.ndarray or a.dtype != value.dtype for a in arrays):
+            return None
+        if name in ONE_UFUNC:
+            return None if args or params else partial(ONE_UFUNC[name], *inputs, value)
         plan = getattr(self, f"_plan_{name}", None)
-        if plan is None or not all(_is_block(a, value.dtype) for a in (*inputs, value)):
+        if plan is None or not all(a.flags.c_contiguous and a.size for a in arrays):
             return None
         return plan(*inputs, value, *args, **params)
-
-    def _plan_add(self, a, b, y, alpha=1):
-        return partial(np.add, a, b, y) if alpha == 1 else None
-
-    def _plan_mul(self, a, b, y):
-        return partial(np.multiply, a, b, y)
 
     def _plan_gelu(self, x, y, approximate="none"):
         if approximate != "none" or x.dtype != np.float32:
@@ -153,6 +153,12 @@ class NumPyBackend(Backend):
             return None
         x, y = x.reshape(-1), y.reshape(-1)
         return partial(_normalised, x, weight, bias, eps, np.empty_like(x), y)
+
+    def _plan_rms_norm(self, x, weight, y, eps):
+        if x.size != x.shape[-1] or x.dtype is HALF or weight is None:
+            return None
+        x, y = x.reshape(-1), y.reshape(-1)
+        return partial(_scaled, x, weight, eps, np.empty_like(x), y)
 
     def _plan_linear(self, x, weight, bias, y):
         return partial(_affine, _rows_or_one(x), weight.T, bias, _rows_or_one(y))
@@ -220,6 +226,14 @@ class NumPyBackend(Backend):
         g_x /= sigma
         np.multiply(g, x_hat, out=scratch)
         return g_x, self.sum_rows(scratch), self.sum_rows(g)
+
+    def rms_norm(self, x, weight, eps):
+        if x.dtype is HALF:
+            return self._in_float32(NumPyBackend.rms_norm, x, weight, eps)
+        if x.size == x.shape[-1] > 0:
+            y, (x_hat, r) = _scaled(x.reshape(-1), weight, eps)
+            return y.reshape(x.shape), (x_hat.reshape(x.shape), r)
+        return _scaled(x, weight, eps)
 
     # ---- products --------------------------------------------------------------------
 
@@ -381,11 +395,8 @@ class NumPyBackend(Backend):
         p -= scratch
 
 
-def _is_block(x, dtype):
-    """Whether x is None, or an array of one block of memory and not empty."""
-    if x is None:
-        return True
-    return type(x) is np.ndarray and x.dtype == dtype and x.flags.c_contiguous and x.size > 0
+# operations that are one function of NumPy's
+ONE_UFUNC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 
 
 def _rows(x):
@@ -417,6 +428,13 @@ def _normalised(x, weight, bias, eps, x_hat=None, y=None):
     if bias is not None:
         y += bias
     return y, (x_hat, sigma)
+
+
+def _scaled(x, weight, eps, x_hat=None, y=None):
+    """RMS norm, written into y and x_hat; y, and x_hat and 1 / rms."""
+    r = np.asarray(1 / np.sqrt(_dot_rows(x, x) / (x.shape[-1] or 1) + eps))
+    x_hat = np.multiply(x, r, x_hat)
+    return x_hat if weight is None else np.multiply(x_hat, weight, y), (x_hat, r)
 
 
 def in_order_of(q, weights, v):
