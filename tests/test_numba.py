@@ -40,6 +40,8 @@ probabilities, share = compiled.cross_entropy(ROWS, CLASSES, COUNTED, SHARE, Non
 weights = compiled.attention(Q, K, V, MASK, False, 0.3, 0, 1)[1]
 
 CASES = {
+    "relu": [(ROWS,), (np.append(Q.ravel(), np.float32([np.inf, -np.inf, np.nan])),)],
+    "relu_backward": [(g, np.maximum(ROWS, 0)) for g in (G, np.where(ROWS < 1, np.nan, G))],
     "sigmoid": [(20 * ROWS,), (np.append(Q.ravel(), np.float32([np.inf, -np.inf, np.nan])),)],
     "dropout": [(ROWS, 0.0, 1)],
     "dropout_backward": [(ROWS, ROWS > 0, 0.1), (ROWS, ROWS > 0, 0.0)],
@@ -162,7 +164,7 @@ def test_adam_is_its_definition():
 @pytest.mark.parametrize("decay, maximize", [(0.0, False), (0.1, True)])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_is_its_definition(momentum, dampening, decay, nesterov, maximize):
-    p, g = normal(70, 30), normal(30, 70).T
+    p, g = normal(700, 30), normal(30, 700).T  # enough to be compiled
     exact, velocity, exact_velocity = p.astype(np.float64), None, None
     options = (1e-2, momentum, dampening, decay, nesterov, maximize)
     for _ in range(3):  # the first velocity is made, the others are kept

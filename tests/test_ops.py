@@ -421,3 +421,11 @@ def test_a_determinant_is_smooth_where_the_matrix_is_singular(n, rank):
     a = np.cos(np.arange(n * rank)).reshape(n, rank)
     A = mt.tensor(a @ np.sin(a.T), dtype=mt.float64, requires_grad=True)
     assert mt.autograd.gradcheck(mt.linalg.det, A) and mt.autograd.gradgradcheck(mt.linalg.det, A)
+
+
+@pytest.mark.parametrize("dtype", [mt.float16, mt.bfloat16, mt.float32, mt.float64])
+def test_relu_passes_nothing_where_it_is_0(dtype):
+    """No NaN comes of 0 times ∞; where x is NaN, so is relu, and the gradient passes."""
+    x = mt.tensor([-1.0, 0.0, 2.0, math.nan] * 40, dtype=dtype, requires_grad=True)
+    x.relu().backward(mt.tensor([math.nan, math.inf, math.inf, 3.0] * 40, dtype=dtype))
+    assert x.grad.tolist() == [0.0, 0.0, math.inf, 3.0] * 40

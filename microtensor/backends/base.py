@@ -241,6 +241,14 @@ class Backend:
 
     # ---- elementwise -----------------------------------------------------------------
 
+    def relu(self, x):
+        """max(x, 0); NaN stays."""
+        return self.xp.maximum(x, 0)
+
+    def relu_backward(self, g, y):
+        """g where y = relu(x) is not 0"""
+        return self.xp.where(y <= 0, 0.0, g)
+
     def gelu(self, x, tanh=False):
         """x Φ(x), with Φ the normal distribution, or its tanh approximation (arXiv:1606.08415).
 

@@ -56,6 +56,13 @@ def _lines(x):
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
+def _each(kernel, *arrays):
+    """What a loop over the elements of arrays of one shape writes."""
+    out = np.empty(arrays[0].shape, f32)
+    kernel(*map(_flat, arrays), out.reshape(-1))
+    return out
+
+
 def _large_rows(axis, *arrays):
     """`_large`, where the rows lie along the last axis."""
     n = arrays[0].ndim
@@ -106,12 +113,16 @@ class NumbaBackend(NumPyBackend):
 
     # ---- elementwise -----------------------------------------------------------------
 
+    def relu(self, x):
+        return _each(kernels().relu, x) if _large(x) else super().relu(x)
+
+    def relu_backward(self, g, y):
+        if not _large(g, y):
+            return super().relu_backward(g, y)
+        return _each(kernels().relu_backward, g, y)
+
     def sigmoid(self, x):
-        if not _large(x):
-            return super().sigmoid(x)
-        y = np.empty(x.shape, f32)
-        kernels().sigmoid(_flat(x), y.reshape(-1))
-        return y
+        return _each(kernels().sigmoid, x) if _large(x) else super().sigmoid(x)
 
     # What these loops save is less than NumPy's kernels do: what their way back can compute again.
 
@@ -296,9 +307,9 @@ class NumbaBackend(NumPyBackend):
 
     def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
         options = (lr, momentum, dampening, weight_decay, nesterov, maximize)
-        if not _large(p, g, velocity) or not all(
-            a is None or a.flags.c_contiguous for a in (p, velocity)
-        ):
+        few = p.size < 1 << 14  # NumPy's two or three passes over them are as fast
+        blocks = all(a is None or a.flags.c_contiguous for a in (p, velocity))
+        if few or not blocks or not _large(p, g, velocity):
             return super().sgd(p, g, velocity, *options)
         if not momentum:
             velocity = None

@@ -67,6 +67,18 @@ def _sigmoid(x):
 
 
 @kernel
+def relu(x, y):
+    for i in range(x.size):
+        y[i] = f32(0) if x[i] <= 0 else x[i]
+
+
+@kernel
+def relu_backward(g, y, out):
+    for i in range(g.size):
+        out[i] = f32(0) if y[i] <= 0 else g[i]
+
+
+@kernel
 def sigmoid(x, y):
     for i in range(x.size):
         y[i] = _sigmoid(x[i])

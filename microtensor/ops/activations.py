@@ -16,8 +16,8 @@ from .shapes import _positive, chunk, reshape
 @op
 def relu(x):
     """max(x, 0).    ∂x = g where x > 0"""
-    y = xp(x).maximum(x, 0)
-    return y, lambda g: xp(g).where(y <= 0, 0.0, g)
+    y = backend_of(x).relu(x)
+    return y, lambda g: backend_of(g).relu_backward(g, y)
 
 
 @op(promote="float")
