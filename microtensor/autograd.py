@@ -296,7 +296,7 @@ class Node:
         self.pullback, self.shapes, self.number = pullback, shapes, next(births)
         self._width = 1 if shapes is None else len(shapes)  # how many results
         self._hooks = self._keepers = None
-        self.caller = caller(2)
+        self.caller = caller(3)  # of the operation, or of Function.apply
 
     def name(self):
         """The name of the operation."""

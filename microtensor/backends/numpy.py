@@ -257,7 +257,7 @@ class NumPyBackend(Backend):
 
     def sum_rows(self, g):
         rows = _rows(g)
-        return np.ones(len(rows), g.dtype) @ rows  # a product is faster than np.sum over axis 0
+        return np.ones(len(rows), g.dtype).dot(rows)  # faster than np.sum over axis 0
 
     # NumPy reduces over the last but one axis far faster than over short rows, so the scores are
     # kept transposed, (…, keys, queries), and shown as (…, queries, keys)
