@@ -429,3 +429,18 @@ def test_relu_passes_nothing_where_it_is_0(dtype):
     x = mt.tensor([-1.0, 0.0, 2.0, math.nan] * 40, dtype=dtype, requires_grad=True)
     x.relu().backward(mt.tensor([math.nan, math.inf, math.inf, 3.0] * 40, dtype=dtype))
     assert x.grad.tolist() == [0.0, 0.0, math.inf, 3.0] * 40
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_where_keeps_every_bit(dtype):
+    """NumPy's backend works with the bits of many elements; NaN, ∞ and −0 stay what they are."""
+    random, backend = np.random.default_rng(0), backends.backend_of(np.ones(1))
+    special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1.5], dtype)
+    a, b = (random.choice(special, (80, 90)) for _ in range(2))
+    mask = random.random((80, 90)) < 0.5
+    whole = random.integers(0, 9, (80, 90))
+    pairs = [(a, b), (a.reshape(90, 80).T, b), (a[:1], b), (a[0], b[:, :1]), (a[0, 0], b)]
+    numbers = [(a, 0.0), (-0.0, b), (a, math.inf), (True, b), (a, 2), (a, np.float64(0.1)), (1, 2)]
+    for x, y in [*pairs, *numbers, (whole, b), (whole, 0.5), (a, whole > 4)]:
+        got, exact = backend.where(mask, x, y), np.where(mask, x, y)
+        assert got.dtype == exact.dtype and got.tobytes() == exact.tobytes()

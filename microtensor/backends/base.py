@@ -118,6 +118,10 @@ class Backend:
         """Σ x, in the dtype of x."""
         return self.xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
 
+    def where(self, mask, a, b):
+        """a where the mask is true, else b."""
+        return self.xp.where(mask, a, b)
+
     def bounds(self, x):
         """The least and the largest of integers, which are not empty, as Python numbers."""
         if math.prod(x.shape) == 1:
@@ -131,13 +135,13 @@ class Backend:
         # W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23, 1969
         xp, size, square = self.xp, self.xp.abs(x), x * x
         near = x * _ratio(square, *ERF_NEAR)
-        far = xp.exp(-square) * _ratio(xp.where(size > 6, 6.0, size), *ERF_FAR)
-        return xp.where(size <= 0.46875, near, xp.sign(x) * (1 - far))
+        far = xp.exp(-square) * _ratio(self.where(size > 6, 6.0, size), *ERF_FAR)
+        return self.where(size <= 0.46875, near, xp.sign(x) * (1 - far))
 
     def sigmoid(self, x):
         """1 / (1 + e⁻ˣ), without overflow on either side."""
         e = self.xp.exp(-self.xp.abs(x))
-        return self.xp.where(x < 0, e, 1.0) / (1 + e)
+        return self.where(x < 0, e, 1.0) / (1 + e)
 
     def get_at(self, x, index):
         """x[index], for every kind of index that NumPy has."""
@@ -247,7 +251,7 @@ class Backend:
 
     def relu_backward(self, g, y):
         """g where y = relu(x) is not 0"""
-        return self.xp.where(y <= 0, 0.0, g)
+        return self.where(y <= 0, 0.0, g)
 
     def gelu(self, x, tanh=False):
         """x Φ(x), with Φ the normal distribution, or its tanh approximation (arXiv:1606.08415).
@@ -440,7 +444,7 @@ class Backend:
             even = even * (smoothing / x.shape[-1])
             q = q * (1 - smoothing) + (even if weight is None else even * weight)
         # −∞·0 counts as 0: a class ruled out by −∞ logits costs nothing unless it is the target
-        cost = xp.where(q == 0, 0.0, q * y)
+        cost = self.where(q == 0, 0.0, q * y)
         return -xp.sum(cost, axis=-1), xp.exp(y), q
 
     def cross_entropy_backward(self, g, probabilities, q):

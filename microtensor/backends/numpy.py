@@ -91,6 +91,16 @@ class NumPyBackend(Backend):
     def sum(self, x, axis=None, keepdims=False):
         return np.add.reduce(x, axis, x.dtype, None, keepdims)  # what np.sum comes to
 
+    def where(self, mask, a, b):
+        like = a if isinstance(a, np.ndarray) else b
+        if mask.size < 1 << 12 or mask.dtype != bool or not _of_one_float(like, a, b):
+            return np.where(mask, a, b)
+        # NumPy goes one way or the other for each element, and where it cannot tell which comes
+        # next, that takes fifteen times as long as arithmetic with the bits: b ^ (a ^ b) · mask.
+        bits = np.dtype(f"i{like.itemsize}")
+        a, b = (np.asarray(v, like.dtype).view(bits) for v in (a, b))
+        return (np.multiply(a ^ b, mask, dtype=bits) ^ b).view(like.dtype)
+
     def bounds(self, x):
         return int(np.minimum.reduce(x, None)), int(np.maximum.reduce(x, None))
 
@@ -167,22 +177,6 @@ class NumPyBackend(Backend):
 
     def erf(self, x):
         return _in_blocks(super().erf, x)
-
-    # np.where goes one way or the other for each element: where there is no telling which comes
-    # next, it takes many times as long as arithmetic.
-
-    def sigmoid(self, x):
-        e = np.asarray(np.abs(x))
-        np.negative(e, out=e)
-        np.exp(e, out=e)
-        y = np.asarray(np.maximum(e, x >= 0))  # e where x < 0, else 1
-        e += 1
-        y /= e
-        return y
-
-    def relu_backward(self, g, y):  # bits times 0 or 1: right for ∞ and NaN too
-        bits = np.dtype(f"i{g.itemsize}")
-        return np.multiply(g.view(bits), y != 0, dtype=bits).view(g.dtype)
 
     def gelu(self, x, tanh=False):
         if tanh or x.dtype != np.float32:
@@ -413,6 +407,13 @@ class NumPyBackend(Backend):
 
 # operations that are one function of NumPy's
 ONE_UFUNC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
+
+
+def _of_one_float(like, *values):
+    """Whether values are arrays of the floating dtype of `like`, or Python numbers beside them."""
+    if not isinstance(like, np.ndarray) or like.dtype.kind != "f" or like.itemsize > 8:
+        return False
+    return all(type(v) in PYTHON or getattr(v, "dtype", None) == like.dtype for v in values)
 
 
 def _rows(x):

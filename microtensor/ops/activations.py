@@ -23,7 +23,7 @@ def relu(x):
 @op(promote="float")
 def leaky_relu(x, /, negative_slope=0.01):
     """x where x > 0, else slope·x.    ∂x = g where x > 0, else slope·g"""
-    return xp(x).where(x > 0, x, x * negative_slope), lambda g: xp(g).where(
+    return backend_of(x).where(x > 0, x, x * negative_slope), lambda g: backend_of(g).where(
         x > 0, g, g * negative_slope
     )
 
@@ -35,10 +35,10 @@ def elu(x, /, alpha=1.0, scale=1.0, input_scale=1.0):
 
     ∂x = g scale where x > 0, else g scale·alpha·input_scale eᶻ  (arXiv:1511.07289)
     """
-    z = xp(x).where(x > 0, 0.0, x * input_scale)
+    z = backend_of(x).where(x > 0, 0.0, x * input_scale)
     low, high = alpha * scale, scale
-    y = xp(x).where(x > 0, x * high, low * xp(x).expm1(z))
-    return y, lambda g: xp(g).where(x > 0, g * high, g * (low * input_scale * xp(x).exp(z)))
+    y = backend_of(x).where(x > 0, x * high, low * xp(x).expm1(z))
+    return y, lambda g: backend_of(g).where(x > 0, g * high, g * (low * input_scale * xp(x).exp(z)))
 
 
 def celu(x, alpha=1.0):
@@ -67,7 +67,7 @@ def hardtanh_(x, /, low, high):
     """x within low … high, else the nearer of them.    ∂x = g where low < x < high"""
     inside = (x > low) & (x < high)
     y = xp(x).minimum(xp(x).maximum(x, xp(x).full_like(x, low)), xp(x).full_like(x, high))
-    return y, lambda g: xp(g).where(inside, g, 0.0)
+    return y, lambda g: backend_of(g).where(inside, g, 0.0)
 
 
 def hardtanh(x, min_val=-1.0, max_val=1.0):
@@ -96,14 +96,15 @@ def hardswish(x):
 def threshold(x, /, threshold, value):
     """x where x > threshold, else value.    ∂x = g where x > threshold"""
     on = (x > threshold) | (x != x)  # a NaN stays one
-    return xp(x).where(on, x, xp(x).full_like(x, value)), lambda g: xp(g).where(on, g, 0.0)
+    y = backend_of(x).where(on, x, xp(x).full_like(x, value))
+    return y, lambda g: backend_of(g).where(on, g, 0.0)
 
 
 @op
 def hardshrink(x, /, lambd=0.5):
     """x, but 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
     on = (xp(x).abs(x) > lambd) | (x != x)  # a NaN stays one
-    return xp(x).where(on, x, 0.0), lambda g: xp(g).where(on, g, 0.0)
+    return backend_of(x).where(on, x, 0.0), lambda g: backend_of(g).where(on, g, 0.0)
 
 
 @op
@@ -112,7 +113,8 @@ def softshrink(x, /, lambd=0.5):
     if lambd < 0:
         raise RuntimeError(f"lambd is at least 0, got {lambd}")
     on = (xp(x).abs(x) > lambd) | (x != x)
-    return xp(x).where(on, x - lambd * xp(x).sign(x), 0.0), lambda g: xp(g).where(on, g, 0.0)
+    y = backend_of(x).where(on, x - lambd * xp(x).sign(x), 0.0)
+    return y, lambda g: backend_of(g).where(on, g, 0.0)
 
 
 def softsign(x):
@@ -137,7 +139,7 @@ def sigmoid(x):
 @rounded_once
 def logsigmoid(x):
     """ln σ(x) = min(x, 0) − ln(1 + e^−|x|).    ∂x = g σ(−x)"""
-    y = xp(x).where(x < 0, x, 0.0) - xp(x).log1p(xp(x).exp(-xp(x).abs(x)))
+    y = backend_of(x).where(x < 0, x, 0.0) - xp(x).log1p(xp(x).exp(-xp(x).abs(x)))
     return y, lambda g: g * backend_of(x).sigmoid(-x)
 
 
@@ -154,11 +156,11 @@ def silu(x):
 def softplus(x, /, beta=1.0, threshold=20.0):
     """ln(1 + e^βx) / β, and x itself where βx > threshold.    ∂x = g σ(βx)"""
     z = x * beta
-    smooth = xp(x).where(z > 0, z, 0.0) + xp(x).log1p(xp(x).exp(-xp(x).abs(z)))
+    smooth = backend_of(x).where(z > 0, z, 0.0) + xp(x).log1p(xp(x).exp(-xp(x).abs(z)))
     line = z > threshold
 
-    y = xp(x).where(line, x, smooth / beta)
-    return y, lambda g: xp(g).where(line, g, g * backend_of(z).sigmoid(z))
+    y = backend_of(x).where(line, x, smooth / beta)
+    return y, lambda g: backend_of(g).where(line, g, g * backend_of(z).sigmoid(z))
 
 
 @op(promote="float")

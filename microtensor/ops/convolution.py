@@ -47,10 +47,11 @@ def max_pool_(x, /, sizes, steps, spread):
             which = xp(x).astype(xp(x).zeros_like(best), xp(x).int64)
         else:
             larger = (x[p] > best) | (x[p] != x[p])  # a NaN is never forgotten
-            best, which = xp(x).where(larger, x[p], best), xp(x).where(larger, k, which)
+            best = backend_of(x).where(larger, x[p], best)
+            which = backend_of(x).where(larger, k, which)
 
     def pull(gs):
-        there = [xp(x).where(which == k, gs[0], 0.0) for k in range(len(places))]
+        there = [backend_of(x).where(which == k, gs[0], 0.0) for k in range(len(places))]
         return _folded(xp(x).stack(there, axis=2), x.shape, places)
 
     return (best, which), pull

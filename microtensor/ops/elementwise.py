@@ -107,12 +107,13 @@ def pow(a, b):
     y = a**b
 
     def to_a(g):
-        return g * xp(b).where(b == 0, 0.0, b * a ** xp(b).where(b == 0, 1.0, b - 1))
+        where = backend_of(b).where
+        return g * where(b == 0, 0.0, b * a ** where(b == 0, 1.0, b - 1))
 
     def to_b(g):
         zero = (a == 0) & (b >= 0)
-        base = xp(b).where(zero, 1.0, a)
-        return xp(b).where(zero, 0.0, g * y * xp(b).log(base))
+        base = backend_of(b).where(zero, 1.0, a)
+        return backend_of(b).where(zero, 0.0, g * y * xp(b).log(base))
 
     return y, (to_a, to_b)
 
@@ -216,18 +217,21 @@ def _larger(a, b):
 def fmax(a, b):
     """The larger of a and b, a number rather than NaN.    ∂a = g where it is a,    ∂b = else g"""
     first = (a >= b) | xp(b).isnan(b)
-    return xp(a).where(first, a, b), _chosen(first)
+    return backend_of(a).where(first, a, b), _chosen(first)
 
 
 @op(promote="same")
 def fmin(a, b):
     """The smaller of a and b, a number rather than NaN.    ∂a = g where it is a,    ∂b = else g"""
     first = (a <= b) | xp(b).isnan(b)
-    return xp(a).where(first, a, b), _chosen(first)
+    return backend_of(a).where(first, a, b), _chosen(first)
 
 
 def _chosen(first):
-    return lambda g: xp(g).where(first, g, 0.0), lambda g: xp(g).where(first, 0.0, g)
+    return (
+        lambda g: backend_of(g).where(first, g, 0.0),
+        lambda g: backend_of(g).where(first, 0.0, g),
+    )
 
 
 @op(promote="same")
@@ -237,14 +241,14 @@ def clamp_(x, min, max):
     y = raised if max is None else xp(x).minimum(raised, max)
 
     def to_x(g):
-        g = g if min is None else xp(g).where(x >= min, g, 0.0)
-        return g if max is None else xp(g).where(raised <= max, g, 0.0)
+        g = g if min is None else backend_of(g).where(x >= min, g, 0.0)
+        return g if max is None else backend_of(g).where(raised <= max, g, 0.0)
 
     def to_min(g):
-        g = xp(g).where(x < min, g, 0.0)
-        return g if max is None else xp(g).where(raised > max, 0.0, g)
+        g = backend_of(g).where(x < min, g, 0.0)
+        return g if max is None else backend_of(g).where(raised > max, 0.0, g)
 
-    return y, (to_x, to_min, lambda g: xp(g).where(raised > max, g, 0.0))
+    return y, (to_x, to_min, lambda g: backend_of(g).where(raised > max, g, 0.0))
 
 
 def clamp(x, min=None, max=None):
@@ -273,10 +277,11 @@ def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
     top, bottom = (finfo(dtype).max if n is None else n for n in (posinf, neginf))
     bottom = -bottom if neginf is None else bottom
     finite = xp(x).isfinite(x)
-    y = xp(x).where(
-        xp(x).isnan(x), float(nan or 0), xp(x).where(x > 0, xp(x).full_like(x, top), bottom)
+    y = backend_of(x).where(
+        xp(x).isnan(x), float(nan or 0), backend_of(x).where(x > 0, xp(x).full_like(x, top), bottom)
     )
-    return xp(x).where(finite, x, xp(x).astype(y, x.dtype)), lambda g: xp(g).where(finite, g, 0.0)
+    y = backend_of(x).where(finite, x, xp(x).astype(y, x.dtype))
+    return y, lambda g: backend_of(g).where(finite, g, 0.0)
 
 
 def _like(value, x):
@@ -319,7 +324,7 @@ def _fmod(a, b):
     """What a divided by b towards zero leaves."""
     a, b = _like(a, b), _like(b, a)
     r = xp(a).abs(a) % xp(b).abs(b)
-    return xp(a).where(a < 0, -r, r)
+    return backend_of(a).where(a < 0, -r, r)
 
 
 @op(promote="same")
@@ -448,8 +453,8 @@ def xlogy(x, y):
     """x ln y, and 0 where x = 0.    ∂x = g ln y, 0 where x = 0 ≥ y,    ∂y = g x / y"""
     x, y = _like(x, y), _like(y, x)
     none = (x == 0) & ~xp(y).isnan(y)
-    logs = xp(y).log(xp(y).where(none, 1.0, y))
-    slope = xp(y).log(xp(y).where((x == 0) & (y <= 0), 1.0, y))
+    logs = xp(y).log(backend_of(y).where(none, 1.0, y))
+    slope = xp(y).log(backend_of(y).where((x == 0) & (y <= 0), 1.0, y))
     return x * logs, (lambda g: g * slope, lambda g: g * x / y)
 
 
@@ -491,9 +496,9 @@ def sinc(x):
     """sin πx / πx, and 1 at 0.    ∂x = g (cos πx − y) / x, 0 at 0"""
     z = x * math.pi
     zero = x == 0
-    safe = xp(x).where(zero, 1.0, z)
-    y = xp(x).where(zero, 1.0, xp(x).sin(safe) / safe)
-    return y, lambda g: xp(g).where(zero, 0.0, g * (xp(x).cos(z) - y) * math.pi / safe)
+    safe = backend_of(x).where(zero, 1.0, z)
+    y = backend_of(x).where(zero, 1.0, xp(x).sin(safe) / safe)
+    return y, lambda g: backend_of(g).where(zero, 0.0, g * (xp(x).cos(z) - y) * math.pi / safe)
 
 
 def deg2rad(x):
@@ -530,7 +535,7 @@ def atan2(a, b):
 
     def slope(g, x):
         square = a * a + b * b
-        return g * x / xp(g).where(square == 0, 1.0, square)
+        return g * x / backend_of(g).where(square == 0, 1.0, square)
 
     return xp(a).atan2(a, b), (lambda g: slope(g, b), lambda g: slope(-g, a))
 
@@ -588,8 +593,9 @@ def erfc(x):
 
 
 def _erfc(x):
-    above = xp(x).where(x > 30, 30.0, xp(x).where(x < 1, 1.0, x))  # from 30 on it is 0
-    return xp(x).where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(above))
+    where = backend_of(x).where
+    above = where(x > 30, 30.0, where(x < 1, 1.0, x))  # from 30 on it is 0
+    return where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(above))
 
 
 def _erfc_above(x):
@@ -597,7 +603,7 @@ def _erfc_above(x):
     h, total = 0.5, 1 / (2 * x * x)
     for n in range(1, 14):
         total = total + math.exp(-((n * h) ** 2)) / ((n * h) ** 2 + x * x)
-    pole = xp(x).where(x < math.pi / h, 2 / xp(x).expm1(2 * math.pi / h * x), 0.0)
+    pole = backend_of(x).where(x < math.pi / h, 2 / xp(x).expm1(2 * math.pi / h * x), 0.0)
     return 2 * h / math.pi * x * xp(x).exp(-(x * x)) * total - pole
 
 
@@ -618,10 +624,10 @@ def _erfinv(x):
     half = 2 / (math.pi * 0.147) + log / 2
     y = xp(x).sqrt(xp(x).sqrt(half * half - log / 0.147) - half)
     for _ in range(3):
-        error = xp(x).where(z < 0.5, backend_of(x).erf(y) - z, 1 - z - _erfc(y))
+        error = backend_of(x).where(z < 0.5, backend_of(x).erf(y) - z, 1 - z - _erfc(y))
         step = error / (TWO_OVER_ROOT_PI * xp(x).exp(-(y * y)))
         y = y - step / (1 + y * step)
-    y = xp(x).copysign(xp(x).where(z == 1, math.inf, y), x)
+    y = xp(x).copysign(backend_of(x).where(z == 1, math.inf, y), x)
     return backend_of(y).cast(y, dtype)
 
 

@@ -27,20 +27,20 @@ def _psi(n, x):
         return polygamma_(x, n)
     dtype, x = backend_of(x).dtype(x), xp(x).astype(x, xp(x).float64)
     mirrored = x < 0.5  # ψₙ(x) = (−1)ⁿ ψₙ(1 − x) − the derivative of order n of π / tan πx
-    y = _psi_positive(n, xp(x).where(mirrored, 1 - x, x))
-    y = xp(x).where(mirrored, (-1) ** n * y - _cotangent(n, x), y)
+    y = _psi_positive(n, backend_of(x).where(mirrored, 1 - x, x))
+    y = backend_of(x).where(mirrored, (-1) ** n * y - _cotangent(n, x), y)
     if n == 0:  # at −0 and 0 it goes up and down, at other poles both ways
-        y = xp(x).where(x == 0, -1 / x, y)
-        y = xp(x).where((x < 0) & (x == xp(x).floor(x)), math.nan, y)
+        y = backend_of(x).where(x == 0, -1 / x, y)
+        y = backend_of(x).where((x < 0) & (x == xp(x).floor(x)), math.nan, y)
     if n < 0:
-        y = xp(x).where(xp(x).isinf(x), math.inf, y)
+        y = backend_of(x).where(xp(x).isinf(x), math.inf, y)
     return backend_of(y).cast(y, dtype)
 
 
 def _psi_positive(n, x):
     """ψₙ(x) for x ≥ ½: from ψₙ(x + 16) by ψₙ(z + 1) − ψₙ(z) = (−1)ⁿ n! / zⁿ⁺¹, or ln z."""
     small, sign = x < 16, (-1) ** (n + 1)
-    z = xp(x).where(small, x + 16, x)
+    z = backend_of(x).where(small, x + 16, x)
     if n < 0:
         y = (z - 0.5) * (xp(x).log(z) - 1) + (math.log(2 * math.pi) - 1) / 2
     else:
@@ -52,7 +52,7 @@ def _psi_positive(n, x):
     steps = y
     for k in range(16):
         steps = steps + (-xp(x).log(x + k) if n < 0 else math.factorial(n) / (x + k) ** (n + 1))
-    return sign * xp(x).where(small, steps, y)
+    return sign * backend_of(x).where(small, steps, y)
 
 
 def _cotangent(n, x):

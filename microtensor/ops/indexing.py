@@ -199,7 +199,7 @@ def diagonal_(x):
 
     def pull(g):
         line = backend_of(g).count_along(g)
-        return xp(g).where(line[:, None] == line[None, :], g[..., None], 0.0)
+        return backend_of(g).where(line[:, None] == line[None, :], g[..., None], 0.0)
 
     return backend_of(x).diagonal(x), pull
 
@@ -429,9 +429,9 @@ def _lowest(dtype):
 @op(promote="same")
 def where_(a, b, /, condition):
     """a where the condition holds, else b.    ∂a = g where it holds,    ∂b = g where it does not"""
-    return xp(a if hasattr(a, "dtype") else b).where(condition, a, b), (
-        lambda g: xp(g).where(condition, g, 0.0),
-        lambda g: xp(g).where(condition, 0.0, g),
+    return backend_of(a if hasattr(a, "dtype") else b).where(condition, a, b), (
+        lambda g: backend_of(g).where(condition, g, 0.0),
+        lambda g: backend_of(g).where(condition, 0.0, g),
     )
 
 
@@ -452,9 +452,9 @@ def where(condition, a=None, b=None):
 @op(promote="same")
 def masked_fill_(x, value, /, mask):
     """x with value where the mask holds.    ∂x = g elsewhere,    ∂value = Σ g where it holds"""
-    return xp(x).where(mask, value, x), (
-        lambda g: xp(g).where(mask, 0.0, g),
-        lambda g: xp(g).where(mask, g, 0.0),
+    return backend_of(x).where(mask, value, x), (
+        lambda g: backend_of(g).where(mask, 0.0, g),
+        lambda g: backend_of(g).where(mask, g, 0.0),
     )
 
 

@@ -147,13 +147,14 @@ def cofactors(A):
     U, s, Vh = xp(A).linalg.svd(A)
     r, line = xp(A).linalg.det(U @ Vh)[..., None, None], backend_of(s).count_along(s)
     own = line[:, None] == line[None, :]
-    y = r * (U * xp(s).prod(xp(s).where(own, 1.0, s[..., None, :]), axis=-1)[..., None, :]) @ Vh
+    others = backend_of(s).where(own, 1.0, s[..., None, :])
+    y = r * (U * xp(s).prod(others, axis=-1)[..., None, :]) @ Vh
 
     def pull(g):
         h = _T(U) @ g @ _T(Vh)
-        others = xp(s).where(own[:, None, :] | own, 1.0, s[..., None, None, :])
-        p = xp(s).where(own, 0.0, xp(s).prod(others, axis=-1))
-        own_h = xp(h).sum(xp(h).where(own, h, 0.0), axis=-1)
+        others = backend_of(s).where(own[:, None, :] | own, 1.0, s[..., None, None, :])
+        p = backend_of(s).where(own, 0.0, xp(s).prod(others, axis=-1))
+        own_h = xp(h).sum(backend_of(h).where(own, h, 0.0), axis=-1)
         inner = _diagonals(xp(h).sum(p * own_h[..., None, :], axis=-1)) - _T(p * h)
         return r * (U @ inner @ Vh)
 
@@ -282,7 +283,7 @@ def cholesky_solve(B, L, upper=False):
 def _gaps(a):
     """1 / (aⱼ − aᵢ), 0 on the diagonal."""
     gap = a[..., None, :] - a[..., :, None]
-    return xp(a).where(gap == 0, 0.0, 1 / xp(a).where(gap == 0, 1.0, gap))
+    return backend_of(a).where(gap == 0, 0.0, 1 / backend_of(a).where(gap == 0, 1.0, gap))
 
 
 @op
@@ -303,7 +304,7 @@ def eigh_(A, /, upper):
 def _diagonals(a):
     """Matrices with a on their diagonals."""
     line = backend_of(a).count_along(a)
-    return xp(a).where(line[:, None] == line[None, :], a[..., None], 0.0)
+    return backend_of(a).where(line[:, None] == line[None, :], a[..., None], 0.0)
 
 
 eigh_result = results("linalg_eigh", "eigenvalues", "eigenvectors")
@@ -333,7 +334,7 @@ def svd_(A, /, full):
     def pull(gs):
         g_U, g_s, g_V = gs[0][..., :n], gs[1], _T(gs[2][..., :n, :])
         V, row, column = _T(Vh), s[..., None, :], s[..., :, None]
-        safe = xp(s).where(s == 0, 1.0, s)
+        safe = backend_of(s).where(s == 0, 1.0, s)
         j, k = (_gaps(s * s) * (_T(x) @ g) for x, g in ((U, g_U), (V, g_V)))
         inner = (j + _T(j)) * row + column * (k + _T(k)) + _diagonals(g_s)
         dA = U @ inner @ Vh

@@ -108,7 +108,7 @@ def isclose(a, b, /, rtol=1e-5, atol=1e-8, equal_nan=False):
 @op(promote="same")
 def heaviside(x, values):
     """0 where x < 0, 1 where x > 0, values where x = 0.    No derivative: a step."""
-    return xp(x).where(x == 0, values, xp(x).astype(x > 0, x.dtype)), None
+    return backend_of(x).where(x == 0, values, xp(x).astype(x > 0, x.dtype)), None
 
 
 # ---- logic and bits ------------------------------------------------------------------

@@ -33,7 +33,7 @@ def embedding(weight, index, /, padding_idx=None, scale_grad_by_freq=False):
 
     def pull(g):
         if padding_idx is not None:
-            g = xp(g).where((index == padding_idx)[..., None], 0.0, g)
+            g = backend_of(g).where((index == padding_idx)[..., None], 0.0, g)
         if scale_grad_by_freq:
             counts = backend_of(g).embedding_backward(xp(g).ones_like(g[..., :1]), index, n)
             g = g / backend_of(g).embedding(counts, index)
@@ -114,7 +114,7 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
     counted = share = None  # every row counts, and as much as any other
     if 0 <= ignore_index < classes or _outside(target, 0, classes) is not None:
         counted = target != ignore_index
-        target = xp(target).where(counted, target, 0)
+        target = backend_of(target).where(counted, target, 0)
         _in_range(target, classes)
         share = xp(x).astype(counted, x.dtype)
     if weight is not None:
@@ -129,7 +129,7 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
         if share is None:
             g = g / (total or 1)
         elif total is not None:  # of nothing the mean is NaN, but its gradient zero, as in PyTorch
-            g = g / xp(g).where(total == 0, 1.0, total)
+            g = g / backend_of(g).where(total == 0, 1.0, total)
         g = backend_of(g).broadcast_to(g, rows)
         return backend_of(g).cross_entropy_backward(g, p, q)
 
@@ -148,12 +148,12 @@ def binary_cross_entropy(x, target):
 
     def to_x(g):
         room = x * (1 - x)
-        return g * (x - target) / xp(x).where(room < 1e-12, 1e-12, room)
+        return g * (x - target) / backend_of(x).where(room < 1e-12, 1e-12, room)
 
     return -(target * yes + (1 - target) * no), (to_x, lambda g: g * (no - yes))
 
 
 def _log(x):
     """ln x, at least −100."""
-    y = xp(x).log(xp(x).where(x == 0, 1.0, x))
-    return xp(x).where((x == 0) | (y < -100), -100.0, y)
+    y = xp(x).log(backend_of(x).where(x == 0, 1.0, x))
+    return backend_of(x).where((x == 0) | (y < -100), -100.0, y)

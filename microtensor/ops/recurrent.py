@@ -19,14 +19,14 @@ def rnn_(x, h, weight, keep, /, relu=False, reverse=False):
     times, before, y = _times(x, reverse), [None] * x.shape[0], [None] * x.shape[0]
     for t in times:
         a, before[t] = x[t, ...] + h @ weight.T, h
-        new = xp(a).where(a > 0, a, 0.0) if relu else xp(a).tanh(a)
+        new = backend_of(a).where(a > 0, a, 0.0) if relu else xp(a).tanh(a)
         y[t] = h = _kept(keep, t, new, h)
 
     def pull(g):
         gh, gx = xp(g).zeros_like(g[0, ...]), [None] * len(y)
         for t in reversed(times):
             gh = gh + g[t, ...]
-            slope = xp(g).where(y[t] > 0, gh, 0.0) if relu else gh * (1 - y[t] * y[t])
+            slope = backend_of(g).where(y[t] > 0, gh, 0.0) if relu else gh * (1 - y[t] * y[t])
             gx[t] = _kept(keep, t, slope, 0.0)
             gh = _kept(keep, t, slope @ weight, gh)
         gx = xp(g).stack(gx)
@@ -123,7 +123,7 @@ def _cut(a, parts):
 
 def _kept(keep, t, new, old):
     """The new where a sequence goes on at time t, else the old."""
-    return new if keep is None else xp(new).where(keep[t, ...], new, old)
+    return new if keep is None else backend_of(new).where(keep[t, ...], new, old)
 
 
 def _weight_gradient(g, h):

@@ -156,7 +156,7 @@ def std_(x, /, dim, correction, keepdim):
     y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n)
 
     def pull(g):
-        slope = xp(g).where(y == 0, 0.0, g / (n * xp(g).where(y == 0, 1.0, y)))
+        slope = backend_of(g).where(y == 0, 0.0, g / (n * backend_of(g).where(y == 0, 1.0, y)))
         return _spread(slope, d.shape, dim) * d
 
     return y, pull
@@ -281,17 +281,17 @@ def _norm(x, ord, dim, keepdim):
         y = xp(x).sqrt(xp(x).sum(x * x, axis=dim, keepdims=keepdim))
     else:
         total = xp(x).sum(size**ord, axis=dim, keepdims=keepdim)
-        root = xp(x).where(total == 0, 1.0, total) ** (1 / ord)
-        y = xp(x).where(total == 0, 0.0, root)
+        root = backend_of(x).where(total == 0, 1.0, total) ** (1 / ord)
+        y = backend_of(x).where(total == 0, 0.0, root)
 
     def pull(g):
         norm = _spread(y, x.shape, dim)
-        ratio = x / xp(x).where(norm == 0, 1.0, norm)
+        ratio = x / backend_of(x).where(norm == 0, 1.0, norm)
         if ord != 2:
-            small = xp(x).abs(ratio)
-            small = xp(x).where(small == 0, 0.0, xp(x).where(small == 0, 1.0, small) ** (ord - 1))
+            small, where = xp(x).abs(ratio), backend_of(x).where
+            small = where(small == 0, 0.0, where(small == 0, 1.0, small) ** (ord - 1))
             ratio = xp(x).sign(x) * small
-        return _spread(g, x.shape, dim) * xp(x).where(norm == 0, 0.0, ratio)
+        return _spread(g, x.shape, dim) * backend_of(x).where(norm == 0, 0.0, ratio)
 
     return y, pull
 
@@ -305,7 +305,7 @@ def logsumexp(x, /, dim=None, keepdim=False):
         if _count(x.shape, dim)
         else xp(x).sum(x, axis=dim, keepdims=True)
     )
-    top = xp(x).where(xp(x).isfinite(top), top, 0.0)
+    top = backend_of(x).where(xp(x).isfinite(top), top, 0.0)
     y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
     result = y if keepdim else xp(x).reshape(y, _dropped(x, dim))
     return result, lambda g: _spread(g, x.shape, dim) * xp(x).exp(x - y)
