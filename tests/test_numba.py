@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from microtensor.backends import Backend
+from microtensor.backends import Backend, NumPyBackend
 from microtensor.backends.numba import SMALL, NumbaBackend
 
 
@@ -67,7 +67,10 @@ CASES = {
         (ROWS, CLASSES, COUNTED, SHARE, None, 0.0),
     ],
     "cross_entropy_backward": [(normal(80), probabilities, share)],
-    "linear": [(W[None, None], ROWS, normal(80)), (W, ROWS, None), (ROWS, G, W[:80])],
+    "linear": [
+        *[(W[None, None], ROWS, normal(80)), (W, ROWS, None), (ROWS, G, W[:80])],
+        *[(W[None], ROWS, normal(1)), (W[None], ROWS, normal(1, 80))],
+    ],
     "embedding_backward": [(ROWS, random.integers(0, 9, 80), 9)],
 }
 
@@ -114,6 +117,22 @@ def test_forth_and_back_are_their_definitions(name, dtype):
             )
         for part, e in zip(*(r if isinstance(r, tuple) else (r,) for r in (back, exact))):
             close(part, e, dtype)
+
+
+@pytest.mark.parametrize("scale, eps", [(1e20, 1e-5), (1e-20, 0.0)])
+def test_squares_that_float32_cannot_hold(scale, eps):
+    """Both ways as with NumPy: neither the one nor the other makes a NaN of them."""
+    x, plain = ROWS * np.float32(scale), NumPyBackend()
+    for name, args in [("layer_norm", (W, W, eps)), ("rms_norm", (W, eps))]:
+        for got, exact in zip(*(_there_and_back(b, name, x, args) for b in (compiled, plain))):
+            scale = np.abs(exact).max()
+            np.testing.assert_allclose(got, exact, rtol=1e-3, atol=1e-3 * scale)
+
+
+def _there_and_back(backend, name, x, args):
+    with np.errstate(all="ignore"):
+        y, saved = getattr(backend, name)(x, *args)
+        return y, *getattr(backend, name + "_backward")(G, x, saved, args[0])
 
 
 def close(got, exact, dtype):

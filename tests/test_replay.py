@@ -210,6 +210,16 @@ def test_planned_kernels(name, shape, dtype):
 # ---- what cannot be replayed -------------------------------------------------------------------
 
 
+def with_autocast(module, x):
+    with mt.autocast("cpu", dtype=mt.bfloat16):
+        return module(x) @ module.weight
+
+
+def counted(module):
+    module.scale = module.scale + 1
+    return module.scale
+
+
 @pytest.mark.parametrize(
     "body, reason",
     [
@@ -224,6 +234,9 @@ def test_planned_kernels(name, shape, dtype):
         (lambda m, x: x * np.ones(3, "f"), "an array comes from outside"),
         (lambda m, x: x.detach() * 2, r"a tensor of shape \(2, 3\) is no input"),
         (lambda m, x: (x, x * 2)[0].detach(), "the value is not what an operation gave"),
+        (lambda m, x: with_autocast(m.one, x), "gradients, or autocast, are switched on within"),
+        (lambda m, x: mt.enable_grad()(m.one)(x), "gradients, or autocast, are switched on within"),
+        (lambda m, x: x * counted(m), "a part of a module came or went"),
     ],
 )
 def test_what_is_refused_runs(body, reason):
@@ -257,6 +270,37 @@ def test_operations(body):
     assert replay.refused is None
     for _ in range(2):
         assert_same(module, replay, 0)
+
+
+def test_a_buffer_that_the_function_sets_anew():
+    module, replay = replayed(lambda m, x: x * counted(m))
+    with mt.no_grad():
+        assert [replay(mt.ones(2, 3))[0, 0].item() for _ in range(3)] == [4.0, 5.0, 6.0]
+
+
+def test_an_input_that_the_function_changes():
+    replay = nn.Replay(nn.Linear(1, 1), lambda x: x.add_(1) * 2)
+    with mt.no_grad():
+        x = mt.zeros(3)
+        assert [replay(x).tolist() for _ in range(3)] == [[2.0] * 3, [4.0] * 3, [6.0] * 3]
+        assert x.tolist() == [3.0] * 3
+
+
+def test_what_is_no_tensor_or_no_module_is_refused():
+    with mt.no_grad(), pytest.raises(TypeError, match="Replay: Tensors are needed, got 3"):
+        nn.Replay(nn.Linear(1, 1), lambda x: x)(3)
+    with pytest.raises(TypeError, match="Replay: a Module is needed, got function"):
+        nn.Replay(lambda x: x, lambda x: x)
+
+
+def test_a_full_cache_is_named():
+    module, cache = nn.Linear(4, 4), nn.KVCache(1, 1, 1, 2, 4, mt.zeros(1))
+    replay, x = nn.Replay(module, lambda x: cache.layers[0].attend(module(x), x, x)), mt.ones(4)
+    with mt.no_grad():
+        for _ in range(2):
+            replay(x.view(1, 1, 1, 4))
+        with pytest.raises(ValueError, match="KVCache: 3 tokens do not fit room for 2"):
+            replay(x.view(1, 1, 1, 4))
 
 
 def test_another_shape_than_in_the_first_call_is_named():

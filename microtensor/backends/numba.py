@@ -84,6 +84,12 @@ def _of_rows(x, weight, *bias):
     return _lines(x), weight, *bias
 
 
+def _one_row(x, weight, bias):
+    """Whether x is one row, as in writing a text: BLAS multiplies more of them faster."""
+    fits = bias is None or bias.shape == weight.shape[:1]
+    return fits and x.size == x.shape[-1] and _large(x, weight, bias)
+
+
 class NumbaBackend(NumPyBackend):
     """Every kernel for NumPy arrays, the hot ones compiled."""
 
@@ -107,7 +113,7 @@ class NumbaBackend(NumPyBackend):
         return partial(kernels().rms_norm, *_of_rows(x, weight), eps, _lines(y))
 
     def _plan_linear(self, x, weight, bias, y):
-        if x.size != x.shape[-1] or not _large(x, weight, bias):
+        if not _one_row(x, weight, bias):
             return super()._plan_linear(x, weight, bias, y)
         return partial(kernels().linear, x, weight, bias, y)
 
@@ -218,8 +224,7 @@ class NumbaBackend(NumPyBackend):
     # ---- products --------------------------------------------------------------------
 
     def linear(self, x, weight, bias):
-        # one row, as in writing a text; more of them BLAS multiplies faster
-        if x.size != x.shape[-1] or not _large(x, weight, bias) or not weight.flags.c_contiguous:
+        if not _one_row(x, weight, bias) or not weight.flags.c_contiguous:
             return super().linear(x, weight, bias)
         y = np.empty(x.shape[:-1] + weight.shape[:1], FLOAT32)
         kernels().linear(np.ascontiguousarray(x), weight, bias, y)

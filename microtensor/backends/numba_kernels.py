@@ -204,6 +204,12 @@ def log_softmax_backward(g, y, out):
 
 
 @inlined
+def _inverse_root(square, n, eps):
+    """1 / √(square / n + eps): in float32 the compiler would estimate it, which makes NaN of ∞."""
+    return f32(1.0 / np.sqrt(np.float64(square) / n + eps))
+
+
+@inlined
 def _moments(x, eps):
     """The mean of a row, and 1 / σ."""
     total, square = f32(0), f32(0)
@@ -213,7 +219,7 @@ def _moments(x, eps):
     for j in range(x.size):
         d = x[j] - mean
         square += d * d
-    return mean, f32(1) / np.sqrt(square / f32(x.size) + f32(eps))
+    return mean, _inverse_root(square, x.size, eps)
 
 
 @kernel
@@ -248,7 +254,7 @@ def _rms(x, eps):
     square = f32(0)
     for j in range(x.size):
         square += x[j] * x[j]
-    return f32(1) / np.sqrt(square / f32(x.size) + f32(eps))
+    return _inverse_root(square, x.size, eps)
 
 
 @kernel

@@ -171,6 +171,8 @@ class NumPyBackend(Backend):
         return partial(_scaled, x, weight, eps, np.empty_like(x), y)
 
     def _plan_linear(self, x, weight, bias, y):
+        if bias is not None and bias.ndim != 1:
+            return None
         return partial(_affine, _rows_or_one(x), weight.T, bias, _rows_or_one(y))
 
     # ---- elementwise -----------------------------------------------------------------
@@ -253,7 +255,7 @@ class NumPyBackend(Backend):
         return np.einsum(equation, *arrays, optimize=True)
 
     def linear(self, x, weight, bias):
-        y = _affine(_rows_or_one(x), weight.T, bias)
+        y = _affine(_rows_or_one(x) if bias is None or bias.ndim == 1 else _rows(x), weight.T, bias)
         return y if x.ndim == 2 == y.ndim else y.reshape(*x.shape[:-1], len(weight))
 
     def linear_backward_weight(self, g, x):

@@ -12,7 +12,7 @@ from ..autograd import TensorBase
 from ..backends import backend_of
 from ..backends.promotion import promoted
 from ..backends.quiet import quiet
-from ..errors import op_error
+from ..errors import describe, op_error
 from ..modes import mode
 from .module import Module
 
@@ -21,8 +21,9 @@ class Replay:
     """`function` of tensors, made of `module`: called once, then replayed from its operations.
 
     Only for a function that does the same whatever its inputs hold: every number, every branch and
-    every shape stays as it was in the first call. The memory of that call is written again, so it
-    is for one thread at a time; the value is the caller's own.
+    every shape stays as it was in the first call, and so does what the function keeps besides. The
+    memory of that call is written again, so it is for one thread at a time; the value is the
+    caller's own.
 
     The function itself runs for inputs of another shape or dtype, after a part, a hook or the
     memory of a parameter came or went, with gradients or autocast, and where something cannot be
@@ -31,6 +32,8 @@ class Replay:
     """
 
     def __init__(self, module, function):
+        if not isinstance(module, Module):
+            raise TypeError(f"Replay: a Module is needed, got {type(module).__name__}")
         self.module, self.function, self.refused = module, function, None
         self._like = self._revision = None
         self._outside = self._memories = ()
@@ -38,7 +41,10 @@ class Replay:
     def __call__(self, *inputs):
         if mode.watched or mode.recording or mode.autocast:
             return self.function(*inputs)
-        like = [(t._data.shape, t._data.dtype) for t in inputs]
+        try:
+            like = [(t._data.shape, t._data.dtype) for t in inputs]
+        except AttributeError:
+            raise TypeError(f"Replay: Tensors are needed, got {describe(inputs)}") from None
         if (
             like != self._like
             or self._revision != Module.revision
@@ -55,6 +61,8 @@ class Replay:
             for run, call, arrays in self._steps:  # noqa: B007 — an error names the call
                 run()
         except (ValueError, IndexError, TypeError, RuntimeError) as error:
+            if not hasattr(call, "op_name"):  # a cache's, which says so itself
+                raise
             raise op_error(call, arrays, error) from error
         return _copy(self._value)
 
@@ -71,13 +79,19 @@ class Replay:
         }
         self._outside, self._memories = [], []  # parameters and buffers, and their arrays
         self.refused = "a hook listens" if any(m.has_hooks() for m in modules) else None
+        self._changed, self._revision = False, Module.revision
         mode.set(tape=self)
         try:
             self._value = value = self.function(*self._inputs)
         finally:
             mode.set(tape=None)
+            if self._changed:
+                for given, own in zip(inputs, self._inputs):
+                    given.copy_(own)
         if id(value) not in self._made:
             self.refuse("the value is not what an operation gave")
+        if self._revision != Module.revision:
+            self.refuse("a part of a module came or went")
         self._made = self._own = None
         self._like, self._revision = like, Module.revision
         return value if self.refused else _copy(value)
@@ -85,6 +99,11 @@ class Replay:
     def refuse(self, reason):
         """What happens while the function runs cannot be replayed."""
         self.refused = self.refused or reason
+
+    def changed(self, by):
+        """A tensor was changed in place, by the operation of this name."""
+        self.refuse(f"{by} changes a tensor in place")
+        self._changed = True
 
     def note(self, call, function, inputs, results, plan=None):
         """A step: function(*arrays of the inputs)[0] gives the results, a tensor or a tuple.
@@ -109,6 +128,8 @@ class Replay:
                     function = partial(_promoting, call)
         if any(map(_holds_array, (*args[n:], *params.values()))):
             self.refuse(f"{call.op_name} has an array among its parameters")
+        if mode.recording or mode.autocast:
+            self.refuse("gradients, or autocast, are switched on within")
         if function is call.function and type(results) is not tuple:
             value = results._data
             plan = backend_of(value).planned(call.op_name, arrays[:n], value, arrays[n:], params)
