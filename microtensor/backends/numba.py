@@ -84,10 +84,9 @@ def _of_rows(x, weight, *bias):
     return _lines(x), weight, *bias
 
 
-def _one_row(x, weight, bias):
-    """Whether x is one row, as in writing a text: BLAS multiplies more of them faster."""
-    fits = bias is None or bias.shape == weight.shape[:1]
-    return fits and x.size == x.shape[-1] and _large(x, weight, bias)
+def _fits(x, weight, bias):
+    """Whether the bias has one number for each output, and the compiled loops can be called."""
+    return (bias is None or bias.shape == weight.shape[:1]) and _large(x, weight, bias)
 
 
 class NumbaBackend(NumPyBackend):
@@ -113,7 +112,7 @@ class NumbaBackend(NumPyBackend):
         return partial(kernels().rms_norm, *_of_rows(x, weight), eps, _lines(y))
 
     def _plan_linear(self, x, weight, bias, y):
-        if not _one_row(x, weight, bias):
+        if not _fits(x, weight, bias) or x.size != x.shape[-1]:
             return super()._plan_linear(x, weight, bias, y)
         return partial(kernels().linear, x, weight, bias, y)
 
@@ -224,9 +223,14 @@ class NumbaBackend(NumPyBackend):
     # ---- products --------------------------------------------------------------------
 
     def linear(self, x, weight, bias):
-        if not _one_row(x, weight, bias) or not weight.flags.c_contiguous:
+        if not _fits(x, weight, bias) or not weight.flags.c_contiguous:
             return super().linear(x, weight, bias)
-        y = np.empty(x.shape[:-1] + weight.shape[:1], FLOAT32)
+        if x.size != x.shape[-1]:
+            y = super().linear(x, weight, None)
+            if bias is not None:
+                kernels().add_bias(_lines(y), np.ascontiguousarray(bias))
+            return y
+        y = np.empty(x.shape[:-1] + weight.shape[:1], FLOAT32)  # one row, as in writing a text
         kernels().linear(np.ascontiguousarray(x), weight, bias, y)
         return y
 

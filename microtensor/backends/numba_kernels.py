@@ -283,6 +283,13 @@ def rms_norm_backward(g, x, weight, eps, g_x, g_weight):
 
 
 @kernel
+def add_bias(y, bias):
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            y[i, j] += bias[j]
+
+
+@kernel
 def linear(x, weight, bias, y):
     """Of one row: all sizes of x and y but the last are 1. The bias may be None."""
     row, out = x.reshape(-1), y.reshape(-1)
