@@ -719,7 +719,7 @@ def _memory(array):
 def changed(array, by):
     """Tell the engine that the operation `by` changed `array` in place."""
     if mode.tape is not None:
-        mode.tape.changed(by)
+        mode.tape.refuse(f"{by} changes a tensor in place")
     owner = _memory(array)
     key = id(owner)
     ref = _changes.get(key, _NEVER)[0]

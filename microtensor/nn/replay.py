@@ -14,6 +14,7 @@ from ..backends.promotion import promoted
 from ..backends.quiet import quiet
 from ..errors import describe, op_error
 from ..modes import mode
+from ..tensor import Tensor
 from .module import Module
 
 
@@ -22,100 +23,113 @@ class Replay:
 
     Only for a function that does the same whatever its inputs hold: every number, every branch and
     every shape stays as it was in the first call, and so does what the function keeps besides. The
-    memory of that call is written again, so it is for one thread at a time; the value is the
-    caller's own.
+    second call's memory is written again by those after it, so a Replay is for one thread at a
+    time; the value is the caller's own.
 
-    The function itself runs for inputs of another shape or dtype, after a part, a hook or the
-    memory of a parameter came or went, with gradients or autocast, and where something cannot be
-    replayed; `refused` says what, or is None. That a module is now trained or evaluated goes
-    unnoticed.
+    Parameters and buffers are read anew each time. The function itself runs for inputs of another
+    shape or dtype, after a part or a hook of a module came or went, with gradients or autocast, and
+    where something cannot be replayed; `refused` says what, or is None. That a module is now
+    trained or evaluated goes unnoticed.
     """
 
     def __init__(self, module, function):
         if not isinstance(module, Module):
             raise TypeError(f"Replay: a Module is needed, got {type(module).__name__}")
         self.module, self.function, self.refused = module, function, None
-        self._like = self._revision = None
-        self._outside = self._memories = ()
+        self._like = self._revision = self._steps = None
+        self._outside, self._memories = {}, ()
 
     def __call__(self, *inputs):
-        if mode.watched or mode.recording or mode.autocast:
-            return self.function(*inputs)
         try:
             like = [(t._data.shape, t._data.dtype) for t in inputs]
         except AttributeError:
             raise TypeError(f"Replay: Tensors are needed, got {describe(inputs)}") from None
-        if (
-            like != self._like
-            or self._revision != Module.revision
-            or not all(map(is_, map(_memory, self._outside), self._memories))
-        ):
+        if mode.watched or mode.recording or mode.autocast:
+            return self.function(*inputs)
+        if like != self._like or self._revision != Module.revision:
             return self._record(inputs, like)
-        return self.function(*inputs) if self.refused else self._replay(inputs)
+        if self.refused:
+            return self.function(*inputs)
+        stays = map(is_, map(_memory, self._outside.values()), self._memories)
+        run = self._build if self._steps is None or not all(stays) else self._replay
+        run(inputs)
+        return Tensor._wrap(_copy(self._value))
 
     @quiet
     def _replay(self, inputs):
         for own, given in zip(self._inputs, inputs):
-            own._data[...] = given._data
+            own[...] = given._data
         try:
             for run, call, arrays in self._steps:  # noqa: B007 — an error names the call
                 run()
-        except (ValueError, IndexError, TypeError, RuntimeError) as error:
-            if not hasattr(call, "op_name"):  # a cache's, which says so itself
-                raise
-            raise op_error(call, arrays, error) from error
-        return _copy(self._value)
+        except ERRORS as error:
+            raise _named(call, arrays, error) from error
 
-    # ---- writing down ----------------------------------------------------------------
+    # ---- the second call: the operations, one by one, and the memory that they take ----
+
+    @quiet
+    def _build(self, inputs):
+        self._steps = None  # until all is done
+        slots, steps = self._slots.copy(), []  # (what computes it anew, the call, its arrays)
+        slots[: len(inputs)] = self._inputs = [_copy(t._data) for t in inputs]
+        self._memories = [tensor._data for tensor in self._outside.values()]
+        for slot, array in zip(self._outside, self._memories):
+            slots[slot] = array
+        for call, function, taken, given, plan in self._notes:
+            arrays = [slots[i] for i in taken]
+            try:
+                value, _ = function(*arrays)
+            except ERRORS as error:
+                raise _named(call, arrays, error) from error
+            values = [backend_of(v).array(v) for v in (value if type(value) is tuple else (value,))]
+            for slot, v in zip(given, values):
+                slots[slot] = v
+            if not all(_shows(v, arrays) for v in values):
+                again = plan and plan(arrays, values[0])
+                steps.append((again or partial(_again, function, arrays, values), call, arrays))
+        self._steps, self._value = steps, slots[self._end]
+
+    # ---- the first call: written down --------------------------------------------------
 
     def _record(self, inputs, like):
         self._like = None  # until the function has come to its end
-        self._inputs = [_copy(t) for t in inputs]
-        self._steps = []  # (what computes it anew, what was called, with which arrays)
-        self._made = {id(t): t for t in self._inputs}  # also kept, so that no other gets its id
         modules = list(self.module.modules())
-        self._own = {
-            id(t): t for m in modules for t in (*m._parameters.values(), *m._buffers.values())
-        }
-        self._outside, self._memories = [], []  # parameters and buffers, and their arrays
         self.refused = "a hook listens" if any(m.has_hooks() for m in modules) else None
-        self._changed, self._revision = False, Module.revision
+        self._slots, self._notes = [], []  # (call, body, slots to take, slots to give, plan)
+        self._outside, self._steps = {}, None  # {slot: a parameter or buffer}
+        self._place, self._kept = {}, []  # {id of a tensor: its slot}, and the tensors
+        self._own = {
+            id(t) for m in modules for t in (*m._parameters.values(), *m._buffers.values())
+        }
+        self._revision = Module.revision
+        for t in inputs:
+            self._made(t)
         mode.set(tape=self)
         try:
-            self._value = value = self.function(*self._inputs)
+            value = self.function(*inputs)
         finally:
             mode.set(tape=None)
-            if self._changed:
-                for given, own in zip(inputs, self._inputs):
-                    given.copy_(own)
-        if id(value) not in self._made:
+        self._end = self._place.get(id(value))
+        if self._end is None:
             self.refuse("the value is not what an operation gave")
         if self._revision != Module.revision:
             self.refuse("a part of a module came or went")
-        self._made = self._own = None
+        self._place = self._kept = self._own = None
         self._like, self._revision = like, Module.revision
-        return value if self.refused else _copy(value)
+        return value
 
     def refuse(self, reason):
         """What happens while the function runs cannot be replayed."""
         self.refused = self.refused or reason
 
-    def changed(self, by):
-        """A tensor was changed in place, by the operation of this name."""
-        self.refuse(f"{by} changes a tensor in place")
-        self._changed = True
-
     def note(self, call, function, inputs, results, plan=None):
         """A step: function(*arrays of the inputs)[0] gives the results, a tensor or a tuple.
 
-        `plan()`, if there is one, writes them anew where they are.
+        `plan(arrays, value)` may give a function that writes the value anew where it is.
         """
-        arrays = [self._array(i) for i in inputs]
+        taken = [self._slot(i) for i in inputs]
         results = results if type(results) is tuple else (results,)
-        self._made.update((id(r), r) for r in results)
-        values = [r._data for r in results]
-        if not all(_shows(v, arrays) for v in values):
-            self._steps.append((plan or partial(_again, function, arrays, values), call, arrays))
+        self._notes.append((call, function, taken, [self._made(r) for r in results], plan))
 
     def operation(self, call, args, params, arrays, results):
         """An operation was called with `args`, its body with `arrays`."""
@@ -131,27 +145,34 @@ class Replay:
         if mode.recording or mode.autocast:
             self.refuse("gradients, or autocast, are switched on within")
         if function is call.function and type(results) is not tuple:
-            value = results._data
-            plan = backend_of(value).planned(call.op_name, arrays[:n], value, arrays[n:], params)
+            plan = partial(_planned, call.op_name, n, params)
         self.note(call, partial(function, **params) if params else function, inputs, results, plan)
 
-    def _array(self, value):
-        """The memory where a step finds an input."""
+    def _made(self, tensor):
+        """The slot of a new tensor."""
+        self._kept.append(tensor)  # so that no other one gets its id
+        self._place[id(tensor)] = slot = len(self._slots)
+        self._slots.append(None)
+        return slot
+
+    def _slot(self, value):
+        """The slot where a step finds an input."""
         if not isinstance(value, TensorBase):
             if _holds_array(value):
                 self.refuse("an array comes from outside")
-            return value
-        if id(value) in self._own:
-            self._outside.append(value)
-            self._memories.append(value._data)
-        elif id(value) not in self._made:
-            self.refuse(
-                f"a tensor of shape {tuple(value.shape)} is no input, no parameter, no buffer "
-                "and nothing that an operation gave"
-            )
-        return value._data
+            self._slots.append(value)
+            return len(self._slots) - 1
+        if id(value) not in self._place:
+            if id(value) not in self._own:
+                self.refuse(
+                    f"a tensor of shape {tuple(value.shape)} is no input, no parameter, no buffer "
+                    "and nothing that an operation gave"
+                )
+            self._outside[self._made(value)] = value
+        return self._place[id(value)]
 
 
+ERRORS = (ValueError, IndexError, TypeError, RuntimeError)
 _memory = attrgetter("_data")
 
 
@@ -160,8 +181,17 @@ def _again(function, arrays, values):
     news, _ = function(*arrays)
     for value, new in zip(values, news if type(news) is tuple else (news,)):
         if new.shape != value.shape:
-            raise RuntimeError(f"the first call gave shape {value.shape}, this one {new.shape}")
+            raise RuntimeError(f"an earlier call gave shape {value.shape}, this one {new.shape}")
         value[...] = new
+
+
+def _planned(name, n, params, arrays, value):
+    return backend_of(value).planned(name, arrays[:n], value, arrays[n:], params)
+
+
+def _named(call, arrays, error):
+    """The error of a step, saying which operation it was; a cache says so itself."""
+    return op_error(call, arrays, error) if hasattr(call, "op_name") else error
 
 
 def _promoting(call, *arrays, **params):
@@ -179,9 +209,9 @@ def _shows(value, arrays):
     return any(memory(a) is owner for a in arrays if hasattr(a, "dtype"))
 
 
-def _copy(tensor):
+def _copy(array):
     """The same elements in memory of their own."""
-    return tensor._wrap(backend_of(tensor._data).asarray(tensor._data, copy=True))
+    return backend_of(array).asarray(array, copy=True)
 
 
 def _holds_array(value):
