@@ -480,3 +480,18 @@ def test_softmax_without_a_dimension_warns():
 def test_one_place_has_no_spread(shape):
     with pytest.raises(ValueError, match="more than one place"):
         nn.functional.instance_norm(mt.ones(shape))
+
+
+def test_linear_with_a_vector_or_a_matrix_beside_it():
+    """As in PyTorch: a weight (n) gives a number for each row, a bias of any shape is broadcast."""
+    x, w, b = mt.randn(2, 3, 5), mt.randn(4, 5), mt.randn(3, 4, requires_grad=True)
+    y = F.linear(x, w, b)
+    assert y.allclose(x @ w.T + b) and F.linear(x, w[0], mt.tensor(1.0)).allclose(x @ w[0] + 1)
+    y.sum().backward()
+    assert b.grad.equal(mt.full((3, 4), 2.0))
+
+
+def test_gelu_by_tanh_of_what_cannot_be_squared():
+    x = mt.full((200,), 1e15, requires_grad=True)
+    F.gelu(x, approximate="tanh").sum().backward()
+    assert x.grad.equal(mt.ones(200))

@@ -781,3 +781,14 @@ def test_bad_schedules(make, kind, message):
     with pytest.raises(kind) as told:
         make(sgd(1.0, 2.0))
     assert message in str(told.value)
+
+
+@pytest.mark.parametrize("n", [9, 20_000])
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("rule", [SGD, Adam])
+def test_an_infinite_parameter_stays_infinite(rule, maximize, n):
+    """Where there is no decay, 0 times ∞ is not asked for; compiled or not."""
+    p = mt.full((n,), math.inf, requires_grad=True)
+    p.grad = mt.ones(n)
+    rule([p], lr=0.1, maximize=maximize).step()
+    assert p.isinf().all()

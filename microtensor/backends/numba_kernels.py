@@ -123,6 +123,7 @@ def gelu_tanh_backward(g, x, out, a, b):
     for i in range(x.size):
         v = x[i]
         s = _sigmoid(a * (v + b * v * v * v))
+        v = min(max(v, f32(-12)), f32(12))  # beyond, s is 0 or 1, and v² might be too large
         out[i] = g[i] * (s + v * s * (f32(1) - s) * a * (f32(1) + f32(3) * b * v * v))
 
 
@@ -407,14 +408,20 @@ def embedding_backward(g, index, out):
 # ---- optimizers ----------------------------------------------------------------------
 
 
+@inlined
+def _with_decay(g, decay, p):
+    """g + decay p, without making NaN of a p that is infinite where there is no decay."""
+    return g + decay * p if decay != 0 else g
+
+
 @kernel
 def sgd(p, g, velocity, lr, momentum, fresh, decay, nesterov, sign):
     if velocity.size == 0:
         for i in range(p.size):
-            p[i] -= lr * (sign * g[i] + decay * p[i])
+            p[i] -= lr * _with_decay(sign * g[i], decay, p[i])
     else:
         for i in range(p.size):
-            gi = sign * g[i] + decay * p[i]
+            gi = _with_decay(sign * g[i], decay, p[i])
             vi = velocity[i] * momentum + fresh * gi
             velocity[i] = vi
             p[i] -= lr * (gi + momentum * vi if nesterov else vi)
@@ -424,7 +431,7 @@ def sgd(p, g, velocity, lr, momentum, fresh, decay, nesterov, sign):
 def adam(p, g, m, v, sign, decay, mixed_decay, beta1, beta2, rate, root, eps):
     for i in range(p.size):
         w = p[i] * decay
-        gi = sign * g[i] + mixed_decay * p[i]
+        gi = _with_decay(sign * g[i], mixed_decay, p[i])
         mi = m[i] + (f32(1) - beta1) * (gi - m[i])
         vi = v[i] * beta2 + (f32(1) - beta2) * gi * gi
         m[i], v[i] = mi, vi

@@ -368,9 +368,11 @@ class NumPyBackend(Backend):
 
     @quiet
     def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
-        if maximize or weight_decay:
+        if weight_decay:
             decay = p * weight_decay
             g = decay - g if maximize else decay + g
+        elif maximize:
+            g = -g
         if momentum:
             if velocity is None:
                 velocity = np.array(g)

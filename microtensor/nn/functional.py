@@ -23,8 +23,17 @@ from .resampling import *  # noqa: F403
 
 
 def linear(input, weight, bias=None):
-    """input weightᵀ + bias: (…, n) with weight (m, n) and bias (m) gives (…, m)."""
-    return ops.linear(input, weight, bias)
+    """input weightᵀ + bias: (…, n) with weight (m, n) and bias (m) gives (…, m).
+
+    A weight (n) gives (…); a bias of another shape is broadcast.
+    """
+    if len(weight._data.shape) == 1:
+        y = ops.matmul(input, weight)
+    elif bias is None or len(bias._data.shape) == 1:
+        return ops.linear(input, weight, bias)
+    else:
+        y = ops.linear(input, weight, None)
+    return y if bias is None else y + bias
 
 
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
