@@ -99,7 +99,10 @@ class NumPyBackend(Backend):
         # next, that takes fifteen times as long as arithmetic with the bits: b ^ (a ^ b) · mask.
         bits = np.dtype(f"i{like.itemsize}")
         a, b = (np.asarray(v, like.dtype).view(bits) for v in (a, b))
-        return (np.multiply(a ^ b, mask, dtype=bits) ^ b).view(like.dtype)
+        chosen = a ^ b
+        out = chosen if chosen.shape == mask.shape else None  # memory of its own: fresh pages cost
+        chosen = np.multiply(chosen, mask, out=out, dtype=bits)
+        return np.bitwise_xor(chosen, b, out=out).view(like.dtype)
 
     def bounds(self, x):
         return int(np.minimum.reduce(x, None)), int(np.maximum.reduce(x, None))
@@ -179,6 +182,15 @@ class NumPyBackend(Backend):
 
     def erf(self, x):
         return _in_blocks(super().erf, x)
+
+    def sigmoid(self, x):
+        e = np.asarray(np.abs(x))
+        np.negative(e, out=e)
+        np.exp(e, out=e)
+        y = np.asarray(np.maximum(e, x >= 0))  # e where x < 0, else 1
+        e += 1
+        y /= e
+        return y
 
     def gelu(self, x, tanh=False):
         if tanh or x.dtype != np.float32:
