@@ -56,11 +56,17 @@ def _lines(x):
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
-def _each(kernel, *arrays):
+def _each(kernel, *arrays, numbers=()):
     """What a loop over the elements of arrays of one shape writes."""
     out = np.empty(arrays[0].shape, f32)
-    kernel(*map(_flat, arrays), out.reshape(-1))
+    kernel(*map(_flat, arrays), out.reshape(-1), *numbers)
     return out
+
+
+def _gelu(tanh):
+    """The loops of GELU forth and back, and the numbers that they take."""
+    k = kernels()
+    return (k.gelu_tanh, k.gelu_tanh_backward, _TANH) if tanh else (k.gelu, k.gelu_backward, _TAIL)
 
 
 def _large_rows(axis, *arrays):
@@ -97,9 +103,8 @@ class NumbaBackend(NumPyBackend):
     def _plan_gelu(self, x, y, approximate="none"):
         if not _large(x):
             return super()._plan_gelu(x, y, approximate)
-        if approximate == "tanh":
-            return partial(kernels().gelu_tanh, _flat(x), _flat(y), *_TANH)
-        return partial(kernels().gelu, _flat(x), _flat(y), *_TAIL)
+        loop, _, numbers = _gelu(approximate == "tanh")
+        return partial(loop, _flat(x), _flat(y), *numbers)
 
     def _plan_layer_norm(self, x, weight, bias, y, eps):
         if not _large(x, weight, bias):
@@ -134,22 +139,14 @@ class NumbaBackend(NumPyBackend):
     def gelu(self, x, tanh=False):
         if not _large(x):
             return super().gelu(x, tanh)
-        y = np.empty(x.shape, f32)
-        if tanh:
-            kernels().gelu_tanh(_flat(x), y.reshape(-1), *_TANH)
-        else:
-            kernels().gelu(_flat(x), y.reshape(-1), *_TAIL)
-        return y, tanh
+        loop, _, numbers = _gelu(tanh)
+        return _each(loop, x, numbers=numbers), tanh
 
     def gelu_backward(self, g, x, slope):
         if not isinstance(slope, bool):
             return super().gelu_backward(g, x, slope)
-        out = np.empty(g.shape, f32)
-        if slope:
-            kernels().gelu_tanh_backward(_flat(g), _flat(x), out.reshape(-1), *_TANH)
-        else:
-            kernels().gelu_backward(_flat(g), _flat(x), out.reshape(-1), *_TAIL)
-        return out
+        _, loop, numbers = _gelu(tanh=slope)
+        return _each(loop, g, x, numbers=numbers)
 
     def dropout(self, x, p, seed):
         if not _large(x) or not 0 < p < 1:
@@ -317,8 +314,9 @@ class NumbaBackend(NumPyBackend):
     def sgd(self, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize):
         options = (lr, momentum, dampening, weight_decay, nesterov, maximize)
         few = p.size < 1 << 14  # NumPy's two or three passes over them are as fast
-        blocks = all(a is None or a.flags.c_contiguous for a in (p, velocity))
-        if few or not blocks or not _large(p, g, velocity):
+        if few or not (
+            _large(p, g, velocity) and all(a is None or a.flags.c_contiguous for a in (p, velocity))
+        ):
             return super().sgd(p, g, velocity, *options)
         if not momentum:
             velocity = None

@@ -162,16 +162,10 @@ class NumPyBackend(Backend):
         return partial(_gelu_float32, x.reshape(-1), y.reshape(-1), *scratch)
 
     def _plan_layer_norm(self, x, weight, bias, y, eps):
-        if x.size != x.shape[-1] or x.dtype is HALF or weight is None:
-            return None
-        x, y = x.reshape(-1), y.reshape(-1)
-        return partial(_normalised, x, weight, bias, eps, np.empty_like(x), y)
+        return _planned_norm(_normalised, x, y, weight, bias, eps)
 
     def _plan_rms_norm(self, x, weight, y, eps):
-        if x.size != x.shape[-1] or x.dtype is HALF or weight is None:
-            return None
-        x, y = x.reshape(-1), y.reshape(-1)
-        return partial(_scaled, x, weight, eps, np.empty_like(x), y)
+        return _planned_norm(_scaled, x, y, weight, eps)
 
     def _plan_linear(self, x, weight, bias, y):
         if bias is not None and bias.ndim != 1:
@@ -233,10 +227,7 @@ class NumPyBackend(Backend):
     def layer_norm(self, x, weight, bias, eps):
         if x.dtype is HALF:
             return self._in_float32(NumPyBackend.layer_norm, x, weight, bias, eps)
-        if x.size == x.shape[-1] > 0:  # one row, as in writing a text: no broadcasting
-            y, (x_hat, sigma) = _normalised(x.reshape(-1), weight, bias, eps)
-            return y.reshape(x.shape), (x_hat.reshape(x.shape), sigma)
-        return _normalised(x, weight, bias, eps)
+        return _norm(_normalised, x, weight, bias, eps)
 
     def layer_norm_backward(self, g, x, saved, weight):
         x_hat, sigma = saved
@@ -254,10 +245,7 @@ class NumPyBackend(Backend):
     def rms_norm(self, x, weight, eps):
         if x.dtype is HALF:
             return self._in_float32(NumPyBackend.rms_norm, x, weight, eps)
-        if x.size == x.shape[-1] > 0:
-            y, (x_hat, r) = _scaled(x.reshape(-1), weight, eps)
-            return y.reshape(x.shape), (x_hat.reshape(x.shape), r)
-        return _scaled(x, weight, eps)
+        return _norm(_scaled, x, weight, eps)
 
     # ---- products --------------------------------------------------------------------
 
@@ -437,9 +425,14 @@ def _rows(x):
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def _is_row(x):
+    """Whether x is a single row along its last axis, as in writing a text."""
+    return x.size == x.shape[-1] > 0
+
+
 def _rows_or_one(x):
     """`_rows`, which multiply faster than one sequence after the other; one row as a vector."""
-    return x.reshape(-1) if x.size == x.shape[-1] > 0 else _rows(x)
+    return x.reshape(-1) if _is_row(x) else _rows(x)
 
 
 def _affine(x, weight, bias, y=None):
@@ -448,6 +441,22 @@ def _affine(x, weight, bias, y=None):
     if bias is not None:
         y += bias
     return y
+
+
+def _norm(kernel, x, *args):
+    """A norm of each row; of a single one without broadcasting."""
+    if not _is_row(x):
+        return kernel(x, *args)
+    y, (x_hat, scale) = kernel(x.reshape(-1), *args)
+    return y.reshape(x.shape), (x_hat.reshape(x.shape), scale)
+
+
+def _planned_norm(kernel, x, y, weight, *args):
+    """The norm of a single row, written into y; None for others."""
+    if not _is_row(x) or x.dtype is HALF or weight is None:
+        return None
+    x, y = x.reshape(-1), y.reshape(-1)
+    return partial(kernel, x, weight, *args, np.empty_like(x), y)
 
 
 def _normalised(x, weight, bias, eps, x_hat=None, y=None):

@@ -20,8 +20,7 @@ def set_num_threads(n):
     One process on each core, as for data-parallel runs, wants n = 1. Without the package
     threadpoolctl the number stays as it is, which a warning says once.
     """
-    if type(n) is not int or n < 1:
-        raise RuntimeError(f"set_num_threads: a positive integer is needed, got {n!r}")
+    _check("set_num_threads", n)
     blas = _blas()
     if blas is None:
         _cannot()
@@ -42,6 +41,11 @@ def get_num_threads():
     return max(pools, default=1)
 
 
+def _check(name, n):
+    if type(n) is not int or n < 1:
+        raise RuntimeError(f"{name}: a positive integer is needed, got {n!r}")
+
+
 @functools.cache  # once is enough
 def _cannot():
     warnings.warn(
@@ -53,8 +57,7 @@ def _cannot():
 
 def set_num_interop_threads(n):
     """Take a positive n. Operations run one after the other all the same."""
-    if type(n) is not int or n < 1:
-        raise RuntimeError(f"set_num_interop_threads: a positive integer is needed, got {n!r}")
+    _check("set_num_interop_threads", n)
 
 
 def get_num_interop_threads():

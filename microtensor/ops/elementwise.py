@@ -276,11 +276,10 @@ def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
         return xp(x).asarray(x, copy=True), None
     top, bottom = (finfo(dtype).max if n is None else n for n in (posinf, neginf))
     bottom = -bottom if neginf is None else bottom
-    finite = xp(x).isfinite(x)
-    y = backend_of(x).where(
-        xp(x).isnan(x), float(nan or 0), backend_of(x).where(x > 0, xp(x).full_like(x, top), bottom)
-    )
-    y = backend_of(x).where(finite, x, xp(x).astype(y, x.dtype))
+    finite, where = xp(x).isfinite(x), backend_of(x).where
+    infinite = where(x > 0, xp(x).full_like(x, top), bottom)
+    y = where(xp(x).isnan(x), float(nan or 0), infinite)
+    y = where(finite, x, xp(x).astype(y, x.dtype))
     return y, lambda g: backend_of(g).where(finite, g, 0.0)
 
 
