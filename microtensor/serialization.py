@@ -7,31 +7,39 @@ nesting, numbers, strings) is JSON in the file's metadata, under "microtensor":
     {"sha256": …, "structure": {"step": 3, "betas": {"$tuple": [0.9, 0.99]}, "w": {"$tensor": "w"}}}
 
 The checksum is that of the whole file with zeros in the checksum's own place, so that damage is
-noticed. A whole module stands there as the name of its class and its attributes: see "objects".
+noticed; it says nothing of who wrote the file. A whole module stands there as the name of its class
+and its attributes.
+
+What `load` promises of a file that anyone may have written: it gives tensors and plain values, of
+exact built-in types; nothing is imported, called, or found by a name that the file gives; and what
+it makes is no larger than the file, within a small factor. Why that holds: the tensors are read by
+the safetensors library (`files/tensors.py`), the structure by a table of the kinds there are
+(`files/structure.py`), a file of PyTorch by a machine that knows as little (`torch_file.py`).
+Objects come only of classes that the caller names (`files/objects.py`).
 """
 
-import contextlib
-import errno
-import importlib
 import json
 import math
-import os
-import sys
-from collections import OrderedDict
-from pathlib import Path, PurePath
-from types import BuiltinFunctionType, FunctionType
-
-import numpy as np
 
 from .backends import backend_for, backend_of
 from .backends.bfloat16 import BFloat16Array
-from .backends.device import device
-from .backends.dtypes import bfloat16, dtype, dtype_of
+from .files.objects import (
+    add_safe_globals,
+    clear_safe_globals,
+    get_safe_globals,
+    imported,
+    names_in,
+    refuse_unsafe,
+    safe_globals,
+    safe_names,
+)
+from .files.structure import PLAIN, Reader, Writer
+from .files.structure import encoded as _encoded
+from .files.tensors import KINDS, array_of, contents, entries, read_json
+from .files.tensors import as_numpy as _as_numpy
+from .files.tensors import safetensors as _safetensors
+from .files.whole import LoadError, read_whole, whole_file, write_whole
 from .tensor import Tensor
-
-
-class LoadError(ValueError):
-    """A file that cannot be loaded: damaged, cut short, or something else altogether."""
 
 
 def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_serialization=True):
@@ -60,32 +68,56 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
     a tensor that occurred twice is one tensor again. What a file is, its content says: a
     safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
     (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. Raises
-    LoadError for anything else.
+    LoadError for anything else. A file is read as a whole, with `mmap`, too.
 
-    Never is code of a file run. Objects of this package's own modules come back; those of other
-    classes only with weights_only=False or within `safe_globals`, for the file says which class it
-    is, of which module, whose methods will be called. A file is read as a whole, with `mmap`, too.
+    A file may be a stranger's: it gives tensors, parameters and plain values, and takes memory and
+    time in proportion to its size. Whole modules and other objects come only within `safe_globals`,
+    which names their classes. With weights_only=False a file of `save` may name any class and
+    function that Python can import, whose methods are called sooner or later: it is as dangerous as
+    a pickle, and only for files that you wrote yourself.
     """
-    data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
-    if isinstance(map_location, dict):
-        map_location = map_location.get("cpu")
-    move = map_location if callable(map_location) else None
-    backend = backend_for("cpu" if move or map_location is None else map_location)
-
-    def as_tensor(array):
-        tensor = made(array, backend)
-        moved = move and move(tensor, "cpu")
-        return tensor if moved is None else moved
-
+    data = f.read() if hasattr(f, "read") else read_whole(f)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"load: a file of bytes is needed, its read() gave {type(data).__name__}")
+    data = bytes(data)
+    as_tensor = _Placed(map_location, len(data))
     try:
-        if data.startswith(b"PK\3\4"):
+        if data.startswith(ZIP):
             from . import torch_file
 
             return torch_file.read(data, as_tensor)
         return _deserialized(data, as_tensor, not weights_only)
     except ValueError as error:
-        name = getattr(f, "name", "the file") if hasattr(f, "read") else f
-        raise LoadError(f"{name} cannot be loaded: {error}") from error
+        raise _load_error(f, error) from error
+
+
+ZIP = b"PK\3\4"
+
+
+def get_unsafe_globals_in_checkpoint(f):
+    """The names of the classes and functions that a file asks for and may not name yet.
+
+    That is what `safe_globals` would have to name. Nothing is made of the file. Of one by
+    `torch.save`, they are what keeps it from being read here.
+    """
+    data = bytes(f.read()) if hasattr(f, "read") else read_whole(f)
+    try:
+        if data.startswith(ZIP):
+            from . import torch_file
+
+            return torch_file.unknown_names(data)
+        sealed = _sealed(data, contents(data)[1])
+        names = names_in(sealed["structure"]) if sealed else []
+    except ValueError as error:
+        raise _load_error(f, error) from error
+    names, known = [name.replace(":", ".") for name in names], safe_names()
+    return [name for name in names if name not in known]
+
+
+def _load_error(f, error):
+    """The error about a file, by its name if it has one."""
+    name = getattr(f, "name", "the file") if hasattr(f, "read") else f
+    return LoadError(f"{name} cannot be loaded: {error}")
 
 
 def save_file(tensors, filename, metadata=None):
@@ -102,81 +134,64 @@ def by_name(tensors, metadata=None):
     return _safetensors(arrays, {"format": "pt"} if metadata is None else metadata)
 
 
-def write_whole(path, data):
-    """Write bytes to a file whole or not at all. Raises OSError naming the file."""
-    with whole_file(path) as file:
-        file.write(data)
+# ---- tensors -----------------------------------------------------------------------
+
+COPIES, MORE = 4, 2**24  # of a file of n bytes, COPIES × n + MORE bytes may be made of copies
 
 
-@contextlib.contextmanager
-def whole_file(path):
-    """A file to write bytes to, that is at `path` when the block has ended, whole or not at all.
+def made(array, backend):
+    """A tensor of an array of the CPU, on the device of a backend."""
+    return Tensor._wrap(backend.asarray(array, dtype=backend_of(array).dtype(array)))
 
-    It is written beside it first, then moved over it. Raises OSError naming the file; what was
-    there before is then untouched, as it is after any other error in the block.
+
+class _Placed:
+    """Makes tensors of the arrays of a file where `map_location` wants them.
+
+    Raises LoadError if they grow out of proportion to its size: tensors that show the same memory
+    become copies on another device, and an expanded one does when it is used.
     """
-    target = Path(os.path.realpath(path))
-    part = target.with_name(f".{os.urandom(8).hex()}.part")
-    try:
-        if target.exists() and not target.is_file():
-            raise OSError(errno.EINVAL, "not an ordinary file")
-        try:
-            with open(part, "xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, str(part), str(target)):
-            raise  # it is about what the block wanted to read
-        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
-    with contextlib.suppress(OSError):  # where a folder cannot be synced, the file is still whole
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+    def __init__(self, map_location, size):
+        if isinstance(map_location, dict):
+            map_location = map_location.get("cpu")
+        self.move = map_location if callable(map_location) else None
+        self.place = "cpu" if self.move or map_location is None else map_location
+        self.backend, self.left = backend_for(self.place), COPIES * size + MORE
+
+    def __call__(self, array):
+        here = array.wide if isinstance(array, BFloat16Array) else array
+        if str(self.place) != "cpu" or _shows_elements_twice(here):
+            self.charge(here.nbytes)
+        tensor = made(array, self.backend)
+        moved = self.move and self.move(tensor, "cpu")
+        if moved is None or moved is tensor:
+            return tensor
+        self.charge(here.nbytes)
+        return moved
+
+    def charge(self, size):
+        self.left -= size
+        if self.left < 0:
+            raise LoadError("its tensors show the same memory again and again: they are too large")
 
 
-# ---- bytes ------------------------------------------------------------------------
+def _shows_elements_twice(array):
+    """Whether an array has more elements than its part of memory."""
+    if not array.size or array.flags.c_contiguous:
+        return False
+    span = sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides))
+    return math.prod(array.shape) > 1 + span // array.itemsize
 
-KINDS = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
-    "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
-}  # fmt: skip
-PLAIN = "biufcSU"  # kinds of arrays of NumPy that are their bytes: not objects, nor records
+
+# ---- bytes -------------------------------------------------------------------------
+
 BLANK = "0" * 64
 TEXT_LIMIT = 40_000_000  # readers refuse a header of 100 MB, and a quote takes two bytes in it
 
 
-def _as_numpy(tensor):
-    """The elements in row-major order; bfloat16 as uint16, which no tensor here has."""
-    array = tensor._data.halves() if tensor.dtype is bfloat16 else tensor._as_numpy()
-    return np.require(array, requirements="C")
-
-
-def _safetensors(arrays, metadata):
-    """The bytes of a safetensors file of arrays by name."""
-    from safetensors.numpy import save
-
-    data = save(arrays, metadata)
-    if not any(array.dtype == np.uint16 for array in arrays.values()):
-        return data
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    for name, array in arrays.items():
-        if array.dtype == np.uint16:
-            header[name]["dtype"] = "BF16"
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[start:]
-
-
 def _serialized(obj):
     """The bytes of the file."""
-    file = _File()
+    file = Writer()
     try:
         structure = _encoded(obj, (), file)
         text = json.dumps({"sha256": BLANK, "structure": structure}, allow_nan=False)
@@ -202,305 +217,52 @@ def _digest(data, seal):
     return whole.hexdigest()
 
 
-def entries(data):
-    """(name, its dtype, shape and bytes) for each tensor in the bytes of a safetensors file."""
-    import safetensors  # here, so that `import microtensor` costs NumPy and little more
-
+def _sealed(data, metadata):
+    """{"sha256": …, "structure": …} of a file, None of another program's. LoadError if damaged."""
+    # either of the two marks makes the file one of ours, so that damage to one is still noticed
+    ours = [t for k, t in metadata.items() if k == "microtensor" or t.startswith('{"sha256":')]
+    if not ours:
+        return None
     try:
-        return safetensors.deserialize(data)
-    except (ValueError, safetensors.SafetensorError) as error:
-        reason = f"it is not a safetensors file ({error})"
-        if data[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
-            reason = (
-                "it is a bare pickle, as PyTorch wrote before version 1.6; load it there, and save "
-                "it with torch.save or safetensors.torch"
-            )
-        raise LoadError(reason) from error
+        sealed = read_json(ours[0])
+        seal = sealed["sha256"]
+        if type(seal) is not str or len(seal) != len(BLANK) or _digest(data, seal) != seal:
+            raise LoadError("it is damaged: its checksum does not match")
+        sealed["structure"]
+    except LoadError:
+        raise
+    except _NONSENSE as error:
+        raise LoadError(f"it is damaged: its structure makes no sense ({error!r:.200})") from error
+    return sealed
+
+
+_NONSENSE = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 def _deserialized(data, as_tensor, trusted):
     """The object in the bytes of a file."""
-    found = entries(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    metadata = header.get("__metadata__", {})
-    # either of the two marks makes the file one of ours, so that damage to one is still noticed
-    ours = [t for k, t in metadata.items() if k == "microtensor" or t.startswith('{"sha256":')]
-    if not ours:
-        return {name: as_tensor(array_of(name, entry)) for name, entry in found}
+    tensors, metadata = contents(data)
+    sealed = _sealed(data, metadata)
+    if sealed is None:
+        return {name: as_tensor(array_of(name, entry)) for name, entry in tensors}
+    known = safe_names()
+
+    def found(name):
+        return imported(name, True) if trusted else known[name.replace(":", ".")]
+
     try:
-        sealed = json.loads(ours[0])
-        if _digest(data, sealed["sha256"]) != sealed["sha256"]:
-            raise LoadError("it is damaged: its checksum does not match")
-        arrays = {name: array_of(name, entry) for name, entry in found}
-        return _decoded(sealed["structure"], _File(arrays, as_tensor, trusted))
+        if not trusted:
+            refuse_unsafe(sealed["structure"], known)
+        arrays = {name: array_of(name, entry) for name, entry in tensors}
+        return Reader(arrays, as_tensor, found, trusted).value(sealed["structure"])
     except LoadError:
         raise
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise LoadError(f"it is damaged: its structure makes no sense ({error!r})") from error
+    except _NONSENSE as error:
+        raise LoadError(f"it is damaged: its structure makes no sense ({error!r:.200})") from error
 
 
-def made(array, backend):
-    """A tensor of an array of the CPU, on the device of a backend."""
-    return Tensor._wrap(backend.asarray(array, dtype=backend_of(array).dtype(array)))
-
-
-def array_of(name, entry):
-    """A tensor of a file as a NumPy array."""
-    kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
-    if kind not in KINDS:
-        raise LoadError(f"tensor {name!r} has dtype {kind}; microtensor has {', '.join(KINDS)}")
-    if kind == "BF16":
-        return BFloat16Array.of_halves(np.frombuffer(data, np.uint16).reshape(shape))
-    array = np.frombuffer(data, KINDS[kind]).reshape(shape)
-    if kind == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
-        raise LoadError(f"tensor {name!r} has booleans that are neither 0 nor 1")
-    return array
-
-
-# ---- structure --------------------------------------------------------------------
-
-
-class _File:
-    """What is being written or read: arrays by name, and the objects in the order they came."""
-
-    def __init__(self, arrays=None, as_tensor=None, trusted=False):
-        self.arrays, self.as_tensor, self.trusted = arrays or {}, as_tensor, trusted
-        self.names = {}  # of the tensors by the id of their arrays, or, in reading, tensors by name
-        self.objects = []
-
-    def put(self, array, path):
-        """The name under which an array stands in the file, which is that of the path to it."""
-        name = _new_name(path, self.arrays)
-        self.arrays[name] = np.require(array, requirements="C")
-        return name
-
-    def tensor(self, name):
-        """The one tensor of that name."""
-        if name not in self.names:
-            self.names[name] = self.as_tensor(self.arrays[name])
-        return self.names[name]
-
-
-def _encoded(value, path, file):
-    """A value as JSON: plain values as they are, anything else as {"$kind": …}.
-
-    Collects the tensors in `file`, by the name under which each stands there.
-    """
-    if isinstance(value, Tensor) and type(value) is Tensor:
-        return {"$tensor": _tensor_name(value, path, file)}
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
-    if isinstance(value, (list, tuple)):
-        items = [_encoded(v, (*path, i), file) for i, v in enumerate(value)]
-        return items if isinstance(value, list) else {"$tuple": items}
-    if type(value) is OrderedDict:  # as state dicts are: programs ask whether one is
-        return {"$ordered": _encoded(dict(value), path, file)}
-    if isinstance(value, dict):
-        items = [(k, _encoded(v, (*path, k), file)) for k, v in value.items()]
-        if all(isinstance(k, str) and not k.startswith("$") for k, _ in items):
-            return dict(items)
-        return {"$dict": [[_plain(k, path), v] for k, v in items]}
-    if type(value) is set:
-        items = sorted(value, key=repr)  # so that the file is the same each time
-        return {"$set": [_encoded(v, (*path, i), file) for i, v in enumerate(items)]}
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in PLAIN:
-        if value.dtype.name in KINDS.values():
-            return {"$array": file.put(value, path)}
-        data = np.frombuffer(value.tobytes(), np.uint8)  # a dtype that safetensors lacks
-        shape = list(value.shape)
-        return {"$array": file.put(data, path), "dtype": value.dtype.str, "shape": shape}
-    if isinstance(value, PurePath):
-        return {"$path": str(value)}
-    if isinstance(value, (dtype, device)):
-        return {f"${type(value).__name__}": str(value).rpartition(".")[2]}
-    return _encoded_object(value, path, file)
-
-
-def _tensor_name(tensor, path, file):
-    """The name of a tensor in the file; of one that came before, under its first name.
-
-    The array is written again, under its own path, so that other programs find it there.
-    """
-    return file.names.setdefault(id(tensor._data), file.put(_as_numpy(tensor), path))
-
-
-def _plain(key, path):
-    """A key of a dict as JSON."""
-    if key is None or isinstance(key, (bool, int, float, str)):
-        return _encoded(key, path, None)
-    raise _refusal("a key", key, path, "keys are strings, numbers, bools or None")
-
-
-def _refusal(role, value, path, hint):
-    place = repr(".".join(map(str, path))) if path else "the top"
-    return TypeError(f"save: {role} at {place} is a {type(value).__name__}; {hint}")
-
-
-def _new_name(path, taken):
-    """The name in the file of the tensor that a path leads to; none is used twice."""
-    name = ".".join(map(str, path)).encode(errors="backslashreplace").decode() or "tensor"
-    start, count = name, 1
-    while name in taken or name == "__metadata__":
-        count += 1
-        name = f"{start}_{count}"
-    return name
-
-
-def _decoded(value, file):
-    """The value that `_encoded` made JSON of."""
-    if isinstance(value, list):
-        return [_decoded(v, file) for v in value]
-    if not isinstance(value, dict):
-        return value
-    kind, content = next(iter(value.items()), ("", None))
-    if kind in ("$object", "$parameter", "$again", "$name"):
-        return _decoded_object(kind, content, value, file)
-    if kind == "$tensor":
-        return file.tensor(content)
-    if kind == "$array":
-        array = np.array(file.arrays[content])
-        if "dtype" in value:
-            array = array.view(np.dtype(value["dtype"])).reshape(value["shape"])
-        return array[()]
-    if kind == "$path":
-        return Path(content)
-    if kind == "$float":
-        return float(content)
-    if kind == "$dtype":
-        return dtype_of(content)
-    if kind == "$device":
-        return device(content)
-    if kind in ("$tuple", "$set"):
-        return (tuple if kind == "$tuple" else set)(_decoded(content, file))
-    if kind == "$ordered":
-        return OrderedDict(_decoded(content, file))
-    if kind == "$dict":
-        return {_decoded(k, file): _decoded(v, file) for k, v in content}
-    return {k: _decoded(v, file) for k, v in value.items()}
-
-
-# ---- objects ----------------------------------------------------------------------
-# An object is its attributes and the name of its class, "module:name". To read one, its class is
-# looked for in the modules that are imported already (for weights_only=False they are imported),
-# an empty object is made of it, and its attributes are set: no line of the class is run by that.
-# So it is for functions among the attributes, such as a layer's activation: they stand in the file
-# by name.
-
-OWN = ("microtensor.nn.", "microtensor.ops.")  # whose classes and functions any file may name
-
-_safe = []
-
-
-def add_safe_globals(safe_globals):
-    """Let every file name these classes and functions from now on, as `weights_only=False` does."""
-    _safe.extend(safe_globals)
-
-
-def get_safe_globals():
-    """The classes and functions that every file may name."""
-    return list(_safe)
-
-
-def clear_safe_globals():
-    """Let no file name a class or function, but for those of this package."""
-    _safe.clear()
-
-
-@contextlib.contextmanager
-def safe_globals(safe_globals):
-    """Within, files may name these classes and functions."""
-    before = get_safe_globals()
-    add_safe_globals(safe_globals)
-    try:
-        yield
-    finally:
-        _safe[:] = before
-
-
-def _encoded_object(value, path, file):
-    """A class or function by its name, another object as {"$object": class, "attributes": …}."""
-    if id(value) in file.names:
-        return {"$again": file.names[id(value)]}
-    named = isinstance(value, (type, FunctionType, BuiltinFunctionType))
-    name = _name_of(value if named else type(value))
-    if name is None or not (named or isinstance(value, Tensor) or _is_its_attributes(value)):
-        raise _refusal("a value", value, path, _advice(value))
-    if named:
-        return {"$name": name}
-    file.names[id(value)] = len(file.objects)
-    file.objects.append(value)  # which also keeps its id from being another's
-    if isinstance(value, Tensor):
-        tensor = _tensor_name(value, path, file)
-        return {"$parameter": name, "tensor": tensor, "requires_grad": value.requires_grad}
-    return {"$object": name, "attributes": _encoded(vars(value), path, file)}
-
-
-def _is_its_attributes(value):
-    """Whether an object is no more than its attributes: its class does not say how it is kept."""
-    said = ("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex")
-    return hasattr(value, "__dict__") and not any(
-        getattr(type(value), f"__{name}__", None) is not getattr(object, f"__{name}__", None)
-        for name in said
-    )
-
-
-def _advice(value):
-    """What can be saved instead."""
-    if hasattr(value, "state_dict"):
-        return "save its state_dict()"
-    if isinstance(value, (np.ndarray, np.generic)):
-        return "arrays of numbers, booleans and strings can be"
-    return (
-        "tensors, None, bools, numbers, strings, dicts, lists and tuples of them can be, and "
-        "functions and objects with attributes whose name, or class, is found in a module"
-    )
-
-
-def _decoded_object(kind, content, value, file):
-    """The object that `_encoded_object` made JSON of."""
-    if kind == "$again":
-        return file.objects[content]
-    found = _found(content, imports=file.trusted)
-    own = f"{found.__module__}.".startswith(OWN)
-    if not (own or file.trusted or any(found is safe for safe in _safe)):
-        raise LoadError(
-            f"it asks for {content.replace(':', '.')}; if you trust it, use weights_only=False, or "
-            "serialization.safe_globals([…]) around load()"
-        )
-    if kind == "$name":
-        return found
-    new = object.__new__(found)
-    file.objects.append(new)
-    if kind == "$parameter":
-        new._data, new._needs_grad = file.tensor(value["tensor"])._data, value["requires_grad"]
-    else:
-        vars(new).update(**_decoded(value["attributes"], file))
-    return new
-
-
-def _name_of(value):
-    """The name by which a class or function is found again; None if there is none."""
-    ours = (
-        [f"{OWN[0]}functional:{value.__name__}"] if f"{value.__module__}.".startswith(OWN) else []
-    )
-    for name in (f"{value.__module__}:{value.__qualname__}", *ours):
-        with contextlib.suppress(LoadError):
-            if _found(name) is value:
-                return name
-    return None
-
-
-def _found(name, imports=False):
-    """The class or function of that name in a module, which is imported already or `imports`."""
-    place, _, path = name.partition(":")
-    if imports and place not in sys.modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(place)
-    found = sys.modules.get(place)
-    for part in path.split("."):
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-    if not callable(found):
-        raise LoadError(f"it asks for {path} of {place}, which is not there: import it first")
-    return found
+__all__ = [
+    "BLANK", "KINDS", "LoadError", "PLAIN", "add_safe_globals", "array_of", "by_name",
+    "clear_safe_globals", "entries", "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load",
+    "made", "safe_globals", "save", "save_file", "whole_file", "write_whole",
+]  # fmt: skip

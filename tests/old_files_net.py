@@ -1,4 +1,4 @@
-"""The class of the whole module in fixtures/files/module.safetensors, which is saved by its name."""
+"""The class of fixtures/files/module.safetensors, a whole module saved by the name of its class."""
 
 import microtensor.nn.functional as F
 from microtensor import nn

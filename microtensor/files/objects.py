@@ -1,0 +1,309 @@
+"""Objects in a file: the name of a class, "module:name", and the attributes.
+
+By default a file may name nothing. `safe_globals` says which classes and functions it may name, and
+these alone are then compared with the names in it: nothing is imported or looked up by a name that
+a file gives. An object is made by `object.__new__` and its attributes are put into its `__dict__`,
+so that no line of its class runs; nor is it ever asked for an attribute, hashed or compared while a
+file is read. Refused are classes that have a say in how they are kept or found (`__del__`,
+`__reduce__`, `__setstate__`, `__getattr__` and others in TRAPS), attributes that would stand in for
+a member of the class, such as a method, and modules whose parts are not what a module has.
+
+With weights_only=False a file may name anything that can be imported: that is as dangerous as a
+pickle.
+"""
+
+import contextlib
+import importlib
+import re
+import sys
+from abc import ABCMeta
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType
+
+import numpy as np
+
+from ..backends.device import device
+from ..backends.dtypes import dtype
+from ..nn.module import Module, Parameter
+from ..tensor import Tensor
+from .whole import LoadError
+
+OWN = ("microtensor.nn.", "microtensor.ops.")  # whose functions are found in nn.functional, too
+PARAMETER = "microtensor.nn.module:Parameter"  # how every file says that a tensor is a Parameter
+
+# ---- what a file may name ----------------------------------------------------------
+
+_safe = []
+
+
+def add_safe_globals(safe_globals):
+    """Let every file name these classes and functions from now on.
+
+    An entry may also be (class or function, "module.name"), the name that it has in the file.
+    Name only classes whose methods may meet any attributes: whoever wrote the file chose them.
+    """
+    entries = list(safe_globals)
+    for entry in entries:
+        named = type(entry) is tuple and len(entry) == 2 and type(entry[1]) is str
+        if not callable(entry[0] if named else entry):
+            raise TypeError(f"safe_globals: a class or function is needed, got {entry!r:.100}")
+    _safe.extend(entries)
+
+
+def get_safe_globals():
+    """The classes and functions that every file may name."""
+    return list(_safe)
+
+
+def clear_safe_globals():
+    """Let no file name a class or function."""
+    _safe.clear()
+
+
+@contextlib.contextmanager
+def safe_globals(safe_globals):
+    """Within, files may name these classes and functions, and no others: see `add_safe_globals`.
+
+    A whole module needs its own class, those of its parts, and its functions:
+
+        with mt.serialization.safe_globals([MyModel, nn.Linear, nn.functional.relu]):
+            model = mt.load("model.safetensors")
+
+    What is missing in the list, the error of `load` says.
+    """
+    before = get_safe_globals()
+    add_safe_globals(safe_globals)
+    try:
+        yield
+    finally:
+        _safe[:] = before
+
+
+def safe_names():
+    """The classes and functions that a file may name, by the names that it may have for them."""
+    found = {}
+    for entry in _safe:
+        if type(entry) is tuple:
+            found[entry[1].replace(":", ".")] = entry[0]
+        else:
+            found.update((name.replace(":", "."), entry) for name in _names_of(entry))
+    return found
+
+
+def names_in(structure):
+    """The names of classes and functions in a structure, in their order, each once."""
+    names, left = {}, [structure]
+    while left:
+        value = left.pop()
+        if type(value) is list:
+            left += reversed(value)
+        elif type(value) is dict:
+            kind = next(iter(value), None)
+            name = value[kind] if kind in ("$object", "$name", "$parameter") else None
+            if type(name) is str and (kind, name) != ("$parameter", PARAMETER):
+                names[name] = None
+            left += reversed(value.values())
+    return list(names)
+
+
+def refuse_unsafe(structure, known):
+    """LoadError, with all that would have to be named, if a structure asks for more than `known`"""
+    names = [name for name in names_in(structure) if name.replace(":", ".") not in known]
+    if not names:
+        return
+    said = [_as_typed(name) for name in names[:100]]
+    first = said[0] if len(names) == 1 else f"{said[0]} and {len(names) - 1} more"
+    raise LoadError(
+        f"it asks for {first}; if you trust it, load it within "
+        f"mt.serialization.safe_globals([{', '.join(said)}])"
+    )
+
+
+def _as_typed(name):
+    """The name of a class in a file as one types it."""
+    if not re.fullmatch(r"[A-Za-z_][\w.]{,200}:[A-Za-z_][\w.]{,200}", name, re.ASCII):
+        return repr(name[:100])
+    place, _, path = name.partition(":")
+    if place.startswith("microtensor.nn."):
+        return f"mt.nn.{'functional.' if place.endswith('.functional') else ''}{path}"
+    return path if place == "__main__" else f"{place}.{path}"
+
+
+# ---- names -------------------------------------------------------------------------
+
+
+def _names_of(value):
+    """The names under which a class or function may stand in a file."""
+    place, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    names = [f"{place}:{name}"]
+    if f"{place}.".startswith(OWN):
+        names.append(f"{OWN[0]}functional:{value.__name__}")
+    return names
+
+
+def _name_of(value):
+    """The name by which a class or function is found again; None if there is none."""
+    for name in _names_of(value):
+        with contextlib.suppress(LoadError):
+            if imported(name) is value:
+                return name
+    return None
+
+
+def imported(name, imports=False):
+    """The class or function of that name in a module, which is imported already or `imports`."""
+    place, _, path = name.partition(":")
+    if imports and place not in sys.modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(place)
+    found = sys.modules.get(place)
+    for part in path.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    if not callable(found):
+        raise LoadError(f"it asks for {path} of {place}, which is not there: import it first")
+    return found
+
+
+# ---- writing -----------------------------------------------------------------------
+
+
+def encoded_object(value, path, file, encoded):
+    """A class or function by its name, another object as {"$object": class, "attributes": …}."""
+    if id(value) in file.names:
+        return {"$again": file.names[id(value)]}
+    named = isinstance(value, (type, FunctionType, BuiltinFunctionType))
+    name = _name_of(value if named else type(value))
+    if name is None or not (named or isinstance(value, Tensor) or _is_its_attributes(value)):
+        raise refusal("a value", value, path, _advice(value))
+    if named:
+        return {"$name": name}
+    file.names[id(value)] = len(file.objects)
+    file.objects.append(value)  # which also keeps its id from being another's
+    if isinstance(value, Tensor):
+        tensor = file.tensor_name(value, path)
+        return {"$parameter": name, "tensor": tensor, "requires_grad": value.requires_grad}
+    return {"$object": name, "attributes": encoded(vars(value), path, file)}
+
+
+def refusal(role, value, path, hint):
+    """The TypeError about what cannot be saved."""
+    place = repr(".".join(map(str, path))) if path else "the top"
+    return TypeError(f"save: {role} at {place} is a {type(value).__name__}; {hint}")
+
+
+def _is_its_attributes(value):
+    """Whether an object is no more than its attributes: its class does not say how it is kept."""
+    said = ("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex")
+    return hasattr(value, "__dict__") and not any(
+        getattr(type(value), f"__{name}__", None) is not getattr(object, f"__{name}__", None)
+        for name in said
+    )
+
+
+def _advice(value):
+    """What can be saved instead."""
+    if hasattr(value, "state_dict"):
+        return "save its state_dict()"
+    if isinstance(value, (np.ndarray, np.generic)):
+        return "arrays of numbers, booleans and strings can be"
+    return (
+        "tensors, None, bools, numbers, strings, dicts, lists and tuples of them can be, and "
+        "functions and objects with attributes whose name, or class, is found in a module"
+    )
+
+
+# ---- making objects ----------------------------------------------------------------
+
+TRAPS = frozenset(
+    f"__{name}__"
+    for name in (
+        "del", "new", "reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex",
+        "copy", "deepcopy", "getattr", "getattribute", "slots", "class",
+    )
+)  # fmt: skip
+OURS = (object, Tensor, *Tensor.__mro__[1:-1], Parameter, Module)  # may define them, being known
+MADE_BY = (type, ABCMeta, type(Tensor))  # metaclasses that have no say in a bare instance
+DATA = (type(None), bool, int, float, str, dtype, device)
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_hooks")
+RARE_HOOKS = ("_before_saving", "_after_saving", "_before_loading", "_after_loading")
+
+
+def empty_object(found):
+    """An object of a class without attributes; no line of the class is run. LoadError if it has
+    a say in that."""
+    name = getattr(found, "__qualname__", found)
+    if type(found) not in MADE_BY:
+        raise LoadError(f"it asks for an object of {name}, which is not an ordinary class")
+    for kind in found.__mro__:
+        traps = TRAPS.intersection(vars(kind)) if kind not in OURS else ()
+        if type(vars(kind).get("__dict__")) not in (type(None), GetSetDescriptorType):
+            traps = {"__dict__"}
+        if traps:
+            trap = min(traps)
+            raise LoadError(f"it asks for an object of {name}, which defines {trap}: refused")
+    try:
+        new = object.__new__(found)
+        object.__getattribute__(new, "__dict__")
+    except (TypeError, AttributeError) as error:
+        raise LoadError(f"it asks for an object of {name}, which cannot be made: {error}") from None
+    return new
+
+
+def set_attributes(new, attributes):
+    """Put attributes into the `__dict__` of an object. LoadError if one stands in for a member."""
+    kind = type(new)
+    module = Module in kind.__mro__
+    for name, value in attributes.items():
+        member = next((vars(k)[name] for k in kind.__mro__ if name in vars(k)), None)
+        defined = any(name in vars(k) for k in kind.__mro__)
+        # a number or string that the class has as a default, such as `training`, may be another
+        default = not name.startswith("_") and _is_data(member) and _is_data(value)
+        unused = module and name in RARE_HOOKS and type(value) is dict and not value
+        if name.startswith("__") or defined and not (default or unused):
+            raise LoadError(f"it gives a {kind.__qualname__} an attribute {name!r:.100}: refused")
+    if module:
+        _check_module(kind.__qualname__, attributes)
+    object.__getattribute__(new, "__dict__").update(attributes)
+
+
+def _is_data(value):
+    """Whether a value is a number, a string, None or the like, or a collection of such."""
+    items = value.values() if type(value) is dict else value
+    return type(value) in DATA or (
+        type(value) in (list, tuple, set, dict) and all(type(item) in DATA for item in items)
+    )
+
+
+def _check_module(name, attributes):
+    """LoadError unless what makes a module a module is of the kinds that it is."""
+    parts = {
+        "_parameters": Parameter, "_buffers": Tensor, "_modules": Module,
+    }  # fmt: skip
+    for registry, kind in parts.items():
+        found = attributes.get(registry)
+        if type(found) is not dict or not all(
+            type(key) is str and (part is None or kind in type(part).__mro__)
+            for key, part in found.items()
+        ):
+            raise LoadError(f"it gives a {name} {registry} that are none")
+    names = attributes.get("_non_persistent_buffers_set")
+    if type(names) is not set or not all(type(n) is str for n in names):
+        raise LoadError(f"it gives a {name} no set of names of buffers")
+    for hooks in HOOKS:
+        if type(attributes.get(hooks)) is not dict or attributes[hooks]:
+            raise LoadError(f"it gives a {name} {hooks}: refused")
+
+
+def new_parameter(found, tensor, requires_grad):
+    """A Parameter, or an object of another subclass of Tensor, with the memory of a tensor."""
+    if type(requires_grad) is not bool or requires_grad and not tensor.is_floating_point():
+        raise ValueError("a parameter that cannot require a gradient does")
+    new = empty_object(found)
+    if Tensor not in type(new).__mro__ or any(
+        name in vars(kind)
+        for kind in type(new).__mro__
+        if kind not in OURS
+        for name in ("_data", "_needs_grad")
+    ):
+        raise LoadError(f"it asks for a tensor of {found.__qualname__}, which is none")
+    object.__getattribute__(new, "__dict__").update(_data=tensor._data, _needs_grad=requires_grad)
+    return new

@@ -1,0 +1,268 @@
+"""The structure of a file: what its tensors are parts of, as JSON.
+
+Plain values are themselves; what JSON lacks is an object of one kind, {"$tuple": […]}, whose names
+all begin with "$" (a dict with such a name, or with other keys than strings, is {"$dict": pairs}).
+`Reader` makes exactly what this table says, of exact built-in types, and calls nothing on it but
+`hash` for the elements of sets and the keys of dicts, which are plain values. What it makes is
+no larger than the file, within a small factor: a list of JSON is a list, an array is given away
+once, a tensor is the same each time, and of values with the same hash there are few.
+"""
+
+import math
+import re
+from collections import OrderedDict
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from ..backends.device import device
+from ..backends.dtypes import DTYPES, dtype
+from ..nn.module import Parameter
+from ..tensor import Tensor
+from . import objects
+from .tensors import KINDS, as_numpy, check_shape
+
+PLAIN = "biufcSU"  # kinds of arrays of NumPy that are their bytes: not objects, nor records
+
+
+# ---- writing -----------------------------------------------------------------------
+
+
+class Writer:
+    """What is being written: arrays by name, and the objects in the order they came."""
+
+    def __init__(self):
+        self.arrays = {}
+        self.names = {}  # of the tensors by the id of their arrays; numbers of objects by theirs
+        self.objects = []
+
+    def put(self, array, path):
+        """The name under which an array stands in the file, which is that of the path to it."""
+        name = new_name(path, self.arrays)
+        self.arrays[name] = np.require(array, requirements="C")
+        return name
+
+    def tensor_name(self, tensor, path):
+        """The name of a tensor in the file; of one that came before, under its first name.
+
+        The array is written again, under its own path, so that other programs find it there.
+        """
+        return self.names.setdefault(id(tensor._data), self.put(as_numpy(tensor), path))
+
+
+def encoded(value, path, file):
+    """A value as JSON: plain values as they are, anything else as {"$kind": …}.
+
+    Collects the tensors in `file`, by the name under which each stands there.
+    """
+    if isinstance(value, Tensor) and type(value) is Tensor:
+        return {"$tensor": file.tensor_name(value, path)}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
+    if isinstance(value, (list, tuple)):
+        items = [encoded(v, (*path, i), file) for i, v in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if type(value) is OrderedDict:  # as state dicts are: programs ask whether one is
+        return {"$ordered": encoded(dict(value), path, file)}
+    if isinstance(value, dict):
+        items = [(k, encoded(v, (*path, k), file)) for k, v in value.items()]
+        if all(isinstance(k, str) and not k.startswith("$") for k, _ in items):
+            return dict(items)
+        return {"$dict": [[_plain(k, path), v] for k, v in items]}
+    if type(value) is set:
+        items = sorted(value, key=repr)  # so that the file is the same each time
+        return {"$set": [encoded(v, (*path, i), file) for i, v in enumerate(items)]}
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in PLAIN:
+        if value.dtype.name in KINDS.values():
+            return {"$array": file.put(value, path)}
+        data = np.frombuffer(value.tobytes(), np.uint8)  # a dtype that safetensors lacks
+        shape = list(value.shape)
+        return {"$array": file.put(data, path), "dtype": value.dtype.str, "shape": shape}
+    if isinstance(value, PurePath):
+        return {"$path": str(value)}
+    if isinstance(value, device) or isinstance(value, dtype) and value.name in DTYPES:
+        return {f"${type(value).__name__}": str(value).rpartition(".")[2]}
+    return objects.encoded_object(value, path, file, encoded)
+
+
+def _plain(key, path):
+    """A key of a dict as JSON."""
+    if key is None or isinstance(key, (bool, int, float, str)):
+        return encoded(key, path, None)
+    raise objects.refusal("a key", key, path, "keys are strings, numbers, bools or None")
+
+
+def new_name(path, taken):
+    """The name in the file of the tensor that a path leads to; none is used twice."""
+    name = ".".join(map(str, path)).encode(errors="backslashreplace").decode() or "tensor"
+    start, count = name, 1
+    while name in taken or name == "__metadata__":
+        count += 1
+        name = f"{start}_{count}"
+    return name
+
+
+# ---- reading -----------------------------------------------------------------------
+
+COLLISIONS = 64  # so many different keys may have one hash: floats come to 34 by themselves
+PLAIN_KEYS = (type(None), bool, int, float, str)
+HASHED = (*PLAIN_KEYS, Tensor, Parameter, dtype, device, type(Path()))  # in sets
+
+
+class Reader:
+    """Makes the value that `encoded` made JSON of.
+
+    `arrays` are those of the file by name, `as_tensor` makes a tensor of one, and `found` gives the
+    class or function of a name, or raises LoadError. With `trusted` whatever a class is like, an
+    object is made of it. Raises ValueError, TypeError, LookupError or RecursionError for what makes
+    no sense, LoadError for what is refused.
+    """
+
+    def __init__(self, arrays, as_tensor, found, trusted=False):
+        self.arrays, self.as_tensor, self.found, self.trusted = arrays, as_tensor, found, trusted
+        self.tensors, self.objects = {}, []
+
+    def value(self, value):
+        """The value of this JSON. (It takes no deeper a stack than `encoded` took.)"""
+        kind = type(value)
+        if kind is list:
+            return [self.value(item) for item in value]
+        if kind is not dict:
+            return value
+        if not any(name.startswith("$") for name in value):
+            return {name: self.value(item) for name, item in value.items()}
+        mark, *fields = value
+        if (mark, *fields) not in KINDS_OF_JSON:
+            raise ValueError(f"an object of {list(value)!r:.80}")
+        content = value[mark]
+        if mark == "$tuple":
+            return tuple([self.value(item) for item in of(list, content)])
+        if mark == "$ordered":
+            return OrderedDict(of(dict, self.value(of(dict, content))))
+        return getattr(self, f"_{mark[1:]}")(content, *(value[name] for name in fields))
+
+    def _tensor(self, name):
+        """The one tensor of that name."""
+        if of(str, name) not in self.tensors:
+            self.tensors[name] = self.as_tensor(self.arrays[name])
+        return self.tensors[name]
+
+    def _array(self, name, kind=None, shape=None):
+        """The array of that name, which is given away once; 0-d ones as NumPy's numbers."""
+        array = self.arrays.pop(of(str, name))
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"an array of {array.dtype}")
+        array = np.array(array)
+        if kind is not None:
+            check_shape(of(list, shape))
+            array = as_kind(array, of(str, kind)).reshape(shape)
+        return array[()]
+
+    def _parameter(self, name, tensor, requires_grad):
+        found = Parameter if name == objects.PARAMETER else self.found(of(str, name))
+        new = objects.new_parameter(found, self._tensor(tensor), requires_grad)
+        self.objects.append(new)
+        return new
+
+    def _object(self, name, content):
+        found = self.found(of(str, name))
+        new = object.__new__(found) if self.trusted else objects.empty_object(found)
+        self.objects.append(new)
+        attributes = of(dict, self.value(of(dict, content)))
+        if not all(type(name) is str for name in attributes):
+            raise TypeError("attributes whose names are no strings")
+        if self.trusted:
+            vars(new).update(attributes)
+        else:
+            objects.set_attributes(new, attributes)
+        return new
+
+    def _again(self, number):
+        """The object that came as number so much."""
+        if of(int, number) < 0:
+            raise IndexError(number)
+        return self.objects[number]
+
+    def _name(self, name):
+        return self.found(of(str, name))
+
+    def _set(self, content):
+        items = [self.value(item) for item in of(list, content)]
+        if not self.trusted:
+            check_hashed(items)
+        return set(few_alike(items))
+
+    def _dict(self, content):
+        keys, values = [], []
+        for key, value in of(list, content):
+            key = self.value(key)
+            if type(key) not in PLAIN_KEYS:
+                raise TypeError(f"a key that is a {type(key).__name__}")
+            keys.append(key)
+            values.append(self.value(value))
+        return dict(zip(few_alike(keys), values))
+
+    def _float(self, content):
+        return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[of(str, content)]
+
+    def _path(self, content):
+        return Path(of(str, content))
+
+    def _dtype(self, content):
+        return DTYPES[of(str, content)]
+
+    def _device(self, content):
+        if not re.fullmatch(r"[a-z]{1,20}(:[0-9]{1,9})?", of(str, content)):
+            raise ValueError(f"a device {content!r:.80}")
+        return device(content)
+
+
+KINDS_OF_JSON = {  # the names of each, in their order
+    ("$tensor",), ("$array",), ("$array", "dtype", "shape"), ("$tuple",), ("$set",), ("$dict",),
+    ("$ordered",), ("$float",), ("$path",), ("$dtype",), ("$device",),
+    ("$parameter", "tensor", "requires_grad"), ("$object", "attributes"), ("$again",), ("$name",),
+}  # fmt: skip
+
+
+def of(kind, value):
+    """The value, if it is exactly of this kind."""
+    if type(value) is not kind:
+        raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")
+    return value
+
+
+def as_kind(array, kind):
+    """Bytes as elements of a dtype that safetensors lacks."""
+    if array.dtype != np.uint8 or not re.fullmatch(r"[<>|][biufcSU][0-9]{1,9}", kind, re.ASCII):
+        raise ValueError(f"an array of {kind!r:.80}")
+    dtype = np.dtype(kind)
+    if dtype.kind not in PLAIN or dtype.itemsize == 0 or dtype.name in KINDS.values():
+        raise ValueError(f"an array of {kind!r:.80}")
+    array = array.reshape(-1).view(dtype)
+    if dtype.kind == "U" and array.view(f"{kind[0]}u4").max(initial=0) > 0x10FFFF:
+        raise ValueError("an array of text that is none")
+    return array
+
+
+def check_hashed(items):
+    """TypeError for what is not plain among the elements of a set: its `__hash__` would be called.
+
+    A named tuple of NumPy's scalars is not plain, a tuple of plain elements is.
+    """
+    left = list(items)
+    while left:
+        item = left.pop()
+        if type(item) is tuple:
+            left += item
+        elif type(item) not in HASHED and np.generic not in type(item).__mro__:
+            raise TypeError(f"a {type(item).__name__} in a set")
+
+
+def few_alike(keys):
+    """The keys, if they are different and few share one hash: a table of many takes for ever."""
+    hashes = sorted(map(hash, keys))
+    if any(a == b for a, b in zip(hashes, hashes[COLLISIONS:])):
+        raise ValueError(f"over {COLLISIONS} keys, or elements of a set, share one hash")
+    return keys
