@@ -5,19 +5,27 @@ pickle, says what is made of them. A pickle is a program for a machine with a st
 any function there is: that is why opening one is running a stranger's program. The machine here
 knows only the instructions in `carry_out` and the functions in FUNCTIONS; whatever else a file asks
 for is refused by name, and nothing is imported, called or written on its behalf.
+
+What it makes is in proportion to the file: nothing is compressed and no two files of the archive
+are more than the archive; an instruction makes one small object or takes from the stack what others
+have put there; numbers have at most 4300 digits, those of a tensor's shape 63 bits; keys are plain,
+so that few share a hash; a tensor is a view of its storage, and takes 20 bytes of the program.
 """
 
+import contextlib
 import io
+import math
 import pickletools
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from types import FunctionType
 
 import numpy as np
 
 from .backends.bfloat16 import BFloat16Array
 from .backends.dtypes import DTYPES, dtype
+from .files.tensors import DIGITS, check_shape
 from .tensor import Tensor
 
 ONLY = "only tensors, dicts, lists, tuples, numbers and strings are read"
@@ -29,15 +37,22 @@ def read(data, as_tensor):
     Tensors that share memory in PyTorch share it here, too. Raises ValueError saying what is wrong,
     or what is refused.
     """
-    try:
+    with damage_told():
         archive = Archive(data)
         value = carry_out(archive.file("data.pkl"), archive, as_tensor)
+    refuse_all_but_plain(value)
+    return value
+
+
+@contextlib.contextmanager
+def damage_told():
+    """A ValueError in place of what else reading a file that is damaged may raise."""
+    try:
+        yield
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, struct.error) as error:
         raise ValueError(f"it is damaged: {error}") from error
     except (LookupError, TypeError, OverflowError, AttributeError) as error:
         raise ValueError(f"it is damaged: its pickle makes no sense ({error!r:.200})") from error
-    refuse_all_but_plain(value)
-    return value
 
 
 class Archive:
@@ -57,9 +72,14 @@ class Archive:
             raise ValueError("it is compressed or encrypted, as PyTorch's files never are")
         if sum(e.file_size for e in entries) > len(data):
             raise ValueError("it is damaged: the files in it are larger than the whole")
+        names = {e.filename for e in entries}
+        if len(names) < len(entries):
+            raise ValueError("it is damaged: two files in it have the same name")
         self.folder = programs[0].removesuffix("data.pkl")
-        named = f"{self.folder}byteorder" in self.zip.namelist()
-        self.order = ORDERS[self.file("byteorder")] if named else "<"
+        order = self.file("byteorder") if f"{self.folder}byteorder" in names else b"little"
+        if order not in ORDERS:
+            raise ValueError("it is damaged: its order of bytes is neither little nor big")
+        self.order = ORDERS[order]
         self.storages = {}
 
     def file(self, name):
@@ -102,10 +122,12 @@ def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None,
     for extra in (hooks, metadata):
         if extra is not None and a_dict(extra):
             raise ValueError(f"a tensor in it has hooks or metadata; {ONLY}")
-    for n in (offset, *of_kind(tuple, size), *of_kind(tuple, stride)):
-        of_kind(int, n)
+    check_shape(of_kind(tuple, size))
+    for n in (offset, *of_kind(tuple, stride)):
+        if of_kind(int, n) < 0 or n >= 2**63:
+            raise ValueError("it is damaged: a tensor has strides or a place that make no sense")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if min((offset, *size, *stride)) < 0 or 0 not in size and last >= len(array):
+    if 0 not in size and last >= len(array):
         raise ValueError(
             f"it is damaged: a tensor of size {size!r:.80} and stride {stride!r:.80} at {offset} "
             f"reaches out of its storage of {len(array)}"
@@ -164,15 +186,50 @@ def named(module, name):
     """What a pickle calls `module.name`."""
     full = f"{of_kind(str, module)}.{of_kind(str, name)}"
     if full not in NAMES:
-        raise ValueError(f"it asks for {full:.200}, which is refused: {ONLY}")
+        raise ValueError(f"it asks for {shown(full)}, which is refused: {ONLY}")
     return NAMES[full]
+
+
+def shown(name):
+    """A name in a file as an error may say it: short, and without control characters."""
+    return name[:200].encode("ascii", "backslashreplace").decode().translate(CONTROL)
+
+
+CONTROL = dict.fromkeys([*range(32), 127], "?")
+
+
+def unknown_names(data):
+    """The classes and functions that a file asks for and that are refused, each once.
+
+    Its pickle is read through and not carried out. Raises ValueError if it makes no sense.
+    """
+    names, memo, last = {}, {}, deque([None, None], 2)  # the last two values, if they are strings
+    with damage_told():
+        for instruction, argument, _ in pickletools.genops(Archive(data).file("data.pkl")):
+            match instruction.name:
+                case "BINPUT" | "LONG_BINPUT":
+                    memo[argument] = last[-1]
+                case "MEMOIZE":
+                    memo[len(memo)] = last[-1]
+                case "BINGET" | "LONG_BINGET":
+                    last.append(memo.get(argument))
+                case "GLOBAL" | "INST" | "STACK_GLOBAL":
+                    stacked = instruction.name == "STACK_GLOBAL"
+                    names[".".join(map(str, last) if stacked else argument.split(" "))] = None
+                    last.append(None)
+                case name:
+                    last.append(argument if "UNICODE" in name else None)
+    return [name for name in names if name not in NAMES]
 
 
 # ---- the machine -------------------------------------------------------------------
 
+A_TENSOR = 20  # bytes: no program of PyTorch's says in fewer how a tensor is made
+
 
 def carry_out(program, archive, as_tensor):
     """The value of a pickle."""
+    left = len(program) // A_TENSOR
     program = io.BytesIO(program)
     stack, marks, memo = [], [], {}
 
@@ -197,8 +254,10 @@ def carry_out(program, archive, as_tensor):
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(instruction.name == "NEWTRUE")
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT":
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
                 stack.append(argument())
+            case "LONG4":
+                stack.append(short_enough(argument()))
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
                 stack.append(argument())
             case "MARK":
@@ -236,8 +295,11 @@ def carry_out(program, archive, as_tensor):
             case "REDUCE":
                 function, arguments = pop(2)
                 result = of_kind(FunctionType, function)(*of_kind(tuple, arguments))
-                made = isinstance(result, (np.ndarray, BFloat16Array))
-                stack.append(as_tensor(result) if made else result)
+                if type(result) in (np.ndarray, BFloat16Array):
+                    result, left = as_tensor(result), left - 1
+                if left < 0:
+                    raise ValueError("it is damaged: it has more tensors than its size allows")
+                stack.append(result)
             case "BUILD":  # a state dict knows the versions of its modules
                 attributes, made = a_dict(stack.pop()), type(stack[-1])
                 if set(attributes) != {"_metadata"} or made not in (dict, OrderedDict):
@@ -247,6 +309,13 @@ def carry_out(program, archive, as_tensor):
                 return value
             case name:
                 raise ValueError(f"it has the instruction {name}, which is refused: {ONLY}")
+
+
+def short_enough(number):
+    """An integer, if its digits can be written out."""
+    if number.bit_length() > math.log2(10) * DIGITS:
+        raise ValueError(f"a number in it has over {DIGITS} digits")
+    return number
 
 
 def plain_key(key):

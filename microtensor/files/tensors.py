@@ -115,8 +115,9 @@ def array_of(name, entry):
 
 
 def check_shape(shape):
-    """ValueError unless these are sizes that a tensor may have."""
+    """ValueError unless these are sizes that a tensor may have. (What they are is not said before
+    it is known: a file can make them endless.)"""
     if len(shape) > 64 or not all(type(n) is int and 0 <= n < 2**63 for n in shape):
-        raise ValueError(f"it is no shape: {shape!r:.80}")
+        raise ValueError("a shape that is none")
     if 0 in shape and math.prod(n for n in shape if n) > EMPTY:
         raise ValueError(f"no elements, but a shape of {tuple(shape)!r:.80}")
