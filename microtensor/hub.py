@@ -35,6 +35,7 @@ def load_state_dict_from_url(url, model_dir=None, map_location=None, progress=Tr
                              check_hash=False, file_name=None, weights_only=False):  # fmt: skip
     """`load` of a file that is downloaded first, to `model_dir`, if it is not there.
 
+    Whatever `weights_only` says, only tensors and plain values come: an address is not trusted.
     With `check_hash` the name says how its SHA-256 begins, as resnet18-5c106cde.pth does.
     """
     from urllib.parse import unquote, urlparse

@@ -56,7 +56,7 @@ class Generator:
         try:
             seed, numbers = json.loads(bytes(state.cpu().numpy()))
             self.numbers.bit_generator.state = numbers
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise RuntimeError(
                 f"set_state: this is not the state of a generator: {error}"
             ) from None

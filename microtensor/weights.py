@@ -1,11 +1,13 @@
 """The functions of `safetensors.torch`: files of weights by name, from and for other programs.
 
+What they read is tensors and their names, whoever wrote the file, and no larger than it: the
+metadata, and what `mt.save` writes there, is not looked at.
+
 Under `compat.as_torch()` a program that imports them from there gets these.
 """
 
-from pathlib import Path
-
 from .backends import backend_for
+from .files.whole import read_whole
 from .serialization import array_of, by_name, entries, made, save_file
 
 
@@ -17,7 +19,7 @@ def load(data, device="cpu"):
 
 def load_file(filename, device="cpu", *, backend="mmap"):
     """The tensors of a safetensors file, by name; the whole file is read, whatever `backend`."""
-    return load(Path(filename).read_bytes(), device)
+    return load(read_whole(filename), device)
 
 
 def save(tensors, metadata=None):

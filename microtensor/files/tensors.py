@@ -62,7 +62,7 @@ def contents(data):
         header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
         return found, header.get("__metadata__") or {}
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
-        reason = f"it is not a safetensors file ({error})"
+        reason = f"it is not a safetensors file ({str(error):.200})"
         if data[:2] in (b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
             reason = (
                 "it is a bare pickle, as PyTorch wrote before version 1.6; load it there, and save "

@@ -2,6 +2,8 @@
 
 from collections import OrderedDict, namedtuple
 
+import numpy as np
+
 from ..autograd import no_grad, write_array
 from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
@@ -315,8 +317,14 @@ class Module:
             for path, module in modules
             if module._has_own("set_extra_state")
         }
-        state = {k: as_tensor(v) for k, v in state_dict.items() if k not in extra}
+        state = {k: v for k, v in state_dict.items() if k not in extra}
         unexpected += [k for k in state if k not in own]
+        errors += [
+            f"{k} is a {type(v).__name__}, the module needs a tensor"
+            for k, v in state.items()
+            if k in own and not isinstance(v, TENSORS)
+        ]
+        state = {k: as_tensor(v) for k, v in state.items() if isinstance(v, TENSORS)}
         wrong = [
             f"{k} is {tuple(state[k].shape)}, the module needs {tuple(own[k].shape)}"
             for k in own
@@ -544,6 +552,7 @@ class Module:
 
 
 _dtype = dtype
+TENSORS = (Tensor, np.ndarray, np.generic, bool, int, float)  # what a state may hold as one
 
 
 def _join(path, name):

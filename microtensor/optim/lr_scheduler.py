@@ -101,8 +101,12 @@ class LRScheduler:
     def load_state_dict(self, state_dict):
         """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
 
-        Raises ValueError for the state of a schedule that knows less.
+        Raises ValueError for the state of a schedule that knows less, or that would put a value in
+        place of the optimizer or of a method.
         """
+        for name in state_dict:
+            if name == "optimizer" or callable(getattr(type(self), str(name), None)):
+                raise ValueError(f"{self._name}: the state of no schedule has {name!r:.80}")
         if not state_dict.keys() >= self.state_dict().keys():
             raise ValueError(
                 f"{self._name}: the state of this schedule has {sorted(self.state_dict())}, "
