@@ -192,7 +192,7 @@ class Reader:
         items = [self.value(item) for item in of(list, content)]
         if not self.trusted:
             check_hashed(items)
-        return set(few_alike(items))
+        return different(set(few_alike(items)), items)
 
     def _dict(self, content):
         keys, values = [], []
@@ -202,7 +202,7 @@ class Reader:
                 raise TypeError(f"a key that is a {type(key).__name__}")
             keys.append(key)
             values.append(self.value(value))
-        return dict(zip(few_alike(keys), values))
+        return different(dict(zip(few_alike(keys), values)), keys)
 
     def _float(self, content):
         return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[of(str, content)]
@@ -261,8 +261,15 @@ def check_hashed(items):
 
 
 def few_alike(keys):
-    """The keys, if they are different and few share one hash: a table of many takes for ever."""
+    """The keys, if few share one hash: a table of many that do takes for ever."""
     hashes = sorted(map(hash, keys))
     if any(a == b for a, b in zip(hashes, hashes[COLLISIONS:])):
         raise ValueError(f"over {COLLISIONS} keys, or elements of a set, share one hash")
     return keys
+
+
+def different(made, keys):
+    """What was made of the keys, if none of them is another's equal."""
+    if len(made) < len(keys):
+        raise ValueError("a key, or an element of a set, occurs twice")
+    return made
