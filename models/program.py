@@ -68,8 +68,14 @@ def gallery(file, doc, makers, folder, formats, theme, write):
 def reason(error):
     """What went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        place = f"{error.filename}: " if error.filename else ""
+        return printable(place + error.strerror)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f'{error.name} is missing; pip install -e ".[demos]"'
     text = " ".join(str(error).split()) or type(error).__name__
-    return f"not enough memory: {text}" if isinstance(error, MemoryError) else text
+    return printable(f"not enough memory: {text}" if isinstance(error, MemoryError) else text)
+
+
+def printable(text):
+    """A text in which control characters, which could upset a terminal, are �, but line breaks."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
