@@ -73,7 +73,9 @@ def read_json(path):
     try:
         return parsed(contents(path))
     except ValueError as error:
-        raise ValueError(error if str(path) in str(error) else f"{path} is damaged: {error}") from None
+        raise ValueError(
+            error if str(path) in str(error) else f"{path} is damaged: {error}"
+        ) from None
 
 
 def parsed(text):

@@ -202,9 +202,13 @@ class BPETokenizer(Tokenizer):
             a, _, b = merge.partition(" ")
             for part in (a, b):
                 if part not in made:
-                    raise ValueError(f"merge {rank}, {merge!r:.60}: no merge before it makes {part!r:.60}")
+                    raise ValueError(
+                        f"merge {rank}, {merge!r:.60}: no merge before it makes {part!r:.60}"
+                    )
             if a + b not in ids:
-                raise ValueError(f"merge {rank}, {merge!r:.60}: {a + b!r:.60} is not in the vocabulary")
+                raise ValueError(
+                    f"merge {rank}, {merge!r:.60}: {a + b!r:.60} is not in the vocabulary"
+                )
             if (ids[a], ids[b]) in self._ranks:
                 raise ValueError(f"merge {rank}, {merge!r:.60}, is there twice")
             made.add(a + b)
