@@ -12,7 +12,6 @@ from microtensor import nn
 
 from . import sampling
 
-
 LARGEST = 2**64 - 1  # of an integer among the settings
 
 

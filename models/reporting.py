@@ -10,8 +10,6 @@ import numpy as np
 
 from microtensor.serialization import write_whole
 
-from .program import printable
-
 
 class Progress:
     """Shows a `Record` after each step: a bar in a terminal, else a line now and then.
