@@ -41,7 +41,7 @@ def opened(path, wanted="a file"):
             kind = KINDS.get(stat.S_IFMT(status.st_mode), "no ordinary file")
             raise ValueError(f"{path} is {kind}, not {wanted}")
 
-    file = open(path, "rb", opener=open_at_once)
+    file = open(path, "rb", opener=open_at_once)  # noqa: SIM115 (the caller closes it)
     return file, os.fstat(file.fileno()).st_size
 
 
@@ -69,13 +69,12 @@ def load(path):
 
 
 def read_json(path):
-    """The value in a JSON file. ValueError naming the file if it is damaged, or names a key twice."""
+    """The value in a JSON file. ValueError naming the file if it is damaged: see `parsed`."""
+    text = contents(path)
     try:
-        return parsed(contents(path))
+        return parsed(text)
     except ValueError as error:
-        raise ValueError(
-            error if str(path) in str(error) else f"{path} is damaged: {error}"
-        ) from None
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def parsed(text):
@@ -105,8 +104,8 @@ def only_here(folder):
     """Within, no other program writes into a folder that asks for it here, too.
 
     The folder is made if it is missing, and goes again if nothing came into it. InUse, a
-    ValueError, if another program has it. The lock is one of the operating system, on a file `.lock`: it ends with
-    the process, however that ends, and a file that is left behind locks nothing.
+    ValueError, if another program has it. The lock is the operating system's, on a file `.lock`: it
+    ends with the process, however that ends, and a file that is left behind locks nothing.
     """
     folder = Path(folder)
     made = [f for f in (folder, *folder.parents) if not f.exists()]

@@ -10,6 +10,10 @@ import numpy as np
 
 from microtensor.serialization import write_whole
 
+from . import program
+
+printable = program.printable
+
 
 class Progress:
     """Shows a `Record` after each step: a bar in a terminal, else a line now and then.

@@ -169,7 +169,7 @@ def is_weights(value):
 
 def is_optimizer(value):
     """Groups of options, and by the number of a parameter its moments and its step."""
-    if not is_dict(value) or not value.keys() == {"state", "param_groups"}:
+    if not is_dict(value) or value.keys() != {"state", "param_groups"}:
         return False
     groups, states = value["param_groups"], value["state"]
     return (

@@ -218,8 +218,8 @@ class BPETokenizer(Tokenizer):
         for token in self.special_tokens:
             if not SPECIAL.fullmatch(token):
                 raise ValueError(
-                    f"{token!r:.60} is in the vocabulary, but no merge makes it (special tokens look "
-                    "like <|this|> or [THIS])"
+                    f"{token!r:.60} is in the vocabulary, but no merge makes it (special tokens "
+                    "look like <|this|> or [THIS])"
                 )
         self.vocabulary = [bpe.to_bytes(t) if t in made else t.encode() for t in self.vocab]
         self._byte_ids = [ids[letter] for letter in bpe.LETTERS]

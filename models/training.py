@@ -147,7 +147,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state):
-        """Go on where a checkpoint was written. ValueError if it is of another model or training."""
+        """Go on where a checkpoint was written. ValueError if another model or training did."""
         check_checkpoint(state)
         ours = self.state_dict()
         for part in ("architecture", "config", "tokenizer"):
@@ -230,6 +230,6 @@ def differences(theirs, ours):
 
 
 __all__ = [
-    "ARCHITECTURES", "NonFiniteLoss", "Record", "Trainer", "TrainingConfig", "architecture", "evaluate",
-    "load_checkpoint", "load_newest", "model_from", "register",
+    "ARCHITECTURES", "NonFiniteLoss", "Record", "Trainer", "TrainingConfig", "architecture",
+    "evaluate", "load_checkpoint", "load_newest", "model_from", "register",
 ]  # fmt: skip
