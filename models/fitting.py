@@ -47,6 +47,6 @@ def distinct(tensors):
     """How many numbers the memory of tensors by name has, however many of them show the same."""
     memory = {}
     for tensor in tensors.values():
-        storage = tensor.untyped_storage()
-        memory[storage.data_ptr()] = storage.nbytes() // tensor.itemsize
+        storage = tensor.storage()
+        memory[storage.data_ptr()] = storage.size()
     return sum(memory.values())

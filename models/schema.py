@@ -11,7 +11,7 @@ import reprlib
 import microtensor as mt
 
 from .architectures import architecture
-from .fitting import check_size
+from .fitting import check_size, distinct
 from .tokenizers import tokenizer_from
 from .training_config import OPTIMIZERS, TrainingConfig
 
@@ -141,6 +141,7 @@ def is_losses(value):
         isinstance(value, mt.Tensor)
         and value.ndim == 1
         and value.dtype is mt.float64
+        and len(value) <= distinct({"losses": value})
         and bool(value.isfinite().all())
     )
 
@@ -199,7 +200,7 @@ def is_moment(name, value):
         value = value.item() if isinstance(value, mt.Tensor) and value.shape == () else value
         return is_number(value) and 0 <= value <= STEPS
     floats = isinstance(value, mt.Tensor) and value.is_floating_point()
-    return type(name) is str and (value is None or floats)
+    return type(name) is str and (floats or value is None and name == "momentum_buffer")
 
 
 def is_schedule(value):
