@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
-from models import data, program, reporting, sampling, training
+from models import data, files, program, reporting, sampling, training
 from models.checkpoints import best_of
 from models.corpus import load_corpus
 from models.minigpt import MiniGPT, MiniGPTConfig
@@ -44,6 +44,7 @@ TRAINING = {
 
 def main(argv=None):
     args = parser().parse_args(argv)
+    program.any_letter()
     try:
         if args.length is not None and args.length < 1:
             raise ValueError(f"length must be at least 1, got {args.length}")
@@ -54,11 +55,18 @@ def main(argv=None):
         sampling.check_options(args.temperature, args.top_k, args.top_p)
         if args.prompt is not None:
             return write(args)
-        trainer = prepare(args)
-    except (ValueError, RuntimeError, OSError, MemoryError, ImportError) as error:
+        path = checkpoint_path(args)
+        with files.only_here(path.parent):
+            return prepare_and_train(args, path)
+    except (ValueError, LookupError, RuntimeError, OSError, MemoryError, ImportError) as error:
         return complain(error, 2)
     except KeyboardInterrupt:
         return 130
+
+
+def prepare_and_train(args, path):
+    """Train in a folder that is ours alone. The exit code."""
+    trainer = prepare(args, path)
     try:
         return train(trainer, args)
     except (NonFiniteLoss, OSError, MemoryError) as error:
@@ -71,13 +79,12 @@ def main(argv=None):
 # ---- training ----------------------------------------------------------------------------------
 
 
-def prepare(args):
+def prepare(args, path):
     """The trainer that the arguments ask for, a new one or that of a checkpoint."""
     mt.zeros(1, device=args.device)  # raises if there is no such device
-    path = checkpoint_path(args)
     state = None
     if args.resume:
-        state = load(path, training.load_newest)
+        state = load(path, training.load_newest, use=own_checkpoint)
         refuse_changes(args, state)
         about = state["about"]
         model_config = MiniGPTConfig(**state["config"])
@@ -115,11 +122,13 @@ def prepare(args):
     model = MiniGPT(model_config).to(args.device)
     trainer = Trainer(model, tokenizer, *parts, config, path, about, args.keep)
     if state:
-        trainer.load_state_dict(state)
+        try:
+            trainer.load_state_dict(state)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} cannot be gone on from: {error}") from None
     print(
         f"model: {sum(p.numel() for p in model.parameters()):,} parameters; folder: {path.parent}"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     return trainer
 
 
@@ -218,8 +227,11 @@ def write(args):
     """Let a trained model continue the prompt."""
     mt.zeros(1, device=args.device)
     path = checkpoint_path(args)
-    state = load(best_of(path) if args.best else path)
-    model, tokenizer = training.model_from(state, args.device)
+    if args.best:
+        found = load(best_of(path), training.load_checkpoint, use=training.model_from)
+    else:
+        found = load(path, training.load_newest, tell=tell, use=training.model_from)
+    model, tokenizer = found[0].to(args.device), found[1]
     pieces = sampling.generate_text(
         model, tokenizer, args.prompt, args.length or 500, **sampling_options(args, args.seed)
     )
@@ -252,9 +264,38 @@ def folder_flag(folder):
     return "" if Path(folder) == Path(OUT) else f" --out {folder}"
 
 
-def load(path, load_checkpoint=training.load_checkpoint):
+def tell(line):
+    """Say something beside the text that is written."""
+    print(program.printable(line), file=sys.stderr)
+
+
+def own_checkpoint(state):
+    """A checkpoint, if this program made it. ValueError if another one did."""
+    made = state["architecture"]
+    if made != MiniGPT.__name__:
+        raise ValueError(f"it holds a {made}, and this program goes on with a MiniGPT")
+    about = state["about"]
+    right = {
+        "data": type(about.get("data", 0)) in (str, type(None)),
+        "tokenizer": about.get("tokenizer") in ("byte", "char", "bpe"),
+        "held_out": type(about.get("held_out")) is float,
+        "text": type(about.get("text")) is str,
+        "sha256": type(about.get("sha256")) is str,
+        "vocab_size": about.get("tokenizer") != "bpe" or type(about.get("vocab_size")) is int,
+    }
+    wrong = [name for name, fits in right.items() if not fits]
+    if wrong:
+        raise ValueError(
+            f"another program made it: what it tells about itself has no {wrong[0]} that "
+            "this program would have written"
+        )
+    training.model_from(state)  # that there is one
+    return state
+
+
+def load(path, load_checkpoint, **options):
     try:
-        return load_checkpoint(path)
+        return load_checkpoint(path, **options)
     except FileNotFoundError:
         first = f"python {sys.argv[0]}{folder_flag(path.parent)}"
         raise ValueError(f"there is no checkpoint at {path}; train first: {first}") from None
@@ -342,5 +383,4 @@ def complain(error, code):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
     sys.exit(main())

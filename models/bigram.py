@@ -33,6 +33,10 @@ class BigramConfig(Config):
         if self.context_length != 1:
             raise ValueError(f"the context_length of a Bigram is 1, got {self.context_length}")
 
+    @property
+    def numbers(self):
+        return self.vocab_size**2
+
 
 class Bigram(LanguageModel):
     """A trained table of logits, one row for each token."""

@@ -17,34 +17,43 @@ from pathlib import Path
 import microtensor as mt
 from microtensor.serialization import write_whole
 
-FORMAT = "a microtensor language model, 1"
+from . import files
+from .schema import check_checkpoint, is_checkpoint
 
 
-def load_checkpoint(path):
-    """What a `Trainer` saved at `path`. ValueError if the file is something else, or damaged."""
-    state = mt.load(path)
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+def load_checkpoint(path, use=lambda state: state):
+    """What a `Trainer` saved at `path`, or what `use` makes of it.
+
+    ValueError, which names the file, if it is something else, damaged, or of no `use`.
+    """
+    state = files.load(path)
+    if not is_checkpoint(state):
         raise ValueError(f"{path} is not a checkpoint of a language model")
-    return state
+    try:
+        check_checkpoint(state)
+        return use(state)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is a checkpoint that cannot be used: {error}") from error
 
 
-def load_newest(path, tell=print):
+def load_newest(path, tell=print, use=lambda state: state):
     """The checkpoint at `path`; should it be damaged or gone, the one before it that is whole.
 
-    `tell` is told, in one line, when that happens. Raises what is wrong with the newest, ValueError
-    or FileNotFoundError, if there is none before it either.
+    `tell` is told, in one line, when that happens. Returns what `use` makes of the state, or the
+    state. Raises what is wrong with the newest, ValueError or FileNotFoundError, if there is none
+    before it either.
     """
     path, problem = Path(path), None
     for candidate in (path, *reversed(numbered(path).values()), best_of(path)):
         try:
-            state = load_checkpoint(candidate)
+            step, found = load_checkpoint(candidate, lambda state: (state["step"], use(state)))
         except (ValueError, FileNotFoundError) as error:
             problem = problem or error
             continue
         if problem:
             reason = f"{path} is missing" if isinstance(problem, FileNotFoundError) else problem
-            tell(f"{reason}; {candidate.name} is used, of step {state['step']:,}")
-        return state
+            tell(f"{reason}; {candidate.name} is used, of step {step:,}")
+        return found
     raise problem
 
 

@@ -5,13 +5,14 @@ cannot be done is said in one line.
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
 from microtensor.serialization import write_whole
 
-from . import data, program, reporting, sampling, showing, training
+from . import data, files, program, reporting, sampling, showing, training
 from .corpus import load_corpus
 from .ladder import RUNGS, window
 from .tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
@@ -51,11 +52,13 @@ def main(name, argv=None):
 def learn_and_write(rung, args):
     """Train the model, or load it, and let it write."""
     check_sampling(args)
-    load = getattr(args, "load", False)
-    model, tokenizer = loaded(rung, args) if load else learned(rung, args)
-    prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
-    if getattr(args, "show_attention", False):
-        show_attention(model, tokenizer, prompt, Path(args.out, "attention.png"))
+    load, show = getattr(args, "load", False), getattr(args, "show_attention", False)
+    writes = show or not (load or rung.counts)
+    with files.only_here(args.out) if writes else nullcontext():
+        model, tokenizer = loaded(rung, args) if load else learned(rung, args)
+        prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
+        if show:
+            show_attention(model, tokenizer, prompt, Path(args.out, "attention.png"))
     write(model, tokenizer, prompt, args)
 
 
@@ -80,10 +83,8 @@ def learned(rung, args):
     parts = data.split(ids, window(model))
     if rung.counts:
         return count(model, *parts), tokenizer
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
     about = {"text": corpus.name, "repeats": args.repeats}
-    path = folder / "checkpoint.safetensors"
+    path = Path(args.out, "checkpoint.safetensors")
     train(training.Trainer(model, tokenizer, *parts, config, path, about), rung.name)
     return model, tokenizer
 
@@ -122,13 +123,16 @@ def train(trainer, name):
 def loaded(rung, args):
     """The model in the folder and its tokenizer. ValueError if they are not what is asked for."""
     path = Path(args.out, "checkpoint.safetensors")
+
+    def as_asked(state):
+        if state["architecture"] != rung.model.__name__:
+            raise ValueError(f"{path} holds a {state['architecture']}, not a {rung.model.__name__}")
+        return training.model_from(state)
+
     try:
-        state = training.load_newest(path)
+        model, tokenizer = training.load_newest(path, use=as_asked)
     except FileNotFoundError:
         raise ValueError(f"there is no checkpoint at {path}; train first, without --load") from None
-    if state["architecture"] != rung.model.__name__:
-        raise ValueError(f"{path} holds a {state['architecture']}, not a {rung.model.__name__}")
-    model, tokenizer = training.model_from(state)
     if args.vocabulary is not None:
         other = load_tokenizer(args.vocabulary)
         if other.settings() != tokenizer.settings():

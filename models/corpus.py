@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 from microtensor.serialization import write_whole
 
+from . import files
+
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 TIMEOUT = 5.0  # seconds for the whole download
@@ -41,7 +43,7 @@ def load_corpus(path=None, *, cache_dir=None, offline=False, progress=None):
     """
     if path is not None:
         text = read_text(path)
-        return Corpus(text, Path(path).name, f"{path}, {len(text):,} characters")
+        return Corpus(text, shown(Path(path).name), f"{shown(path)}, {len(text):,} characters")
 
     notes, progress = [], progress or (lambda line: None)
 
@@ -72,8 +74,16 @@ def load_corpus(path=None, *, cache_dir=None, offline=False, progress=None):
     )
 
 
+def shown(path):
+    """A path for people to read, however the bytes of its name are encoded."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def read_text(path):
-    """A UTF-8 file with Unix line ends. ValueError for a folder, no text, or another encoding."""
+    """A UTF-8 file with Unix line ends.
+
+    ValueError for a folder or a device, no text, or another encoding.
+    """
     return "".join(text_pieces(path))
 
 
@@ -83,22 +93,24 @@ def text_pieces(path, size=2**22):
     A piece begins with white space, before a word, so that tokenizers cut it as they cut the whole.
     """
     path = Path(path).expanduser()
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a text file")
     try:
-        file = path.open("rb")
+        file, left = files.opened(path, "a text file")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no text file at {path}") from None
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    rest, blank = "", True
+    rest, blank = [""], True  # what no piece has yet
     with file:
-        while data := file.read(size):
-            rest += _decoded(decoder, data, file)
-            if cut := WORD_END.match(rest):
-                piece, rest = cut[0].replace("\r\n", "\n"), rest[cut.end() :]
+        while data := file.read(min(size, left)):
+            left -= len(data)
+            new = rest.pop() + _decoded(decoder, data, file)
+            if cut := WORD_END.match(new):  # else a word goes on
+                piece = "".join([*rest, cut[0]]).replace("\r\n", "\n")
+                rest, new = [], new[cut.end() :]
                 blank = blank and not piece.strip()
                 yield piece
-        rest += _decoded(decoder, b"", file, final=True)
+            rest += [new[:-1], new[-1:]]  # a word may end with its last character
+        rest.append(_decoded(decoder, b"", file, final=True))
+    rest = "".join(rest)
     if blank and not rest.strip():
         raise ValueError(f"{path} holds no text")
     yield rest.replace("\r\n", "\n")
@@ -137,7 +149,7 @@ def _verified(data):
 
 
 def _cached(cache):
-    return _verified(cache.read_bytes())
+    return _verified(files.contents(cache))
 
 
 def _downloaded(cache, note):

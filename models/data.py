@@ -8,6 +8,7 @@ shuffled order without jumping all over the file.
 
 import hashlib
 import json
+import reprlib
 
 import numpy as np
 
@@ -15,6 +16,7 @@ import microtensor as mt
 from microtensor.serialization import whole_file
 from microtensor.utils.data import Dataset
 
+from . import files
 from .tokenizers import tokenizer_from
 
 
@@ -136,10 +138,23 @@ class ShardedWindows(TextWindows):
     def load_state_dict(self, state):
         """Go on where `state_dict` found another. ValueError if that one was made otherwise."""
         ours = self.state_dict()
-        for name in self.STATE[3:]:
-            if state[name] != ours[name]:
-                raise ValueError(f"the order of windows had {name} {state[name]}, not {ours[name]}")
-        self.epoch, self.group, self.used = (state[name] for name in self.STATE[:3])
+        if not isinstance(state, dict) or state.keys() != ours.keys():
+            raise ValueError(f"the order of windows has {', '.join(ours)}, got {state!r:.80}")
+        for name, value in state.items():
+            if type(value) is not int or not 0 <= value < 2**64:
+                raise ValueError(f"the order of windows had {name} {value!r:.60}, no such number")
+            if name in self.STATE[3:] and value != ours[name]:
+                raise ValueError(f"the order of windows had {name} {value}, not {ours[name]}")
+        place = tuple(state[name] for name in self.STATE[:3])
+        if state["used"]:  # of a group that has more than that
+            there = ShardedWindows(
+                self.ids, self.length, seed=self.seed, shard=self.shard, mixed=self.mixed
+            )
+            there.epoch, there.group, there.used = place
+            size = len(there._shuffled())
+            if there.group != state["group"] or state["used"] >= size:
+                raise ValueError(f"the order of windows had used {state['used']}, not below {size}")
+        self.epoch, self.group, self.used = place
         self._open = None
 
     STATE = "epoch", "group", "used", "seed", "shard", "mixed", "length", "tokens"
@@ -197,30 +212,61 @@ def read_tokens(path, tokenizer=None, check=True):
     """(ids, tokenizer) of a file that `write_tokens` wrote: a row mapped into memory, read-only.
 
     ValueError if the file is damaged, or was made with another tokenizer than the one given. To
-    know the damage of the ids, all of them are read once; check=False leaves that out.
+    know the damage of the ids, or that one is outside the vocabulary, all of them are read once;
+    check=False leaves that out.
     """
     try:
-        with open(path, "rb") as file:
+        file, there = files.opened(path)
+        with file:
             size = int.from_bytes(file.read(8), "little")
-            if not 0 < size <= 2**27:
+            if not 0 < size <= min(2**27, there - 8):
                 raise ValueError("it does not begin as one")
-            header = json.loads(file.read(size))
-            (count,) = header["tokens"]["shape"]
-            dtype = np.dtype(KINDS[header["tokens"]["dtype"]])
-            about = header["__metadata__"]
-            theirs = tokenizer_from(json.loads(about["tokenizer"]))
-            there, wanted = file.seek(0, 2), 8 + size + count * dtype.itemsize
-            if there != wanted or count < 1:
+            kind, count, settings, sha256 = _told(files.parsed(file.read(size)))
+            theirs = tokenizer_from(files.parsed(settings))
+            dtype = np.dtype(KINDS[kind])
+            if dtype != np.dtype(theirs.dtype).newbyteorder("<"):
+                raise ValueError(f"it has ids of {kind}, which {theirs} does not give")
+            wanted = 8 + size + count * dtype.itemsize
+            if there != wanted:
                 raise ValueError(f"it has {there:,} bytes, not {wanted:,}")
+            ids = np.memmap(file, dtype, "r", offset=8 + size, shape=(count,))
             if check:
-                file.seek(8 + size)
-                digest = hashlib.file_digest(
-                    file, lambda: hashlib.sha256(about["tokenizer"].encode())
-                )
-                if digest.hexdigest() != about["sha256"]:
-                    raise ValueError("its checksum does not match")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                _check(ids, theirs, hashlib.sha256(settings.encode()), sha256)
+    except ValueError as error:
         raise ValueError(f"{path} is no file of tokens, or damaged: {error}") from error
     if tokenizer is not None and theirs.settings() != tokenizer.settings():
         raise ValueError(f"{path} was written with another tokenizer, {theirs}, not {tokenizer}")
-    return np.memmap(path, dtype, "r", offset=8 + size, shape=(count,)), theirs
+    return ids, theirs
+
+
+def _told(header):
+    """(kind and number of ids, settings of the tokenizer as JSON, SHA-256) of a header.
+
+    ValueError unless it is word for word one that `write_tokens` writes.
+    """
+    try:
+        kind, (count,) = header["tokens"]["dtype"], header["tokens"]["shape"]
+        about = header["__metadata__"]
+        settings, sha256 = about["tokenizer"], about["sha256"]
+    except (LookupError, TypeError, ValueError):
+        raise ValueError("its header is not that of a row of tokens") from None
+    wanted = {}
+    if type(count) is int and 0 < count < 2**60 and type(kind) is str and kind in KINDS:
+        wanted = {"dtype": kind, "shape": [count]}
+        wanted["data_offsets"] = [0, count * np.dtype(KINDS[kind]).itemsize]
+    if header != {"__metadata__": about, "tokens": wanted}:
+        raise ValueError(f"its header tells of other tensors: {reprlib.repr(header)}")
+    if type(settings) is not str or type(sha256) is not str:
+        raise ValueError("its header has no tokenizer, or no checksum")
+    return kind, count, settings, sha256
+
+
+def _check(ids, tokenizer, digest, sha256, piece=2**22):
+    """ValueError unless a row of ids is one of a tokenizer, and has that checksum."""
+    for start in range(0, len(ids), piece):
+        part = ids[start : start + piece]
+        digest.update(part)
+        if int(part.min()) < 0 or int(part.max()) >= tokenizer.vocab_size:
+            raise ValueError(f"it has ids that are outside 0 … {tokenizer.vocab_size - 1}")
+    if digest.hexdigest() != sha256:
+        raise ValueError("its checksum does not match")

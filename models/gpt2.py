@@ -48,6 +48,11 @@ class GPT2Config(Config):
                     f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
                 )
 
+    @property
+    def numbers(self):
+        V, T, C = self.vocab_size, self.context_length, self.d_model
+        return (V + T + 2) * C + self.n_layers * (12 * C * C + 13 * C)
+
 
 class GPT2(LanguageModel):
     """A decoder-only transformer, pre-norm, with learned positions and tied embeddings."""
@@ -114,9 +119,7 @@ class GPT2(LanguageModel):
             raise ValueError("lm_head.weight is another table than wte.weight; GPT2 ties the two")
         masks = ".attn.bias", ".attn.masked_bias"  # causal masks, that older programs kept
         tensors = {name: t for name, t in tensors.items() if not name.endswith(masks)}
-        C = sizes.d_model
-        count = (sizes.vocab_size + sizes.context_length + 2) * C
-        published.expect(tensors, count + sizes.n_layers * (12 * C * C + 13 * C))
+        published.expect(tensors, sizes)
         model = cls(sizes)
         published.fill(model, tensors, published_names(model))
         model.tokenizer = published.read_tokenizer(folder)

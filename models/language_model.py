@@ -12,6 +12,25 @@ from microtensor import nn
 
 from . import sampling
 
+LARGEST = 2**64 - 1  # of an integer among the settings
+
+
+KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+
+
+def check_kinds(settings):
+    """ValueError unless each field of a dataclass has the kind of value that it is declared with.
+
+    A float may be an integer, too; neither is True or False.
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        wanted = KINDS.get(field.type)
+        if wanted and type(value) is not field.type and (field.type, type(value)) != (float, int):
+            raise ValueError(f"{field.name} must be {wanted}, got {value!r:.60}")
+        if type(value) is int and abs(value) > LARGEST:
+            raise ValueError(f"{field.name} must be below 2**64, got {value!r:.60}")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -26,8 +45,12 @@ class Config:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and (type(value) is not int or value < 1):
-                raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
+            if field.type is int and (type(value) is not int or not 1 <= value <= LARGEST):
+                raise ValueError(f"{field.name} must be a positive integer, got {value!r:.60}")
+        check_kinds(self)
+
+    numbers = None  # how many the parameters of a model of these sizes are
+    tables = 0  # how many numbers the model keeps beside them
 
     def check_heads(self):
         """ValueError unless every head gets as many channels."""

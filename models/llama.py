@@ -68,9 +68,7 @@ def from_pretrained(folder, context_length=None):
         )
     # rotary_emb.inv_freq was kept by older programs
     tensors = {name: t for name, t in tensors.items() if not name.endswith(".rotary_emb.inv_freq")}
-    C, shared = sizes.d_model, sizes.n_kv_heads * sizes.d_head
-    block = 2 * C * (C + shared) + 3 * C * sizes.d_mlp + 2 * C
-    published.expect(tensors, (sizes.vocab_size + 1) * C + sizes.n_layers * block)
+    published.expect(tensors, sizes)
     model = ModernMiniGPT(sizes)
     published.fill(model, tensors, published_names(model))
     return model.eval()

@@ -35,6 +35,15 @@ class MiniGPTConfig(Config):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
+    @property
+    def numbers(self):
+        V, T, C = self.vocab_size, self.context_length, self.d_model
+        return (2 * V + T + 2) * C + self.n_layers * (12 * C * C + 13 * C)
+
+    @property
+    def tables(self):
+        return self.context_length**2 // 4  # the causal mask has booleans
+
 
 class MiniGPT(LanguageModel):
     """A decoder-only transformer, pre-norm, with learned positions (GPT-2 in small)."""

@@ -28,6 +28,11 @@ class ModernBlockConfig(TinyTransformerConfig):
 
     n_layers: int = 1
 
+    @property
+    def numbers(self):
+        V, T, C = self.vocab_size, self.context_length, self.d_model
+        return (2 * V + T + 2) * C + 12 * C * C + 13 * C
+
 
 class ModernBlock(LanguageModel):
     """Embeddings, one pre-norm block, logits, with every value on the way to be looked at."""

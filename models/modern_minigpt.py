@@ -57,6 +57,16 @@ class ModernMiniGPTConfig(Config):
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
 
     @property
+    def numbers(self):
+        C, shared = self.d_model, self.n_kv_heads * self.d_head
+        block = 2 * C * (C + shared) + 3 * C * self.d_mlp + 2 * C
+        return (self.vocab_size + 1) * C + self.n_layers * block
+
+    @property
+    def tables(self):
+        return self.context_length * self.d_head  # cosines and sines
+
+    @property
     def d_head(self):
         return self.d_model // self.n_heads
 

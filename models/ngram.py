@@ -34,7 +34,8 @@ class NGramConfig(Config):
     n: int = 4
 
     def __post_init__(self):
-        object.__setattr__(self, "context_length", max(1, self.n - 1))  # follows from n
+        if type(self.n) is int:  # what the context_length follows from
+            object.__setattr__(self, "context_length", max(1, self.n - 1))
         super().__post_init__()
 
 

@@ -24,8 +24,7 @@ def run(action, parser, argv=None):
     Returns the exit code: 0, or what the action gives; 2 for what cannot be done, 1 for numbers
     that ran away, 130 for Ctrl-C.
     """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter
+    any_letter()
     args = parser.parse_args(argv)
     try:
         if (out := Path(getattr(args, "out", "."))).exists() and not out.is_dir():
@@ -39,6 +38,12 @@ def run(action, parser, argv=None):
     ) as error:  # fmt: skip
         print(f"{parser.prog}: {reason(error)}", file=sys.stderr)
         return 1 if isinstance(error, ArithmeticError) else 2
+
+
+def any_letter():
+    """Let any text be printed: not every terminal has every letter."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def gallery(file, doc, makers, folder, formats, theme, write):
@@ -68,8 +73,14 @@ def gallery(file, doc, makers, folder, formats, theme, write):
 def reason(error):
     """What went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        place = f"{error.filename}: " if error.filename else ""
+        return printable(place + error.strerror)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f'{error.name} is missing; pip install -e ".[demos]"'
     text = " ".join(str(error).split()) or type(error).__name__
-    return f"not enough memory: {text}" if isinstance(error, MemoryError) else text
+    return printable(f"not enough memory: {text}" if isinstance(error, MemoryError) else text)
+
+
+def printable(text):
+    """A text in which control characters, which could upset a terminal, are �, but line breaks."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)

@@ -12,6 +12,8 @@ from pathlib import Path
 import microtensor as mt
 from microtensor.serialization import save_file, write_whole
 
+from . import files
+from .fitting import check_size
 from .tokenizers import load_tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -38,7 +40,7 @@ def sizes(config, names, config_class):
     found = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
     for theirs, ours in names.items():
         kind = config_class.__dataclass_fields__[ours].type
-        if kind is float and type(found.get(ours)) is int:
+        if kind is float and type(found.get(ours)) is int and abs(found[ours]) < 2**64:
             found[ours] = float(found[ours])
         if ours in found and type(found[ours]) is not kind:
             raise ValueError(f"config.json has {theirs} {found[ours]!r:.80}, which is no number")
@@ -53,14 +55,21 @@ def read_tensors(folder):
         old = folder / "pytorch_model.bin"
         path = old if old.exists() and not (folder / WEIGHTS).exists() else folder / WEIGHTS
         return _tensors(path)
-    parts = _json(index).get("weight_map")
-    if not isinstance(parts, dict):
+    places = _json(index).get("weight_map")
+    if not isinstance(places, dict):
         raise ValueError(f"{index} has no weight_map")
-    tensors = {}
-    for part in sorted(set(map(str, parts.values()))):
-        if Path(part).name != part:  # a path that leads out of the folder
+    parts = {}  # the names that each file has
+    for name, part in places.items():
+        if type(part) is not str or Path(part).name != part:  # a path that leads out of the folder
             raise ValueError(f"{index} names {part!r:.80}, which is no file of the folder")
-        tensors |= _tensors(folder / part)
+        parts.setdefault(part, set()).add(name)
+    tensors = {}
+    for part, names in sorted(parts.items()):
+        found = _tensors(folder / part)
+        if found.keys() != names:
+            other = sorted(found.keys() ^ names)[0]
+            raise ValueError(f"{folder / part} and {index.name} do not agree on {other!r:.80}")
+        tensors |= found
     return tensors
 
 
@@ -71,13 +80,15 @@ def read_tokenizer(folder):
     return None
 
 
-def expect(tensors, count):
-    """ValueError unless the weights are `count` numbers: asked before a model is made so large."""
+def expect(tensors, config):
+    """ValueError unless the weights are as many as a config's: asked before a model is made."""
     found = sum(t.numel() for t in tensors.values())
-    if found != count:
+    if found != config.numbers:
         raise ValueError(
-            f"the weights do not fit the config: there are {found:,} numbers, not {count:,}"
+            f"the weights do not fit the config: there are {found:,} numbers, not "
+            f"{config.numbers:,}"
         )
+    check_size(tensors, config)
 
 
 def fill(model, tensors, names):
@@ -129,17 +140,14 @@ def write(folder, config, tensors, tokenizer=None):
 
 
 def _json(path):
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    value = files.read_json(path)
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds a {type(value).__name__}, not an object with names")
     return value
 
 
 def _tensors(path):
-    tensors = mt.load(path)
+    tensors = files.load(path)
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(t, mt.Tensor) for name, t in tensors.items()
     ):

@@ -41,7 +41,12 @@ class RecurrentConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.cell not in CELLS:
-            raise ValueError(f"cell must be {', '.join(CELLS)}, got {self.cell!r}")
+            raise ValueError(f"cell must be {', '.join(CELLS)}, got {self.cell!r:.60}")
+
+    @property
+    def numbers(self):
+        V, C, parts = self.vocab_size, self.d_model, {"rnn": 1, "gru": 3, "lstm": 4}[self.cell]
+        return V * C + self.n_layers * parts * (2 * C * C + 2 * C) + (C + 1) * V
 
 
 class Recurrent(LanguageModel):

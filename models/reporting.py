@@ -10,6 +10,10 @@ import numpy as np
 
 from microtensor.serialization import write_whole
 
+from . import program
+
+printable = program.printable
+
 
 class Progress:
     """Shows a `Record` after each step: a bar in a terminal, else a line now and then.
@@ -89,11 +93,6 @@ def clock(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def printable(text):
-    """A text with its control characters, which could upset a terminal, made visible as �."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
 def draw_losses(losses, validation, path, title=""):

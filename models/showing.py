@@ -31,9 +31,12 @@ def trained_model(args):
     sampling.check_prompt(args.prompt)
     small = Path("runs/small")
     for folder in (Path(args.model), small):
-        if (folder / CHECKPOINT).exists():
-            print(f"model: {folder / CHECKPOINT}")
-            return training.model_from(training.load_newest(folder / CHECKPOINT))
+        try:
+            found = training.load_newest(folder / CHECKPOINT, use=training.model_from)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        print(f"model: {folder / CHECKPOINT}")
+        return found
     print(f"there is no checkpoint in {args.model}; a small model is trained for about a minute")
     return small_model(args, small)
 

@@ -39,6 +39,11 @@ class TinyAttentionConfig(Config):
 
     d_model: int = 128
 
+    @property
+    def numbers(self):
+        V, T, C = self.vocab_size, self.context_length, self.d_model
+        return (V + T) * C + 3 * C * C + (C + 1) * V
+
 
 class TinyAttention(LanguageModel):
     """One head of causal attention between embeddings and logits (arXiv:1706.03762, in little)."""

@@ -32,6 +32,11 @@ class TinyLMConfig(Config):
     d_embedding: int = 16
     d_hidden: int = 256
 
+    @property
+    def numbers(self):
+        V, n, E, H = self.vocab_size, self.context_length, self.d_embedding, self.d_hidden
+        return (V + 1) * E + (n * E + 1) * H + (H + 1) * V
+
 
 class TinyLM(LanguageModel):
     """Embeddings of a fixed window side by side, one tanh layer, logits (Bengio et al., 2003)."""

@@ -35,6 +35,11 @@ class TinyTransformerConfig(Config):
         super().__post_init__()
         self.check_heads()
 
+    @property
+    def numbers(self):
+        V, T, C = self.vocab_size, self.context_length, self.d_model
+        return (V + T + 2) * C + self.n_layers * (12 * C * C + 10 * C) + (C + 1) * V
+
 
 class TinyTransformer(LanguageModel):
     """Token and position embeddings, blocks, logits."""

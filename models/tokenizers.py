@@ -13,6 +13,7 @@ import codecs
 import json
 import operator
 import re
+import reprlib
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 
 from microtensor.serialization import write_whole
 
-from . import bpe
+from . import bpe, files
 
 DTYPES = np.uint8, np.uint16, np.int32
 
@@ -123,6 +124,7 @@ class CharTokenizer(UnitTokenizer):
     """One id per character, for the characters of `characters`, in that order."""
 
     type, codec = "char", "utf-32-le"
+    SETTINGS = {"characters": str}
 
     def __init__(self, characters):
         self.characters = "".join(characters)
@@ -152,6 +154,7 @@ class ByteTokenizer(UnitTokenizer):
     """
 
     type = "byte"
+    SETTINGS = {}
 
     def __init__(self):
         super().__init__(np.arange(256, dtype=np.uint8))
@@ -179,6 +182,7 @@ class BPETokenizer(Tokenizer):
     """
 
     type = "bpe"
+    SETTINGS = {"vocab": list, "merges": list}
 
     def __init__(self, vocab, merges):
         self.vocab, self.merges = list(vocab), list(merges)
@@ -186,11 +190,11 @@ class BPETokenizer(Tokenizer):
         super().__init__(len(ids))
         if len(ids) < len(self.vocab):
             twice = next(t for t, n in Counter(self.vocab).items() if n > 1)
-            raise ValueError(f"the token {twice!r} is twice in the vocabulary")
+            raise ValueError(f"the token {twice!r:.60} is twice in the vocabulary")
         missing = [letter for letter in bpe.ALPHABET if letter not in ids]
         if missing:
             raise ValueError(
-                f"{len(missing)} of 256 bytes are not in the vocabulary: {missing[0]!r} …"
+                f"{len(missing)} of 256 bytes are not in the vocabulary: {missing[0]!r:.60} …"
             )
 
         made, self._ranks = set(bpe.ALPHABET), {}
@@ -198,11 +202,15 @@ class BPETokenizer(Tokenizer):
             a, _, b = merge.partition(" ")
             for part in (a, b):
                 if part not in made:
-                    raise ValueError(f"merge {rank}, {merge!r}: no merge before it makes {part!r}")
+                    raise ValueError(
+                        f"merge {rank}, {merge!r:.60}: no merge before it makes {part!r:.60}"
+                    )
             if a + b not in ids:
-                raise ValueError(f"merge {rank}, {merge!r}: {a + b!r} is not in the vocabulary")
+                raise ValueError(
+                    f"merge {rank}, {merge!r:.60}: {a + b!r:.60} is not in the vocabulary"
+                )
             if (ids[a], ids[b]) in self._ranks:
-                raise ValueError(f"merge {rank}, {merge!r}, is there twice")
+                raise ValueError(f"merge {rank}, {merge!r:.60}, is there twice")
             made.add(a + b)
             self._ranks[ids[a], ids[b]] = rank, ids[a + b]
 
@@ -210,8 +218,8 @@ class BPETokenizer(Tokenizer):
         for token in self.special_tokens:
             if not SPECIAL.fullmatch(token):
                 raise ValueError(
-                    f"{token!r} is in the vocabulary, but no merge makes it (special tokens look "
-                    "like <|this|> or [THIS])"
+                    f"{token!r:.60} is in the vocabulary, but no merge makes it (special tokens "
+                    "look like <|this|> or [THIS])"
                 )
         self.vocabulary = [bpe.to_bytes(t) if t in made else t.encode() for t in self.vocab]
         self._byte_ids = [ids[letter] for letter in bpe.LETTERS]
@@ -312,11 +320,14 @@ def _splitter(special_tokens):
 def _vocab_and_merges(folder):
     """What is in the `vocab.json` and `merges.txt` of a folder."""
     try:
-        ids = json.loads(Path(folder, "vocab.json").read_bytes())
+        ids = files.parsed(files.contents(Path(folder, "vocab.json")))
+        if not isinstance(ids, dict) or any(type(id) is not int for id in ids.values()):
+            raise ValueError("vocab.json is not a number for each token")
         vocab = sorted(ids, key=ids.get)
         if [ids[token] for token in vocab] != list(range(len(vocab))):
             raise ValueError("the ids in vocab.json are not 0, 1, 2, …")
-        lines = Path(folder, "merges.txt").read_text("utf-8").split("\n")
+        lines = files.contents(Path(folder, "merges.txt")).decode("utf-8")
+        lines = lines.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except FileNotFoundError as error:
         raise ValueError(f"it has no {Path(error.filename).name}") from None
     if lines[0].startswith("#version"):
@@ -357,19 +368,31 @@ def load_tokenizer(path):
     try:
         if Path(path).is_dir():
             return BPETokenizer(*_vocab_and_merges(path))
-        return tokenizer_from(json.loads(Path(path).read_bytes()))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return tokenizer_from(files.parsed(files.contents(path)))
+    except ValueError as error:
         raise ValueError(f"{path} is not a saved tokenizer: {error}") from error
 
 
 def tokenizer_from(settings):
     """The tokenizer that gave these `settings()`. ValueError if they are not those of one."""
     try:
-        settings = dict(settings)
-        if (kind := settings.pop("type", None)) not in TYPES:
-            raise ValueError(f"their type must be {', '.join(TYPES)}, got {kind!r}")
-        return TYPES[kind](**settings)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if not isinstance(settings, dict):
+            raise ValueError("a dict is needed")
+        kind = settings.get("type")
+        if type(kind) is not str or kind not in TYPES:
+            raise ValueError(f"their type must be {', '.join(TYPES)}, got {kind!r:.60}")
+        cls = TYPES[kind]
+        if settings.keys() != {"type", *cls.SETTINGS}:
+            raise ValueError(f"a {kind} tokenizer has {', '.join(['type', *cls.SETTINGS])}")
+        for name, wanted in cls.SETTINGS.items():
+            found = settings[name]
+            if type(found) is not wanted or wanted is list and set(map(type, found)) - {str}:
+                raise ValueError(f"its {name} must be {KINDS[wanted]}, got {found!r:.60}")
+        return cls(**{name: settings[name] for name in cls.SETTINGS})
+    except ValueError as error:
         raise ValueError(
-            f"{settings!r:.80} are not the settings of a tokenizer: {error}"
+            f"{reprlib.repr(settings)} are not the settings of a tokenizer: {error}"
         ) from error
+
+
+KINDS = {str: "a string", list: "a list of strings"}

@@ -3,63 +3,17 @@
 import math
 import time
 from dataclasses import asdict, dataclass
-from importlib import import_module
 
 import microtensor as mt
 from microtensor import nn
-from microtensor.optim import SGD, AdamW
 from microtensor.optim.lr_scheduler import LambdaLR
 
-from . import MODELS
-from .checkpoints import FORMAT, Checkpoints, load_checkpoint, load_newest
+from .architectures import ARCHITECTURES, architecture, register
+from .checkpoints import Checkpoints, load_checkpoint, load_newest
 from .sampling import evaluating
+from .schema import FORMAT, check_checkpoint, insist, made
 from .tokenizers import tokenizer_from
-
-OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train. ValueError for numbers that cannot be meant."""
-
-    steps: int = 3000
-    batch_size: int = 32  # windows of text in a step
-    optimizer: str = "adamw"  # or "sgd"
-    lr: float = 2e-3  # the learning rate at its peak
-    warmup: int = 100  # steps until that peak
-    final_lr: float = 0.1  # the learning rate at the end, as a share of the peak
-    weight_decay: float = 0.01
-    clip: float = 1.0  # the largest norm of all gradients together
-    eval_every: int = 250  # steps from one evaluation, and checkpoint, to the next
-    eval_batches: int = 40
-    eval_batch_size: int = 64
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "eval_every", "eval_batches", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be {' or '.join(OPTIMIZERS)}, got {self.optimizer}")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr must be a positive number, got {self.lr}")
-        if not self.clip > 0:
-            raise ValueError(f"clip must be above 0 (inf: no clipping), got {self.clip}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(
-                f"weight_decay must be 0 or a positive number, got {self.weight_decay}"
-            )
-        if not 0 <= self.final_lr <= 1:
-            raise ValueError(f"final_lr must be a share from 0 to 1, got {self.final_lr}")
-        if self.warmup < 0:
-            raise ValueError(f"warmup must not be negative, got {self.warmup}")
-
-    def lr_factor(self, step):
-        """The share of the peak learning rate: a line up, then half a cosine down to final_lr."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        progress = min(1, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.final_lr + (1 - self.final_lr) * (1 + math.cos(math.pi * progress)) / 2
+from .training_config import OPTIMIZERS, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -193,24 +147,54 @@ class Trainer:
         }
 
     def load_state_dict(self, state):
-        """Go on where a checkpoint was written. ValueError if it is of another model."""
+        """Go on where a checkpoint was written. ValueError if another model or training did."""
+        check_checkpoint(state)
         ours = self.state_dict()
         for part in ("architecture", "config", "tokenizer"):
             if state[part] != ours[part]:
                 raise ValueError(
                     f"the checkpoint has another {part}: {differences(state[part], ours[part])}"
                 )
+        self.check_optimizer(state["optimizer"], ours["optimizer"])
+        self.check_schedule(state, ours["schedule"])
+        place = state.get("data")
+        if place is not None and not hasattr(self.train, "load_state_dict"):
+            raise ValueError("the checkpoint is of a training on shards of a file of tokens")
+        if place is not None:
+            self.train.load_state_dict(place)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["random"]["batches"])
         mt.set_rng_state(state["random"]["default"])
-        if state.get("data") is not None:
-            self.train.load_state_dict(state["data"])
         self.step = self.saved_step = state["step"]
         if self.checkpoints:
             self.checkpoints.go_on()
-        self.losses, self.validation = state["losses"].tolist(), list(state["validation"])
+        self.losses = state["losses"].tolist()
+        self.validation = [list(entry) for entry in state["validation"]]
+
+    def check_optimizer(self, theirs, ours):
+        """ValueError unless an optimizer's state is one of our parameters and our options."""
+        groups, own = theirs["param_groups"], ours["param_groups"]
+        insist(len(groups) == len(own), "optimizer", groups, f"{len(own)} group of parameters")
+        for group, mine in zip(groups, own):
+            for name, value in group.items():
+                same = name in mine and type(value) is type(mine[name]) and value == mine[name]
+                insist(name == "lr" or same, f"optimizer: {name}", value, f"{mine.get(name)}")
+        parameters = list(self.model.parameters())
+        for i, moments in theirs["state"].items():
+            insist(i < len(parameters), "optimizer", i, f"one of {len(parameters)} parameters")
+            for name in moments.keys() - {"step"}:
+                shape = tuple(parameters[i].shape)
+                fits = moments[name] is None or tuple(moments[name].shape) == shape
+                insist(fits, f"optimizer: {name} of parameter {i}", moments[name], f"of {shape}")
+
+    def check_schedule(self, state, ours):
+        """ValueError unless a schedule's state is ours, after the checkpoint's steps."""
+        theirs, step = state["schedule"], state["step"]
+        wanted = {**ours, "last_epoch": step, "_step_count": step + 1}
+        wanted["_last_lr"] = theirs["_last_lr"][: len(ours["_last_lr"])]
+        insist(theirs == wanted, "schedule", theirs, f"{wanted}")
 
 
 @mt.no_grad()
@@ -225,34 +209,14 @@ def evaluate(model, data, batches=40, batch_size=64):
     return total / windows
 
 
-ARCHITECTURES = {}  # models that are not in this package: class name -> (class, its config)
-
-
-def register(model_class, config_class):
-    """Let `model_from` make a model of your own: `model_class(config_class(**settings))`."""
-    ARCHITECTURES[model_class.__name__] = model_class, config_class
-
-
-def architecture(name):
-    """A class of models and that of its config, by name. ValueError if there is none."""
-    if name in MODELS and name != "LookupTable":  # a table has no config, and no checkpoints
-        module = import_module(f".{MODELS[name]}", __package__)
-        return getattr(module, name), getattr(module, f"{name}Config")
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f"the checkpoint holds a {name!r:.80}, which is not among {', '.join(MODELS)}; "
-            "models.training.register makes it known"
-        )
-    return ARCHITECTURES[name]
-
-
 def model_from(state, device=None):
     """The trained model and its tokenizer, from what `load_checkpoint` gave.
 
-    ValueError if nobody has registered such a model.
+    ValueError if nobody has registered such a model, or it is not what its config says.
     """
     model_class, config_class = architecture(state["architecture"])
-    model = model_class(config_class(**state["config"]))
+    check_checkpoint(state)
+    model = model_class(made("config", config_class, state["config"]))
     model.load_state_dict(state["model"])
     return model.to(device or "cpu"), tokenizer_from(state["tokenizer"])
 
@@ -266,6 +230,6 @@ def differences(theirs, ours):
 
 
 __all__ = [
-    "NonFiniteLoss", "Record", "Trainer", "TrainingConfig", "architecture", "evaluate",
-    "load_checkpoint", "load_newest", "model_from", "register",
+    "ARCHITECTURES", "NonFiniteLoss", "Record", "Trainer", "TrainingConfig", "architecture",
+    "evaluate", "load_checkpoint", "load_newest", "model_from", "register",
 ]  # fmt: skip

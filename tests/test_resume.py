@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import resumed
 
+import microtensor as mt
 from models.checkpoints import Checkpoints, best_of, load_checkpoint, load_newest, numbered
 from models.training import Trainer
 
@@ -180,7 +181,9 @@ def test_a_checkpoint_that_is_gone(run):
 
 
 def state(step):
-    return {"format": "a microtensor language model, 1", "step": step}
+    """A checkpoint of that step, of a model that has learned nothing."""
+    whole = resumed.trainer(".", 100, 5).state_dict()
+    return {**whole, "step": step, "losses": mt.zeros(step, dtype=mt.float64)}
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):
