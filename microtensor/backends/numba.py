@@ -72,8 +72,7 @@ def _gelu(tanh):
 
 def _large_rows(axis, *arrays):
     """`_large`, where the rows lie along the last axis."""
-    n = arrays[0].ndim
-    return _large(*arrays) and axis % n == n - 1
+    return _large(*arrays) and axis in (-1, arrays[0].ndim - 1)
 
 
 def _by_rows(kernel, *arrays):

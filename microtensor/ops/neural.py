@@ -33,6 +33,8 @@ def embedding(weight, index, /, padding_idx=None, scale_grad_by_freq=False):
 
     With `scale_grad_by_freq` averaged instead of summed.
     """
+    if len(weight.shape) != 2:
+        raise RuntimeError(f"a weight (n, d) is needed, got {tuple(weight.shape)}")
     n, backend = weight.shape[0], backend_of(weight)
     if backend_of(index).dtype(index).rank != INT:
         raise RuntimeError(f"indices are integers, got {index.dtype}")
@@ -109,6 +111,8 @@ def attention(q, k, v, mask, /, causal, scale, p, seed):
     """
     if mask is not None:
         _covers(mask.shape, q.shape, k.shape)
+    if not 0 <= p < 1:
+        raise RuntimeError(f"p lies within 0 … 1, and is not 1, got {p}")
     y, weights, keep = backend_of(q).attention(q, k, v, mask, causal, scale, p, seed)
     backend = backend_of(y)
 
@@ -130,6 +134,8 @@ def _covers(mask, q, k):
 @op
 def dropout(x, /, p, seed):
     """x with a random share p of its elements zero, the rest over 1 − p.    ∂x = g, likewise"""
+    if not 0 <= p < 1:
+        raise RuntimeError(f"p lies within 0 … 1, and is not 1, got {p}")
     y, mask = backend_of(x).dropout(x, p, seed)
     backend = backend_of(y)
     return y, lambda g: backend.dropout_backward(g, mask, p)
@@ -143,6 +149,8 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
     """
     if len(x.shape) != 2 or target.shape != x.shape[:1]:
         raise RuntimeError("an input (n, classes) goes with targets (n)")
+    if backend_of(target).dtype(target).rank != INT:
+        raise RuntimeError(f"targets are integers, got {target.dtype}")
     backend, classes = backend_of(x), x.shape[-1]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(f"{classes} class weights are needed")

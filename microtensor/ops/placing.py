@@ -46,9 +46,11 @@ def as_strided(x, size, stride, storage_offset=0):
     last = start + sum((n - 1) * step for n, step in zip(size, stride))
     if 0 not in size and last >= x.numel():
         raise RuntimeError(f"as_strided: element {last} is asked for, of {x.numel()}")
+    if 0 in size:
+        return x.new_empty(size)
     place = np.array(start)
     for n, step in zip(size, stride):
-        place = place[..., None] + np.arange(n) * (step if 0 not in size else 0)
+        place = place[..., None] + np.arange(n) * step
     return take(x, x.new_tensor(place, dtype=int64))
 
 
