@@ -36,7 +36,7 @@ def op_error(call, args, error):
     kind = next(kinds, RuntimeError)
     if type(error).__name__ == "LinAlgError":  # NumPy's, or another array library's
         kind = LinAlgError
-    reason = str(error).split("\n")[0]
+    reason = str(error).split("\n")[0].removeprefix(f"{call.op_name}: ")
     if "numpy boolean" in reason:
         kind = RuntimeError
     elif "ufunc" in reason:  # NumPy has no such loop for these dtypes

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products here are small: threads only wait
 
 import pytest
+from fused import BACKENDS
 from hypothesis import settings
 from strict_backend import StrictBackend
 
@@ -23,6 +24,14 @@ DEVICES = ["cpu", "strict"] + ["cuda"] * mt.cuda.is_available()
 def device(request):
     """Every device: the CPU, one that refuses what is not portable, and the GPU if there is one."""
     return request.param
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    """Each of the CPU's backends, which is in use for the time of the test."""
+    mt.backends.use(request.param)
+    yield request.param
+    mt.backends.use(os.environ.get("MICROTENSOR_BACKEND"))
 
 
 def pytest_configure(config):

@@ -73,10 +73,9 @@ def use(name=None):
         raise ValueError(f"use: the CPU has {' and '.join(CPU_BACKENDS)}, not {name!r}")
     if name == "numba" and not installed:
         raise RuntimeError('use: numba is not installed; pip install -e ".[fast]"')
-    for array_type in [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]:
-        del _by_array[array_type]  # found anew, subclasses too
     backend = CPU_BACKENDS[name]()
-    register(backend, "cpu", *NumPyBackend.array_types)
+    known = [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]  # subclasses, too
+    register(backend, "cpu", *NumPyBackend.array_types, *known)
     register(BFloat16Backend(backend), None, *BFloat16Backend.array_types)
 
 

@@ -1,7 +1,8 @@
 """The CPU with numba installed: NumPy's kernels, with the hot loops compiled.
 
 Each method prepares memory for the loop of the same name in `numba_kernels.py`, for float32; other
-dtypes, and arrays too small to matter, take NumPy's way. Products stay with BLAS. numba is
+dtypes, and arrays too small to matter, take NumPy's way. What shapes a loop needs it says and
+checks itself: see `preconditions.py`. Products stay with BLAS. numba is
 imported, and the loops compiled or read from the disk cache, when the first large array comes.
 """
 
@@ -71,8 +72,7 @@ def _gelu(tanh):
 
 def _large_rows(axis, *arrays):
     """`_large`, where the rows lie along the last axis."""
-    n = arrays[0].ndim
-    return _large(*arrays) and axis % n == n - 1
+    return _large(*arrays) and axis in (-1, arrays[0].ndim - 1)
 
 
 def _by_rows(kernel, *arrays):
@@ -259,7 +259,7 @@ class NumbaBackend(NumPyBackend):
             return super().attention_backward(g, q, k, v, weights, keep, scale, p)
         used = weights if keep is None else self.dropout_backward(weights, keep, p)
         g_v = used.mT @ g
-        g_scores = g @ v.mT
+        g_scores = np.ascontiguousarray(g @ v.mT)  # which is written to
         lines = (-1, *g_scores.shape[-2:])
         kept = np.empty((0, 0, 0), bool)
         if keep is not None:

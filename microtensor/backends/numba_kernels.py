@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
+from .preconditions import needs
+
 f32, i32, u32 = np.float32, np.int32, np.uint32
 REORDER = {"contract", "arcp", "nsz", "reassoc"}  # sums in any order; NaN and ∞ keep their meaning
 
@@ -68,18 +70,21 @@ def _sigmoid(x):
 
 @kernel
 def relu(x, y):
+    needs("relu: x (n) -> y (n)", x, y)
     for i in range(x.size):
         y[i] = f32(0) if x[i] <= 0 else x[i]
 
 
 @kernel
 def relu_backward(g, y, out):
+    needs("relu_backward: g (n), y (n) -> out (n)", g, y, out)
     for i in range(g.size):
         out[i] = f32(0) if y[i] <= 0 else g[i]
 
 
 @kernel
 def sigmoid(x, y):
+    needs("sigmoid: x (n) -> y (n)", x, y)
     for i in range(x.size):
         y[i] = _sigmoid(x[i])
 
@@ -96,6 +101,7 @@ def _normal(v, a, tail):
 
 @kernel
 def gelu(x, y, a, tail, height):
+    needs("gelu: x (n), tail (6) -> y (n)", x, tail, y)
     for i in range(x.size):
         phi, _ = _normal(x[i], a, tail)
         y[i] = x[i] * phi
@@ -103,6 +109,7 @@ def gelu(x, y, a, tail, height):
 
 @kernel
 def gelu_backward(g, x, out, a, tail, height):
+    needs("gelu_backward: g (n), x (n), tail (6) -> out (n)", g, x, tail, out)
     for i in range(x.size):
         phi, e = _normal(x[i], a, tail)
         out[i] = g[i] * (phi + x[i] * e * height)
@@ -113,6 +120,7 @@ def gelu_backward(g, x, out, a, tail, height):
 
 @kernel
 def gelu_tanh(x, y, a, b):
+    needs("gelu_tanh: x (n) -> y (n)", x, y)
     for i in range(x.size):
         v = x[i]
         y[i] = v * _sigmoid(a * (v + b * v * v * v))
@@ -120,6 +128,7 @@ def gelu_tanh(x, y, a, b):
 
 @kernel
 def gelu_tanh_backward(g, x, out, a, b):
+    needs("gelu_tanh_backward: g (n), x (n) -> out (n)", g, x, out)
     for i in range(x.size):
         v = x[i]
         s = _sigmoid(a * (v + b * v * v * v))
@@ -129,6 +138,7 @@ def gelu_tanh_backward(g, x, out, a, b):
 
 @kernel
 def dropout(x, y, keep, threshold, scale, seed):
+    needs("dropout: x (n) -> y (n), keep (n) of booleans", x, y, keep)
     for i in range(x.size):
         kept = _random(i, seed) >= threshold
         keep[i] = kept
@@ -137,6 +147,7 @@ def dropout(x, y, keep, threshold, scale, seed):
 
 @kernel
 def dropout_backward(g, keep, out, scale):
+    needs("dropout_backward: g (n), keep (n) of booleans -> out (n)", g, keep, out)
     for i in range(g.size):
         out[i] = g[i] * scale if keep[i] else f32(0)
 
@@ -168,6 +179,7 @@ def _softmax_row(x, y):
 
 @kernel
 def softmax(x, y):
+    needs("softmax: x (n, k) -> y (n, k)", x, y)
     for i in range(x.shape[0]):
         _, total = _softmax_row(x[i], y[i])
         scale = f32(1) / total
@@ -177,6 +189,7 @@ def softmax(x, y):
 
 @kernel
 def softmax_backward(g, y, out):
+    needs("softmax_backward: g (n, k), y (n, k) -> out (n, k)", g, y, out)
     for i in range(g.shape[0]):
         total = f32(0)
         for j in range(g.shape[1]):
@@ -187,6 +200,7 @@ def softmax_backward(g, y, out):
 
 @kernel
 def log_softmax(x, y):
+    needs("log_softmax: x (n, k) -> y (n, k)", x, y)
     for i in range(x.shape[0]):
         top, total = _softmax_row(x[i], y[i])
         shift = top + np.log(total)
@@ -196,6 +210,7 @@ def log_softmax(x, y):
 
 @kernel
 def log_softmax_backward(g, y, out):
+    needs("log_softmax_backward: g (n, k), y (n, k) -> out (n, k)", g, y, out)
     for i in range(g.shape[0]):
         total = f32(0)
         for j in range(g.shape[1]):
@@ -225,6 +240,7 @@ def _moments(x, eps):
 
 @kernel
 def layer_norm(x, weight, bias, eps, y):
+    needs("layer_norm: x (n, k), weight (k), bias (k) -> y (n, k)", x, weight, bias, y)
     for i in range(x.shape[0]):
         mean, r = _moments(x[i], eps)
         for j in range(x.shape[1]):
@@ -233,6 +249,9 @@ def layer_norm(x, weight, bias, eps, y):
 
 @kernel
 def layer_norm_backward(g, x, weight, eps, g_x, g_weight, g_bias):
+    needs("layer_norm_backward: g (n, k), x (n, k), weight (k) "
+          "-> g_x (n, k), g_weight (k), g_bias (k)",
+          g, x, weight, g_x, g_weight, g_bias)  # fmt: skip
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
         mean, r = _moments(x[i], eps)
@@ -260,6 +279,7 @@ def _rms(x, eps):
 
 @kernel
 def rms_norm(x, weight, eps, y):
+    needs("rms_norm: x (n, k), weight (k) -> y (n, k)", x, weight, y)
     for i in range(x.shape[0]):
         r = _rms(x[i], eps)
         for j in range(x.shape[1]):
@@ -268,6 +288,8 @@ def rms_norm(x, weight, eps, y):
 
 @kernel
 def rms_norm_backward(g, x, weight, eps, g_x, g_weight):
+    needs("rms_norm_backward: g (n, k), x (n, k), weight (k) -> g_x (n, k), g_weight (k)",
+          g, x, weight, g_x, g_weight)  # fmt: skip
     n = f32(g.shape[1])
     for i in range(g.shape[0]):
         r, slope = _rms(x[i], eps), f32(0)
@@ -285,6 +307,7 @@ def rms_norm_backward(g, x, weight, eps, g_x, g_weight):
 
 @kernel
 def add_bias(y, bias):
+    needs("add_bias: bias (k) -> y (n, k)", bias, y)
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
             y[i, j] += bias[j]
@@ -293,6 +316,7 @@ def add_bias(y, bias):
 @kernel
 def linear(x, weight, bias, y):
     """Of one row: all sizes of x and y but the last are 1. The bias may be None."""
+    needs("linear: x [k], weight (m, k), bias? (m) -> y [m]", x, weight, bias, y)
     row, out = x.reshape(-1), y.reshape(-1)
     for i in range(out.size):
         total = f32(0) if bias is None else bias[i]
@@ -304,13 +328,21 @@ def linear(x, weight, bias, y):
 @kernel
 def attention_weights(scores, mask, causal, scale, p, seed, weights, kept, keep):
     """Rows (heads, queries, keys) of scores to weights, and to weights with dropout."""
+    needs("attention_weights: scores (h, n, m), mask (1, r, m) "
+          "-> weights (h, n, m), kept (h, n, m), keep (c, d, e) of booleans",
+          scores, mask, weights, kept, keep)  # fmt: skip
     heads, n, m = scores.shape
+    rows = mask.shape[1]
+    if rows not in (1, n):
+        raise RuntimeError("attention: the mask must have one row, or one for each query")
+    if p > 0 and keep.shape != scores.shape:
+        raise RuntimeError("attention: the dropout's mask must have the shape of the scores")
     threshold, over = u32(p * 4294967296.0), f32(1 / (1 - p))
     for h in range(heads):
         for i in range(n):
             row, out = scores[h, i], weights[h, i]
             seen = min(m, i + 1) if causal else m
-            extra = mask[h % mask.shape[0], i % mask.shape[1]]
+            extra = mask[0, i if rows > 1 else 0]
             for j in range(seen):
                 out[j] = row[j] * scale + extra[j]
             _, total = _softmax_row(out[:seen], out[:seen])
@@ -330,7 +362,11 @@ def attention_weights(scores, mask, causal, scale, p, seed, weights, kept, keep)
 @kernel
 def attention_scores_backward(g_kept, weights, keep, p, out):
     """The gradient of the scores from that of the weights with dropout, in place."""
+    needs("attention_scores_backward: g_kept (h, n, m), weights (h, n, m), "
+          "keep (c, d, e) of booleans -> out (h, n, m)", g_kept, weights, keep, out)  # fmt: skip
     heads, n, m = weights.shape
+    if p > 0 and keep.shape != weights.shape:
+        raise RuntimeError("attention: the dropout's mask must have the shape of the weights")
     over = f32(1 / (1 - p))
     for h in range(heads):
         for i in range(n):
@@ -351,10 +387,18 @@ def attention_scores_backward(g_kept, weights, keep, p, out):
 @kernel
 def cached_attention(q, k, v, keys, values, scale, weights, out):
     """One query for each head (B, 1, H, D), to as many keys as there are weights (B, H, 1, S)."""
+    needs("cached_attention: q (B, 1, H, D), k (B, 1, G, D), v (B, 1, G, D) "
+          "-> keys (B, G, L, D), values (B, G, L, D), weights (B, H, 1, S), out (B, H, D)",
+          q, k, v, keys, values, weights, out)  # fmt: skip
     B, H, _, S = weights.shape
-    group, D = H // keys.shape[1], q.shape[3]
+    G, D = keys.shape[1], q.shape[3]
+    if G == 0 or H % G != 0:
+        raise RuntimeError("attention: the heads of queries must share those of keys evenly")
+    if not 1 <= S <= keys.shape[2]:
+        raise RuntimeError("attention: the token lies outside the room of the cache")
+    group = H // G
     for b in range(B):
-        for h in range(keys.shape[1]):
+        for h in range(G):
             keys[b, h, S - 1], values[b, h, S - 1] = k[b, 0, h], v[b, 0, h]
         for h in range(H):
             one, row, total = q[b, 0, h], weights[b, h, 0], out[b, h]
@@ -377,6 +421,8 @@ def cached_attention(q, k, v, keys, values, scale, weights, out):
 
 @kernel
 def cross_entropy(x, target, share, losses, p):
+    needs("cross_entropy: x (n, k), target (n) of integers, share? (n) -> losses (n), p (n, k)",
+          x, target, share, losses, p)  # fmt: skip
     for i in range(x.shape[0]):
         top, total = _softmax_row(x[i], p[i])
         scale = f32(1) / total
@@ -385,22 +431,34 @@ def cross_entropy(x, target, share, losses, p):
         part = f32(1) if share is None else share[i]
         losses[i] = f32(0)
         if part != 0:
-            losses[i] = part * (np.log(total) - (x[i, target[i]] - top))
+            t = target[i]
+            if not 0 <= t < x.shape[1]:
+                raise IndexError("cross_entropy: a target is none of the classes")
+            losses[i] = part * (np.log(total) - (x[i, t] - top))
 
 
 @kernel
 def cross_entropy_backward(g, p, target, share, out):
+    needs("cross_entropy_backward: g (n), p (n, k), target (n) of integers, share? (n) "
+          "-> out (n, k)", g, p, target, share, out)  # fmt: skip
     for i in range(p.shape[0]):
         gi = g[i] if share is None else g[i] * share[i]
         for j in range(p.shape[1]):
             out[i, j] = p[i, j] * gi
-        out[i, target[i]] -= gi
+        t = target[i]
+        if not 0 <= t < p.shape[1]:
+            raise IndexError("cross_entropy: a target, changed since, is none of the classes")
+        out[i, t] -= gi
 
 
 @kernel
 def embedding_backward(g, index, out):
+    needs("embedding_backward: g (n, d), index (n) of integers -> out (rows, d)", g, index, out)
     for i in range(index.size):
-        row, add = out[index[i]], g[i]
+        at = index[i]
+        if not 0 <= at < out.shape[0]:
+            raise IndexError("embedding: an index, changed since, is none of the rows")
+        row, add = out[at], g[i]
         for j in range(add.size):
             row[j] += add[j]
 
@@ -416,6 +474,9 @@ def _with_decay(g, decay, p):
 
 @kernel
 def sgd(p, g, velocity, lr, momentum, fresh, decay, nesterov, sign):
+    needs("sgd: g (n) -> p (n), velocity (m)", g, p, velocity)
+    if velocity.size not in (0, p.size):
+        raise RuntimeError("sgd: the velocity must have the parameter's size")
     if velocity.size == 0:
         for i in range(p.size):
             p[i] -= lr * _with_decay(sign * g[i], decay, p[i])
@@ -429,6 +490,7 @@ def sgd(p, g, velocity, lr, momentum, fresh, decay, nesterov, sign):
 
 @kernel
 def adam(p, g, m, v, sign, decay, mixed_decay, beta1, beta2, rate, root, eps):
+    needs("adam: g (n) -> p (n), m (n), v (n)", g, p, m, v)
     for i in range(p.size):
         w = p[i] * decay
         gi = _with_decay(sign * g[i], mixed_decay, p[i])

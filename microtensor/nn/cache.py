@@ -8,6 +8,7 @@ import math
 
 from ..autograd import is_grad_enabled
 from ..backends import backend_of, quiet
+from ..errors import describe
 from ..modes import mode
 
 
@@ -68,10 +69,24 @@ class LayerCache:
     def _attend(self, q, k, v):
         start, keys, values = self.length, self.keys._data, self.values._data
         end = start + k.shape[1]
-        if end > keys.shape[2]:
-            raise ValueError(f"KVCache: {end} tokens do not fit room for {keys.shape[2]}")
         if q.shape[0] != keys.shape[0]:
             raise ValueError(f"KVCache: it is for {keys.shape[0]} texts, got {q.shape[0]}")
+        texts, heads, room, size = keys.shape
+        if not (
+            k.shape == v.shape == (*q.shape[:2], heads, size)
+            and len(q.shape) == 4
+            and q.shape[2] % heads == 0
+            and q.shape[3] == size
+            and values.shape == keys.shape
+            and q.dtype == k.dtype == v.dtype == keys.dtype == values.dtype
+        ):
+            raise RuntimeError(
+                f"KVCache: queries ({texts}, T, H, {size}), keys and values ({texts}, T, {heads}, "
+                f"{size}) of {keys.dtype} are needed, H a multiple of {heads}; got "
+                f"{describe([q, k, v])}"
+            )
+        if not 0 <= start <= end <= room:
+            raise ValueError(f"KVCache: {end} tokens do not fit room for {room}")
         scale = 1 / math.sqrt(q.shape[-1])
         found = backend_of(q).cached_attention(q, k, v, keys, values, start, scale)
         self.length = end

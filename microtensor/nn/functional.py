@@ -45,10 +45,6 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
     by how often it is asked for. Raises IndexError for an index outside 0 … n − 1.
     """
     _not_there("embedding", sparse=sparse)
-    if input.dtype.rank != INT:
-        raise RuntimeError(f"embedding: indices are integers, got {input.dtype}")
-    if weight.ndim != 2:
-        raise RuntimeError(f"embedding: a weight (n, d) is needed, got {tuple(weight.shape)}")
     if padding_idx is not None:
         padding_idx = _row(padding_idx, weight.shape[0])
     if max_norm is not None:

@@ -26,17 +26,17 @@ class Replay:
     second call's memory is written again by those after it, so a Replay is for one thread at a
     time; the value is the caller's own.
 
-    Parameters and buffers are read anew each time. The function itself runs for inputs of another
-    shape or dtype, after a part or a hook of a module came or went, with gradients or autocast, and
-    where something cannot be replayed; `refused` says what, or is None. That a module is now
-    trained or evaluated goes unnoticed.
+    Parameters and buffers are read anew each time. The function itself runs for inputs, parameters
+    or buffers of another shape or dtype, after a part or a hook of a module came or went, with
+    gradients or autocast, and where something cannot be replayed; `refused` says what, or is None.
+    That a module is now trained or evaluated goes unnoticed.
     """
 
     def __init__(self, module, function):
         if not isinstance(module, Module):
             raise TypeError(f"Replay: a Module is needed, got {type(module).__name__}")
         self.module, self.function, self.refused = module, function, None
-        self._like = self._revision = self._steps = None
+        self._like = self._revision = self._steps = self._kinds = None
         self._outside, self._memories = {}, ()
 
     def __call__(self, *inputs):
@@ -51,8 +51,12 @@ class Replay:
         if self.refused:
             return self.function(*inputs)
         stays = map(is_, map(_memory, self._outside.values()), self._memories)
-        run = self._build if self._steps is None or not all(stays) else self._replay
-        run(inputs)
+        if self._steps is not None and all(stays):
+            self._replay(inputs)
+        elif self._kinds != _kinds(self._outside):
+            return self._record(inputs, like)
+        else:
+            self._build(inputs)
         return Tensor._wrap(_copy(self._value))
 
     @quiet
@@ -115,6 +119,7 @@ class Replay:
         if self._revision != Module.revision:
             self.refuse("a part of a module came or went")
         self._place = self._kept = self._own = None
+        self._kinds = _kinds(self._outside)
         self._like, self._revision = like, Module.revision
         return value
 
@@ -174,6 +179,11 @@ class Replay:
 
 ERRORS = (ValueError, IndexError, TypeError, RuntimeError)
 _memory = attrgetter("_data")
+
+
+def _kinds(tensors):
+    """The shapes and dtypes of the parameters and buffers in a dictionary."""
+    return [(t._data.shape, t._data.dtype) for t in tensors.values()]
 
 
 def _again(function, arrays, values):

@@ -169,7 +169,8 @@ def gelu(x, /, approximate="none"):
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f'approximate must be "none" or "tanh", got {approximate!r}')
     y, saved = backend_of(x).gelu(x, approximate == "tanh")
-    return y, lambda g: backend_of(g).gelu_backward(g, x, saved)
+    backend = backend_of(y)  # which knows what it saved, whichever is in use later
+    return y, lambda g: backend.gelu_backward(g, x, saved)
 
 
 def mish(x):

@@ -1,8 +1,13 @@
-"""The fused operations of neural networks; their kernels are in `backends/`."""
+"""The fused operations of neural networks; their kernels are in `backends/`.
+
+What a kernel saves for its way back goes to the backend that saved it, whichever is in use then.
+"""
 
 from ..autograd import op
 from ..backends import backend_of, xp
+from ..backends.dtypes import INT
 from .indexing import _outside
+from .shapes import broadcast_shapes
 
 
 @op
@@ -28,7 +33,11 @@ def embedding(weight, index, /, padding_idx=None, scale_grad_by_freq=False):
 
     With `scale_grad_by_freq` averaged instead of summed.
     """
+    if len(weight.shape) != 2:
+        raise RuntimeError(f"a weight (n, d) is needed, got {tuple(weight.shape)}")
     n, backend = weight.shape[0], backend_of(weight)
+    if backend_of(index).dtype(index).rank != INT:
+        raise RuntimeError(f"indices are integers, got {index.dtype}")
     _in_range(index, n)
 
     def pull(g):
@@ -71,15 +80,26 @@ def layer_norm(x, weight, bias, /, eps):
 
     ∂x = (h − mean h − x̂ mean(h x̂)) / σ, h = g weight,    ∂weight = Σ g x̂,    ∂bias = Σ g
     """
+    _one_for_each("weight", weight, x)
+    _one_for_each("bias", bias, x)
     y, saved = backend_of(x).layer_norm(x, weight, bias, eps)
-    return y, lambda g: backend_of(g).layer_norm_backward(g, x, saved, weight)
+    backend = backend_of(y)
+    return y, lambda g: backend.layer_norm_backward(g, x, saved, weight)
 
 
 @op
 def rms_norm(x, weight, /, eps):
     """x̂ weight, x̂ = x / rms.    ∂x = (h − x̂ mean(h x̂)) / rms, h = g weight,    ∂weight = Σ g x̂"""
+    _one_for_each("weight", weight, x)
     y, saved = backend_of(x).rms_norm(x, weight, eps)
-    return y, lambda g: backend_of(g).rms_norm_backward(g, x, saved, weight)
+    backend = backend_of(y)
+    return y, lambda g: backend.rms_norm_backward(g, x, saved, weight)
+
+
+def _one_for_each(name, part, x):
+    """Raise RuntimeError unless a weight or bias has a number for each element of a row of x."""
+    if part is not None and part.shape != x.shape[-1:]:
+        raise RuntimeError(f"the {name} must have the shape {tuple(x.shape[-1:])}")
 
 
 @op
@@ -89,19 +109,36 @@ def attention(q, k, v, mask, /, causal, scale, p, seed):
     ∂v = wᵀ g,    ∂s = w (h − Σ h w), h = g vᵀ,    ∂q = ∂s k scale,    ∂k = ∂sᵀ q scale,
     ∂mask = ∂s
     """
+    if mask is not None:
+        _covers(mask.shape, q.shape, k.shape)
+    if not 0 <= p < 1:
+        raise RuntimeError(f"p lies within 0 … 1, and is not 1, got {p}")
     y, weights, keep = backend_of(q).attention(q, k, v, mask, causal, scale, p, seed)
+    backend = backend_of(y)
 
     def pull(g):
-        return backend_of(g).attention_backward(g, q, k, v, weights, keep, scale, p)
+        return backend.attention_backward(g, q, k, v, weights, keep, scale, p)
 
     return y, pull
+
+
+def _covers(mask, q, k):
+    """Raise RuntimeError unless the shape of a mask broadcasts to that of the scores."""
+    batch = q[:-2] if q[:-2] == k[:-2] else broadcast_shapes(q[:-2], k[:-2])
+    scores = (*batch, q[-2], k[-2])
+    spare = len(scores) - len(mask)
+    if spare < 0 or any(n not in (1, m) for n, m in zip(mask, scores[spare:])):
+        raise RuntimeError(f"the mask {tuple(mask)} does not broadcast to the scores {scores}")
 
 
 @op
 def dropout(x, /, p, seed):
     """x with a random share p of its elements zero, the rest over 1 − p.    ∂x = g, likewise"""
+    if not 0 <= p < 1:
+        raise RuntimeError(f"p lies within 0 … 1, and is not 1, got {p}")
     y, mask = backend_of(x).dropout(x, p, seed)
-    return y, lambda g: backend_of(g).dropout_backward(g, mask, p)
+    backend = backend_of(y)
+    return y, lambda g: backend.dropout_backward(g, mask, p)
 
 
 @op
@@ -110,7 +147,13 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
 
     "sum" adds the rows up, "mean" also divides by the weights of the targets that count.
     """
+    if len(x.shape) != 2 or target.shape != x.shape[:1]:
+        raise RuntimeError("an input (n, classes) goes with targets (n)")
+    if backend_of(target).dtype(target).rank != INT:
+        raise RuntimeError(f"targets are integers, got {target.dtype}")
     backend, classes = backend_of(x), x.shape[-1]
+    if weight is not None and weight.shape != (classes,):
+        raise RuntimeError(f"{classes} class weights are needed")
     counted = share = None  # every row counts, and as much as any other
     if 0 <= ignore_index < classes or _outside(target, 0, classes) is not None:
         counted = target != ignore_index
@@ -131,7 +174,7 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
         elif total is not None:  # of nothing the mean is NaN, but its gradient zero, as in PyTorch
             g = g / backend_of(g).where(total == 0, 1.0, total)
         g = backend_of(g).broadcast_to(g, rows)
-        return backend_of(g).cross_entropy_backward(g, p, q)
+        return backend.cross_entropy_backward(g, p, q)
 
     if reduction != "none":
         losses = backend.sum(losses) if total is None else backend.sum(losses) / total

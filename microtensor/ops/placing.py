@@ -1,5 +1,7 @@
 """Elements by position under PyTorch's many names; made of getitem, setitem and put_at."""
 
+import operator
+
 import numpy as np
 
 from ..autograd import TensorBase
@@ -35,11 +37,20 @@ def as_strided(x, size, stride, storage_offset=0):
             f"as_strided: a contiguous tensor and as many strides as sizes are needed, got strides "
             f"{x.stride()}, and {tuple(size)} by {tuple(stride)}"
         )
-    place = np.array(storage_offset)
+    size, stride = (tuple(map(operator.index, numbers)) for numbers in (size, stride))
+    start = operator.index(storage_offset)
+    if min((*size, *stride, start)) < 0:
+        raise RuntimeError(
+            f"as_strided: sizes, strides and offset are at least 0, got {size}, {stride}, {start}"
+        )
+    last = start + sum((n - 1) * step for n, step in zip(size, stride))
+    if 0 not in size and last >= x.numel():
+        raise RuntimeError(f"as_strided: element {last} is asked for, of {x.numel()}")
+    if 0 in size:
+        return x.new_empty(size)
+    place = np.array(start)
     for n, step in zip(size, stride):
         place = place[..., None] + np.arange(n) * step
-    if place.size and place.max() >= x.numel():
-        raise RuntimeError(f"as_strided: element {place.max()} is asked for, of {x.numel()}")
     return take(x, x.new_tensor(place, dtype=int64))
 
 

@@ -37,7 +37,12 @@ class LBFGS(Optimizer):
         self.require(options["lr"] >= 0, "lr", "at least 0", options["lr"])
 
     def _gradient(self):
-        """The gradients of all parameters as one vector, zeros where there is none."""
+        """The gradients of all parameters as one vector, zeros where there is none.
+
+        Raises RuntimeError where one has not its parameter's shape.
+        """
+        for p in self.param_groups[0]["params"]:
+            self.check_fit(p, {})
         return cat([
             (p.new_zeros(p.numel()) if p.grad is None else p.grad.detach().reshape(-1))
             for p in self.param_groups[0]["params"]
@@ -62,6 +67,11 @@ class LBFGS(Optimizer):
 
         first = evaluate()
         loss, grad, calls = float(first), self._gradient(), 1
+        if state.get("grad", grad).shape != grad.shape:
+            raise RuntimeError(
+                f"LBFGS: the parameters have {len(grad)} elements, those of its earlier steps "
+                f"{len(state['grad'])}: make a new optimizer"
+            )
         pairs = state.setdefault("pairs", [])  # (step, change of the gradient), the newest last
         if grad.abs().max() <= group["tolerance_grad"]:
             return first

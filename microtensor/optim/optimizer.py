@@ -112,9 +112,30 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
+                    self.check_fit(p, self.state[p])
                     self.update(p, p.grad, group, self.state[p])
                     changed(p._data, f"{self._name}.step")
         return loss
+
+    def check_fit(self, p, state):
+        """Raise RuntimeError unless gradient and state of p have its shape and dtype.
+
+        They do not where the parameter has got others (`p.data = …`, `resize_`, `double()`) since.
+        """
+        array = p._data
+        shape, dtype = array.shape, array.dtype
+        for name in ("grad", *self.buffers):
+            tensor = p.grad if name == "grad" else state.get(name)
+            if tensor is None:
+                continue
+            if not isinstance(tensor, Tensor):
+                raise RuntimeError(f"{self._name}: {name} must be a Tensor, got {tensor!r}")
+            if tensor._data.shape != shape or tensor._data.dtype != dtype:
+                raise RuntimeError(
+                    f"{self._name}: the parameter has shape {tuple(shape)} and {p.dtype}, its "
+                    f"{name} {tuple(tensor.shape)} and {tensor.dtype}: was it changed since? Make "
+                    "a new optimizer, or give it a fitting gradient and state"
+                )
 
     def update(self, p, grad, group, state):
         """Change the parameter `p` in place by the rule of the optimizer."""
