@@ -32,6 +32,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.utils": 5,
     "microtensor.utils._pytree": 4,
     "microtensor.serialization": 5,
+    "microtensor.pages": 5,
     "microtensor.hub": 5,
     "microtensor.amp": 5,
     "microtensor.func": 6,
