@@ -8,13 +8,13 @@ which layer, head and step can be chosen.
 """
 
 import base64
-import json
 import shutil
 import sys
 
 import numpy as np
 
 import microtensor as mt
+from microtensor.pages import Script, embedded, figure_text
 from models import inside, program, reporting, sampling, showing
 
 
@@ -132,6 +132,7 @@ def arrows(texts, row, new, n):
 def still(weights, texts):
     """All heads of all layers as PNG."""
     layers, heads = weights.shape[:2]
+    texts = showing.figure_texts(texts)
     figure = showing.figure(1 + 2.6 * heads, 0.6 + 2.6 * layers)
     for axes, w, i in zip(
         figure.subplots(layers, heads, squeeze=False).flat,
@@ -154,8 +155,8 @@ def animation(weights, texts, start, layer, head):
     left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1])
     large = left.subplots()
     shown = large.imshow(np.zeros((n, n)), cmap="magma", vmin=0, vmax=1)
-    large.set_xticks(range(n), texts, fontsize=7)
-    large.set_yticks(range(n), texts, fontsize=7)
+    large.set_xticks(range(n), showing.figure_texts(texts), fontsize=7)
+    large.set_yticks(range(n), showing.figure_texts(texts), fontsize=7)
     which = "mean of the heads" if head is None else f"head {head + 1}"
     large.set(title=f"layer {layer + 1}, {which}", xlabel="looks at", ylabel="token")
     left.colorbar(shown, ax=large, shrink=0.8, label="weight")
@@ -171,7 +172,7 @@ def animation(weights, texts, start, layer, head):
         shown.set_data(pick(visible, layer, head))
         for picture, w in zip(small, visible.reshape(-1, n, n)):
             picture.set_data(w)
-        figure.suptitle("".join(texts[:m]), family="DejaVu Sans Mono", fontsize=10)
+        figure.suptitle(figure_text("".join(texts[:m])), family="DejaVu Sans Mono", fontsize=10)
         frames.append(showing.png(figure, dpi=100))
     return showing.gif(frames, [500] * (len(frames) - 1) + [3000])
 
@@ -186,8 +187,7 @@ def page(weights, texts, start, layer, head):
         "layer": layer, "head": heads if head is None else head,
         "weights": base64.b64encode(bytes_.tobytes()).decode(),
     }  # fmt: skip
-    facts = json.dumps(facts).replace("<", "\\u003c")  # a token may hold the end of a script
-    script = f"<script>const facts = {facts};{PAGE}</script>"
+    script = Script(f"const facts = {embedded(facts)};{PAGE}")
     film = showing.film([], "attention")
     return showing.page("Whom each token looks at", INTRODUCTION, CHOICES, script, film)
 
@@ -222,7 +222,8 @@ let place = "";
 const attention = {steps: n - facts.start + 1, draw(i, film) {
   const m = facts.start + i;
   if (!film.querySelector("canvas")) {
-    film.insertAdjacentHTML("beforeend", "<p class=text></p><canvas></canvas><p class=note></p>");
+    for (const [kind, look] of [["p", "text"], ["canvas", ""], ["p", "note"]])
+      film.appendChild(document.createElement(kind)).className = look;
     const canvas = film.querySelector("canvas"), note = film.lastElementChild;
     canvas.onmousemove = e => {
       const [s, t] = [e.offsetX, e.offsetY].map(x => Math.floor((x - margin) / size));

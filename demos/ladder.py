@@ -9,13 +9,13 @@ counts, reads the text once. Held-out loss is the mean of −log p(next characte
 of the text, in nats; all models are asked about the same windows of it.
 """
 
-import html
 import math
 import sys
 import time
 from dataclasses import dataclass
 
 import microtensor as mt
+from microtensor.pages import escaped, figure_text
 from models import data, program, reporting, sampling, showing, training
 from models.command_line import first_prompt
 from models.corpus import load_corpus
@@ -144,10 +144,10 @@ def comparison(results):
 def as_page(results, title, picture):
     """The picture, what it says, and the samples, as an HTML file that needs no other."""
     parts = [showing.image(picture, title)]
-    parts.append(f"<p>{'<br>'.join(map(html.escape, comparison(results)))}</p>")
+    parts.append(f"<p>{'<br>'.join(map(escaped, comparison(results)))}</p>")
     for result in results:
-        sample = html.escape(reporting.printable(result.sample).strip())
-        parts.append(f'<h2>{result.name}</h2><p class="text">{sample}</p>')
+        sample = escaped(result.sample.strip(), lines=True)
+        parts.append(f'<h2>{escaped(result.name)}</h2><p class="text">{sample}</p>')
     return showing.page("The ladder", *parts)
 
 
@@ -173,11 +173,11 @@ def drawn(results, title):
         axes.text(x * widest, -0.75, heading, ha=side, color="#666666")
         for y, result in enumerate(results):
             family = "DejaVu Sans Mono" if heading == "a sample" else None
-            axes.text(x * widest, y, text(result), ha=side, va="center", family=family,
-                      fontsize=8 if family else None, parse_math=False)  # fmt: skip
-    axes.set_yticks(range(len(results)), [r.name for r in results])
+            axes.text(x * widest, y, figure_text(text(result)), ha=side, va="center",
+                      family=family, fontsize=8 if family else None)  # fmt: skip
+    axes.set_yticks(range(len(results)), showing.figure_texts(r.name for r in results))
     axes.set(xlim=(0, 2.6 * widest), ylim=(len(results) - 0.4, -1.1))
-    axes.set_title(title, parse_math=False)
+    axes.set_title(figure_text(title))
     axes.set_xticks([])
     axes.set_xlabel("held-out loss (nats per character); orange: does not beat the rung before",
                     loc="left")  # fmt: skip

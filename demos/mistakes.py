@@ -7,6 +7,7 @@ python demos/mistakes.py mask sign     some of them
 import sys
 from dataclasses import dataclass
 
+from microtensor.pages import figure_text
 from models import program, reporting, showing
 from models.mistakes import FLOOR, MISTAKES, Training, diagnosed
 
@@ -79,7 +80,7 @@ def drawn(courses):
         above.axhline(FLOOR, color=INK, linestyle=":", linewidth=1.5)
         above.text(0, FLOOR - 0.05, "nobody can know more", fontsize=11, va="top", color=INK)
         above.set_ylim(-0.1, 3.2)
-        above.set_title(name, fontsize=17, weight="bold")
+        above.set_title(figure_text(name), fontsize=17, weight="bold")
         below.tick_params(labelbottom=True)
         below.set_xlabel("step", fontsize=13)
         if column == 0:

@@ -6,7 +6,6 @@ python demos/next_token.py --compare                the same prompt at four temp
 python demos/next_token.py --keyboard               like a phone: pick one of three words
 """
 
-import html
 import math
 import shutil
 import sys
@@ -14,6 +13,7 @@ import textwrap
 import time
 
 import microtensor as mt
+from microtensor.pages import escaped, figure_text
 from models import program, reporting, sampling, showing
 
 TEMPERATURES = 0, 0.3, 1.0, 2.0
@@ -113,7 +113,7 @@ def chart(tokenizer, step, start, context_length, n):
 def frame(tokenizer, step, start, n):
     """A step as HTML."""
     ids, p, token = step
-    before, new = (html.escape(tokenizer.decode(part)) for part in (ids[:start], ids[start:]))
+    before, new = (escaped(tokenizer.decode(i), lines=True) for i in (ids[:start], ids[start:]))
     rows = [(text, share) for _, text, share in likeliest(tokenizer, p, n)]
     chosen = showing.visible(tokenizer.decode([token]))
     return f'<p class="text">{before}<span class="new">{new}</span>▏</p>' + showing.bars(
@@ -127,20 +127,21 @@ def heat_map(tokenizer, steps):
 
     p = np.stack([p for _, p, _ in steps], 1)  # (V, steps)
     used = np.flatnonzero(p.max(1) > 1e-3)
-    texts = showing.visible_tokens(tokenizer, used)
+    texts = showing.figure_texts(showing.visible_tokens(tokenizer, used))
     figure = showing.figure(max(6, 0.22 * len(steps) + 3), max(4, 0.14 * len(used) + 3.4))
     top, bottom = figure.subplots(2, height_ratios=[2.4, max(3, 0.14 * len(used))])
     top.bar(range(len(p)), p[:, -1], color="#2f6db5", width=0.9)
     top.set(title=f"all {len(p)} tokens after the last step's context", xlabel="token's number",
             ylabel="probability", xlim=(-1, len(p)), ylim=(0, 1.12 * p[:, -1].max()))  # fmt: skip
     for i in (-p[:, -1]).argsort()[:5]:
-        top.annotate(showing.visible(tokenizer.decode([i])), (i, p[i, -1]), ha="center",
-                     va="bottom", xytext=(0, 1), textcoords="offset points")  # fmt: skip
+        name = figure_text(showing.visible(tokenizer.decode([i])))
+        top.annotate(name, (i, p[i, -1]), ha="center", va="bottom", xytext=(0, 1),
+                     textcoords="offset points")  # fmt: skip
     top.spines[["top", "right"]].set_visible(False)
     shown = bottom.imshow(p[used], aspect="auto", cmap="magma", vmin=0, vmax=1)
     bottom.set_yticks(range(len(used)), texts, fontsize=7)
     chosen = showing.visible_tokens(tokenizer, [token for _, _, token in steps])
-    bottom.set_xticks(range(len(steps)), chosen, fontsize=8)
+    bottom.set_xticks(range(len(steps)), showing.figure_texts(chosen), fontsize=8)
     bottom.set(xlabel="chosen, step by step", ylabel="tokens likelier than 0.1 % anywhere")
     figure.colorbar(shown, ax=bottom, label="probability")
     return figure
@@ -179,13 +180,14 @@ def compare(args, model, tokenizer, ids):
     shown = [i for i, *_ in likeliest(tokenizer, shares[-1], 12)]  # the same tokens in each
     for axes, t, p in zip(figure.subplots(1, 4, sharey=True), TEMPERATURES, shares):
         axes.bar(range(len(shown)), p[shown], color="#2f6db5")
-        axes.set_xticks(range(len(shown)), showing.visible_tokens(tokenizer, shown))
+        names = showing.figure_texts(showing.visible_tokens(tokenizer, shown))
+        axes.set_xticks(range(len(shown)), names)
         axes.set(title=f"temperature {t:g}", ylim=(0, 1.05))
         axes.spines[["top", "right"]].set_visible(False)
     picture = showing.png(figure)
     parts = [
-        f'<h2>Temperature {t:g}</h2><p class="text">{html.escape(args.prompt)}'
-        f'<span class="new">{html.escape(text)}</span></p>'
+        f'<h2>Temperature {t:g}</h2><p class="text">{escaped(args.prompt, lines=True)}'
+        f'<span class="new">{escaped(text, lines=True)}</span></p>'
         for t, text in zip(TEMPERATURES, texts)
     ]
     title = "One prompt, four temperatures"

@@ -7,12 +7,12 @@ python demos/visualize_inference.py --saliency      which tokens moved each pred
 Each leaves a PNG and an HTML page that needs no network.
 """
 
-import html
 import sys
 
 import numpy as np
 
 import microtensor as mt
+from microtensor.pages import escaped, figure_text
 from models import inside, program, sampling, showing
 
 
@@ -82,7 +82,7 @@ def predictions(args, model, tokenizer, ids, start):
     picture = showing.png(figure)
     frames = []
     for t, row in enumerate(guesses):
-        before = html.escape(tokenizer.decode(ids[: t + 1]))
+        before = escaped(tokenizer.decode(ids[: t + 1]), lines=True)
         came = ids[t + 1] if t + 1 < len(ids) else None
         chosen = () if came is None else {showing.visible(tokenizer.decode([came]))}
         rows = list(zip(names[t], p[t, row].tolist()))
@@ -101,8 +101,8 @@ def grid(names, shares, texts):
     for x, column in enumerate(names):
         for y, name in enumerate(column):
             color = "white" if shares[x][y] > 0.6 else "black"
-            axes.text(x, y, name, ha="center", va="center", fontsize=9, color=color)
-    axes.set_xticks(range(len(texts)), texts)
+            axes.text(x, y, figure_text(name), ha="center", va="center", fontsize=9, color=color)
+    axes.set_xticks(range(len(texts)), showing.figure_texts(texts))
     axes.set_xlabel("the text: below each token, what is predicted to follow it")
     figure.colorbar(shown, ax=axes, label="probability")
     return figure
@@ -137,8 +137,8 @@ def lens(args, model, tokenizer, ids, start):
         f"<tr><th>{layer}</th>" + "".join(map(cell, row, share)) + "</tr>"
         for layer, row, share in zip(layers[::-1], names[::-1], shares[::-1])
     )
-    head = "".join(f"<th>{html.escape(t)}</th>" for t in texts)
-    table = f'<div style="overflow-x:auto"><table>{cells}<tr><th></th>{head}</tr></table></div>'
+    head = "".join(f"<th>{escaped(t)}</th>" for t in texts)
+    table = f'<div class="wide"><table>{cells}<tr><th></th>{head}</tr></table></div>'
     note = (
         '<p class="note">The bottom row is the text. Above each token: what would be predicted to '
         "follow it if the model ended after that layer; the darker, the surer (point at it). "
@@ -152,7 +152,7 @@ def cell(name, share):
     r, g, b = (round(255 - (255 - c) * share) for c in (8, 81, 156))
     color = "#fff" if share > 0.6 else "#000"
     style = f"background:rgb({r},{g},{b});color:{color};padding:.1rem .4rem"
-    return f'<td style="{style}" title="{share:.1%}">{html.escape(name)}</td>'
+    return f'<td data-style="{style}" title="{share:.1%}">{escaped(name)}</td>'
 
 
 # ---- which tokens moved the prediction ---------------------------------------------------------
@@ -178,7 +178,7 @@ def saliency(args, model, tokenizer, ids, start):
         rows = [(f"{i + 1}. {texts[i]}", float(scores[i])) for i in largest]
         up = {name for name, score in rows if score > 0}
         frames.append(
-            f"{showing.spans(texts[:t], relative)}<p>next: <b>{html.escape(came)}</b></p>"
+            f"{showing.spans(texts[:t], relative)}<p>next: <b>{escaped(came)}</b></p>"
             + showing.bars(rows, up, "{:+.2f}")
         )
     picture = showing.png(chart(whole, texts, steps))
@@ -199,8 +199,9 @@ def chart(scores, texts, steps):
     axes = figure.subplots()
     size = np.nanmax(abs(scores)) or 1
     shown = axes.imshow(scores, cmap="RdBu_r", vmin=-size, vmax=size, aspect="auto")
-    axes.set_xticks(range(len(texts)), texts)
-    axes.set_yticks(range(len(scores)), [texts[t] if t < len(texts) else "?" for t in steps])
+    axes.set_xticks(range(len(texts)), showing.figure_texts(texts))
+    predicted = [texts[t] if t < len(texts) else "?" for t in steps]
+    axes.set_yticks(range(len(scores)), showing.figure_texts(predicted))
     axes.set(title="What moved the prediction", xlabel="token of the text", ylabel="predicted")
     figure.colorbar(shown, ax=axes, label="gradient · embedding")
     return figure

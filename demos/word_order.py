@@ -13,6 +13,7 @@ import time
 
 import microtensor as mt
 from microtensor import nn, optim
+from microtensor.pages import escaped
 from models import program, showing
 
 ANIMALS = "dog man cat fox bear wolf".split()
@@ -101,9 +102,9 @@ def demo(args):
     picture = showing.png(chart(args.words, orders, results))
     parts = [showing.image(picture, "what each model answers to both orders")]
     for title, lesson, p in results:
-        parts.append(f"<h2>{title[0].upper()}{title[1:]}</h2><p>{lesson}</p>")
+        parts.append(f"<h2>{escaped(title[0].upper() + title[1:])}</h2><p>{escaped(lesson)}</p>")
         for pair, q in zip(orders, p):
-            parts.append(f'<p class="text">{SENTENCE.format(*pair)}</p>')
+            parts.append(f'<p class="text">{escaped(SENTENCE.format(*pair))}</p>')
             parts.append(showing.bars([(w, q[WORDS.index(w)]) for w in args.words], {pair[1]}))
     page = showing.page("Does the order of the words matter?", *parts)
     showing.save(args.out, {"word_order.png": picture, "word_order.html": page})

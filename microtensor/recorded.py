@@ -1,6 +1,11 @@
 """The picture of what a Recorder has noted."""
 
+import io
+import warnings
+
 import numpy as np
+
+from .pages import brief, figure_text
 
 BLUE, RED, PALE, INK = "#2563a8", "#d1432f", "#b9cbe0", "#2b2b2b"
 HISTOGRAMS = {"weights": BLUE, "gradients": RED, "activations": "#2f8f5b"}
@@ -18,7 +23,8 @@ def figure(recorder):
     rows = len(recorder.modules)
     picture = Figure(figsize=(16, 5.2 + 0.24 * max(rows, 8)), dpi=110, layout="constrained")
     picture.get_layout_engine().set(w_pad=0.08, h_pad=0.1)
-    picture.suptitle(f"{recorder.name}, {len(recorder.losses):,} steps", fontsize=17)
+    name = figure_text(brief(recorder.name))
+    picture.suptitle(f"{name}, {len(recorder.losses):,} steps", fontsize=17)
     top, maps = picture.subfigures(2, 1, height_ratios=(4, 1.2 + 0.24 * max(rows, 8)))
     loss, *histograms = top.subplots(1, 4, width_ratios=(1.7, 1, 1, 1))
     _losses(loss, recorder)
@@ -32,8 +38,19 @@ def figure(recorder):
     _map(maps, axes[0], steps, gradients, "gradient: its norm", "magma")
     _map(maps, axes[1], steps, shares, "update: its norm by that of the weights", "viridis")
     _map(maps, axes[2], steps, recorder.series("std")[1], "activation: its spread", "cividis")
-    axes[0].set_yticks(range(rows), recorder.modules, fontsize=10)
+    names = [figure_text(brief(path)) for path in recorder.modules]
+    axes[0].set_yticks(range(rows), names, fontsize=10)
     return picture
+
+
+def png(figure, dpi=130):
+    """A figure of matplotlib as the bytes of a PNG."""
+    stream = io.BytesIO()
+    with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")  # its script
+        figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
 
 
 def _ratio(a, b):

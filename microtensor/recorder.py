@@ -6,14 +6,13 @@ recorder.step(loss)                         # in the loop, after optimizer.step(
 recorder.save("run.png")                    # or "run.html": one page, offline
 """
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
 
 from .autograd import TensorBase, is_grad_enabled
 from .backends import backend_of
+from .pages import embedded, from_file, printable
 from .serialization import write_whole
 
 __all__ = ["Recorder"]
@@ -139,18 +138,18 @@ class Recorder:
         return figure(self)
 
     def _png(self):
-        out = io.BytesIO()
-        self.figure().savefig(out, format="png")
-        return out.getvalue()
+        from .recorded import png
+
+        return png(self.figure(), "figure")
 
     def _html(self):
         about = {
-            "name": self.name, "start": self.start, "losses": [_plain(x) for x in self.losses],
-            "paths": list(self.modules), "records": self.records,
+            "name": printable(self.name), "start": self.start,
+            "losses": [_plain(x) for x in self.losses], "paths": list(self.modules),
+            "shown": [printable(path) for path in self.modules], "records": self.records,
         }  # fmt: skip
-        data = json.dumps(about, ensure_ascii=False, separators=(",", ":"), default=_plain)
-        page = Path(__file__).with_name("recorder.html").read_text("utf-8")
-        return page.replace("%data%", data.replace("<", "\\u003c")).encode()
+        file = Path(__file__).with_name("recorder.html")
+        return from_file(file, f"{self.name}, recorded", embedded(about, _plain)).encode()
 
 
 def _numpy(t):

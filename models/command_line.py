@@ -198,7 +198,7 @@ def draw_attention(pieces, weights, path):
     axes = figure.subplots()
     places = range(len(pieces))
     axes.bar(places, weights, color="#2f6db5", width=0.85)
-    axes.set_xticks(places, pieces, family=["DejaVu Sans Mono"])
+    axes.set_xticks(places, showing.figure_texts(pieces), family=["DejaVu Sans Mono"])
     axes.set(ylabel="weight", title="What the last position looks at", xlim=(-0.6, len(pieces)))
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)

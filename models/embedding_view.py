@@ -4,10 +4,9 @@ Whether two embeddings are alike, the angle between them tells, so all are drawn
 two dimensions are those in which the table, as it is at the end, is spread most (PCA).
 """
 
-import html
-import json
-
 import numpy as np
+
+from microtensor.pages import Script, embedded, escaped, figure_text, printable
 
 from . import showing
 
@@ -105,7 +104,7 @@ def draw(axes, points, labels, colours, title, limits):
     axes.spines[:].set_color("#ccd")
     axes.scatter(*points.T, s=7, c=colours, alpha=0.5, linewidths=0)
     for (x, y), label, colour in zip(points, labels, colours):
-        axes.text(x, y, label, size=8, color=colour, ha="center", va="bottom", parse_math=False)
+        axes.text(x, y, figure_text(label), size=8, color=colour, ha="center", va="bottom")
 
 
 def limits(points):
@@ -154,16 +153,15 @@ def as_page(title, film, about=""):
     near = [neighbours(table, i, 6) for i in range(len(table))]
     data = {
         "steps": film.steps,
-        "labels": film.labels,
+        "labels": [printable(label) for label in film.labels],
         "colours": film.colours(),
         "points": np.round(places, 4).tolist(),
         "near": [[[j, round(c, 2)] for j, c in row] for row in near],
     }
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return showing.page(
         title,
-        f"<p>{html.escape(about)}</p>" if about else "",
-        f"<script>const data = {text};{SCRIPT}</script>",
+        f"<p>{escaped(about, lines=True)}</p>" if about else "",
+        Script(f"const data = {embedded(data)};{SCRIPT}"),
         showing.film(['<canvas width="1800" height="1300"></canvas>'], "map"),
         f'<p class="note">The two axes hold {share.sum():.0%} of the variance (PCA of the last '
         "picture; all are drawn on its axes). Colours are groups of what is alike in the end. "

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from microtensor import pages
+
 
 class Parser(argparse.ArgumentParser):
     """Shows its description as it is written, and complains in one line, without the usage."""
@@ -82,5 +84,5 @@ def reason(error):
 
 
 def printable(text):
-    """A text in which control characters, which could upset a terminal, are �, but line breaks."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+    """A text with its control characters, which could upset a terminal, made visible as �."""
+    return pages.printable(text, lines=True)

@@ -1,18 +1,16 @@
 """What a person sees of training: a progress bar, and a picture of the losses."""
 
-import io
 import sys
 import time
-import warnings
 from collections import deque
 
 import numpy as np
 
+from microtensor import pages
+from microtensor.recorded import png
 from microtensor.serialization import write_whole
 
-from . import program
-
-printable = program.printable
+from .program import printable as printable
 
 
 class Progress:
@@ -112,20 +110,11 @@ def draw_losses(losses, validation, path, title=""):
     axes.annotate(f"{values[-1]:.3f}", (steps[-1], values[-1]), xytext=(7, 0), va="center",
                   textcoords="offset points", color="#d1495b")  # fmt: skip
     axes.set(xlabel="step", ylabel="loss (nats per token)")
-    axes.set_title(title, parse_math=False)
+    axes.set_title(pages.figure_text(title))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     write_whole(path, png(figure))
-
-
-def png(figure, dpi=130):
-    """A figure of matplotlib as the bytes of a PNG."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure.savefig(stream, format="png", dpi=dpi)
-    return stream.getvalue()
 
 
 def smoothed(losses):

@@ -1,13 +1,14 @@
 """What the demos that look inside a model share: a model to look at, and pages to show it on."""
 
 import base64
-import html
 import io
 from pathlib import Path
 
 import numpy as np
 
 import microtensor as mt
+from microtensor import pages
+from microtensor.pages import Script, Style, escaped, figure_text
 from microtensor.serialization import write_whole
 
 from . import data, program, reporting, sampling, training
@@ -114,6 +115,11 @@ def visible_tokens(tokenizer, ids):
     return [visible(tokenizer.decode([i])) for i in ids]
 
 
+def figure_texts(texts):
+    """Texts for matplotlib, for labels of ticks."""
+    return [figure_text(text) for text in texts]
+
+
 def bar(share, width):
     """A bar of blocks and an eighth of one, for a share from 0 to 1."""
     eighths = round(share * width * 8)
@@ -180,28 +186,31 @@ def save(folder, files):
 def image(png, alt):
     """PNG bytes as an <img> that holds them."""
     text = base64.b64encode(png).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{text}">'
+    return f'<img alt="{escaped(alt)}" src="data:image/png;base64,{text}">'
 
 
 def page(title, *parts):
-    """One HTML file that needs no other: the parts are HTML."""
-    return PAGE.replace("TITLE", html.escape(title)).replace("BODY", "\n".join(parts))
+    """One HTML file that needs no other. The parts are those of `microtensor.pages.page`.
+
+    A `data-style` counts as `style` would where pages allowed it.
+    """
+    return pages.page(title, Style(STYLE), f"<h1>{escaped(title)}</h1>", *parts, Script(STYLED))
 
 
 def film(frames, drawn=None):
-    """HTML frames, one of them visible, with buttons to play and to step (also: ← and →).
+    """HTML frames, one of them visible, with buttons to play and to step: parts of a page.
 
-    `drawn` may name an object of the page's own script that draws them, with `steps` and `draw`.
+    The keys ← and → step, too. `drawn` may name an object of the page's own script that draws
+    them, with `steps` and `draw`.
     """
     shown = "\n".join(f'<div class="frame">{frame}</div>' for frame in frames)
-    script = FILM.replace("DRAWN", drawn or "null")
-    return f'<div class="film">{CONTROLS}\n{shown}</div>\n<script>{script}</script>'
+    script = f"\nconst given = {drawn or 'null'};{FILM}"
+    return [f'<div class="film">{CONTROLS}\n{shown}</div>', Script(script)]
 
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>TITLE</title>
-<style>
+STYLED = 'for (const e of document.querySelectorAll("[data-style]")) e.style = e.dataset.style'
+
+STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
        color: #1d2733; background: #fff }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
@@ -216,10 +225,7 @@ td, th { padding: .1rem .6rem; text-align: left; font-weight: normal }
 .chosen .bar { background: #d1495b } .chosen { font-weight: bold }
 .frame { display: none } .controls { display: flex; gap: .6rem; align-items: center }
 .controls input { flex: 1 } .note { color: #566 } canvas { max-width: 100% }
-</style>
-<h1>TITLE</h1>
-BODY
-</html>
+.wide { overflow-x: auto }
 """
 
 CONTROLS = """<div class="controls">
@@ -229,7 +235,7 @@ CONTROLS = """<div class="controls">
 FILM = """
 const film = document.currentScript.previousElementSibling, find = s => film.querySelector(s);
 const frames = [...film.querySelectorAll(".frame")], slider = find("input");
-const drawn = DRAWN || {
+const drawn = given || {
   steps: frames.length,
   draw: i => frames.forEach((f, j) => f.style.display = i == j ? "block" : "none"),
 };
@@ -264,9 +270,9 @@ def bars(rows, chosen=(), value="{:.1%}"):
     """
     top = max(abs(p) for _, p in rows) or 1
     lines = [
-        f"<tr{' class=chosen' if token in chosen else ''}><td>{html.escape(token)}</td>"
+        f"<tr{' class=chosen' if token in chosen else ''}><td>{escaped(token)}</td>"
         f"<td>{value.format(p)}</td>"
-        f'<td><div class="bar" style="width:{22 * abs(p) / top:.2f}rem"></div></td></tr>'
+        f'<td><div class="bar" data-style="width:{22 * abs(p) / top:.2f}rem"></div></td></tr>'
         for token, p in rows
     ]
     return f"<table>{''.join(lines)}</table>"
@@ -275,6 +281,6 @@ def bars(rows, chosen=(), value="{:.1%}"):
 def spans(texts, scores):
     """Texts as HTML on red for positive, blue for negative scores from −1 to 1."""
     return '<div class="text">' + "".join(
-        f'<span style="background:rgb{rgb(s)}" title="{s:+.3f}">{html.escape(t)}</span>'
+        f'<span data-style="background:rgb{rgb(s)}" title="{s:+.3f}">{escaped(t)}</span>'
         for t, s in zip(texts, scores)
     ) + "</div>"  # fmt: skip

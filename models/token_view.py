@@ -4,9 +4,10 @@ A token is a run of bytes that may end within a character; then its bytes are sh
 """
 
 import colorsys
-import html
 import unicodedata
 from dataclasses import dataclass
+
+from microtensor.pages import Script, Style, escaped, figure_text
 
 from . import showing
 
@@ -120,7 +121,7 @@ def drawn(views, columns=100):
     has = glyphs()
     y = 0.6
     for name, pieces, table in tables:
-        axes.text(0, y, summary(name, pieces), va="center", weight="bold", size=9)
+        axes.text(0, y, figure_text(summary(name, pieces)), va="center", weight="bold", size=9)
         y += 1.4
         for row in table[:limit]:
             x = 0
@@ -128,7 +129,7 @@ def drawn(views, columns=100):
                 box = Rectangle((x - 0.25, y - 0.5), need + 0.5, 1, lw=0, fc=hex_colour(p.id))
                 axes.add_patch(box)
                 shown = "".join(c if has(c) else "□" for c in p.label)
-                axes.text(x, y, shown, va="center", size=9, family=FONT, parse_math=False)
+                axes.text(x, y, figure_text(shown), va="center", size=9, family=FONT)
                 axes.text(x, y + 0.85, p.id, va="center", size=6, color="#667")
                 x += need + 1
             y += 1.9
@@ -154,36 +155,36 @@ def hex_colour(id):
 
 # ---- as a page -----------------------------------------------------------------------------------
 
-STYLE = """<style>
+STYLE = """
 .tokens { line-height: 2.6; font: 1.05rem/2.6 "DejaVu Sans Mono", Menlo, Consolas, monospace }
 .tokens span { display: inline-block; line-height: 1.25; color: #000; border-radius: 3px;
   padding: 0 .15em; margin: 0 1px; white-space: pre; vertical-align: middle; cursor: default }
 .tokens small { display: block; font-size: .6em; color: #556 }
 .tokens span.same { outline: 2px solid #d1495b }
-</style>"""
+"""
 
-SCRIPT = """<script>
+SCRIPT = """
 document.querySelectorAll(".tokens").forEach(view => view.onmouseover = e => {
   const token = e.target.closest("[data-id]");
   view.querySelectorAll("[data-id]").forEach(
     t => t.classList.toggle("same", token && t.dataset.id == token.dataset.id));
 });
-</script>"""
+"""
 
 
 def as_page(title, views):
     """An HTML file that needs no other. A token under the mouse shows where else it occurs."""
-    parts = [STYLE]
+    parts = [Style(STYLE)]
     for name, pieces in views:
-        parts.append(f"<h2>{html.escape(summary(name, pieces))}</h2>")
+        parts.append(f"<h2>{escaped(summary(name, pieces))}</h2>")
         parts.append(f'<div class="tokens">{"".join(map(_span, pieces))}</div>')
-    return showing.page(title, *parts, SCRIPT)
+    return showing.page(title, *parts, Script(SCRIPT))
 
 
 def _span(piece):
     end = "<br>" * (b"\n" in piece.data)
     return (
         f'<span data-id="{piece.id}" title="id {piece.id}" '
-        f'style="background:{hex_colour(piece.id)}">'
-        f"{html.escape(piece.label)}<small>{piece.id}</small></span>{end}"
+        f'data-style="background:{hex_colour(piece.id)}">'
+        f"{escaped(piece.label)}<small>{piece.id}</small></span>{end}"
     )

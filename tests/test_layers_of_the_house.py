@@ -33,6 +33,7 @@ FLOORS = {  # the longest name that fits counts
     "microtensor.utils._pytree": 4,
     "microtensor.files": 5,
     "microtensor.serialization": 5,
+    "microtensor.pages": 5,
     "microtensor.hub": 5,
     "microtensor.amp": 5,
     "microtensor.func": 6,

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import microtensor as mt
+from microtensor.pages import figure_text
 from microtensor.serialization import write_whole
 from models import program
 
@@ -123,7 +124,7 @@ def graph(ax, output, names, **how):
         png = mt.graph.picture(drawing.source, "png", dpi=200)
         ax.imshow(plt.imread(io.BytesIO(png)), interpolation="antialiased")
     except RuntimeError as missing:
-        ax.text(0.5, 0.5, str(missing), ha="center", wrap=True)
+        ax.text(0.5, 0.5, figure_text(missing), ha="center", wrap=True)
 
 
 def save(figure, name):

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..autograd import TensorBase, backward
+from ..pages import brief, printable
 from .draw import SYMBOLS, _number
 from .flow import flow_of, local
 from .trace import SMALL, traced
 
 __all__ = ["Act", "Frame"]
+
+NAME = 50  # characters of a name in a film
 
 
 @dataclass
@@ -82,9 +85,9 @@ class Act:
     def _called(self, v, i):
         """What a tensor is called in words: its name, else how it was computed."""
         if v.outputs[i].name:
-            return v.outputs[i].name
+            return brief(v.outputs[i].name, NAME)
         if v.role != "operation":
-            return v.name or v.kind or v.role
+            return brief(v.name, NAME) or v.kind or v.role
         inputs = {e.input: self.called[e.source, e.output] for e in self.edges if e.target == v.key}
         inputs.update({name: _number(x) for name, x in v.constants.items()})
         if v.name in SYMBOLS and {"a", "b"} <= inputs.keys():
@@ -108,7 +111,7 @@ class Act:
         for leaf, key in leaves.items():
             if leaf.grad is not None and isinstance(self.values[key, 0], np.ndarray):
                 after[key, 0] = leaf.detach().cpu().numpy().copy()
-        self.update = type(optimizer).__name__, optimizer.param_groups[0].get("lr"), after
+        self.update = brief(type(optimizer).__name__), optimizer.param_groups[0].get("lr"), after
 
     # ---- frames ------------------------------------------------------------------------
 
@@ -135,7 +138,7 @@ class Act:
             self.vertices[key].outputs[i].name or self.vertices[key].name: g
             for (key, i), g in self.grads.items()
         }
-        caption, self.prefix = self.prefix + caption, ""
+        caption, self.prefix = printable(self.prefix + caption), ""
         return Frame(
             phase, v.name if v else "update", caption, dict(self.shown),
             dict(self.grads), {name: g for name, g in named.items() if name}, rows, about, v, self,
@@ -166,7 +169,7 @@ class Act:
         if len(spots) > 1:
             caption = f"Forward: {v.name} takes {given} and makes {len(spots)} tensors of it."
         if v.outputs[0].name:
-            caption = caption[:-1] + f", called {v.outputs[0].name}."
+            caption = caption[:-1] + f", called {brief(v.outputs[0].name, NAME)}."
         return self._frame("forward", v, caption, rows, active={v.key})
 
     def _told(self, e):

@@ -5,11 +5,11 @@ A shape is a tuple, made by `box`, `text`, `curve` or `arrow`. Coordinates are p
 
 import functools
 import math
-from html import escape
 
+from ..pages import escaped, printable
 from .themes import FONTS
 
-__all__ = ["arrow", "box", "curve", "paint", "palette", "svg", "svg_shapes", "text", "width_of"]
+__all__ = ["arrow", "box", "curve", "element", "paint", "palette", "svg", "text", "width_of"]
 
 
 def box(x, y, width, height, fill="none", line="none", thickness=0, radius=0, dashed=False):
@@ -18,7 +18,7 @@ def box(x, y, width, height, fill="none", line="none", thickness=0, radius=0, da
 
 def text(x, y, words, size, color, bold=False, anchor="start", kind=""):
     """Words on the baseline y. `kind` is the class that they have in SVG."""
-    return "text", x, y, words, size, color, bold, anchor, kind
+    return "text", x, y, printable(words), size, color, bold, anchor, kind
 
 
 def curve(points, color, thickness, dashed=False):
@@ -57,46 +57,52 @@ def svg(shapes, width, height, paper):
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="{FONTS}"><rect width="{width}" height="{height}" '
-        f'fill="{paper}"/>\n{svg_shapes(shapes)}\n</svg>\n'
+        f'fill="{escaped(paper)}"/>\n{"".join(map(_markup, map(element, shapes)))}</svg>\n'
     )
 
 
-def svg_shapes(shapes):
-    return "\n".join(SVG[kind](*rest) for kind, *rest in shapes)
+def _markup(element):
+    tag, attributes, words = element
+    given = "".join(f' {name}="{escaped(value)}"' for name, value in attributes.items())
+    return f"<{tag}{given}>{escaped(words)}</{tag}>\n" if words else f"<{tag}{given}/>\n"
+
+
+def element(shape):
+    """A shape as an element of SVG: (name, {attribute: value}, words)."""
+    kind, *rest = shape
+    return SVG[kind](*rest)
 
 
 def _svg_box(x, y, width, height, fill, line, thickness, radius, dashed):
-    return (
-        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="{radius}" '
-        f'fill="{fill}" stroke="{line}" stroke-width="{_n(thickness)}"{_dash(dashed)}/>'
-    )
+    place = {"x": _n(x), "y": _n(y), "width": _n(width), "height": _n(height), "rx": str(radius)}
+    look = {"fill": fill, "stroke": line, "stroke-width": _n(thickness)}
+    return "rect", {**place, **look, **_dash(dashed)}, ""
 
 
 def _svg_text(x, y, words, size, color, bold, anchor, kind):
-    weight = ' font-weight="bold"' if bold else ""
-    kind = f' class="{kind}"' if kind else ""
-    where = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return (
-        f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}" fill="{color}"{weight}{where}{kind}>'
-        f"{escape(words)}</text>"
-    )
+    attributes = {"x": _n(x), "y": _n(y), "font-size": _n(size), "fill": color}
+    if bold:
+        attributes["font-weight"] = "bold"
+    if anchor != "start":
+        attributes["text-anchor"] = anchor
+    if kind:
+        attributes["class"] = kind
+    return "text", attributes, words
 
 
 def _svg_curve(points, color, thickness, dashed):
     start, *rest = (f"{_n(x)},{_n(y)}" for x, y in points)
-    return (
-        f'<path d="M{start}C{" ".join(rest)}" fill="none" stroke="{color}" '
-        f'stroke-width="{_n(thickness)}"{_dash(dashed)}/>'
-    )
+    look = {"fill": "none", "stroke": color, "stroke-width": _n(thickness), **_dash(dashed)}
+    return "path", {"d": f"M{start}C{' '.join(rest)}", **look}, ""
 
 
 def _svg_arrow(tip, base, color, size):
     points = " ".join(f"{_n(x)},{_n(y)}" for x, y in _head(tip, base, size))
-    return f'<polygon points="{points}" fill="{color}"/>'
+    return "polygon", {"points": points, "fill": color}, ""
 
 
 def _dash(dashed):
-    return ' stroke-dasharray="5,4"' if dashed else ""
+    return {"stroke-dasharray": "5,4"} if dashed else {}
 
 
 SVG = {"box": _svg_box, "text": _svg_text, "curve": _svg_curve, "arrow": _svg_arrow}

@@ -9,11 +9,11 @@ import sys
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
-from html import escape
 
 import graphviz
 import numpy as np
 
+from ..pages import brief, dot_label, dot_text, printable
 from .flow import LIMITS, kind_of, size_of
 from .fold import fold
 from .render import NoRenderer, picture
@@ -164,7 +164,7 @@ class _Sheet:
         if header:
             dot.attr("graph", label=header)
         if attributes:
-            dot.attr("graph", **{name: str(value) for name, value in attributes.items()})
+            dot.attr("graph", **{n: _setting(x) for n, x in attributes.items()})
         self._frames(dot, graph.vertices, 1, "")
         self._edges(dot)
         return dot
@@ -187,7 +187,7 @@ class _Sheet:
                 frames.setdefault(v.calls[level], []).append(v)
             else:
                 dot.node(
-                    v.key, self._label(v, path), tooltip=_plain(self._tooltip(v)), **self._style(v)
+                    v.key, self._label(v, path), tooltip=_text(self._tooltip(v)), **self._style(v)
                 )
         for call, members in frames.items():
             with dot.subgraph(name=f"cluster_{call.start}") as frame:
@@ -196,7 +196,7 @@ class _Sheet:
                 frame.attr(
                     label=self._frame_title(call, path, times), style="rounded,filled", color=line,
                     fillcolor=odd if level % 2 else even, margin="12",
-                    tooltip=_plain(f"{call.path}: {call.kind}"),
+                    tooltip=_text(f"{brief(call.path)}: {call.kind}"),
                 )  # fmt: skip
                 self._frames(frame, members, level + 1, call.path + ".")
 
@@ -242,7 +242,7 @@ class _Sheet:
             if self.view != "backward" or not flows:
                 if e.local is not None and not flows:
                     style["label"] = self._edge_label(self.faint(self._slope(e), t.active), 1)
-                dot.edge(e.source, e.target, edgetooltip=_plain(tip), **style)
+                dot.edge(e.source, e.target, edgetooltip=_text(tip), **style)
             if flows:
                 came = vertices[e.target].outputs
                 dot.edge(e.source, e.target, **style, **self._gradient(e, tip, came))
@@ -273,7 +273,7 @@ class _Sheet:
             words = f"{before}{self.faint(self._slope(e), t.active)}{self.faint(' = ')}{words}"
         if kind in ("zero", "missing"):
             style["style"] = "dashed"
-        told = _plain(f"gradient of {tip}\n{_told(e.flow, kind)}")
+        told = _text(f"gradient of {tip}\n{_told(e.flow, kind)}")
         label = self._edge_label(words, thick)
         return {**style, "label": label, "edgetooltip": told, "labeltooltip": told}
 
@@ -281,7 +281,7 @@ class _Sheet:
 
     def _label(self, v, path):
         """What is written in a box: title, shape, and the numbers if they are to be shown."""
-        name = v.name.removeprefix(path)
+        name = brief(v.name.removeprefix(path))
         if v.role == "module":
             lines = [self._counted(name or v.kind, v.count)]
             size = f"{v.parameters:,} parameters{' each' * (v.count > 1)}" if v.parameters else ""
@@ -290,19 +290,19 @@ class _Sheet:
         elif v.role == "operation":
             lines = self._operation(v)
         else:
-            lines = [f"<b>{escape(name or v.kind or v.role)}</b>"]
+            lines = [f"<b>{dot_label(name or v.kind or v.role)}</b>"]
         # what the last operation makes is told by the result
         is_last = v.role == "operation" and len(v.outputs) == 1 and v.key in self.last
         shown = [] if is_last else v.outputs
         if v.role == "operation":
-            lines += [f"<i>{escape(o.name)}</i>" for o in shown if o.name]
+            lines += [f"<i>{dot_label(brief(o.name))}</i>" for o in shown if o.name]
         abouts = Counter(_about(o) for o in shown)
         lines += [
             self.faint(f"{n} × {about}" if n > 1 else about) for about, n in abouts.items() if about
         ]
         rows = "".join(f'<tr><td colspan="2">{line}</td></tr>' for line in lines)
         for i, o in enumerate(shown):
-            which = f"{o.name or f'[{i}]'} " if len(shown) > 1 else ""
+            which = f"{brief(o.name) or f'[{i}]'} " if len(shown) > 1 else ""
             if o.data is not None:
                 rows += self._numbers_row(which + "value", self._numbers(o.data, self.theme.ink))
             rows += self._gradient_rows(v, i, o, which)
@@ -338,37 +338,37 @@ class _Sheet:
 
     def _frame_title(self, call, path, count):
         """A module whose inside is drawn: where it is, how many there are, what it is."""
-        lines = [self._counted(call.path.removeprefix(path), count), self.faint(call.kind)]
+        lines = [self._counted(brief(call.path.removeprefix(path)), count), self.faint(call.kind)]
         rows = "".join(f'<tr><td align="left">{line}</td></tr>' for line in lines)
         return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
 
     def _counted(self, name, count):
         """The name of a module, or of `count` identical ones in a row: "blocks.0–3 × 4"."""
         if count == 1:
-            return f"<b>{escape(name)}</b>"
+            return f"<b>{dot_label(name)}</b>"
         head, _, last = name.rpartition(".")
         if last.isdecimal():
             name = f"{head}{'.' * bool(head)}{last}–{int(last) + count - 1}"
         font = f'<font color="{self.theme.roles["module"][1]}" point-size="{self.points(15)}">'
-        return f"<b>{escape(name)}&#160;&#160;{font}× {count}</font></b>"
+        return f"<b>{dot_label(name)}&#160;&#160;{font}× {count}</font></b>"
 
     def _operation(self, v):
         """An operation with the numbers among its inputs: "1 − □", "sum" over "dim=1"."""
         symbol = SYMBOLS.get(v.name)
         if symbol is None:
             more = {**{n: _number(x) for n, x in v.constants.items()}, **v.arguments}
-            title = f"<b>{escape(v.name)}</b>"
+            title = f"<b>{dot_label(v.name)}</b>"
         else:
             more = v.arguments
             left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
             words = f"{left} {symbol} {right}".strip()
-            title = f'<b><font point-size="{self.points(14)}">{words}</font></b>'
+            title = f'<b><font point-size="{self.points(14)}">{dot_label(words)}</font></b>'
         about = ", ".join(f"{name}={value}" for name, value in more.items())
         return [title, self.faint(about)] if about else [title]
 
     def faint(self, words, color=None):
         color, size = color or self.theme.faint, self.points(9)
-        return f'<font point-size="{size}" color="{color}">{escape(words)}</font>'
+        return f'<font point-size="{size}" color="{color}">{dot_label(words)}</font>'
 
     def _numbers(self, data, color):
         """An array as a small table, rows of its last dimension."""
@@ -392,14 +392,14 @@ class _Sheet:
         """What a picture in a browser says when the mouse rests on a box."""
         if v.role == "module":
             inside = f"{v.operations} operations, {v.parameters:,} parameters"
-            name = v.name or "the model"
+            name = brief(v.name) or "the model"
             return f"{name}: {v.kind}\n{inside}" + f"\n× {v.count}" * (v.count > 1)
         if v.role == "operation":
             derivative = [part.strip(" ,") for part in v.derivative.split("    ")]
             lines = [v.signature, v.formula, *derivative, v.where]
         else:
             about = _about(v.outputs[0])
-            lines = [f"{v.role} {v.name}: {about}", "no gradient" * (not v.needs_grad)]
+            lines = [f"{v.role} {brief(v.name)}: {about}", "no gradient" * (not v.needs_grad)]
         if self.graph.flows and v.needs_grad:
             lines += [f"gradient: {_told(o.flow, kind_of(o.flow, self.limits))}" for o in v.outputs]
         return "\n".join(filter(None, lines))
@@ -413,7 +413,8 @@ class _Sheet:
         rows = ""
         if title:
             font = f'<font point-size="{self.points(16)}">'
-            rows = f'<tr><td align="left">{font}<b>{escape(title)}</b></font></td></tr>'
+            words = dot_label(brief(title, 200))
+            rows = f'<tr><td align="left">{font}<b>{words}</b></font></td></tr>'
         if legend:
             rows += self._legend([self._swatch(role) for role in t.roles if self._has(role)])
             told = []
@@ -429,7 +430,7 @@ class _Sheet:
                 told.append(self.faint("- - -  no gradient"))
             rows += self._legend(told) + self._legend(self._remarkable())
         if legend and graph.unused:
-            names = graph.unused[:NAMED]
+            names = [brief(name) for name in graph.unused[:NAMED]]
             more = len(graph.unused) - len(names)
             lines = [", ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
             lines[0] = f"no gradient reaches {lines[0]}"
@@ -467,10 +468,15 @@ class _Sheet:
         ]
 
 
-def _plain(text):
-    """Text for Graphviz as it stands: no escapes, no HTML."""
-    text = graphviz.escape(text)
-    return text.replace("\n", r"\n") if "\n" in text else text
+def _text(text):
+    """Text for an attribute of Graphviz, which is no label made of HTML."""
+    return graphviz.nohtml(dot_text(text))
+
+
+def _setting(value):
+    """The value of a Graphviz attribute that was asked for: its escapes count, no HTML."""
+    text = printable(value, lines=True)
+    return graphviz.nohtml(text + "\\" * ((len(text) - len(text.rstrip("\\"))) % 2))
 
 
 def _about(value):

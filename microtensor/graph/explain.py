@@ -8,7 +8,6 @@ of NumPy, which are run.
 """
 
 import difflib
-import html
 import inspect
 import re
 import textwrap
@@ -20,6 +19,7 @@ import numpy as np
 
 from ..autograd import Node, TensorBase, registry
 from ..backends import Backend
+from ..pages import escaped, printable
 from .derivations import Derivation, Run, as_numpy, book, run
 
 WIDTH = 100  # columns of a terminal
@@ -261,30 +261,37 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_markdown_(self):
-        out = [f"## {self.name}"]
+        out = [f"## {_marked(self.name)}"]
         for title, parts in self.sections():
-            out.append(f"**{title}**")
+            out.append(f"**{_marked(title)}**")
             for kind, text in parts:
-                out.append(f"```python\n{text}\n```" if kind == "code" else _escaped(text))
+                out.append(_fenced(text) if kind == "code" else _marked(text))
         return "\n\n".join(out)
 
     def _repr_html_(self):
-        out = [f"<h3><code>{html.escape(self.name)}</code></h3>"]
+        out = [f"<h3><code>{escaped(self.name)}</code></h3>"]
         for title, parts in self.sections():
-            out.append(f"<h4>{html.escape(title)}</h4>")
+            out.append(f"<h4>{escaped(title)}</h4>")
             for kind, text in parts:
-                text = html.escape(text)
+                text = escaped(text, lines=True)
                 marked = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
                 out.append(f"<pre>{text}</pre>" if kind == "code" else f"<p>{marked}</p>")
         return f'<div style="max-width: 60em">{"".join(out)}</div>'
 
 
-def _escaped(text):
+def _marked(text):
     """Text in which Markdown sees no marks but `code`."""
-    parts = re.split(r"(`.+?`)", text)
+    parts = re.split(r"(`[^`]+`)", printable(text))
     return "".join(
-        p if p.startswith("`") else re.sub(r"([*_\[\]|<>\\])", r"\\\1", p) for p in parts
+        p if i % 2 else re.sub(r"([]`*_[|<>\\&#~$!])", r"\\\1", p) for i, p in enumerate(parts)
     )
+
+
+def _fenced(text):
+    """Code for Markdown, within more backticks than it has itself in a row."""
+    text = printable(text, lines=True)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}python\n{text}\n{fence}"
 
 
 def _columns(text):

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from html import escape
 
+from ..pages import escaped
 from .act import Act, Frame
 from .draw import draw
 from .page import player
@@ -48,9 +49,9 @@ class Film:
 
     def _repr_html_(self):
         if self.missing:
-            return f"<p>{escape(str(self.missing))}</p><pre>{escape(self.source)}</pre>"
+            return f"<p>{escaped(self.missing)}</p><pre>{escaped(self.source, lines=True)}</pre>"
         return (
-            f'<iframe srcdoc="{escape(player(self))}" width="100%" '
+            f'<iframe srcdoc="{escape(player(self))}" sandbox="allow-scripts" width="100%" '
             f'style="aspect-ratio: {self.width} / {self.height + 60}; border: 0"></iframe>'
         )
 

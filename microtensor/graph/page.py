@@ -1,10 +1,9 @@
 """Pages that need no network: a film that plays, a drawing that is panned, zoomed and folded."""
 
-import json
-from html import escape
 from pathlib import Path
 
-from .canvas import svg_shapes
+from ..pages import brief, embedded, from_file, printable
+from .canvas import element
 from .themes import THEMES
 
 __all__ = ["explorer", "player"]
@@ -17,19 +16,16 @@ def player(film):
     """An HTML page that plays a film: each group of shapes once, frames as lists of them."""
     table, frames = {}, []
     for frame in film.frames:
-        groups = [svg_shapes(group) for group in frame.shapes]
-        frames.append([table.setdefault(g, len(table)) for g in groups])
+        groups = [[element(shape) for shape in group] for group in frame.shapes]
+        frames.append([table.setdefault(embedded(g), (len(table), g))[0] for g in groups])
     t = film.theme
     about = {
-        "groups": list(table),
+        "groups": [group for _, group in table.values()],
         "frames": frames,
-        "captions": [f.caption for f in film.frames],
+        "captions": [printable(f.caption) for f in film.frames],
         "phases": [f.phase for f in film.frames],
     }
-    return _filled(
-        "player", title=film.title, width=film.width, height=film.height, paper=t.paper, ink=t.ink,
-        faint=t.faint, active=t.active, fill=t.roles["operation"][0], data=_script(about),
-    )  # fmt: skip
+    return _filled("player", film.title, about, t, width=film.width, height=film.height)
 
 
 def explorer(drawing, picture):
@@ -58,7 +54,7 @@ def explorer(drawing, picture):
     about = {
         "pictures": [
             {
-                "depth": depth, "opened": opened,
+                "depth": depth, "opened": opened, "shown": brief(opened),
                 "svg": _bare(picture(getattr(drawn, "source", drawn))),
                 "modules": _modules(drawn) if sheet else {},
             }
@@ -67,11 +63,8 @@ def explorer(drawing, picture):
         "depths": ["all" if depth is None else str(depth) for depth in depths],
         "now": list(states).index(now) if depths else 0,
     }  # fmt: skip
-    t = sheet.theme if sheet else THEMES["paper"]
-    return _filled(
-        "explorer", title=(sheet.about[2] if sheet else "") or "Graph", paper=t.paper, ink=t.ink,
-        faint=t.faint, fill=t.roles["operation"][0], active=t.active, data=_script(about),
-    )  # fmt: skip
+    title = (sheet.about[2] if sheet else "") or "Graph"
+    return _filled("explorer", title, about, sheet.theme if sheet else THEMES["paper"])
 
 
 def _state(depth, opened):
@@ -92,15 +85,10 @@ def _bare(svg):
     return text[text.index("<svg") :]
 
 
-def _script(data):
-    """Data inside <script>: JSON in which no tag can end."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _filled(name, **values):
-    """The page of that name beside this file, with its %words% replaced."""
-    template = Path(__file__).with_name(f"{name}.html").read_text("utf-8")
-    for name, value in values.items():
-        text = value if name == "data" else escape(str(value))
-        template = template.replace(f"%{name}%", text)
-    return template
+def _filled(name, title, data, theme, **values):
+    """The page of that name beside this file, in the colours of a theme."""
+    return from_file(
+        Path(__file__).with_name(f"{name}.html"), title, embedded(data), paper=theme.paper,
+        ink=theme.ink, faint=theme.faint, active=theme.active, fill=theme.roles["operation"][0],
+        **values,
+    )  # fmt: skip

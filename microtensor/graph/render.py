@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
+from ..pages import JOINED
 from .canvas import paint, palette, svg
 from .page import explorer, player
 
@@ -16,6 +18,7 @@ __all__ = ["picture", "render"]
 
 FORMATS = ("svg", "png", "pdf", "dot", "html")
 FONT = 'font-family="Arial"'  # graphviz measures with one font; browsers want a list
+LINKS = re.compile(r'<\?xml-stylesheet[^>]*>|<\w+\s[^>]*href="[^>]*>')
 FONTS = 'font-family="Arial, Helvetica, Liberation Sans, sans-serif"'
 
 
@@ -70,8 +73,21 @@ def picture(source, kind="svg", dpi=144):
         reason = done.stderr.decode(errors="replace").strip() or "no output"
         raise RuntimeError(f"{Path(command[0]).name} could not draw the graph: {reason}")
     if kind == "svg":
-        return done.stdout.replace(FONT.encode(), FONTS.encode())
+        text = LINKS.sub(_kept_link, done.stdout.decode(errors="replace"))
+        return text.replace(FONT, FONTS).replace(JOINED, "\\").encode()
     return done.stdout
+
+
+def _kept_link(found):
+    """What stays of a part of an SVG that may fetch or run: links to follow, and pictures within.
+
+    Graphviz writes each attribute between \", and no \" or > within it.
+    """
+    tag = re.match(r"<\w*", found[0])[0]
+    safe = r"#|data:image/" if tag == "<image" else r"#|https?:|mailto:"
+    if tag == "<":  # <?xml-stylesheet
+        return ""
+    return re.sub(rf'\s(xlink:)?href="(?!{safe})[^"]*"', "", found[0])
 
 
 def renderer(kind):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..pages import brief
+from .act import NAME
 from .canvas import arrow, box, curve, text, width_of
 from .draw import SYMBOLS, _number, _thickness
 from .flow import kind_of, size_of
@@ -21,7 +23,7 @@ class Scene:
     """The stage of a film: boxes and edges of the graph, and what is written around them."""
 
     def __init__(self, acts, theme, direction, title):
-        self.acts, self.theme, self.title = acts, theme, title
+        self.acts, self.theme, self.title = acts, theme, brief(title, 64)
         self.first = acts[0]
         self.width = WIDTH
         self.order = [{key: i for i, key in enumerate(act.vertices)} for act in acts]
@@ -396,9 +398,9 @@ def sum_words(before, product, total):
 def _titles(v):
     """The two first lines of a box."""
     if v.role != "operation":
-        return v.name or v.kind or v.role, ""
+        return brief(v.name, NAME) or v.kind or v.role, ""
     symbol = SYMBOLS.get(v.name)
-    names = ", ".join(o.name for o in v.outputs if o.name)
+    names = ", ".join(brief(o.name, NAME) for o in v.outputs if o.name)
     if symbol:
         left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
         return f"{left} {symbol} {right}".strip(), names
@@ -406,7 +408,7 @@ def _titles(v):
 
 
 def _which(v, k):
-    return f"{v.outputs[k].name or f'[{k}]'} " if len(v.outputs) > 1 else ""
+    return f"{brief(v.outputs[k].name, NAME) or f'[{k}]'} " if len(v.outputs) > 1 else ""
 
 
 def _is_scalar(data):

@@ -1,5 +1,6 @@
 """Colours and sizes of pictures: on paper, on slides, on dark screens. One meaning, one hue."""
 
+import re
 from dataclasses import dataclass
 
 __all__ = ["THEMES", "Theme", "theme_of"]
@@ -23,6 +24,28 @@ class Theme:
     flows: dict  # gradients that stand out, by kind
     scale: float = 1.0
     line: float = 1.1
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            for color in _strings(value):
+                if not COLOR.fullmatch(color):
+                    raise ValueError(
+                        f"Theme: {name} is made of colours, #rrggbb or a name, not {color!r}"
+                    )
+
+
+COLOR = re.compile("#[0-9a-fA-F]{3,8}|[a-zA-Z]+[0-9]*")  # what Graphviz, Pillow and browsers know
+
+
+def _strings(value):
+    """The colours within a value of a theme."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _strings(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _strings(part)
 
 
 LIGHT = {

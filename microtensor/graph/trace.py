@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, replace
 from ..autograd import TensorBase, births
 from ..backends import backend_of
 from ..errors import line_of
+from ..pages import brief
 from .flow import flow_of, local
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
 
+LONG = 2000  # characters: longer docstrings of operations are cut
 SMALL = 16  # elements: larger tensors are drawn without their values
 
 
@@ -111,7 +113,7 @@ class watch:
     def __init__(self, model):
         self.model = model
         self.calls, self._open, self._handles = [], [], []
-        self._root = Call("", type(model).__name__, None, 0)
+        self._root = Call("", brief(type(model).__name__), None, 0)
 
     def __enter__(self):
         for path, module in self.model.named_modules():
@@ -130,7 +132,7 @@ class watch:
     def _enter(self, path, module, args, kwargs):
         # a part of the model that is called by itself still counts as inside the model
         parent = self._open[-1] if self._open else self._root if path else None
-        call = Call(path, type(module).__name__, parent, next(births))
+        call = Call(path, brief(type(module).__name__), parent, next(births))
         call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, TensorBase)]
         self.calls.append(call)
         self._open.append(call)
@@ -286,8 +288,8 @@ class _Trace:
     def operation(self, node):
         call = node.op
         formula, _, derivative = _in_one_line(call).partition("    ")
-        v = Vertex(f"op{node.number}", "operation", node.name(), number=node.number)
-        v.formula, v.derivative = formula.strip(), derivative.strip()
+        v = Vertex(f"op{node.number}", "operation", brief(node.name()), number=node.number)
+        v.formula, v.derivative = brief(formula.strip(), LONG), brief(derivative.strip(), LONG)
         v.calls = self.calls.chain(node.number) if self.calls else ()
         v.where = called_at(node)
         inputs, parameters = _parameters(call)
@@ -409,7 +411,7 @@ def called_at(node):
     """ "file.py:3: the line itself" that called an operation."""
     path, number = line_of(node.caller)
     text = linecache.getline(path, number).strip()
-    return f"{os.path.basename(path)}:{number}" + f": {text}" * bool(text)
+    return brief(f"{os.path.basename(path)}:{number}" + f": {text}" * bool(text), LONG)
 
 
 def _numel(shape):
@@ -453,6 +455,5 @@ def _brief(value):
     if isinstance(value, float):
         return f"{value:.4g}"
     if callable(value):
-        return getattr(value, "__name__", "…")
-    text = str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
+        return brief(getattr(value, "__name__", "…"), 40)
+    return brief(value, 40)
