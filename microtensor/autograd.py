@@ -79,7 +79,7 @@ class TensorBase:
     _after = None  # {handle: hook}: what is called with a leaf when its .grad has been added to
     _width = 1  # a leaf has one slot for gradients, a node one for each result
     _base = None  # the tensor whose memory this one shows
-    _steps = ()  # the view operations that lead there
+    _steps = None  # the view operations that lead there: (those before, the last one)
     _rewrites = 0  # how often this tensor's history was rewritten
     _seen = 0  # its base's _rewrites when this view last looked
     _former = ()  # what it was before it got another shape in place: (until when, rewrites, array)
@@ -776,13 +776,17 @@ def _mark_view(base, result, step):
     """Remember that `result` shows part of the memory of `base`, and how to find it there."""
     if _memory(result._data) is _memory(base._data):
         result._base = base if base._base is None else base._base
-        result._steps = (*base._steps, step)
+        result._steps = base._steps, step
         result._seen = result._base._rewrites
 
 
 def _view_again(steps, base):
     """The view of `base`, an array or a tensor, that the steps lead to."""
-    for call, args, params, i in steps:
+    in_order = []
+    while steps is not None:
+        steps, step = steps
+        in_order.append(step)
+    for call, args, params, i in reversed(in_order):
         if isinstance(base, TensorBase):
             base = call(base, *args, **params)
         else:
@@ -865,7 +869,7 @@ def in_place(tensor, by, function, *args, **params):
         new = registry["cast"](new, kinds[1])
     base = whole(tensor)
     if tensor is not base or not new._needs_grad:  # what was there before gets no gradient
-        view = functools.partial(_view_again, tensor._steps if tensor is not base else ())
+        view = functools.partial(_view_again, tensor._steps if tensor is not base else None)
         new = registry["write"](base._alias(_edge(base)), new, view)
     _continue(base, new)
     base._rewrites += 1

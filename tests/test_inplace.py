@@ -1,6 +1,8 @@
 """Changes in place: their gradients, other views of the same memory, and what is refused."""
 
 import functools
+import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -497,3 +499,53 @@ def test_a_leaf_keeps_its_shape():
     assert x.shape == (2,) and x.is_leaf
     (x * 2).sum().backward()
     assert x.grad.tolist() == [2.0, 2.0]
+
+
+VIEWS_OF_A_VIEW = {
+    "view": lambda y: y.view(2, 3),
+    "index": lambda y: y[...],
+    "transpose": lambda y: y.t().t(),
+    "squeeze": lambda y: y.unsqueeze(0).squeeze(0),
+    "expand": lambda y: y.expand(2, 3),
+}
+
+
+def many_views(view, count):
+    """x of six numbers, and a view of a view of … 2 x."""
+    x = mt.arange(6.0).requires_grad_()
+    y = (x * 2).view(2, 3)
+    for _ in range(count):
+        y = view(y)
+    return x, y
+
+
+@pytest.mark.parametrize("view", VIEWS_OF_A_VIEW.values(), ids=VIEWS_OF_A_VIEW)
+def test_a_view_costs_as_much_as_the_one_before(view):
+    def bytes_for_each(count):
+        tracemalloc.start()
+        kept = many_views(view, count)
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert kept
+        return held / count
+
+    bytes_for_each(10)  # what is made once
+    assert bytes_for_each(3000) < 1.5 * bytes_for_each(500)
+
+
+def test_a_view_after_30_000_views_changes_and_goes():
+    x, y = many_views(VIEWS_OF_A_VIEW["index"], 30_000)
+    y.mul_(3)
+    y.sum().backward()
+    assert x.grad.tolist() == [6.0] * 6
+    del y  # no step is let go within the letting go of another
+    x, y = many_views(VIEWS_OF_A_VIEW["index"], 30_000)
+    del y, x
+
+
+def test_a_chain_of_views_keeps_no_tensor_between():
+    y = mt.zeros(6)
+    between = [y := y.view(2, 3), y := y[...], y := y.t()]
+    refs = [weakref.ref(v) for v in between[:-1]]
+    del between
+    assert [ref() for ref in refs] == [None, None]

@@ -7,6 +7,7 @@ imported, and the loops compiled or read from the disk cache, when the first lar
 """
 
 import functools
+import importlib
 import math
 import pathlib
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 
 from .base import GELU_A, GELU_B, NORMAL
 from .numpy import TAIL, TAIL_A, NumPyBackend, in_order_of
+from .uninterrupted import uninterrupted
 
 SMALL = 1 << 7  # elements below which NumPy is as fast
 f32 = np.float32
@@ -25,10 +27,9 @@ FLOAT32 = np.dtype(f32)
 @functools.cache
 def kernels():
     """The compiled loops. Says so where they must be compiled first."""
-    from . import numba_kernels
-
-    folder = pathlib.Path(numba_kernels.gelu._cache.cache_path)
-    if not any(folder.glob("numba_kernels.*.nbi")):
+    numba_kernels = uninterrupted(importlib.import_module, ".numba_kernels", __package__)
+    folder = numba_kernels.gelu._cache.cache_path  # None without a cache
+    if folder and not any(pathlib.Path(folder).glob("numba_kernels.*.nbi")):
         print("microtensor: compiling its loops for this machine, once …", file=sys.stderr)
     return numba_kernels
 

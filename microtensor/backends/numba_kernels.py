@@ -11,13 +11,20 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
+from .numba_cache import cached
 from .preconditions import needs
 
 f32, i32, u32 = np.float32, np.int32, np.uint32
 REORDER = {"contract", "arcp", "nsz", "reassoc"}  # sums in any order; NaN and ∞ keep their meaning
 
-kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath=REORDER)
-inlined = njit(nogil=True, cache=True, error_model="numpy", fastmath=REORDER, inline="always")
+
+def compiled(**options):
+    """A decorator that compiles a loop for the types of its arguments when they first come."""
+    return lambda loop: cached(njit(nogil=True, **options)(loop))
+
+
+kernel = compiled(error_model="numpy", fastmath=REORDER)
+inlined = compiled(error_model="numpy", fastmath=REORDER, inline="always")
 
 
 @intrinsic
@@ -155,7 +162,7 @@ def dropout_backward(g, keep, out, scale):
 # ---- rows: softmax and normalisation -------------------------------------------------
 
 
-@njit(nogil=True, cache=True, fastmath=REORDER | {"nnan"})
+@compiled(fastmath=REORDER | {"nnan"})
 def _top(x):
     """The largest of a row; a NaN may be overlooked, and is met again in the sum."""
     top = f32(-np.inf)

@@ -1,0 +1,30 @@
+"""Work that no signal cuts short: Python runs the handlers of signals in the main thread alone."""
+
+import threading
+
+
+def uninterrupted(function, *args, **kwargs):
+    """function(*args, **kwargs), which goes on to its end even if an exception ends the wait.
+
+    That is: the caller gets a KeyboardInterrupt at once, and the work is done all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function(*args, **kwargs)
+    outcome = []
+
+    def run():
+        try:
+            outcome[:] = True, function(*args, **kwargs)
+        except BaseException as error:
+            outcome[:] = False, error
+
+    thread = threading.Thread(target=run)
+    try:
+        thread.start()
+    except RuntimeError:  # there may be no more threads
+        return function(*args, **kwargs)
+    thread.join()
+    done, result = outcome
+    if not done:
+        raise result
+    return result
