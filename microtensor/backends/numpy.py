@@ -64,6 +64,9 @@ class NumPyBackend(Backend):
     def contiguous(self, array):
         return np.require(array, requirements="C")
 
+    def is_contiguous(self, array):
+        return array.flags.c_contiguous
+
     def strides(self, array):
         return tuple(n // array.itemsize for n in array.strides)
 
