@@ -4,7 +4,6 @@ On a CPU it saves no time here, because bfloat16 is computed in float32 and roun
 that a program which asks for it gets the numbers that it gets from PyTorch.
 """
 
-import copy
 import functools
 import math
 import warnings
@@ -14,7 +13,7 @@ from .autocasting import install
 from .autograd import no_grad
 from .backends.dtypes import bfloat16, dtype_of, float16, float32
 from .creation import full
-from .modes import mode
+from .modes import Switch, mode
 from .tensor import Tensor
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia")  # that programs may ask for
@@ -37,7 +36,7 @@ def is_autocast_available(device_type):
     return device_type == "cpu"
 
 
-class autocast:
+class autocast(Switch):
     """A context, or a decorator, in which products are computed in `dtype`, losses in float32.
 
     Tensors of float32, and of float16 and bfloat16, are cast on their way into the functions that
@@ -46,8 +45,6 @@ class autocast:
     PyTorch would go on with what it was. Other devices are left alone: without a GPU "cuda" turns
     itself off with a warning, as in PyTorch, and so it does with one.
     """
-
-    _before = ()
 
     def __init__(self, device_type, dtype=None, enabled=True, cache_enabled=None):
         if not isinstance(device_type, str):
@@ -67,25 +64,13 @@ class autocast:
                 stacklevel=2,
             )
             self._enabled = False
-
-    def __enter__(self):
-        self._before = (*self._before, mode.autocast)
         if self.device == "cpu":
             install()
-            mode.autocast = self.fast_dtype if self._enabled else None
+            self.modes = {"autocast": self.fast_dtype if self._enabled else None}
+
+    def __enter__(self):
+        super().__enter__()
         return self
-
-    def __exit__(self, *exception):
-        *self._before, mode.autocast = self._before
-        return False
-
-    def __call__(self, function):
-        @functools.wraps(function)
-        def within(*args, **kwargs):
-            with copy.copy(self):  # calls may overlap
-                return function(*args, **kwargs)
-
-        return within
 
 
 def custom_fwd(fwd=None, *, device_type, cast_inputs=None):

@@ -38,8 +38,9 @@ def _whole(name, function):
         if mode.autocast is None:
             return function(*args, **params)
         dtype = None if name in KEPT else float32 if name in FULL else mode.autocast
-        now, mode.autocast = mode.autocast, None
-        try:
+        now = mode.autocast
+        try:  # see backends/restoring.py
+            mode.autocast = None
             args = [_cast_tensor(a, dtype) for a in args]
             return function(*args, **{k: _cast_tensor(v, dtype) for k, v in params.items()})
         finally:

@@ -158,13 +158,14 @@ def op(function=None, /, *, promote=None, view=False):
             raise TypeError(f"{name}: a Tensor is needed, got {describe(args) or 'nothing'}")
         if promote and (mixed or not is_float(owner._data)):
             arrays[: len(edges)] = promoted(arrays[: len(edges)], promote)
-        token = warnings.set(IGNORED)
-        try:
+        before = warnings.get()
+        try:  # see restoring.py
+            warnings.set(IGNORED)
             returned = function(*arrays, **params)
         except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
             raise op_error(call, args, error) from error
         finally:
-            warnings.reset(token)
+            warnings.set(before)
         if type(returned) is not tuple or len(returned) != 2:
             raise TypeError(f"{name}: an operation returns its value and its pullbacks, as a pair")
         value, pullback = returned
@@ -441,9 +442,9 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             _send(pending, heap, root, seed)
     seeds.clear()
     seed = None  # nobody else is to hold them: they may be added to in place
-    before, anomaly = mode.grad, mode.anomaly
-    mode.set_grad(create_graph)
-    try:
+    before, recording, anomaly = mode.grad, mode.recording, mode.anomaly
+    try:  # see restoring.py
+        mode.set_grad(create_graph)
         while heap:
             _, node = heappop(heap)
             slots = pending.pop(node)
@@ -468,7 +469,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
             if leaf._hooks:
                 _run_hooks(leaf, slots)
     finally:
-        mode.set_grad(before)
+        mode.grad, mode.recording = before, recording
     return {**pending, **caught} if caught else pending
 
 

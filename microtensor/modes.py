@@ -4,22 +4,27 @@ import functools
 import inspect
 import threading
 
+from .backends.restoring import Restoring
+
 
 class _Modes(threading.local):
     """What this thread does beside computing values."""
 
-    grad = True
-    inference = False
-    anomaly = False
-    tape = None  # the Replay that writes operations down
-    autocast = None  # the dtype that products are computed in
-    recording = True  # grad, and not inference
-    watched = False  # whether operations are looked at: anomaly, or a tape
+    def __init__(self):
+        self.grad = True
+        self.inference = False
+        self.anomaly = False
+        self.tape = None  # the Replay that writes operations down
+        self.autocast = None  # the dtype that products are computed in
+        self.recording = True  # grad, and not inference
+        self.watched = False  # whether operations are looked at: anomaly, or a tape
 
-    def set(self, **modes):
-        vars(self).update(modes)
-        self.set_grad(self.grad)
-        self.watched = self.anomaly or self.tape is not None
+    def with_(self, **modes):
+        """These modes and those that follow from them, as a dict."""
+        new = {**vars(self), **modes}
+        recording = new["grad"] and not new["inference"]
+        watched = new["anomaly"] or new["tape"] is not None
+        return {**modes, "recording": recording, "watched": watched}
 
     def set_grad(self, grad):
         """`set(grad=grad)`, sooner: each backward asks for it twice."""
@@ -29,11 +34,10 @@ class _Modes(threading.local):
 mode = _Modes()
 
 
-class _Switch:
+class Switch(Restoring):
     """Sets modes of this thread: a context manager, and a decorator of functions and generators."""
 
     modes = {}
-    _before = ()
 
     def __new__(cls, *args, **kwargs):
         if args and callable(args[0]):
@@ -41,18 +45,10 @@ class _Switch:
         return super().__new__(cls)
 
     def __enter__(self):
-        self._before = (*self._before, {k: getattr(mode, k) for k in self.modes})
-        mode.set(**self.modes)
-
-    def __exit__(self, *exception):
-        *self._before, before = self._before
-        mode.set(**before)
+        self._enter(vars(mode), mode.with_(**self.modes))
 
     def __call__(self, function):
-        def switched():  # a new one for each call: calls may overlap, in threads and generators
-            switch = _Switch()
-            switch.modes = self.modes
-            return switch
+        modes = self.modes  # a new switch for each call: calls may overlap, in threads, generators
 
         if inspect.isgeneratorfunction(function):
 
@@ -61,7 +57,7 @@ class _Switch:
                 generator = function(*args, **kwargs)
                 step = functools.partial(next, generator)
                 while True:  # the modes hold inside the generator, not where it is used
-                    with switched():
+                    with switched(**modes):
                         try:
                             value = step()
                         except StopIteration as stop:
@@ -74,52 +70,65 @@ class _Switch:
 
             @functools.wraps(function)
             def wrapped(*args, **kwargs):
-                with switched():
+                with switched(**modes):
                     return function(*args, **kwargs)
 
         return wrapped
 
 
-class no_grad(_Switch):
+def switched(**modes):
+    """A context manager that sets these modes."""
+    switch = Switch()
+    switch.modes = modes
+    return switch
+
+
+class no_grad(Switch):
     """Record nothing: results need no gradient."""
 
     modes = {"grad": False}
 
 
-class enable_grad(_Switch):
+class enable_grad(Switch):
     """Record again inside `no_grad`."""
 
     modes = {"grad": True}
 
 
-class inference_mode(_Switch):
+class inference_mode(Switch):
     """`no_grad` for code that will never be differentiated. `inference_mode(False)` records."""
 
     def __init__(self, mode=True):
         self.modes = {"grad": not mode, "inference": bool(mode)}
 
 
-class detect_anomaly(_Switch):
+class detect_anomaly(Switch):
     """Name the first operation that produces a NaN or an infinity, and the line that called it."""
 
     def __init__(self, check_nan=True):
         self.modes = {"anomaly": bool(check_nan)}
 
 
-class set_grad_enabled(_Switch):
+class set_grad_enabled(Switch):
     """Record or not, from now on; as a context manager, until its end."""
 
     switch = "grad"
 
     def __init__(self, mode):
         self.modes = {self.switch: bool(mode)}
+        self._set = False
         super().__enter__()
+        self._set = True
 
     def __enter__(self):
-        mode.set(**self.modes)
-
-    def __exit__(self, *exception):
-        mode.set(**self._before[0])
+        if not self._set:
+            return super().__enter__()
+        self._set = False  # it has been entered already, and is to be left once
+        try:
+            vars(mode).update(mode.with_(**self.modes))
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self, function):
         self.__exit__()

@@ -122,11 +122,12 @@ def _backward(node):
 
 def _elements(values, indent):
     """The elements in nested brackets, all equally wide; of many only the first and last ones."""
-    short, edge, shown = values.size > OPTIONS["threshold"], OPTIONS["edgeitems"], values
-    for axis, size in enumerate(values.shape):
-        if short and size > 2 * edge:
-            shown = shown.take(np.r_[:edge, size - edge : size], axis)
-    write, width = _writer(shown)
+    short, edge = values.size > OPTIONS["threshold"], OPTIONS["edgeitems"]
+    ends_of = [
+        np.r_[:edge, n - edge : n] if short and n > 2 * edge else np.arange(n)
+        for n in values.shape
+    ]  # fmt: skip
+    write, width = _writer(values[np.ix_(*ends_of)])
 
     def ends(part):
         return [*part[:edge], *part[len(part) - edge :]] if short and len(part) > 2 * edge else part

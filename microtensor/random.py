@@ -96,9 +96,11 @@ def set_rng_state(state):
 def fork_rng(devices=None, enabled=True):
     """Within, numbers are drawn that the default stream will not miss afterwards."""
     state = get_rng_state()
-    yield
-    if enabled:
-        set_rng_state(state)
+    try:
+        yield
+    finally:
+        if enabled:
+            set_rng_state(state)
 
 
 def draw_seed(generator=None):

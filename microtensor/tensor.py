@@ -204,7 +204,7 @@ class Tensor(TensorBase, metaclass=Shown):
         """Whether the elements lie in memory in row-major order, without gaps."""
         if memory_format is channels_last:
             return self.ndim == 4 and self.permute(0, 2, 3, 1).is_contiguous()
-        return backend_of(self._data).contiguous(self._data) is self._data
+        return backend_of(self._data).is_contiguous(self._data)
 
     def to_dense(self, dtype=None, *, masked_grad=None):
         """The tensor, in another dtype if one is given: none is sparse."""
@@ -446,7 +446,11 @@ class Tensor(TensorBase, metaclass=Shown):
             elif not isinstance(a, bool):
                 dtype = a
         out = self
-        if device is not None and backend_for(device) is not backend_of(self._data):
+        if (
+            device is not None
+            and backend_for(device) is not backend_of(self._data)
+            and _device_type(device).type != self.device.type  # bfloat16 has a backend of its own
+        ):
             out = transfer(out, str(_device_type(device)))
         if dtype is not None and dtype_of(dtype) is not out.dtype:
             out = ops.cast(out, dtype_of(dtype))

@@ -224,6 +224,9 @@ class BFloat16Backend(Backend):
         wide = self.home.contiguous(array.wide)
         return array if wide is array.wide else BFloat16Array(wide)
 
+    def is_contiguous(self, array):
+        return self.home.is_contiguous(array.wide)
+
     def strides(self, array):
         return self.home.strides(array.wide)
 

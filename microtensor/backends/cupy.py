@@ -96,6 +96,9 @@ class CuPyBackend(Backend):
     def contiguous(self, array):
         return self.cupy.ascontiguousarray(array)
 
+    def is_contiguous(self, array):
+        return array.flags.c_contiguous
+
     def strides(self, array):
         return tuple(n // array.itemsize for n in array.strides)
 

@@ -1,8 +1,9 @@
 """Names of places: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
 
 from ..names import Shown
+from .restoring import Restoring
 
-_default = []
+_default, _restoring = {"device": None}, Restoring()
 
 
 class device(metaclass=Shown):
@@ -45,18 +46,17 @@ class device(metaclass=Shown):
         return (device, (self.type, self.index))
 
     def __enter__(self):
-        _default.append(self)
+        _restoring._enter(_default, {"device": self})
         return self
 
-    def __exit__(self, *exception):
-        _default.pop()
+    __exit__ = _restoring.__exit__
 
 
 def get_default_device():
     """The device of new tensors: "cpu" unless set."""
-    return _default[-1] if _default else device("cpu")
+    return _default["device"] or device("cpu")
 
 
 def set_default_device(where):
     """Make `where` the device of new tensors; None means the CPU again."""
-    _default[:] = [] if where is None else [device(where)]
+    _default["device"] = None if where is None else device(where)

@@ -41,6 +41,7 @@ class NumPyBackend(Backend):
         except KeyError:
             return BFloat16Backend(self).asarray(array, dtype)
 
+    @quiet
     def full(self, shape, value, dtype):
         try:
             return np.full(shape, value, self._native[dtype])
@@ -63,6 +64,9 @@ class NumPyBackend(Backend):
 
     def contiguous(self, array):
         return np.require(array, requirements="C")
+
+    def is_contiguous(self, array):
+        return array.flags.c_contiguous
 
     def strides(self, array):
         return tuple(n // array.itemsize for n in array.strides)
@@ -107,6 +111,7 @@ class NumPyBackend(Backend):
     def bounds(self, x):
         return int(np.minimum.reduce(x, None)), int(np.maximum.reduce(x, None))
 
+    @quiet
     def assign(self, array, index, value):
         array[index] = value
 

@@ -12,21 +12,21 @@ import numpy as np
 
 
 class _Errstate:
-    """`set` and `reset` of a context variable, by np.errstate."""
+    """`get` and `set` of a context variable, by np.seterr."""
+
+    def get(self):
+        return np.geterr()
 
     def set(self, state):
-        errstate = np.errstate(all="ignore")
-        errstate.__enter__()
-        return errstate
-
-    def reset(self, errstate):
-        errstate.__exit__()
+        np.seterr(**state)
 
 
 with np.errstate(all="ignore"):
     _found = [(v, s) for v, s in contextvars.copy_context().items() if "numpy" in v.name]
 
-warnings, IGNORED = _found[0] if len(_found) == 1 else (_Errstate(), None)
+warnings, IGNORED = (
+    _found[0] if len(_found) == 1 else (_Errstate(), dict.fromkeys(np.geterr(), "ignore"))
+)
 
 
 def quiet(function):
@@ -34,10 +34,11 @@ def quiet(function):
 
     @functools.wraps(function)
     def run(*args, **kwargs):
-        token = warnings.set(IGNORED)
-        try:
+        before = warnings.get()
+        try:  # see restoring.py
+            warnings.set(IGNORED)
             return function(*args, **kwargs)
         finally:
-            warnings.reset(token)
+            warnings.set(before)
 
     return run

@@ -13,7 +13,7 @@ from ..backends import backend_of
 from ..backends.promotion import promoted
 from ..backends.quiet import quiet
 from ..errors import describe, op_error
-from ..modes import mode
+from ..modes import mode, switched
 from ..tensor import Tensor
 from .module import Module
 
@@ -108,11 +108,8 @@ class Replay:
         self._revision = Module.revision
         for t in inputs:
             self._made(t)
-        mode.set(tape=self)
-        try:
+        with switched(tape=self):
             value = self.function(*inputs)
-        finally:
-            mode.set(tape=None)
         self._end = self._place.get(id(value))
         if self._end is None:
             self.refuse("the value is not what an operation gave")
