@@ -235,6 +235,8 @@ def empty_object(found):
         raise LoadError(f"it asks for an object of {name}, which is not an ordinary class")
     for kind in found.__mro__:
         traps = TRAPS.intersection(vars(kind)) if kind not in OURS else ()
+        if type(vars(kind).get("__slots__")) is tuple and not vars(kind)["__slots__"]:
+            traps = set(traps) - {"__slots__"}
         if type(vars(kind).get("__dict__")) not in (type(None), GetSetDescriptorType):
             traps = {"__dict__"}
         if traps:
