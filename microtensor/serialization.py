@@ -86,7 +86,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
             from . import torch_file
 
             return torch_file.read(data, as_tensor)
-        return _deserialized(data, as_tensor, not weights_only)
+        trusted = weights_only is not None and not weights_only  # None is PyTorch's default
+        return _deserialized(data, as_tensor, trusted)
     except ValueError as error:
         raise _load_error(f, error) from error
 

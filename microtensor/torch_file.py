@@ -122,8 +122,12 @@ def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None,
     for extra in (hooks, metadata):
         if extra is not None and a_dict(extra):
             raise ValueError(f"a tensor in it has hooks or metadata; {ONLY}")
+    if type(array) not in (np.ndarray, BFloat16Array):  # a tensor does not fill its memory
+        raise TypeError(f"a {type(array).__name__} in place of a storage")
     check_shape(of_kind(tuple, size))
-    for n in (offset, *of_kind(tuple, stride)):
+    if len(of_kind(tuple, stride)) != len(size):
+        raise ValueError("it is damaged: a tensor has more strides than sizes, or fewer")
+    for n in (offset, *stride):
         if of_kind(int, n) < 0 or n >= 2**63:
             raise ValueError("it is damaged: a tensor has strides or a place that make no sense")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -145,7 +149,7 @@ def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None,
 def rebuild_parameter(tensor, requires_grad, hooks):
     if a_dict(hooks):
         raise ValueError(f"a parameter in it has hooks; {ONLY}")
-    return tensor
+    return of_kind(Tensor, tensor)
 
 
 def ordered_dict():
@@ -302,7 +306,8 @@ def carry_out(program, archive, as_tensor):
                 stack.append(result)
             case "BUILD":  # a state dict knows the versions of its modules
                 attributes, made = a_dict(stack.pop()), type(stack[-1])
-                if set(attributes) != {"_metadata"} or made not in (dict, OrderedDict):
+                alone = len(attributes) == 1 and "_metadata" in attributes
+                if not alone or made not in (dict, OrderedDict):
                     raise ValueError(f"it has an object with attributes; {ONLY}")
             case "STOP":
                 (value,) = stack

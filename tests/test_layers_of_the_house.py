@@ -71,6 +71,8 @@ NEIGHBOURS = {
     ("microtensor.creation", "microtensor.tensor"),
     ("microtensor.random", "microtensor.tensor"),
     ("microtensor.random", "microtensor.creation"),
+    ("microtensor.files.objects", "microtensor.nn"),
+    ("microtensor.files.objects", "microtensor.nn.functional"),
     ("microtensor.files.objects", "microtensor.nn.module"),
     ("microtensor.files.structure", "microtensor.nn.module"),
     ("microtensor.serialization", "microtensor.files.objects"),

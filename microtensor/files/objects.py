@@ -21,8 +21,10 @@ from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType
 
 import numpy as np
 
+from .. import nn
 from ..backends.device import device
 from ..backends.dtypes import dtype
+from ..nn import functional
 from ..nn.module import Module, Parameter
 from ..tensor import Tensor
 from .whole import LoadError
@@ -110,7 +112,9 @@ def refuse_unsafe(structure, known):
     names = [name for name in names_in(structure) if name.replace(":", ".") not in known]
     if not names:
         return
-    said = [_as_typed(name) for name in names[:100]]
+    ours = {name: f"mt.nn.functional.{key}" for key, name in _ours(functional)}
+    ours |= {name: f"mt.nn.{key}" for key, name in _ours(nn)}
+    said = [ours.get(name) or _as_typed(name) for name in names[:100]]
     first = said[0] if len(names) == 1 else f"{said[0]} and {len(names) - 1} more"
     raise LoadError(
         f"it asks for {first}; if you trust it, load it within "
@@ -118,14 +122,19 @@ def refuse_unsafe(structure, known):
     )
 
 
+def _ours(module):
+    """(how one says it, the name in a file) for the classes and functions of a module."""
+    for key, value in vars(module).items():
+        if isinstance(value, (type, FunctionType)):
+            yield from ((key, name) for name in _names_of(value))
+
+
 def _as_typed(name):
     """The name of a class in a file as one types it."""
     if not re.fullmatch(r"[A-Za-z_][\w.]{,200}:[A-Za-z_][\w.]{,200}", name, re.ASCII):
         return repr(name[:100])
     place, _, path = name.partition(":")
-    if place.startswith("microtensor.nn."):
-        return f"mt.nn.{'functional.' if place.endswith('.functional') else ''}{path}"
-    return path if place == "__main__" else f"{place}.{path}"
+    return path if place == "__main__" else f"{place}.{path}".replace("microtensor.", "mt.", 1)
 
 
 # ---- names -------------------------------------------------------------------------
@@ -235,6 +244,8 @@ def empty_object(found):
         raise LoadError(f"it asks for an object of {name}, which is not an ordinary class")
     for kind in found.__mro__:
         traps = TRAPS.intersection(vars(kind)) if kind not in OURS else ()
+        if type(vars(kind).get("__slots__")) is tuple and not vars(kind)["__slots__"]:
+            traps = set(traps) - {"__slots__"}
         if type(vars(kind).get("__dict__")) not in (type(None), GetSetDescriptorType):
             traps = {"__dict__"}
         if traps:
