@@ -273,7 +273,7 @@ def own_checkpoint(state):
     """A checkpoint, if this program made it. ValueError if another one did."""
     made = state["architecture"]
     if made != MiniGPT.__name__:
-        raise ValueError(f"it holds a {made}, and this program goes on with a MiniGPT")
+        raise ValueError(f"it holds a {made:.60}, and this program goes on with a MiniGPT")
     about = state["about"]
     right = {
         "data": type(about.get("data", 0)) in (str, type(None)),

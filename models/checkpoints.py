@@ -7,7 +7,13 @@
       best.safetensors               the one with the lowest loss on the held-out text
 
 A file appears whole, under its number; the other names are then moved to it. So whenever the
-program is killed, or the power fails, `checkpoint.safetensors` is a whole checkpoint.
+program is killed, or the power fails, `checkpoint.safetensors` is a whole checkpoint. Programs hold
+the folder's lock while they write into it (`files.only_here`).
+
+What is read is not believed. Only an ordinary file is read (`files`); `microtensor.load` makes
+tensors and plain values of it; all that is used later has its kind and fits together (`schema`);
+and no model is made that is larger than the file (`fitting`). Whatever fails is a ValueError that
+names the file, and the checkpoint before it is taken.
 """
 
 import os

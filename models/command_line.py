@@ -126,7 +126,8 @@ def loaded(rung, args):
 
     def as_asked(state):
         if state["architecture"] != rung.model.__name__:
-            raise ValueError(f"{path} holds a {state['architecture']}, not a {rung.model.__name__}")
+            found = state["architecture"]
+            raise ValueError(f"{path} holds a {found:.60}, not a {rung.model.__name__}")
         return training.model_from(state)
 
     try:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from microtensor.serialization import write_whole
 
-from . import files
+from . import files, program
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -75,8 +75,8 @@ def load_corpus(path=None, *, cache_dir=None, offline=False, progress=None):
 
 
 def shown(path):
-    """A path for people to read, however the bytes of its name are encoded."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """A path for people to read, whatever the bytes of its name are."""
+    return program.printable(os.fsencode(path).decode("utf-8", "replace"))
 
 
 def read_text(path):

@@ -80,9 +80,23 @@ def read_json(path):
 def parsed(text):
     """The value of a JSON text, str or bytes. ValueError if it is damaged, or names a key twice."""
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    level = [value]
+    for _ in range(DEEPEST):  # so that whoever compares or prints it need not recur far
+        level = [inner for outer in level for inner in _inner(outer)]
+    if level:
+        raise ValueError(TOO_DEEP)
+    return value
+
+
+DEEPEST, TOO_DEEP = 50, "it is nested too deeply"
+
+
+def _inner(value):
+    """What is in a list or dict."""
+    return value.values() if type(value) is dict else value if type(value) is list else ()
 
 
 def _object(pairs):

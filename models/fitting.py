@@ -2,9 +2,9 @@
 
 A file is not believed: a config of a few bytes may ask for any number of layers. A model is made
 only if its numbers are in the file, in memory of their own, and if it has no more layers than the
-file has tensors. What it keeps beside them, such as a mask, is bounded too: by 16 times as many
-numbers, or 4 million. So the memory and the time that a model takes are bounded by the size of its
-file.
+file has tensors. What it keeps beside them, such as a mask or a cache, is bounded too: by 16 times
+as many numbers, or 4 million. So the memory and the time that a model takes are bounded by the size
+of its file.
 """
 
 from dataclasses import fields

@@ -53,6 +53,10 @@ class GPT2Config(Config):
         V, T, C = self.vocab_size, self.context_length, self.d_model
         return (V + T + 2) * C + self.n_layers * (12 * C * C + 13 * C)
 
+    @property
+    def tables(self):
+        return 2 * self.n_layers * self.context_length * self.d_model  # a cache of one text
+
 
 class GPT2(LanguageModel):
     """A decoder-only transformer, pre-norm, with learned positions and tied embeddings."""
@@ -122,7 +126,7 @@ class GPT2(LanguageModel):
         published.expect(tensors, sizes)
         model = cls(sizes)
         published.fill(model, tensors, published_names(model))
-        model.tokenizer = published.read_tokenizer(folder)
+        model.tokenizer = published.read_tokenizer(folder, sizes.vocab_size)
         return model.eval()
 
     def save_pretrained(self, folder, tokenizer=None):

@@ -42,7 +42,8 @@ class MiniGPTConfig(Config):
 
     @property
     def tables(self):
-        return self.context_length**2 // 4  # the causal mask has booleans
+        T, C = self.context_length, self.d_model
+        return T * T // 4 + 2 * self.n_layers * T * C  # a mask of booleans; a cache of one text
 
 
 class MiniGPT(LanguageModel):

@@ -64,7 +64,8 @@ class ModernMiniGPTConfig(Config):
 
     @property
     def tables(self):
-        return self.context_length * self.d_head  # cosines and sines
+        rows = 1 + 2 * self.n_layers * self.n_kv_heads  # cosines and sines; a cache of one text
+        return rows * self.context_length * self.d_head
 
     @property
     def d_head(self):

@@ -73,11 +73,20 @@ def read_tensors(folder):
     return tensors
 
 
-def read_tokenizer(folder):
-    """The tokenizer of a folder, or None if it has none of GPT-2's kind."""
-    if Path(folder, "vocab.json").exists() and Path(folder, "merges.txt").exists():
-        return load_tokenizer(folder)
-    return None
+def read_tokenizer(folder, vocab_size):
+    """The tokenizer of a folder, or None if it has none of GPT-2's kind.
+
+    ValueError if it gives ids that are not below `vocab_size`.
+    """
+    if not (Path(folder, "vocab.json").exists() and Path(folder, "merges.txt").exists()):
+        return None
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.vocab_size > vocab_size:
+        raise ValueError(
+            f"the tokenizer in {folder} has {tokenizer.vocab_size:,} tokens, the model "
+            f"{vocab_size:,}"
+        )
+    return tokenizer
 
 
 def expect(tensors, config):

@@ -34,7 +34,7 @@ def check_checkpoint(state):
     insist(len(losses) == step, "losses", losses, f"one for each of {step:,} steps")
     steps = [at for at, _ in state["validation"]]
     insist(
-        steps == sorted(set(steps)) and all(at <= step for at in steps),
+        steps == sorted(steps) and all(at <= step for at in steps),
         "validation", state["validation"], f"in the order of the steps, up to {step:,}",
     )  # fmt: skip
     training = made("training", TrainingConfig, state["training"])

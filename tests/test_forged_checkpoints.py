@@ -117,7 +117,7 @@ ODD = dict(
         having(-1, "step"),
         having(3, "step"),
         having(2.0, "step"),
-        having([[0, 1.0], [0, 1.0]], "validation"),
+        having([[1, 1.0], [0, 1.0]], "validation"),
         having([[9, 1.0]], "validation"),
         having([[0]], "validation"),
         having([[0, float("inf")]], "validation"),

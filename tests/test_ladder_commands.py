@@ -1,13 +1,14 @@
 """The command lines of the rungs, and demos/ladder.py."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from models import command_line
+from models import command_line, files
 from models.ladder import RUNGS
 from models.tokenizers import CharTokenizer
 
@@ -110,6 +111,28 @@ def test_bad_input_is_told_in_one_line(args, complaint, text, tmp_path, capsys):
     assert code == 2 and complaint in err
     assert err.startswith("models.tiny_transformer: ") and err.count("\n") == 1
     assert not (tmp_path / "out" / "checkpoint.safetensors").exists()  # told before training
+
+
+def test_a_folder_in_use(text, tmp_path, capsys):
+    """Training and drawing write into it, and wait for nobody; loading and counting do not."""
+    pytest.importorskip("fcntl")
+    folder = tmp_path / "tiny_attention"
+    assert run("tiny_attention", text=text, tmp_path=tmp_path) == 0
+    assert not (folder / ".lock").exists()
+    load = ["--out", folder, "--load", "--prompt", "to"]
+    with files.only_here(folder):
+        capsys.readouterr()
+        for name, args in (
+            ("tiny_attention", ["--data", text, "--out", folder]),
+            ("bigram", ["--data", text, "--out", folder]),
+            ("tiny_attention", [*load, "--show-attention"]),
+        ):
+            assert run(name, *args) == 2
+            err = capsys.readouterr().err
+            assert f"{folder} is in use: process {os.getpid()}" in err and err.count("\n") == 1
+        assert run("tiny_attention", *load) == 0
+        assert run("ngram", "--data", text, "--out", folder) == 0
+    assert run("tiny_attention", *load, "--show-attention") == 0
 
 
 def test_an_unknown_flag_is_told_in_one_line(capsys):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,57 @@ def test_a_second_ctrl_c_does_not_wait(run, press):
     assert code == 130 and "saved after" not in out
     assert load_checkpoint("out/checkpoint.safetensors")["step"] == 0
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def until(process, line):
+    """Read what a process says up to a line that begins so."""
+    for said in process.stdout:
+        if said.startswith(line):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_two_in_one_folder(run):
+    """The second is told which folder is in use; killed, the first leaves no lock."""
+    pytest.importorskip("fcntl")
+    with start(*new_run(1_000_000)) as first:
+        until(first, "step 3/")
+        for more in (["--overwrite"], ["--resume", "--length", 5]):
+            answer = (
+                run(*new_run(6), *more) if "--overwrite" in more else run("--out", "out", *more)
+            )
+            assert f"out is in use: process {first.pid} writes" in refused(answer)
+        code, out, _ = run("--out", "out", "--prompt", "I", "--length", 3)
+        assert code == 0 and out.startswith("I")  # reading needs no lock
+        first.kill()
+    assert Path("out/.lock").exists()
+    step = load_checkpoint("out/checkpoint.safetensors")["step"]
+    with start("--resume", "--out", "out", "--length", 5) as again:
+        until(again, "going on after step")
+        again.send_signal(signal.SIGINT)
+        again.communicate()
+    assert again.returncode == 130
+    assert load_checkpoint("out/checkpoint.safetensors")["step"] >= step
+    assert not [name for name in os.listdir("out") if name.startswith(".")]
+    assert run(*new_run(2), "--overwrite")[0] == 0
+
+
+def test_two_that_start_together():
+    pytest.importorskip("fcntl")
+    racers = [start(*new_run(1_000_000)) for _ in range(2)]
+    while not (ended := [p for p in racers if p.poll() is not None]):
+        time.sleep(0.05)
+    (loser,), (winner,) = ended, [p for p in racers if p not in ended]
+    assert loser.returncode == 2 and f"in use: process {winner.pid}" in loser.communicate()[1]
+    until(winner, "step 3/")
+    winner.send_signal(signal.SIGINT)
+    _, err = winner.communicate()
+    assert winner.returncode == 130 and "Traceback" not in err
+
+
+def test_what_is_refused_leaves_no_folder(run):
+    refused(run(*new_run(0, out="a/b/c")))
+    assert os.listdir(".") == ["text.txt"]
 
 
 def test_a_folder_in_use_is_not_overwritten_unawares(run):
