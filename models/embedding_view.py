@@ -6,7 +6,7 @@ two dimensions are those in which the table, as it is at the end, is spread most
 
 import numpy as np
 
-from microtensor.pages import Script, embedded, escaped, figure_text, printable
+from microtensor.pages import Script, brief, embedded, escaped, figure_text, printable
 
 from . import showing
 
@@ -104,7 +104,9 @@ def draw(axes, points, labels, colours, title, limits):
     axes.spines[:].set_color("#ccd")
     axes.scatter(*points.T, s=7, c=colours, alpha=0.5, linewidths=0)
     for (x, y), label, colour in zip(points, labels, colours):
-        axes.text(x, y, figure_text(label), size=8, color=colour, ha="center", va="bottom")
+        axes.text(
+            x, y, figure_text(brief(label, 40)), size=8, color=colour, ha="center", va="bottom"
+        )
 
 
 def limits(points):

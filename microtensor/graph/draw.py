@@ -31,6 +31,7 @@ STANDS_OUT = {  # kinds of gradients, in the words of a box and of the legend
     "zero": ("zero", ""),
     "missing": ("no gradient came", ""),
 }
+OUTSIDE = {"URL", "href", "stylesheet", "imagepath", "fontpath"}  # attributes that lead elsewhere
 NAMED = 40  # parameters without a gradient: at most so many are listed
 
 
@@ -104,6 +105,8 @@ def draw(
         raise ValueError(f"draw: the direction is LR, RL, TB or BT, not {direction!r}")
     if view not in VIEWS:
         raise ValueError(f"draw: the view is {', '.join(VIEWS)}, not {view!r}")
+    for name in attributes.keys() & OUTSIDE:
+        raise ValueError(f"draw: a drawing holds everything itself, so it takes no {name}")
     theme, scope = theme_of(theme), None
     if names is None:
         variables = sys._getframe(1).f_locals

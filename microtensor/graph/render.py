@@ -18,7 +18,7 @@ __all__ = ["picture", "render"]
 
 FORMATS = ("svg", "png", "pdf", "dot", "html")
 FONT = 'font-family="Arial"'  # graphviz measures with one font; browsers want a list
-LINKS = re.compile(r'<\?xml-stylesheet[^>]*>|<\w+\s[^>]*href="[^>]*>')
+LINKS = re.compile(r'<\?xml-stylesheet.*?\?>|<\w+\s[^>]*href="[^>]*>', re.DOTALL)
 FONTS = 'font-family="Arial, Helvetica, Liberation Sans, sans-serif"'
 
 
