@@ -9,9 +9,11 @@ x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
 
 __version__ = "0.1.0"
 
+from importlib import import_module
 from math import e, inf, nan, pi
 
-from . import autograd, backends, cuda, ops, random
+from . import autograd, backends, cuda, ops
+from .tensor import random
 from .autograd import (
     enable_grad, grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, op,
     set_grad_enabled, xp,
@@ -31,30 +33,29 @@ from .backends.threads import (
     set_num_threads,
 )
 from .checking import gradcheck, gradgradcheck
-from .creation import *  # noqa: F403
+from .tensor.creation import *  # noqa: F403
 from .function import Function
-from .names import missing
 from .ops import *  # noqa: F403
 from .ops import linalg
-from .random import *  # noqa: F403
-from .printing import set_printoptions
+from .tensor.random import *  # noqa: F403
+from .tensor.printing import set_printoptions
 from .storage import Storage
 from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip
-from . import amp, compat  # isort: skip
-from .amp import autocast, get_autocast_dtype, is_autocast_enabled  # isort: skip
+from . import compat  # isort: skip
+from .compat.amp import autocast, get_autocast_dtype, is_autocast_enabled  # isort: skip
 from .compat import *  # noqa: F403  # isort: skip
 
 bool, uint8, int8, int16, int32, int64 = (
     DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
 )
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
-range = compat.inclusive_range
+range = compat.pytorch.inclusive_range
 globals().update(NAMED, UntypedStorage=Storage)
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
-globals().update(compat.FOREACH | compat.INPLACE)
+globals().update(compat.pytorch.FOREACH | compat.pytorch.INPLACE)
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})
 globals().update({name: getattr(nn.functional, name) for name in FUNCTIONAL})
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
@@ -63,26 +64,13 @@ globals().update({alias: globals()[name] for alias, name in ALIASES.items() if n
 autograd.gradcheck, autograd.gradgradcheck, autograd.Function = gradcheck, gradgradcheck, Function
 
 
+compat.paths.install()
+LATE = {"explain": "graph.explain", "diagnose": "debug.diagnosis", "Recorder": "debug.recorder"}
+
+
 def __getattr__(name):
-    if name in (
-        "graph",
-        "distributions",
-        "library",
-        "testing",
-    ):  # when used: drawing needs graphviz …
-        from importlib import import_module
-
-        return import_module("." + name, __name__)
-    if name == "explain":
-        from .graph.explain import explain
-
-        return explain
-    if name == "diagnose":
-        from .diagnosis import diagnose
-
-        return diagnose
-    if name == "Recorder":
-        from .recorder import Recorder
-
-        return Recorder
-    return missing(__name__)(name)
+    if name in ("graph", "debug"):  # loaded when they are used: drawing needs graphviz
+        return import_module(f".{name}", __name__)
+    if name in LATE:
+        return getattr(import_module(f".{LATE[name]}", __name__), name)
+    return compat.paths.attribute(__name__)(name)

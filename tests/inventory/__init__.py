@@ -10,7 +10,7 @@ Left out are: names with a leading underscore (but PyTorch's paths that have one
 NumPy, the standard library); what a file imports from another file of the package for its own use,
 unless the file is a package's `__init__` or stands for one of PyTorch's files; submodules that
 `import microtensor` does not load, which are listed by their path; and the tables by which
-`microtensor/__init__.py` makes names: ALIASES, DTYPES and the like.
+`microtensor/__init__.py` makes names: ALIASES, DTYPES and the like, and its `missing`.
 """
 
 import ast
@@ -23,7 +23,7 @@ from pathlib import Path
 
 NAMES = Path(__file__).with_name("names.txt")
 PACKAGE = "microtensor"
-TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE"}
+TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE", "missing"}
 LATE = {"graph", "distributions", "library", "testing", "explain", "diagnose", "Recorder"}
 NEEDS_NUMBA = {f"{PACKAGE}.backends.numba_kernels"}
 

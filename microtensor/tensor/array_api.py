@@ -4,8 +4,8 @@ An operation's body is written in this vocabulary. Run on arrays it calls NumPy'
 functions; run on Tensors it calls these, and so its pullbacks can be differentiated in turn.
 """
 
-from . import ops
-from .backends.dtypes import DTYPES
+from .. import ops
+from ..backends.dtypes import DTYPES
 
 globals().update({name: dtype for name, dtype in DTYPES.items() if name != "bool"})
 bool = DTYPES["bool"]

@@ -9,13 +9,13 @@ import functools
 import math
 import warnings
 
-from . import cuda, ops
-from .autocasting import install
-from .autograd import no_grad
-from .backends.dtypes import bfloat16, dtype_of, float16, float32
-from .creation import full
-from .modes import mode
-from .tensor import Tensor
+from .. import cuda, ops
+from ..autocasting import install
+from ..autograd import no_grad
+from ..backends.dtypes import bfloat16, dtype_of, float16, float32
+from ..modes import mode
+from ..tensor import Tensor
+from ..tensor.creation import full
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia")  # that programs may ask for
 

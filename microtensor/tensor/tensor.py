@@ -5,8 +5,8 @@ import weakref
 
 import numpy as np
 
-from . import array_api, ops
-from .autograd import (
+from .. import ops
+from ..autograd import (
     TensorBase,
     _edge,
     _memory,
@@ -18,8 +18,8 @@ from .autograd import (
     whole,
     write_array,
 )  # fmt: skip
-from .backends import Backend, backend_for, backend_of, device, register
-from .backends.dtypes import (
+from ..backends import Backend, backend_for, backend_of, device, register
+from ..backends.dtypes import (
     FLOAT,
     TYPES,
     bfloat16,
@@ -27,13 +27,14 @@ from .backends.dtypes import (
     dtype_of_number,
     get_default_dtype,
 )  # fmt: skip
-from .backends.dtypes import dtype as _dtype_type
-from .backends.layouts import channels_last, strided
-from .modes import mode
-from .names import FACTORS, PACKAGE, Shown, factor_first
-from .ops.shapes import _positive, sizes
+from ..backends.dtypes import dtype as _dtype_type
+from ..backends.layouts import channels_last, strided
+from ..modes import mode
+from ..names import FACTORS, PACKAGE, Shown, factor_first
+from ..ops.shapes import _positive, sizes
+from ..storage import Storage
+from . import array_api
 from .printing import show
-from .storage import Storage
 
 
 class Size(tuple, metaclass=Shown):

@@ -8,7 +8,6 @@ import collections.abc
 import contextlib
 import enum
 import functools
-import importlib
 import importlib.util
 import math
 import operator
@@ -19,12 +18,14 @@ import types
 import typing
 import warnings
 
-from . import amp, autograd, backends, cuda, func, function, hub, nn, ops, optim, random, utils
-from .backends.device import device
-from .backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
-from .creation import arange, as_tensor, zeros_like
-from .names import PACKAGE, missing, results
-from .tensor import Handle, Size, Tensor
+from .. import autograd, backends, cuda, function, nn, ops, optim, utils
+from ..backends.device import device
+from ..backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
+from ..names import PACKAGE, missing, results
+from ..tensor import Handle, Size, Tensor, random
+from ..tensor.creation import arange, as_tensor, zeros_like
+from . import amp, func, hub, paths
+from .paths import ROOT, Finder, attribute, place, public_name
 
 # ---- functions -----------------------------------------------------------------------
 
@@ -384,21 +385,14 @@ for _name, _dtype in TYPES.items():
 
 # ---- places --------------------------------------------------------------------------
 
-
-def _place(name, module):
-    """Let `microtensor.<name>` be this module, for import statements and as an attribute."""
-    path = f"{__package__}.{name}"
-    sys.modules[path] = module
-    parent, _, last = path.rpartition(".")
-    if not hasattr(sys.modules[parent], last):
-        setattr(sys.modules[parent], last, module)
+paths.place_loaded()
 
 
 def _module(name, doc, **names):
     """A module that holds these names."""
-    module = types.ModuleType(f"{__package__}.{name}", doc)
+    module = types.ModuleType(f"{ROOT}.{name}", doc)
     vars(module).update(names, __getattr__=missing(module.__name__), __path__=[])
-    _place(name, module)
+    place(name, module)
 
 
 def _absent(name, reason="it runs as one process"):
@@ -430,7 +424,7 @@ def _flags(name, /, is_available=_no, **flags):
 
     _module(name, "Flags: they change nothing.", flags=for_a_while, is_available=is_available,
             **flags)  # fmt: skip
-    module = sys.modules[f"{__package__}.{name}"]
+    module = sys.modules[f"{ROOT}.{name}"]
     return module
 
 
@@ -578,9 +572,7 @@ vars(nn.utils).update({
 }, _ntuple=lambda n: functools.partial(_ntuple, n))  # fmt: skip
 _module("functional", "Functions of the package where PyTorch keeps them, too.", Tensor=Tensor,
         F=nn.functional)  # fmt: skip
-sys.modules[f"{__package__}.functional"].__getattr__ = lambda name: getattr(
-    sys.modules[__package__], name
-)
+sys.modules[f"{ROOT}.functional"].__getattr__ = lambda name: getattr(sys.modules[ROOT], name)
 vars(optim.optimizer).update(  # what copies of PyTorch's optimizers import
     _use_grad_for_differentiable=autograd.no_grad(), _dispatch_sqrt=math.sqrt,
     _get_value=lambda x: x.item() if isinstance(x, Tensor) else x,
@@ -607,14 +599,6 @@ _module("nn.modules", nn.__doc__, **{  # what it has, its files being other file
     name: value for name, value in vars(nn).items()
     if not name.startswith("__") and not isinstance(value, types.ModuleType)
 })  # fmt: skip
-for _name, _home in {
-    "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
-    "utils.data.sampler": utils.data, "nn.parameter": nn.module,
-    "nn.modules.utils": nn.utils, "linalg": ops.linalg,
-    "nn.utils.weight_norm": nn.utils.weight_hooks, "nn.utils.spectral_norm": nn.utils.weight_hooks,
-}.items():  # fmt: skip
-    _place(_name, _home)
-
 for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it keeps to itself
     "activation": nn.activations, "adaptive": nn.adaptive, "batchnorm": nn.normalization,
     "container": nn.containers, "conv": nn.convolution, "distance": nn.layers,
@@ -636,29 +620,10 @@ for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it k
 for _home in (nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.utils.rnn, optim,
               optim.lr_scheduler, utils, utils.data, ops.linalg, autograd, amp, cuda, backends,
               random):  # fmt: skip
-    _home.__getattr__ = missing(_home.__name__.replace(".ops.", "."))
+    _home.__getattr__ = attribute(public_name(_home))
 
 
 # ---- import torch --------------------------------------------------------------------
-
-
-class _Finder:
-    """Answers `import torch.…` with `microtensor.…`, the very same module, imported only now."""
-
-    def find_spec(self, name, path=None, target=None):
-        if not _answered(name):
-            return None
-        if importlib.util.find_spec(_ours(name)) is None:
-            raise ModuleNotFoundError(f"microtensor has no {name}", name=name)
-        return importlib.util.spec_from_loader(name, self)
-
-    def create_module(self, spec):
-        return None
-
-    def exec_module(self, module):
-        found = importlib.import_module(_ours(module.__name__))
-        _give()  # what else came with it
-        sys.modules[module.__name__] = found
 
 
 def _answered(name):
@@ -666,16 +631,20 @@ def _answered(name):
 
 
 def _ours(name):
-    if name == "safetensors.torch":
-        return f"{__package__}.weights"
-    return __package__ + name.removeprefix("torch")
+    """The module of microtensor that a name of PyTorch's stands for; None for another name."""
+    if not _answered(name):
+        return None
+    ours = f"{ROOT}.weights" if name == "safetensors.torch" else ROOT + name.removeprefix("torch")
+    if importlib.util.find_spec(ours) is None:
+        raise ModuleNotFoundError(f"microtensor has no {name}", name=name)
+    return ours
 
 
 def _give():
     """Let what is loaded of microtensor stand in sys.modules as PyTorch's."""
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == __package__:
-            sys.modules["torch" + name.removeprefix(__package__)] = module
+        if name.split(".")[0] == ROOT:
+            sys.modules["torch" + name.removeprefix(ROOT)] = module
 
 
 def _taken():
@@ -713,8 +682,8 @@ class as_torch:
     """
 
     def __enter__(self):
-        package = sys.modules[__package__]
-        self.torchs, self.finder = _taken(), _Finder()
+        package = sys.modules[ROOT]
+        self.torchs, self.finder = _taken(), Finder(_ours, after=_give)
         _give()
         sys.meta_path.insert(0, self.finder)
         self.before = PACKAGE[0], package.__version__
@@ -722,7 +691,7 @@ class as_torch:
         return package
 
     def __exit__(self, *exception):
-        PACKAGE[0], sys.modules[__package__].__version__ = self.before
+        PACKAGE[0], sys.modules[ROOT].__version__ = self.before
         sys.meta_path.remove(self.finder)
         _taken()
         sys.modules.update(self.torchs)

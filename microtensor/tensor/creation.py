@@ -9,15 +9,15 @@ import math
 
 import numpy as np
 
-from . import ops
-from .backends import backend_for, backend_of
-from .backends.device import get_default_device
-from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype, int64
-from .backends.dtypes import result_type as _result_type
-from .backends.layouts import strided
-from .names import into
-from .ops.shapes import sizes
-from .storage import Storage
+from .. import ops
+from ..backends import backend_for, backend_of
+from ..backends.device import get_default_device
+from ..backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype, int64
+from ..backends.dtypes import result_type as _result_type
+from ..backends.layouts import strided
+from ..names import into
+from ..ops.shapes import sizes
+from ..storage import Storage
 from .tensor import Tensor
 
 

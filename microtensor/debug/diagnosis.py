@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import random
-from .autograd import TensorBase, enable_grad, grad, no_grad
-from .backends import backend_of, quiet
-from .creation import tensor
-from .graph.flow import flow_of
-from .graph.trace import _nodes, called_at, watch
-from .nn import functional as F
+from ..autograd import TensorBase, enable_grad, grad, no_grad
+from ..backends import backend_of, quiet
+from ..graph.flow import flow_of
+from ..graph.trace import _nodes, called_at, watch
+from ..nn import functional as F
+from ..tensor import random
+from ..tensor.creation import tensor
 
 __all__ = ["KINDS", "Finding", "Report", "diagnose"]
 

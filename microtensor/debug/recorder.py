@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .autograd import TensorBase, is_grad_enabled
-from .backends import backend_of
-from .serialization import write_whole
+from ..autograd import TensorBase, is_grad_enabled
+from ..backends import backend_of
+from ..serialization import write_whole
 
 __all__ = ["Recorder"]
 
