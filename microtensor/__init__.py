@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 from importlib import import_module
 from math import e, inf, nan, pi
 
-from . import autograd, backends, cuda, ops
+from . import autograd, backends, ops
 from .tensor import random
 from .autograd import (
     enable_grad, grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, op,
@@ -39,12 +39,13 @@ from .ops import *  # noqa: F403
 from .ops import linalg
 from .tensor.random import *  # noqa: F403
 from .tensor.printing import set_printoptions
-from .storage import Storage
 from .tensor import ALIASES, FUNCTIONAL, LINALG, Size, Tensor
 
 from . import nn, optim, utils  # isort: skip  (the floor above)
 from .serialization import load, save  # isort: skip
 from . import compat  # isort: skip
+from .compat import amp, cuda  # isort: skip
+from .compat.storage import Storage  # isort: skip
 from .compat.amp import autocast, get_autocast_dtype, is_autocast_enabled  # isort: skip
 from .compat import *  # noqa: F403  # isort: skip
 
@@ -52,17 +53,13 @@ bool, uint8, int8, int16, int32, int64 = (
     DTYPES[name] for name in ("bool", "uint8", "int8", "int16", "int32", "int64")
 )
 float16, float32, float64 = (DTYPES[name] for name in ("float16", "float32", "float64"))
-range = compat.pytorch.inclusive_range
+range = compat.inclusive_range
 globals().update(NAMED, UntypedStorage=Storage)
 short, int, long, half, float, double = int16, int32, int64, float16, float32, float64
-globals().update(compat.pytorch.FOREACH | compat.pytorch.INPLACE)
+globals().update(compat.FOREACH | compat.INPLACE)
 globals().update({alias: getattr(linalg, name) for alias, name in LINALG.items()})
 globals().update({name: getattr(nn.functional, name) for name in FUNCTIONAL})
 globals().update({alias: globals()[name] for alias, name in ALIASES.items() if name in globals()})
-
-# PyTorch's place for them
-autograd.gradcheck, autograd.gradgradcheck, autograd.Function = gradcheck, gradgradcheck, Function
-
 
 compat.paths.install()
 LATE = {"explain": "graph.explain", "diagnose": "debug.diagnosis", "Recorder": "debug.recorder"}

@@ -10,13 +10,10 @@ import types
 from .. import ops
 from ..autograd import no_grad
 from ..backends.dtypes import finfo
-from ..names import missing
 from ..nn import functional as F
 from ..tensor import random
 from ..tensor.creation import as_tensor, full
-from .pytorch import _absent
-
-__getattr__ = missing(__name__)
+from .absent import absent
 
 
 class Distribution:
@@ -315,7 +312,7 @@ for _name in (
     "RelaxedOneHotCategorical", "StudentT", "TransformedDistribution", "VonMises", "Weibull",
     "Wishart",
 ):  # fmt: skip
-    globals()[_name] = _absent(f"distributions.{_name}", "it is left out")
+    globals()[_name] = absent(f"distributions.{_name}", "it is left out")
 
 __all__ = [
     "Bernoulli", "Beta", "Categorical", "Distribution", "Independent", "MultivariateNormal",

@@ -53,4 +53,4 @@ def __getattr__(name):
         from tqdm import tqdm
 
         return tqdm
-    return missing(__name__)(name)
+    return missing("microtensor.hub")(name)

@@ -16,6 +16,8 @@ ROOT = __name__.partition(".")[0]
 PATHS = {  # below microtensor: an import path, and the module that is found there
     # PyTorch's paths
     "amp": "compat.amp",
+    "autograd.functional": "compat.derivatives",
+    "cuda": "compat.cuda",
     "distributions": "compat.distributions",
     **{f"distributions.{file}": "compat.distributions" for file in (
         "distribution", "bernoulli", "beta", "categorical", "normal", "uniform", "independent",
@@ -30,6 +32,7 @@ PATHS = {  # below microtensor: an import path, and the module that is found the
     "nn.utils.spectral_norm": "nn.utils.weight_hooks",
     "nn.utils.weight_norm": "nn.utils.weight_hooks",
     "random": "tensor.random",
+    "storage": "compat.storage",
     "testing": "compat.testing",
     "utils.data.dataloader": "utils.data",
     "utils.data.dataset": "utils.data",
@@ -59,7 +62,10 @@ def place(path, module):
 
 
 def _show_as(path, module):
-    """Let classes and functions of a module name the path that users know as their home."""
+    """Let a module's classes and functions name the path that users know as their home, and the
+    module say what is missing.
+    """
+    vars(module).setdefault("__getattr__", attribute(path))
     for value in vars(module).values():
         if isinstance(value, (type, FunctionType)) and value.__module__ == module.__name__:
             value.__module__ = path

@@ -17,7 +17,6 @@ from ..backends.dtypes import result_type as _result_type
 from ..backends.layouts import strided
 from ..names import into
 from ..ops.shapes import sizes
-from ..storage import Storage
 from .tensor import Tensor
 
 
@@ -45,7 +44,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
 
 def as_tensor(data, dtype=None, device=None):
     """`data` as a tensor, sharing its memory where dtype and device allow it."""
-    data = data.numbers if isinstance(data, Storage) else data
+    data = data._as_tensor() if hasattr(data, "_as_tensor") else data  # memory, by its tensor
     if isinstance(data, Tensor):
         return data.to(device or data.device, dtype or data.dtype)
     return _tensor(data, dtype, device, False, copy=None)

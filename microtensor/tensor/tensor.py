@@ -32,7 +32,6 @@ from ..backends.layouts import channels_last, strided
 from ..modes import mode
 from ..names import FACTORS, PACKAGE, Shown, factor_first
 from ..ops.shapes import _positive, sizes
-from ..storage import Storage
 from . import array_api
 from .printing import show
 
@@ -188,18 +187,6 @@ class Tensor(TensorBase, metaclass=Shown):
     def data_ptr(self):
         """The address of the first element in memory."""
         return self._as_numpy().ctypes.data
-
-    def storage(self):
-        """The memory that the tensor and its views show, number by number."""
-        return Storage(self._wrap(_memory(self._data).ravel(order="K")).view(self.dtype))
-
-    def untyped_storage(self):
-        """That memory as bytes."""
-        return self.storage().untyped()
-
-    def storage_offset(self):
-        """Elements from the beginning of that memory to the first of the tensor."""
-        return (self.data_ptr() - self.storage().data_ptr()) // self.itemsize
 
     def is_contiguous(self, memory_format=None):
         """Whether the elements lie in memory in row-major order, without gaps."""

@@ -8,9 +8,10 @@ An entry of names.txt is an import path, then its names; a class, `path:Class`, 
 Left out are: names with a leading underscore (but PyTorch's paths that have one, such as
 `utils._pytree`, and `Tensor`'s operators are listed); what a module has from elsewhere (math,
 NumPy, the standard library); what a file imports from another file of the package for its own use,
-unless the file is a package's `__init__` or stands for one of PyTorch's files; submodules that
+unless the file is a package's `__init__` or stands for one of PyTorch's files (but not the
+modules of another package that such a file happens to import); submodules that
 `import microtensor` does not load, which are listed by their path; and the tables by which
-`microtensor/__init__.py` makes names: ALIASES, DTYPES and the like, and its `missing`.
+`microtensor/__init__.py` makes names, ALIASES, DTYPES and the like; and the helper `missing`.
 """
 
 import ast
@@ -23,7 +24,7 @@ from pathlib import Path
 
 NAMES = Path(__file__).with_name("names.txt")
 PACKAGE = "microtensor"
-TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE", "missing"}
+TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE"}
 LATE = {"graph", "distributions", "library", "testing", "explain", "diagnose", "Recorder"}
 NEEDS_NUMBA = {f"{PACKAGE}.backends.numba_kernels"}
 
@@ -68,7 +69,14 @@ def public(path, module):
     file = getattr(module, "__file__", None)
     if file and not file.endswith("__init__.py") and module.__name__ == path:
         names &= bound(module)
-    return names - (TABLES if path == PACKAGE else set())
+    if not file:  # one of PyTorch's files, for which another stands
+        top = ".".join(path.split(".")[:2])
+        names = {n for n in names if not _is_module_outside(getattr(module, n), top)}
+    return names - {"missing"} - (TABLES if path == PACKAGE else set())
+
+
+def _is_module_outside(value, top):
+    return isinstance(value, types.ModuleType) and not value.__name__.startswith(top)
 
 
 def attributes(cls):
