@@ -135,20 +135,76 @@ FOREACH = {
     for end in ("", "_")
 } | {f"_foreach_{name}": _for_each(name) for name in ("copy_", "norm", "zero_")}
 
-INPLACE = {  # the methods in place that are functions, too
-    f"{name}_": getattr(Tensor, f"{name}_")
-    for name in (
-        "abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh "
-        "ceil clamp clamp_max clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill "
-        "fix floor frac index_put ldexp log log10 log1p log2 logit nan_to_num neg negative "
-        "rad2deg reciprocal relu resize_as round rsqrt sigmoid sin sinc sinh sqrt square tan tanh "
-        "trunc xlogy zero"
-    ).split()
-}
+# the methods in place that are functions, too
+abs_ = Tensor.abs_
+acos_ = Tensor.acos_
+acosh_ = Tensor.acosh_
+addmv_ = Tensor.addmv_
+arccos_ = Tensor.arccos_
+arccosh_ = Tensor.arccosh_
+arcsin_ = Tensor.arcsin_
+arcsinh_ = Tensor.arcsinh_
+arctan_ = Tensor.arctan_
+arctanh_ = Tensor.arctanh_
+asin_ = Tensor.asin_
+asinh_ = Tensor.asinh_
+atan_ = Tensor.atan_
+atanh_ = Tensor.atanh_
+ceil_ = Tensor.ceil_
+clamp_ = Tensor.clamp_
+clamp_max_ = Tensor.clamp_max_
+clamp_min_ = Tensor.clamp_min_
+clip_ = Tensor.clip_
+cos_ = Tensor.cos_
+cosh_ = Tensor.cosh_
+deg2rad_ = Tensor.deg2rad_
+detach_ = Tensor.detach_
+erf_ = Tensor.erf_
+erfc_ = Tensor.erfc_
+exp2_ = Tensor.exp2_
+exp_ = Tensor.exp_
+expm1_ = Tensor.expm1_
+fill_ = Tensor.fill_
+fix_ = Tensor.fix_
+floor_ = Tensor.floor_
+frac_ = Tensor.frac_
+index_put_ = Tensor.index_put_
+ldexp_ = Tensor.ldexp_
+log10_ = Tensor.log10_
+log1p_ = Tensor.log1p_
+log2_ = Tensor.log2_
+log_ = Tensor.log_
+logit_ = Tensor.logit_
+nan_to_num_ = Tensor.nan_to_num_
+neg_ = Tensor.neg_
+negative_ = Tensor.negative_
+rad2deg_ = Tensor.rad2deg_
+reciprocal_ = Tensor.reciprocal_
+relu_ = Tensor.relu_
+resize_as_ = Tensor.resize_as_
+round_ = Tensor.round_
+rsqrt_ = Tensor.rsqrt_
+sigmoid_ = Tensor.sigmoid_
+sin_ = Tensor.sin_
+sinc_ = Tensor.sinc_
+sinh_ = Tensor.sinh_
+sqrt_ = Tensor.sqrt_
+square_ = Tensor.square_
+tan_ = Tensor.tan_
+tanh_ = Tensor.tanh_
+trunc_ = Tensor.trunc_
+xlogy_ = Tensor.xlogy_
+zero_ = Tensor.zero_
 
 __all__ = [
-    "_assert", "are_deterministic_algorithms_enabled", "asarray", "broadcast_shapes", "compile",
-    "get_float32_matmul_precision", "is_nonzero", "newaxis", "norm_except_dim",
-    "set_float32_matmul_precision", "set_flush_denormal", "t", "typename",
-    "use_deterministic_algorithms", "vmap",
+    "_assert", "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_",
+    "arctan_", "arctanh_", "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",
+    "atan_", "atanh_", "broadcast_shapes", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
+    "compile", "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_",
+    "fill_", "fix_", "floor_", "frac_", "get_float32_matmul_precision", "index_put_", "is_nonzero",
+    "ldexp_", "log10_", "log1p_", "log2_", "log_", "logit_", "nan_to_num_", "neg_", "negative_",
+    "newaxis", "norm_except_dim", "rad2deg_", "reciprocal_", "relu_", "resize_as_", "round_",
+    "rsqrt_", "set_float32_matmul_precision", "set_flush_denormal", "sigmoid_", "sin_", "sinc_",
+    "sinh_", "sqrt_", "square_", "t", "tan_", "tanh_", "trunc_", "typename",
+    "use_deterministic_algorithms", "vmap", "xlogy_", "zero_",
 ]  # fmt: skip

@@ -3,9 +3,11 @@
 Read `tensor` first, a table of contents; then `creation`, `random`, `printing`.
 """
 
-from .tensor import (
-    ALIASES, FUNCTIONAL, LINALG, Handle, Size, Tensor, TensorBackend, _rebuild, transfer,
-)  # fmt: skip
+from .backend import TensorBackend
+from .conversion import _rebuild, transfer
+from .history import Handle
+from .size import Size
+from .tensor import Tensor
 
-for _class in (Handle, Size, Tensor, TensorBackend):  # their home for users, and in pickles
-    _class.__module__ = __name__
+for _it in (Handle, Size, Tensor, TensorBackend, _rebuild):  # their home for users, and in pickles
+    _it.__module__ = __name__

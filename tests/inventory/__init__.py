@@ -11,7 +11,7 @@ NumPy, the standard library); what a file imports from another file of the packa
 unless the file is a package's `__init__` or stands for one of PyTorch's files (but not the
 modules of another package that such a file happens to import); submodules that
 `import microtensor` does not load, which are listed by their path; and the tables by which
-`microtensor/__init__.py` makes names, ALIASES, DTYPES and the like; and the helper `missing`.
+`microtensor/__init__.py` made names, ALIASES, DTYPES and the like; and the helper `missing`.
 """
 
 import ast
@@ -25,6 +25,7 @@ from pathlib import Path
 NAMES = Path(__file__).with_name("names.txt")
 PACKAGE = "microtensor"
 TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE"}
+HAVE_TABLES = {PACKAGE, f"{PACKAGE}.tensor", f"{PACKAGE}.compat"}
 LATE = {"graph", "distributions", "library", "testing", "explain", "diagnose", "Recorder"}
 NEEDS_NUMBA = {f"{PACKAGE}.backends.numba_kernels"}
 
@@ -72,7 +73,7 @@ def public(path, module):
     if not file:  # one of PyTorch's files, for which another stands
         top = ".".join(path.split(".")[:2])
         names = {n for n in names if not _is_module_outside(getattr(module, n), top)}
-    return names - {"missing"} - (TABLES if path == PACKAGE else set())
+    return names - {"missing"} - (TABLES if path in HAVE_TABLES else set())
 
 
 def _is_module_outside(value, top):
