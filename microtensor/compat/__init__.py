@@ -12,7 +12,7 @@ from .attention import SDPBackend, sdp_kernel, sdpa_kernel
 from .cuda import OutOfMemoryError
 from .derivatives import hessian, jacobian, vjp
 from .functions import *  # noqa: F403
-from .functions import FOREACH, checkpoint, get_device_states, set_device_states
+from .functions import FOREACH, INPLACE, checkpoint, get_device_states, set_device_states
 from .import_torch import as_torch
 from .old_names import *  # noqa: F403
 from .old_names import Variable, inclusive_range, triangular_solved

@@ -196,6 +196,8 @@ trunc_ = Tensor.trunc_
 xlogy_ = Tensor.xlogy_
 zero_ = Tensor.zero_
 
+INPLACE = {name: f for name, f in vars().items() if name[0] != "_" and name[-1] == "_"}
+
 __all__ = [
     "_assert", "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_",
     "arctan_", "arctanh_", "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",

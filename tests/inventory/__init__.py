@@ -25,7 +25,7 @@ from pathlib import Path
 NAMES = Path(__file__).with_name("names.txt")
 PACKAGE = "microtensor"
 TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE"}
-HAVE_TABLES = {PACKAGE, f"{PACKAGE}.tensor", f"{PACKAGE}.compat"}
+HAVE_TABLES = {PACKAGE, f"{PACKAGE}.tensor"}
 LATE = {"graph", "distributions", "library", "testing", "explain", "diagnose", "Recorder"}
 NEEDS_NUMBA = {f"{PACKAGE}.backends.numba_kernels"}
 
