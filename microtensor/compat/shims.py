@@ -14,7 +14,7 @@ from .. import autograd, backends, function, nn, ops, optim, utils
 from ..backends.device import device
 from ..names import missing
 from ..tensor import Handle, Size, Tensor, random
-from . import amp, cuda, func, hub
+from . import additions, amp, cuda, func, hub  # noqa: F401  (`nn.modules` shows what is added)
 from .absent import absent
 from .attention import sdp_kernel
 from .functions import (
