@@ -57,6 +57,14 @@ def backend_for(where):
     return _by_device[where.type]
 
 
+def gpu_count():
+    """How many GPUs there are; 0 without CuPy."""
+    try:
+        return backend_for("cuda").device_count()
+    except RuntimeError:
+        return 0
+
+
 def xp(array):
     """The array namespace (NumPy, CuPy, microtensor itself …) that `array` belongs to."""
     return backend_of(array).xp
@@ -95,6 +103,7 @@ __all__ = [
     "backend_of",
     "device",
     "dtype",
+    "gpu_count",
     "quiet",
     "register",
     "show",

@@ -49,6 +49,7 @@ NAMED = {
     **{f"uint{8 * n}": Named(f"uint{8 * n}", INT, n) for n in (2, 4, 8)},
     **{name: Named(name, FLOAT, 1) for name in ("float8_e4m3fn", "float8_e5m2")},
 }
+complex64, complex128, uint16, uint32, uint64, float8_e4m3fn, float8_e5m2 = NAMED.values()
 TYPES = {  # PyTorch's older names for tensors of one dtype
     "FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "LongTensor": int64,
     "IntTensor": int32, "ShortTensor": int16, "CharTensor": int8, "ByteTensor": uint8,

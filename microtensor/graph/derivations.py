@@ -14,8 +14,8 @@ import numpy as np
 from ..autograd import TensorBase, grad
 from ..backends import backend_of
 from ..backends.dtypes import DTYPES
-from ..creation import tensor
 from ..modes import enable_grad
+from ..tensor.creation import tensor
 
 BOOK = Path(__file__).with_name("derivations.md")
 

@@ -1,6 +1,6 @@
 """Activations as modules; the formulas are in `functional`."""
 
-from ..creation import full
+from ..tensor.creation import full
 from . import functional as F
 from .init import constant_
 from .module import Module, Parameter

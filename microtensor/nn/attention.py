@@ -4,7 +4,7 @@ import copy
 import math
 
 from .. import ops
-from ..creation import empty, zeros
+from ..tensor.creation import empty, zeros
 from . import functional as F
 from . import init
 from .containers import ModuleList

@@ -2,7 +2,7 @@
 
 import operator
 
-from .. import cuda
+from .. import backends
 from ..tensor import Tensor
 from ..utils._pytree import tree_map
 from .module import Module, Parameter, _tree
@@ -284,7 +284,7 @@ class DataParallel(Module):
 
     def __init__(self, module, device_ids=None, output_device=None, dim=0):
         super().__init__()
-        count = cuda.device_count()
+        count = backends.gpu_count()
         self.device_ids = list(range(count) if device_ids is None else device_ids) if count else []
         if len(self.device_ids) > 1:
             raise NotImplementedError(

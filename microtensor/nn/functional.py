@@ -11,11 +11,11 @@ from .. import ops
 from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_, float64
-from ..creation import arange, as_tensor, full, full_like, triu_indices, zeros_like
 from ..errors import one_dtype, warn
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
-from ..random import draw_seed, rand_like
+from ..tensor.creation import arange, as_tensor, full, full_like, triu_indices, zeros_like
+from ..tensor.random import draw_seed, rand_like
 from .reduction import takes_old_reduction
 from .resampling import *  # noqa: F403
 

@@ -2,9 +2,10 @@
 
 import math
 
-from .. import creation, ops
+from .. import ops
 from ..autograd import no_grad
-from ..random import rand, randn, randperm
+from ..tensor import creation
+from ..tensor.random import rand, randn, randperm
 
 no_grad_ = no_grad()
 
@@ -160,7 +161,7 @@ def _orthonormal(a):
     """The columns of a made orthonormal, evenly distributed if those of a are normal (QR)."""
     import numpy as np
 
-    from ..creation import from_numpy
+    from ..tensor.creation import from_numpy
 
     q, r = np.linalg.qr(a.numpy())
     return from_numpy(q * np.sign(np.diag(r)))

@@ -4,7 +4,7 @@ import math
 
 from .. import ops
 from ..autograd import no_grad
-from ..creation import empty, ones, zeros
+from ..tensor.creation import empty, ones, zeros
 from . import functional as F
 from . import init
 from .module import Module, Parameter

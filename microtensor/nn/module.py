@@ -7,8 +7,8 @@ import numpy as np
 from ..autograd import no_grad, write_array
 from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
-from ..creation import as_tensor, empty
 from ..tensor import Handle, Tensor
+from ..tensor.creation import as_tensor, empty
 from .hooks import Watch
 
 

@@ -1,7 +1,7 @@
 """Normalization of the channels of (N, C, …): over the batch, in groups, or each alone."""
 
 from ..autograd import no_grad
-from ..creation import ones, tensor, zeros
+from ..tensor.creation import ones, tensor, zeros
 from . import functional as F
 from . import init
 from .module import Module, Parameter

@@ -8,8 +8,8 @@ import math
 import warnings
 
 from .. import ops
-from ..creation import arange, empty, zeros
 from ..modes import mode
+from ..tensor.creation import arange, empty, zeros
 from . import functional as F
 from . import init
 from .module import Module, Parameter

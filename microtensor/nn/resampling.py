@@ -4,8 +4,8 @@ import math
 import warnings
 
 from .. import ops
-from ..creation import arange
 from ..ops.convolution import _each
+from ..tensor.creation import arange
 
 __all__ = [
     "affine_grid", "grid_sample", "interpolate", "max_unpool1d", "max_unpool2d", "upsample",

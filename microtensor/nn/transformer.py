@@ -3,7 +3,7 @@
 import math
 
 from .. import ops
-from ..creation import full
+from ..tensor.creation import full
 from . import functional as F
 from . import init
 from .attention import (

@@ -8,8 +8,8 @@ import math
 
 from ..autograd import no_grad
 from ..backends import backend_of
-from ..creation import full_like, ones, zeros_like
 from ..ops import maximum, where
+from ..tensor.creation import full_like, ones, zeros_like
 from .optimizer import Optimizer
 
 

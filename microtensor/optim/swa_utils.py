@@ -12,9 +12,9 @@ import copy
 import itertools
 
 from ..autograd import no_grad
-from ..creation import tensor
 from ..nn.module import Module
 from ..nn.normalization import _BatchNorm
+from ..tensor.creation import tensor
 from .lr_scheduler import LRScheduler, _cosine, _line
 
 

@@ -2,8 +2,8 @@
 
 from ... import ops
 from ...autograd import no_grad
-from ...creation import tensor
 from ...tensor import Tensor
+from ...tensor.creation import tensor
 
 
 @no_grad()

@@ -2,7 +2,7 @@
 
 from ... import ops
 from ...autograd import no_grad
-from ...creation import eye
+from ...tensor.creation import eye
 from ..functional import normalize
 from ..module import Module
 from .parametrize import register_parametrization

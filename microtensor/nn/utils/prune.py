@@ -7,8 +7,8 @@ counts what is left.
 """
 
 from ... import ops
-from ...creation import ones_like, zeros_like
-from ...random import rand, rand_like
+from ...tensor.creation import ones_like, zeros_like
+from ...tensor.random import rand, rand_like
 from .convert_parameters import parameters_to_vector
 
 

@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 from ... import ops
-from ...creation import arange, as_tensor, full
+from ...tensor.creation import arange, as_tensor, full
 
 
 class PackedSequence(

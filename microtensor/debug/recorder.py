@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .autograd import TensorBase, is_grad_enabled
-from .backends import backend_of
-from .pages import embedded, from_file, printable
-from .serialization import write_whole
+from ..autograd import TensorBase, is_grad_enabled
+from ..backends import backend_of
+from ..pages import embedded, from_file, printable
+from ..serialization import write_whole
 
 __all__ = ["Recorder"]
 

@@ -5,18 +5,15 @@ differentiated; `rsample()`, where it is there, is, with respect to the paramete
 """
 
 import math
-import sys
 import types
 
-from . import ops, random
-from .autograd import no_grad
-from .backends.dtypes import finfo
-from .compat import _absent
-from .creation import as_tensor, full
-from .names import missing
-from .nn import functional as F
-
-__getattr__ = missing(__name__)
+from .. import ops
+from ..autograd import no_grad
+from ..backends.dtypes import finfo
+from ..nn import functional as F
+from ..tensor import random
+from ..tensor.creation import as_tensor, full
+from .absent import absent
 
 
 class Distribution:
@@ -315,13 +312,7 @@ for _name in (
     "RelaxedOneHotCategorical", "StudentT", "TransformedDistribution", "VonMises", "Weibull",
     "Wishart",
 ):  # fmt: skip
-    globals()[_name] = _absent(f"distributions.{_name}", "it is left out")
-
-# PyTorch's files, each of which is found here: torch.distributions.normal.Normal
-for _file in ("distribution", "bernoulli", "beta", "categorical", "normal", "uniform",
-              "independent", "multivariate_normal", "kl", "relaxed_bernoulli",
-              "wishart"):  # fmt: skip
-    sys.modules[f"{__name__}.{_file}"] = globals()[_file] = sys.modules[__name__]
+    globals()[_name] = absent(f"distributions.{_name}", "it is left out")
 
 __all__ = [
     "Bernoulli", "Beta", "Categorical", "Distribution", "Independent", "MultivariateNormal",

@@ -3,35 +3,17 @@
 Every constructor takes `dtype`, `device` and `requires_grad`, like PyTorch's.
 """
 
-import functools
-import itertools
 import math
 
 import numpy as np
 
-from . import ops
-from .backends import backend_for, backend_of
-from .backends.device import get_default_device
-from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype, int64
-from .backends.dtypes import result_type as _result_type
-from .backends.layouts import strided
-from .names import into
-from .ops.shapes import sizes
-from .storage import Storage
+from .. import ops
+from ..backends import backend_for
+from ..backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
+from ..backends.dtypes import result_type as _result_type
+from ..ops.shapes import sizes
+from .arrays import array_of, constructor, filled
 from .tensor import Tensor
-
-
-def constructor(function):
-    """A function that makes a tensor, with `out=` and the words for where elements lie.
-
-    The latter change nothing: see `backends/layouts.py`.
-    """
-
-    @functools.wraps(function)
-    def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
-        return into(out, function(*args, **options))
-
-    return construct
 
 
 @constructor
@@ -45,7 +27,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
 
 def as_tensor(data, dtype=None, device=None):
     """`data` as a tensor, sharing its memory where dtype and device allow it."""
-    data = data.numbers if isinstance(data, Storage) else data
+    data = data._as_tensor() if hasattr(data, "_as_tensor") else data  # memory, by its tensor
     if isinstance(data, Tensor):
         return data.to(device or data.device, dtype or data.dtype)
     return _tensor(data, dtype, device, False, copy=None)
@@ -66,50 +48,8 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
 
 
 def _tensor(data, dtype, device, requires_grad, copy):
-    where = device or (data.device if isinstance(data, Tensor) else get_default_device())
-    backend = backend_for(where)
-    if isinstance(data, Tensor):
-        dtype, data = dtype or data.dtype, data._data
-    if not hasattr(data, "dtype"):
-        data = _plain(data)
-        try:
-            array = np.array(data)
-        except ValueError:
-            raise ValueError("tensor: lists within a list need to have one length") from None
-        if dtype is None and array.dtype == np.float64 and not _holds_float64(data):
-            dtype = get_default_dtype()
-        if array.dtype.kind not in "biuf":
-            given = np.array(data, dtype=object).ravel().tolist()
-            wrong = next(v for v in given if np.asarray(v).dtype.kind not in "biuf")
-            raise TypeError(f"tensor: numbers are needed, got {wrong!r}")
-        data, copy = array, None
-    if type(data) not in backend.array_types:
-        data = backend_of(data).to_numpy(data)
-    out = Tensor._wrap(backend.asarray(data, dtype=dtype and dtype_of(dtype), copy=copy))
-    backend_of(out._data).dtype(out._data)  # raises TypeError for a dtype that we do not have
+    out = Tensor._wrap(array_of(data, dtype, device, copy))
     return out.requires_grad_() if requires_grad else out
-
-
-def _plain(data):
-    """Nested lists whose tensors are replaced by arrays."""
-    if isinstance(data, Tensor):
-        return data._as_numpy()
-    if isinstance(data, (list, tuple)):
-        return [_plain(d) for d in data]
-    return data
-
-
-def _holds_float64(data):
-    """Whether an array or a number of NumPy's, somewhere in nested lists, asks for float64."""
-    level = [data]
-    while set(map(type, level)) == {list}:
-        level = list(itertools.chain.from_iterable(level))
-    kinds = set(map(type, level))
-    if np.float64 in kinds:
-        return True
-    return any(getattr(kind, "dtype", None) for kind in kinds) and any(
-        getattr(x, "dtype", None) == np.float64 for x in level
-    )
 
 
 # ---- filled --------------------------------------------------------------------------
@@ -118,11 +58,7 @@ def _holds_float64(data):
 @constructor
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of shape `size` filled with one number."""
-    dtype = dtype_of_number(fill_value) if dtype is None else dtype_of(dtype)
-    backend = backend_for(device or get_default_device())
-    if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()
-    out = Tensor._wrap(backend.full(sizes((size,)), fill_value, dtype))
+    out = Tensor._wrap(filled(sizes((size,)), fill_value, dtype, device))
     return out.requires_grad_() if requires_grad else out
 
 

@@ -9,8 +9,8 @@
 import inspect
 import types
 
-from . import ops
-from .function import Function
+from .. import ops
+from ..function import Function
 
 
 class CustomOpDef:

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from .backends.dtypes import uint8
+from ..autograd import _memory
+from ..backends.dtypes import uint8
+from ..tensor import Tensor
 
 
 class Storage:
@@ -14,10 +16,12 @@ class Storage:
     @classmethod
     def from_file(cls, filename, shared=False, nbytes=0):
         """The first bytes of a file, read when they are asked for; changes go to it if `shared`."""
-        from .tensor import Tensor
-
         mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,))
         return cls(Tensor._wrap(np.asarray(mapped)))
+
+    def _as_tensor(self):
+        """The numbers, for `as_tensor`."""
+        return self.numbers
 
     def untyped(self):
         """The same memory as bytes."""
@@ -50,3 +54,21 @@ class Storage:
 
     def __iter__(self):
         return iter(self.tolist())
+
+
+# ---- methods of Tensor, which `additions` gives it -----------------------------------
+
+
+def storage(self):
+    """The memory that the tensor and its views show, number by number."""
+    return Storage(self._wrap(_memory(self._data).ravel(order="K")).view(self.dtype))
+
+
+def untyped_storage(self):
+    """That memory as bytes."""
+    return self.storage().untyped()
+
+
+def storage_offset(self):
+    """Elements from the beginning of that memory to the first of the tensor."""
+    return (self.data_ptr() - self.storage().data_ptr()) // self.itemsize

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from . import ops
-from .backends.dtypes import FLOAT, float16, float32, float64, promote_types
-from .creation import as_tensor
-from .tensor import Tensor
+from .. import ops
+from ..backends.dtypes import FLOAT, float16, float32, float64, promote_types
+from ..tensor import Tensor
+from ..tensor.creation import as_tensor
 
 TOLERANCES = {float16: (1e-3, 1e-5), float32: (1.3e-6, 1e-5), float64: (1e-7, 1e-7)}  # rtol, atol
 

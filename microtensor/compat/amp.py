@@ -8,13 +8,14 @@ import functools
 import math
 import warnings
 
-from . import cuda, ops
-from .autocasting import install
-from .autograd import no_grad
-from .backends.dtypes import bfloat16, dtype_of, float16, float32
-from .creation import full
-from .modes import Switch, mode
-from .tensor import Tensor
+from .. import ops
+from ..autocasting import install
+from ..autograd import no_grad
+from ..backends.dtypes import bfloat16, dtype_of, float16, float32
+from ..modes import Switch, mode
+from ..tensor import Tensor
+from ..tensor.creation import full
+from . import cuda
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia")  # that programs may ask for
 

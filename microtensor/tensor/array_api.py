@@ -4,8 +4,9 @@ An operation's body is written in this vocabulary. Run on arrays it calls NumPy'
 functions; run on Tensors it calls these, and so its pullbacks can be differentiated in turn.
 """
 
-from . import ops
-from .backends.dtypes import DTYPES
+from .. import ops
+from ..backends.dtypes import DTYPES
+from . import creation
 
 globals().update({name: dtype for name, dtype in DTYPES.items() if name != "bool"})
 bool = DTYPES["bool"]
@@ -51,9 +52,7 @@ def astype(x, dtype, copy=True):
 
 
 def asarray(x, dtype=None, copy=None):
-    from .creation import as_tensor
-
-    x = as_tensor(x, dtype=dtype)
+    x = creation.as_tensor(x, dtype=dtype)
     return ops.clone(x) if copy else x
 
 
@@ -98,15 +97,11 @@ def nonzero(x):
 
 
 def zeros(shape, dtype=None):
-    from .creation import zeros
-
-    return zeros(shape, dtype=dtype)
+    return creation.zeros(shape, dtype=dtype)
 
 
 def full(shape, value, dtype=None):
-    from .creation import full
-
-    return full(shape, value, dtype=dtype)
+    return creation.full(shape, value, dtype=dtype)
 
 
 def full_like(x, value):
@@ -122,6 +117,4 @@ def ones_like(x):
 
 
 def arange(start, stop=None, step=1, dtype=None):
-    from .creation import arange
-
-    return arange(start, stop, step, dtype=dtype)
+    return creation.arange(start, stop, step, dtype=dtype)

@@ -3,10 +3,10 @@
 import contextlib
 import functools
 
-from . import autograd, ops
-from .creation import zeros_like
-from .tensor import Tensor
-from .utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from .. import autograd, ops
+from ..tensor import Tensor
+from ..tensor.creation import zeros_like
+from ..utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
 def functional_call(

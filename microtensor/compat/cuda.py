@@ -1,6 +1,7 @@
 """Questions about the GPU, and PyTorch's names for what it may be asked."""
 
-from .backends import backend_for
+from ..backends import backend_for, gpu_count
+from .absent import absent
 
 
 class OutOfMemoryError(RuntimeError):
@@ -18,7 +19,7 @@ def is_available():
 
 def device_count():
     """How many GPUs there are."""
-    return backend_for("cuda").device_count() if is_available() else 0
+    return gpu_count()
 
 
 def current_device():
@@ -66,3 +67,14 @@ max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 
 def reset_peak_memory_stats(device=None):
     """Nothing: nothing is counted."""
+
+
+def is_current_stream_capturing():
+    """False: operations run one after the other, at once."""
+    return False
+
+
+CUDAGraph, Stream, StreamContext, graph = (
+    absent(f"cuda.{name}", "operations run one after the other")
+    for name in ("CUDAGraph", "Stream", "StreamContext", "graph")
+)

@@ -1,0 +1,83 @@
+"""`as_torch`: within it `import torch` finds microtensor."""
+
+import importlib.util
+import operator
+import re
+import sys
+
+from ..names import PACKAGE
+from .paths import ROOT, Finder
+from .shims import SPOKEN
+
+
+def _answered(name):
+    return name.split(".")[0] == "torch" or name == "safetensors.torch"
+
+
+def _ours(name):
+    """The module of microtensor that a name of PyTorch's stands for; None for another name."""
+    if not _answered(name):
+        return None
+    ours = f"{ROOT}.weights" if name == "safetensors.torch" else ROOT + name.removeprefix("torch")
+    if importlib.util.find_spec(ours) is None:
+        raise ModuleNotFoundError(f"microtensor has no {name}", name=name)
+    return ours
+
+
+def _give():
+    """Let what is loaded of microtensor stand in sys.modules as PyTorch's."""
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == ROOT:
+            sys.modules["torch" + name.removeprefix(ROOT)] = module
+
+
+def _taken():
+    """Take what is loaded of PyTorch out of sys.modules: {name: module}."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if _answered(name)}
+
+
+class _Version(str):
+    """A version that is compared by its numbers, also with a tuple of them, as PyTorch's is."""
+
+    __hash__ = str.__hash__
+
+
+def _numbers(version):
+    parts = re.findall(r"\d+", version.split("+")[0]) if isinstance(version, str) else version
+    return [int(n) for n in parts] + [0] * (4 - len(parts))
+
+
+def _comparing(name):
+    compare = getattr(operator, name)
+    return lambda self, other: compare(_numbers(self), _numbers(other))
+
+
+for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(_Version, _name, _comparing(_name))
+
+
+class as_torch:
+    """Let `import torch`, within, find microtensor; afterwards everything is as before.
+
+    Works whether or not PyTorch is installed or was imported already. For lessons and tests: what
+    is imported within must not have been imported before, or it keeps the torch that it has. Not
+    for several threads that import at a time. `safetensors.torch` is `microtensor.weights`.
+    `__version__` is then that of the PyTorch that is spoken, and tensors look as PyTorch's do.
+    """
+
+    def __enter__(self):
+        package = sys.modules[ROOT]
+        self.torchs, self.finder = _taken(), Finder(_ours, after=_give)
+        _give()
+        sys.meta_path.insert(0, self.finder)
+        self.before = PACKAGE[0], package.__version__
+        PACKAGE[0], package.__version__ = "torch", _Version(SPOKEN)
+        return package
+
+    def __exit__(self, *exception):
+        PACKAGE[0], sys.modules[ROOT].__version__ = self.before
+        sys.meta_path.remove(self.finder)
+        _taken()
+        sys.modules.update(self.torchs)
+        if "safetensors.torch" in self.torchs:  # an attribute, too, of a package of its own
+            sys.modules["safetensors"].torch = self.torchs["safetensors.torch"]

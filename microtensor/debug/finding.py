@@ -1,0 +1,76 @@
+"""What `diagnose` finds, and the report that says it."""
+
+import textwrap
+from dataclasses import dataclass, field
+
+WIDTH = 100  # columns of a terminal
+KINDS = {
+    "nan": "the loss is not a number",
+    "targets": "the targets are not the next tokens",
+    "mask": "no causal mask: a token sees what comes after it",
+    "softmax": "a softmax over the wrong dimension",
+    "sign": "a wrong sign",
+    "broadcast": "broadcasting is not undone in backward",
+    "derivative": "a wrong derivative",
+    "accumulate": "a gradient replaces another where they should add",
+    "missing": "no gradient arrives",
+    "alike": "weights that are all alike, and stay so",
+    "dropout": "evaluation depends on chance",
+    "zero_grad": "old gradients are still there: zero_grad is missing",
+    "lr": "the learning rate is too high",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: its kind, a key of KINDS; where it is; how one can tell."""
+
+    kind: str
+    where: str
+    evidence: str
+
+    def __str__(self):
+        return f"{KINDS[self.kind]}\n" + _pair("where", self.where) + _pair("seen", self.evidence)
+
+
+@dataclass
+class Report:
+    """What `diagnose` found: the findings, and the sentences that were tested, or could not be."""
+
+    model: str
+    findings: list = field(default_factory=list)
+    held: list = field(default_factory=list)
+    untested: list = field(default_factory=list)
+
+    @property
+    def healthy(self):
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def kinds(self):
+        """The kinds of what was found: {"mask"}."""
+        return {f.kind for f in self.findings}
+
+    def __iter__(self):
+        return iter(self.findings)
+
+    def __len__(self):
+        return len(self.findings)
+
+    def __str__(self):
+        n = len(self.findings)
+        told = "healthy" if not n else f"{n} thing{'s' * (n > 1)} wrong"
+        lines = [f"{self.model}: {told}", ""]
+        lines += [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)]
+        lines += [f"  ✓ {sentence}" for sentence in self.held]
+        lines += [f"  – {sentence} (not tested)" for sentence in self.untested]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _pair(name, text):
+    """ "   where  blocks.0.attention", wrapped under itself."""
+    start = f"   {name:5}  "
+    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * 10) + "\n"

@@ -1,0 +1,84 @@
+"""Arrays from Python's data and from nothing: what the constructors of tensors are made of."""
+
+import functools
+import itertools
+
+import numpy as np
+
+from ..autograd import TensorBase
+from ..backends import backend_for, backend_of
+from ..backends.device import get_default_device
+from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
+from ..backends.layouts import strided
+from ..names import into
+
+
+def constructor(function):
+    """A function that makes a tensor, with `out=` and the words for where elements lie.
+
+    The latter change nothing: see `backends/layouts.py`.
+    """
+
+    @functools.wraps(function)
+    def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
+        return into(out, function(*args, **options))
+
+    return construct
+
+
+def array_of(data, dtype=None, device=None, copy=True):
+    """The array of a number, nested lists, an array or a tensor, which is copied if `copy`.
+
+    `copy=None` shares its memory where dtype and device allow it.
+    """
+    where = device or (data.device if isinstance(data, TensorBase) else get_default_device())
+    backend = backend_for(where)
+    if isinstance(data, TensorBase):
+        dtype, data = dtype or data.dtype, data._data
+    if not hasattr(data, "dtype"):
+        data = _plain(data)
+        try:
+            array = np.array(data)
+        except ValueError:
+            raise ValueError("tensor: lists within a list need to have one length") from None
+        if dtype is None and array.dtype == np.float64 and not _holds_float64(data):
+            dtype = get_default_dtype()
+        if array.dtype.kind not in "biuf":
+            given = np.array(data, dtype=object).ravel().tolist()
+            wrong = next(v for v in given if np.asarray(v).dtype.kind not in "biuf")
+            raise TypeError(f"tensor: numbers are needed, got {wrong!r}")
+        data, copy = array, None
+    if type(data) not in backend.array_types:
+        data = backend_of(data).to_numpy(data)
+    array = backend.asarray(data, dtype=dtype and dtype_of(dtype), copy=copy)
+    backend_of(array).dtype(array)  # raises TypeError for a dtype that we do not have
+    return array
+
+
+def filled(size, value, dtype=None, device=None):
+    """An array of a shape, filled with one number."""
+    dtype = dtype_of_number(value) if dtype is None else dtype_of(dtype)
+    backend = backend_for(device or get_default_device())
+    return backend.full(size, value.item() if isinstance(value, TensorBase) else value, dtype)
+
+
+def _plain(data):
+    """Nested lists whose tensors are replaced by arrays."""
+    if isinstance(data, TensorBase):
+        return data._as_numpy()
+    if isinstance(data, (list, tuple)):
+        return [_plain(d) for d in data]
+    return data
+
+
+def _holds_float64(data):
+    """Whether an array or a number of NumPy's, somewhere in nested lists, asks for float64."""
+    level = [data]
+    while set(map(type, level)) == {list}:
+        level = list(itertools.chain.from_iterable(level))
+    kinds = set(map(type, level))
+    if np.float64 in kinds:
+        return True
+    return any(getattr(kind, "dtype", None) for kind in kinds) and any(
+        getattr(x, "dtype", None) == np.float64 for x in level
+    )

@@ -1,0 +1,256 @@
+"""Tensors as Python's numbers, as NumPy's arrays, as text, and with another dtype or device."""
+
+import numpy as np
+
+from .. import ops
+from ..autograd import TensorBase, op
+from ..backends import backend_for, backend_of
+from ..backends import device as _device_type
+from ..backends.dtypes import DTYPES, FLOAT, TYPES, bfloat16, dtype_of, get_default_dtype
+from ..modes import mode
+from ..ops.shapes import sizes
+from .arrays import array_of, constructor, filled
+from .printing import show
+
+
+class Conversion(TensorBase):
+    """The part of `Tensor` that makes something else of it, or another tensor like it."""
+
+    def numpy(self):
+        """The elements as an array that shares memory; not of a GPU, bfloat16 or a recorded one."""
+        if self.requires_grad:
+            raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
+        if self.device.type == "cuda":
+            raise TypeError(f"numpy: this tensor is on {self.device}; use cpu().numpy()")
+        if self.dtype is bfloat16:
+            raise TypeError("numpy: NumPy has no bfloat16; use float().numpy()")
+        return self._as_numpy()
+
+    def _as_numpy(self):
+        if mode.tape is not None:
+            mode.tape.refuse("the elements of a tensor are read")
+        return backend_of(self._data).to_numpy(self._data)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        """What NumPy's functions of a tensor, such as np.sqrt(x), give: a tensor."""
+        return self._wrap(np.asarray(array))
+
+    def tolist(self):
+        """The elements as nested lists of Python numbers."""
+        return self._as_numpy().tolist()
+
+    def item(self):
+        """The one element as a Python number. Raises RuntimeError if there are more."""
+        if self.numel() != 1:
+            raise RuntimeError(
+                f"item: only a tensor of one element is a number, got shape {tuple(self.shape)}"
+            )
+        return self._as_numpy().item()
+
+    def __bool__(self):
+        if self.numel() != 1:
+            raise RuntimeError(
+                f"the truth of a tensor of {self.numel()} elements is ambiguous; use any() or all()"
+            )
+        return bool(self.item())
+
+    def __index__(self):
+        if self.dtype.rank == FLOAT:
+            raise TypeError(f"only integer tensors can be an index, this one is {self.dtype}")
+        return int(self.item())
+
+    def __len__(self):
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(ops.unbind(self))
+
+    def __contains__(self, value):
+        return bool((self == value).any())
+
+    def __deepcopy__(self, memo):
+        if self.grad_fn is not None:
+            raise RuntimeError("only leaves can be deep-copied; use clone() or detach()")
+        copy = _new(type(self))
+        memo[id(self)] = copy
+        copy.__dict__.update(self.__dict__)
+        copy._data = backend_of(self._data).asarray(self._data, copy=True)
+        copy._base, copy._steps, copy._hooks, copy._after = None, None, None, None
+        copy.grad = None if self.grad is None else self.grad.clone()
+        return copy
+
+    def __reduce_ex__(self, protocol):
+        return (
+            _rebuild,
+            (type(self), self._as_numpy(), str(self.device), self._needs_grad, self.dtype),
+        )
+
+    def __repr__(self):
+        return show(self)
+
+    def __format__(self, spec):
+        if spec and self.numel() != 1:
+            raise TypeError(f"format: {spec!r} is for one number, got shape {tuple(self.shape)}")
+        return format(self.item(), spec) if spec or not self.ndim else str(self)
+
+    def __round__(self, digits=0):
+        return ops.round(self, digits)
+
+    __float__ = lambda self: float(self.item())  # noqa: E731
+    __int__ = lambda self: int(self.item())  # noqa: E731
+
+    # ---- to another dtype or device --------------------------------------------------
+
+    def to(self, *args, dtype=None, device=None, copy=False, non_blocking=False,
+           memory_format=None):  # fmt: skip
+        """The tensor with another dtype, on another device, or like another tensor."""
+        for a in args:
+            if isinstance(a, TensorBase):
+                dtype, device = a.dtype, a.device
+            elif isinstance(a, _device_type) or isinstance(a, str) and not _is_dtype_name(a):
+                device = a
+            elif not isinstance(a, bool):
+                dtype = a
+        out = self
+        if (
+            device is not None
+            and backend_for(device) is not backend_of(self._data)
+            and _device_type(device).type != self.device.type  # bfloat16 has a backend of its own
+        ):
+            out = transfer(out, str(_device_type(device)))
+        if dtype is not None and dtype_of(dtype) is not out.dtype:
+            out = ops.cast(out, dtype_of(dtype))
+        return out.clone() if copy and out is self else out
+
+    def type(self, dtype=None):
+        """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …
+
+        The class Tensor stands for the default dtype.
+        """
+        if dtype is None:
+            return f"torch.{next(name for name, kind in TYPES.items() if kind is self.dtype)}"
+        if isinstance(dtype, type) and issubclass(dtype, TensorBase):
+            return self.to(get_default_dtype())
+        return self.to(getattr(dtype, "where", None), dtype_of(dtype))
+
+    def cpu(self):
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device=None):
+        """The tensor on the GPU."""
+        return self.to("cuda" if device is None else _device_type(device))
+
+    def contiguous(self, memory_format=None):
+        """The tensor in one block of memory, in row-major order."""
+        return self if self.is_contiguous() else ops.contiguous_(self)
+
+    def type_as(self, other):
+        """The tensor in the dtype of another."""
+        return self.to(other.dtype)
+
+    def bool(self):
+        return self.to("bool")
+
+    def byte(self):
+        return self.to("uint8")
+
+    def char(self):
+        return self.to("int8")
+
+    def short(self):
+        return self.to("int16")
+
+    def int(self):
+        return self.to("int32")
+
+    def long(self):
+        return self.to("int64")
+
+    def half(self):
+        return self.to("float16")
+
+    def bfloat16(self):
+        return self.to("bfloat16")
+
+    def float(self):
+        return self.to("float32")
+
+    def double(self):
+        return self.to("float64")
+
+    # ---- new tensors of this dtype and device ----------------------------------------
+
+    @constructor
+    def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False):
+        """`fill_value` in shape `size`, with this tensor's dtype and device unless given."""
+        array = filled(sizes((size,)), fill_value, dtype or self.dtype, device or self.device)
+        out = self._wrap(array)
+        return out.requires_grad_() if requires_grad else out
+
+    def new_zeros(self, *size, **options):
+        """Zeros of shape `size`, with this tensor's dtype and device unless others are given."""
+        return self.new_full(sizes(size), 0, **options)
+
+    def new_ones(self, *size, **options):
+        """Ones of shape `size`, with this tensor's dtype and device unless others are given."""
+        return self.new_full(sizes(size), 1, **options)
+
+    def new_empty(self, *size, **options):
+        """`new_zeros`."""
+        return self.new_full(sizes(size), 0, **options)
+
+    @constructor
+    def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+        """`data` with this tensor's dtype and device unless others are given."""
+        out = self._wrap(array_of(data, dtype or self.dtype, device or self.device))
+        return out.requires_grad_() if requires_grad else out
+
+
+_new = object.__new__
+
+
+def _is_dtype_name(name):
+    return name.removeprefix("microtensor.").removeprefix("torch.") in DTYPES
+
+
+@op
+def transfer(x, /, where):
+    """x on another device.    ∂x = g, on x's device"""
+    here = "cpu" if isinstance(x, TensorBase) else backend_of(x).device(x)
+    if isinstance(x, TensorBase):
+        return transfer(x, where), lambda g: transfer(g, str(x.device))
+    return _moved(x, where), lambda g: _moved(g, here)
+
+
+def read_as(kind, x):
+    """The bytes of x as elements of another dtype."""
+    if kind is x.dtype:
+        return x.view_as(x)
+    old, new = x.itemsize, kind.itemsize
+    if old != new and (not x.ndim or x.shape[-1] * old % new or x.stride(-1) != 1):
+        raise RuntimeError(
+            f"view: the last dimension of shape {tuple(x.shape)}, strides {x.stride()} and dtype "
+            f"{x.dtype.name} cannot be read as {kind.name}: clone() it, of a fitting size"
+        )
+    return x._wrap(backend_of(x._data).read_as(x._data, kind))
+
+
+def _moved(array, where):
+    here = backend_of(array)
+    return backend_for(where).asarray(here.to_numpy(array), dtype=here.dtype(array), copy=True)
+
+
+def _rebuild(kind, array, where, requires_grad, dtype=None):
+    """A tensor again from what pickle and copy keep."""
+    self = _new(kind)
+    self._data = backend_for(where).asarray(array, dtype=dtype)
+    self._needs_grad = requires_grad
+    return self

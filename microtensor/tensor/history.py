@@ -1,0 +1,159 @@
+"""A tensor's place in the graph: whether gradients flow to it, and which arrived."""
+
+import weakref
+
+from ..autograd import TensorBase, _edge, backward
+from ..backends.dtypes import FLOAT
+
+
+class Handle:
+    """What takes a hook away again."""
+
+    def __init__(self, hooks, value):
+        self.hooks = hooks
+        hooks[self] = value
+
+    def remove(self):
+        self.hooks.pop(self, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+class History(TensorBase):
+    """The part of `Tensor` that knows its gradient and how it was computed."""
+
+    def _alias(self, edge):
+        alias = self._wrap(self._data)
+        if edge is not None:
+            if isinstance(edge[0], TensorBase):  # a leaf: gradients must reach the leaf itself
+                return edge[0]
+            alias._node, alias._index, alias._needs_grad = *edge, True
+        return alias
+
+    @property
+    def requires_grad(self):
+        """Whether gradients flow to this tensor."""
+        return _edge(self) is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value):
+        if value and self.dtype.rank != FLOAT:
+            raise RuntimeError(
+                f"requires_grad: only floating-point tensors have one, this one is {self.dtype}"
+            )
+        if not value and self.grad_fn is not None:
+            raise RuntimeError(
+                "requires_grad: this tensor was computed from others; use detach() for one "
+                "without history"
+            )
+        self._needs_grad = bool(value)
+
+    def requires_grad_(self, requires_grad=True):
+        """Let gradients flow to this leaf, or not. Returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def grad_fn(self):
+        """The node of the operation that made this tensor; None for a leaf."""
+        _ = self.requires_grad  # a view follows its base
+        return self._node
+
+    is_leaf = property(lambda self: self.grad_fn is None)
+    output_nr = property(lambda self: self._index)
+
+    @property
+    def data(self):
+        """The same memory as a tensor without history, whose changes in place nobody notices.
+
+        Changing what a derivative still needs is then no error, as in PyTorch: `detach()` is safer.
+        """
+        out = self._wrap(self._data)
+        out._unnoticed = True
+        return out
+
+    @data.setter
+    def data(self, value):
+        if not isinstance(value, TensorBase):
+            raise TypeError(f"data: a Tensor is needed, got {type(value).__name__}")
+        self._data = value._data
+
+    @property
+    def grad(self):
+        """The gradient that backward() has summed up for this leaf, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value):
+        if not isinstance(value, TensorBase) and value is not None:
+            raise TypeError(f"grad: a Tensor or None is needed, got {type(value).__name__}")
+        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
+            raise RuntimeError(
+                f"grad: a tensor of shape {tuple(self.shape)} and {self.dtype} cannot have a "
+                f"gradient of shape {tuple(value.shape)} and {value.dtype}"
+            )
+        self._grad = value
+
+    def _is_view(self):  # drawings of other packages ask
+        return self._base is not None
+
+    def detach(self):
+        """The same memory as a tensor without history."""
+        return self._wrap(self._data)
+
+    def detach_(self):
+        """Forget the history. Returns the tensor."""
+        if self._base is not None:
+            raise RuntimeError(
+                "detach_: a view cannot forget the history of its base; use detach()"
+            )
+        self._node, self._index, self._needs_grad = None, 0, False
+        return self
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Add the derivative of this tensor to `.grad` of every leaf that it was computed from.
+
+        `gradient`, of this tensor's shape, weighs its elements and may be left out for one element.
+        """
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def retain_grad(self):
+        """Keep the gradient of this tensor in `.grad` although it is not a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        if self._node is not None and not self.retains_grad:
+            self._node._keepers = [*(self._node._keepers or ()), weakref.ref(self)]
+
+    @property
+    def retains_grad(self):
+        """Whether `retain_grad` was called on this tensor, which is not a leaf."""
+        return self.grad_fn is not None and any(ref() is self for ref in self._node._keepers or ())
+
+    def register_hook(self, hook):
+        """Call hook(grad) when the gradient of this tensor is known; what it returns replaces it.
+
+        Returns a handle whose `remove()` takes the hook away.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        place = self._node or self
+        if place._hooks is None:
+            place._hooks = {}
+        return Handle(place._hooks, (self._index, hook, self._wrap))
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call hook(tensor) of this leaf when backward() has added to its `.grad`.
+
+        So a parameter may take its step, and drop its gradient, at once. Returns a handle whose
+        `remove()` takes the hook away.
+        """
+        if not (self.requires_grad and self.is_leaf):
+            raise RuntimeError(
+                "register_post_accumulate_grad_hook: a leaf that requires a gradient is needed"
+            )
+        self._after = {} if self._after is None else self._after
+        return Handle(self._after, hook)

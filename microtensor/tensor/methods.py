@@ -1,0 +1,67 @@
+"""From an operation to the methods of `Tensor` that are made of it."""
+
+import math
+
+from .. import ops
+from ..autograd import in_place, reshaped_in_place
+from ..names import FACTORS, factor_first
+from ..ops.shapes import sizes
+
+
+def both(function):
+    """An operation as two methods: x.exp() and, in place, x.exp_()."""
+    forms = function, in_place_form(function)
+    name = function.__name__
+    return tuple(factor_first(form, *FACTORS[name]) for form in forms) if name in FACTORS else forms
+
+
+def both_shapes(function):
+    """An operation that rearranges as two methods: x.squeeze() and, in place, x.squeeze_()."""
+    return function, reshaping_form(function.__name__ + "_", function)
+
+
+def in_place_form(function):
+    """The form of an operation that changes its first input."""
+    name = function.__name__ + "_"
+
+    def method(self, *args, **params):
+        return in_place(self, name, function, *args, **params)
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}` in place."
+    return method
+
+
+def reshaping_form(name, function):
+    """The form of an operation that shows the tensor's own memory under another shape."""
+
+    def method(self, *args):
+        reshaped_in_place(self, name, function, *args)
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"`{name[:-1]}` in place."
+    return method
+
+
+def reflected(function):
+    """An operation with its two inputs exchanged: 1 - x is x.__rsub__(1)."""
+    return lambda self, other: function(other, self)
+
+
+def with_sizes(function):
+    """A method that takes sizes or dimensions one by one or as one sequence."""
+
+    def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
+        return function(self, sizes(args or tuple(named.values())))
+
+    method.__name__, method.__doc__ = function.__name__, function.__doc__
+    return method
+
+
+def resized(x, *size):
+    """The first elements in another shape, and zeros after them where it holds more."""
+    size, flat = sizes(size), x.reshape(-1)
+    more = math.prod(size) - len(flat)
+    flat = ops.cat([flat, x.new_zeros(more)]) if more > 0 else flat[: math.prod(size)]
+    return flat.reshape(size)
