@@ -176,3 +176,25 @@ print(interrupts)
 
 def test_an_interrupt_while_numba_is_imported_or_compiles(tmp_path):
     assert int(told(start(tmp_path, INTERRUPTED))) >= 3
+
+
+FORK = """
+import os, signal, threading, time
+import microtensor as mt
+x = mt.arange(-500.0, 500.0)
+thread = threading.Thread(target=x.relu)
+thread.start()
+time.sleep(0.1)  # numba is being imported
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    x.relu()
+    os._exit(0)
+thread.join()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_while_another_thread_imports_numba(filled):
+    assert told(start(filled, FORK)) == "0"

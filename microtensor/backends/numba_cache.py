@@ -6,13 +6,11 @@ signal can cut it short, since numba does not recover from a half-done import or
 """
 
 import hashlib
-import os
 import pickle
 import sys
 import warnings
 
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.compiler_lock import global_compiler_lock
 
 from .uninterrupted import uninterrupted
 
@@ -100,11 +98,3 @@ def _without_cache(error):
 
 
 _told = []
-
-# A child process has none of its parent's other threads, one of which might hold this lock.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )

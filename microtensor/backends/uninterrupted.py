@@ -1,6 +1,13 @@
 """Work that no signal cuts short: Python runs the handlers of signals in the main thread alone."""
 
+import os
 import threading
+
+_busy = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child has none of the threads that might hold a lock
+    os.register_at_fork(
+        before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_busy.release
+    )
 
 
 def uninterrupted(function, *args, **kwargs):
@@ -9,12 +16,14 @@ def uninterrupted(function, *args, **kwargs):
     That is: the caller gets a KeyboardInterrupt at once, and the work is done all the same.
     """
     if threading.current_thread() is not threading.main_thread():
-        return function(*args, **kwargs)
+        with _busy:
+            return function(*args, **kwargs)
     outcome = []
 
     def run():
         try:
-            outcome[:] = True, function(*args, **kwargs)
+            with _busy:
+                outcome[:] = True, function(*args, **kwargs)
         except BaseException as error:
             outcome[:] = False, error
 
