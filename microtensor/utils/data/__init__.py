@@ -12,11 +12,11 @@ from itertools import accumulate, islice
 
 import numpy as np
 
-from ..backends.dtypes import float64
-from ..creation import as_tensor, tensor
-from ..ops import stack
-from ..random import multinomial, randint, randperm
-from ..tensor import Tensor
+from ...backends.dtypes import float64
+from ...creation import as_tensor, tensor
+from ...ops import stack
+from ...random import multinomial, randint, randperm
+from ...tensor import Tensor
 
 # ---- data sets --------------------------------------------------------------------
 
