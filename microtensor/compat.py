@@ -607,9 +607,10 @@ _module("nn.modules", nn.__doc__, **{  # what it has, its files being other file
     name: value for name, value in vars(nn).items()
     if not name.startswith("__") and not isinstance(value, types.ModuleType)
 })  # fmt: skip
+_module("utils.data._utils", "Where PyTorch keeps what makes batches and what loads them.")
 for _name, _home in {
-    "utils.data.dataloader": utils.data, "utils.data.dataset": utils.data,
-    "utils.data.sampler": utils.data, "nn.parameter": nn.module,
+    "utils.data._utils.collate": utils.data.collate,
+    "utils.data._utils.worker": utils.data.workers, "nn.parameter": nn.module,
     "nn.modules.utils": nn.utils, "linalg": ops.linalg,
     "nn.utils.weight_norm": nn.utils.weight_hooks, "nn.utils.spectral_norm": nn.utils.weight_hooks,
 }.items():  # fmt: skip
@@ -637,6 +638,17 @@ for _home in (nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.
               optim.lr_scheduler, utils, utils.data, ops.linalg, autograd, amp, cuda, backends,
               random):  # fmt: skip
     _home.__getattr__ = missing(_home.__name__.replace(".ops.", "."))
+
+
+def _from_all_of_data(name):
+    """A name of utils.data that is asked of one of its files: each was all of utils.data once."""
+    if name == "__path__":  # a file is no package
+        raise AttributeError(name)
+    return getattr(utils.data, name)
+
+
+for _home in (utils.data.dataloader, utils.data.dataset, utils.data.sampler):
+    _home.__getattr__ = _from_all_of_data
 
 
 # ---- import torch --------------------------------------------------------------------
