@@ -1,7 +1,7 @@
 """Samplers: the order in which a loader goes through a data set, and the batches it makes."""
 
 import types
-from itertools import islice
+from itertools import islice, repeat
 
 from ...backends.dtypes import float64
 from ...creation import as_tensor
@@ -104,6 +104,13 @@ class BatchSampler(Sampler):
 
     def __len__(self):
         return _count(len(self.sampler), self.batch_size, self.drop_last)
+
+
+class _InfiniteConstantSampler(Sampler):
+    """None for ever: the order of an iterable data set, which has its own."""
+
+    def __iter__(self):
+        return repeat(None)
 
 
 def _batches(items, size, drop_last):
