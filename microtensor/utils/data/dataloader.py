@@ -256,16 +256,13 @@ class _BaseDataLoaderIter:
         data = self._next_data()
         self._num_yielded += 1
         if self._announced is not None and self._num_yielded > self._announced:
+            copies = "; each worker has a copy: see get_worker_info()" if self._num_workers else ""
             warnings.warn(
                 f"the length of {type(self._dataset).__name__} was said to be {self._announced}, "
-                f"but {self._num_yielded} samples have been fetched"
-                + (
-                    "; each worker iterates over a copy of it, see get_worker_info()"
-                    if self._num_workers
-                    else ""
-                ),
+                f"but more samples have come{copies}",
                 stacklevel=2,
             )
+            self._announced = None  # once in a pass
         return data
 
     def __len__(self) -> int:

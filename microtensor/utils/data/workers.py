@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backends.threads import set_num_threads
+from ...backends.threads import get_num_threads, set_num_threads
 from ...random import manual_seed
 from ...tensor import Tensor
 from .dataset import Dataset, IterableDataset
@@ -94,7 +94,10 @@ class ExceptionWrapper:
             error = self.exc_type(message)
         except Exception:
             raise RuntimeError(message) from None
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # which holds this frame by its traceback, and by that the workers
 
 
 class _Unquoted(str):
@@ -340,6 +343,8 @@ def start(context, job: Job) -> list[Worker]:
 
     Raises CannotStart where the platform refuses; what cannot be pickled raises its own error.
     """
+    # what these import, all workers would import, each for itself
+    get_num_threads(), np.random.SeedSequence(0)
     workers = []
     try:
         for i in range(job.num_workers):
