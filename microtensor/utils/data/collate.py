@@ -1,6 +1,7 @@
 """Batches: a list of samples as tensors."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from ...ops import stack
 from ...tensor import Tensor
 
 
-def default_collate(batch):
+def default_collate(batch: Sequence[Any]) -> Any:
     """A list of samples as one batch: numbers, arrays and tensors stacked along a new first axis.
 
     In tuples, named tuples, lists and dicts each field is collated by itself (a tuple becomes a
@@ -40,7 +41,7 @@ def default_collate(batch):
     )
 
 
-def default_convert(sample):
+def default_convert(sample: Any) -> Any:
     """A sample with its arrays as tensors: what a loader without batches gives."""
     if isinstance(sample, (np.ndarray, np.generic)):
         return as_tensor(sample)

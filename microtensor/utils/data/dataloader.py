@@ -107,8 +107,10 @@ class DataLoader(Generic[T]):
         self.multiprocessing_context = multiprocessing_context
         batched = batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
-        self._iterator = None
-        self._IterableDataset_len_called = None  # what len(dataset) was, if it was asked for
+        self._iterator: _BaseDataLoaderIter | None = None
+        self._IterableDataset_len_called: int | None = (
+            None  # what len(dataset) was, if it was asked for
+        )
         self._DataLoader__initialized = True
         self.check_worker_number_rationality()
 
@@ -264,6 +266,9 @@ class _BaseDataLoaderIter:
             )
             self._announced = None  # once in a pass
         return data
+
+    def _next_data(self):
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self._index_sampler)
