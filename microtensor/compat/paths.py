@@ -34,9 +34,8 @@ PATHS = {  # below microtensor: an import path, and the module that is found the
     "random": "tensor.random",
     "storage": "compat.storage",
     "testing": "compat.testing",
-    "utils.data.dataloader": "utils.data",
-    "utils.data.dataset": "utils.data",
-    "utils.data.sampler": "utils.data",
+    "utils.data._utils.collate": "utils.data.collate",
+    "utils.data._utils.worker": "utils.data.workers",
     "utils.tensorboard": "compat.tensorboard",
     # microtensor's older paths
     "array_api": "tensor.array_api",

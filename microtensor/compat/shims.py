@@ -110,6 +110,7 @@ _module("distributed.rpc.api", "Several processes, which are not there.",
 _module("multiprocessing", "Several processes, which are not there.", cpu_count=os.cpu_count,
         **{name: absent(f"multiprocessing.{name}")
         for name in ("Manager", "Pool", "Process", "Queue", "spawn")})  # fmt: skip
+_module("utils.data._utils", "Where PyTorch keeps what makes batches and what loads them.")
 _module("utils.data.distributed", "Several processes, which are not there.",
         DistributedSampler=absent("utils.data.distributed.DistributedSampler"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
@@ -207,3 +208,14 @@ for _home in (nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.
               optim.lr_scheduler, utils, utils.data, ops.linalg, autograd, amp, cuda, backends,
               random):  # fmt: skip
     _home.__getattr__ = attribute(public_name(_home))
+
+
+def _from_all_of_data(name):
+    """A name of utils.data that is asked of one of its files: each was all of utils.data once."""
+    if name == "__path__":  # a file is no package
+        raise AttributeError(name)
+    return getattr(utils.data, name)
+
+
+for _home in (utils.data.dataloader, utils.data.dataset, utils.data.sampler):
+    _home.__getattr__ = _from_all_of_data

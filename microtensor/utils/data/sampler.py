@@ -1,0 +1,138 @@
+"""Samplers: the order in which a loader goes through a data set, and the batches it makes."""
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice, repeat
+from typing import Generic, TypeVar
+
+from ...backends.dtypes import float64
+from ...tensor import Tensor
+from ...tensor.creation import as_tensor
+from ...tensor.random import Generator, multinomial, randint, randperm
+
+T = TypeVar("T", covariant=True)
+
+
+class Sampler(Generic[T]):
+    """An order: iterating gives the numbers of samples. A subclass defines `__iter__()`."""
+
+    def __iter__(self) -> Iterator[T]:
+        raise NotImplementedError(f"{type(self).__name__} does not define __iter__")
+
+
+class SequentialSampler(Sampler[int]):
+    """0, 1, 2 …"""
+
+    def __init__(self, data_source: Sized):
+        self.data_source = data_source
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self.data_source)))
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+
+class RandomSampler(Sampler[int]):
+    """All numbers in random order, or `num_samples` of them, with or without `replacement`.
+
+    More samples than there are data, without replacement, go through the data again in a new order.
+    """
+
+    def __init__(
+        self,
+        data_source: Sized,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Generator | None = None,
+    ):
+        self.data_source, self.replacement, self.generator = data_source, replacement, generator
+        self._num_samples = num_samples
+        if self.num_samples < 1:
+            raise ValueError(f"RandomSampler: nothing to choose: {self.num_samples} samples")
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.data_source) if self._num_samples is None else self._num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        n, left = len(self.data_source), self.num_samples
+        while left > 0:
+            if self.replacement:  # a few at a time: programs ask for 10¹⁰ to never run out
+                order = randint(n, (min(left, 32),), generator=self.generator)
+            else:
+                order = randperm(n, generator=self.generator)[:left]
+            yield from order.tolist()
+            left -= len(order)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class SubsetRandomSampler(Sampler[int]):
+    """The given numbers in random order."""
+
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None):
+        self.indices, self.generator = indices, generator
+
+    def __iter__(self) -> Iterator[int]:
+        order = randperm(len(self.indices), generator=self.generator)
+        return iter([self.indices[i] for i in order.tolist()])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler[int]):
+    """`num_samples` numbers, each drawn with a probability in proportion to its weight."""
+
+    def __init__(
+        self,
+        weights: Sequence[float] | Tensor,
+        num_samples: int,
+        replacement: bool = True,
+        generator: Generator | None = None,
+    ):
+        self.weights = as_tensor(weights, dtype=float64)
+        self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = multinomial(
+            self.weights, self.num_samples, self.replacement, generator=self.generator
+        )
+        return iter(drawn.tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Lists of `batch_size` numbers from another sampler; `drop_last` omits a shorter last one."""
+
+    def __init__(self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool):
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number above 0, got {batch_size!r}")
+        self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return _batches(self.sampler, self.batch_size, self.drop_last)
+
+    def __len__(self) -> int:
+        return _count(len(self.sampler), self.batch_size, self.drop_last)
+
+
+class _InfiniteConstantSampler(Sampler[None]):
+    """None for ever: the order of an iterable data set, which has its own."""
+
+    def __iter__(self):
+        return repeat(None)
+
+
+def _batches(items, size, drop_last):
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        if len(batch) == size or not drop_last:
+            yield batch
+
+
+def _count(n, size, drop_last):
+    return n // size if drop_last else -(-n // size)
