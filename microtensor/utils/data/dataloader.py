@@ -156,7 +156,7 @@ class DataLoader(Generic[T]):
             )
         self._context = context
 
-    def __iter__(self) -> "_BaseDataLoaderIter":
+    def __iter__(self) -> _BaseDataLoaderIter:
         if not self.persistent_workers:
             return self._get_iterator()
         if self._iterator is None or self._iterator.closed:
