@@ -14,6 +14,11 @@ from microtensor.backends import register
 
 register(StrictBackend(), "strict", *StrictBackend.array_types)
 
+if os.environ.get("NUMBA_BOUNDSCHECK") == "1":  # then the loops are to run for small arrays, too
+    from microtensor.backends import numba as compiled
+
+    compiled.SMALL = 1
+
 settings.register_profile("untimed", deadline=None)  # a slow machine is no failure
 settings.load_profile("untimed")
 

@@ -278,8 +278,10 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
 def _rows_to_norm(name, input, shape, weight, bias):
     """The input with the dimensions that are normalized made one, and the affine part likewise."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    same = all(part is None or part.shape == shape for part in (weight, bias))
-    if same and len(shape) == 1 and input.shape[-1:] == shape:  # by far the most common case
+    same = (weight is None or weight._data.shape == shape) and (
+        bias is None or bias._data.shape == shape
+    )
+    if same and len(shape) == 1 and input._data.shape[-1:] == shape:  # by far the most common case
         return input, weight, bias
     for what, have in (
         ("input", input.shape[input.ndim - len(shape) :] if shape else ()),
@@ -527,6 +529,8 @@ def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
 def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
     """−input[target]: `cross_entropy` of what are log-probabilities already."""
     rows, target, shape = _classes_last("nll_loss", input, target, weight)
+    if target.dtype.rank != INT:
+        raise RuntimeError(f"nll_loss: targets are integers, got {target.dtype}")
     counted = target != ignore_index
     safe = ops.where(counted, target, 0)
     _check_positions("nll_loss", safe, rows.shape[1], IndexError)
@@ -544,8 +548,6 @@ def _classes_last(name, input, target, weight):
     if not sizes or shape != right:
         kind = RuntimeError if shape[:1] == right[:1] else ValueError
         raise kind(f"{name}: an input (N, C, …) goes with targets (N, …); got {sizes} with {shape}")
-    if target.dtype.rank != INT:
-        raise RuntimeError(f"{name}: targets are integers, got {target.dtype}")
     classes = sizes[1 if len(sizes) > 1 else 0]
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(f"{name}: {classes} class weights are needed, got {tuple(weight.shape)}")

@@ -80,8 +80,9 @@ def layer_norm(x, weight, bias, /, eps):
 
     ∂x = (h − mean h − x̂ mean(h x̂)) / σ, h = g weight,    ∂weight = Σ g x̂,    ∂bias = Σ g
     """
-    _one_for_each("weight", weight, x)
-    _one_for_each("bias", bias, x)
+    row = x.shape[-1:]
+    if not (weight is None or weight.shape == row) or not (bias is None or bias.shape == row):
+        raise RuntimeError(f"weight and bias must have the shape {tuple(row)}")
     y, saved = backend_of(x).layer_norm(x, weight, bias, eps)
     backend = backend_of(y)
     return y, lambda g: backend.layer_norm_backward(g, x, saved, weight)
@@ -90,16 +91,11 @@ def layer_norm(x, weight, bias, /, eps):
 @op
 def rms_norm(x, weight, /, eps):
     """x̂ weight, x̂ = x / rms.    ∂x = (h − x̂ mean(h x̂)) / rms, h = g weight,    ∂weight = Σ g x̂"""
-    _one_for_each("weight", weight, x)
+    if not (weight is None or weight.shape == x.shape[-1:]):
+        raise RuntimeError(f"the weight must have the shape {tuple(x.shape[-1:])}")
     y, saved = backend_of(x).rms_norm(x, weight, eps)
     backend = backend_of(y)
     return y, lambda g: backend.rms_norm_backward(g, x, saved, weight)
-
-
-def _one_for_each(name, part, x):
-    """Raise RuntimeError unless a weight or bias has a number for each element of a row of x."""
-    if part is not None and part.shape != x.shape[-1:]:
-        raise RuntimeError(f"the {name} must have the shape {tuple(x.shape[-1:])}")
 
 
 @op

@@ -42,7 +42,8 @@ class LBFGS(Optimizer):
         Raises RuntimeError where one has not its parameter's shape.
         """
         for p in self.param_groups[0]["params"]:
-            self.check_fit(p, {})
+            if p.grad is not None:
+                self.check_fit(p, p.grad, {})
         return cat([
             (p.new_zeros(p.numel()) if p.grad is None else p.grad.detach().reshape(-1))
             for p in self.param_groups[0]["params"]

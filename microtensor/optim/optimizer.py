@@ -111,31 +111,41 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    self.check_fit(p, self.state[p])
-                    self.update(p, p.grad, group, self.state[p])
+                grad = p.grad
+                if grad is not None:
+                    state = self.state[p]
+                    self.check_fit(p, grad, state)
+                    self.update(p, grad, group, state)
                     changed(p._data, f"{self._name}.step")
         return loss
 
-    def check_fit(self, p, state):
+    def check_fit(self, p, grad, state):
         """Raise RuntimeError unless gradient and state of p have its shape and dtype.
 
         They do not where the parameter has got others (`p.data = …`, `resize_`, `double()`) since.
         """
-        array = p._data
+        array, other = p._data, grad._data
         shape, dtype = array.shape, array.dtype
-        for name in ("grad", *self.buffers):
-            tensor = p.grad if name == "grad" else state.get(name)
-            if tensor is None:
-                continue
-            if not isinstance(tensor, Tensor):
-                raise RuntimeError(f"{self._name}: {name} must be a Tensor, got {tensor!r}")
-            if tensor._data.shape != shape or tensor._data.dtype != dtype:
-                raise RuntimeError(
-                    f"{self._name}: the parameter has shape {tuple(shape)} and {p.dtype}, its "
-                    f"{name} {tuple(tensor.shape)} and {tensor.dtype}: was it changed since? Make "
-                    "a new optimizer, or give it a fitting gradient and state"
-                )
+        if other.shape != shape or other.dtype is not dtype:
+            self._require_fit(p, "grad", grad)
+        if not state:
+            return
+        for name in self.buffers:
+            if name in state:
+                value = state[name]
+                other = value._data if type(value) is Tensor else None
+                if other is None or other.shape != shape or other.dtype is not dtype:
+                    self._require_fit(p, name, value)
+
+    def _require_fit(self, p, name, value):
+        if not isinstance(value, Tensor):
+            raise RuntimeError(f"{self._name}: {name} must be a Tensor, got {value!r}")
+        if (value.shape, value.dtype) != (p.shape, p.dtype):
+            raise RuntimeError(
+                f"{self._name}: the parameter has shape {tuple(p.shape)} and {p.dtype}, its {name} "
+                f"{tuple(value.shape)} and {value.dtype}: was it changed since? Make a new "
+                "optimizer, or give it a fitting gradient and state"
+            )
 
     def update(self, p, grad, group, state):
         """Change the parameter `p` in place by the rule of the optimizer."""
