@@ -99,16 +99,16 @@ def dot_label(text):
     return escaped(text).replace("\\", "\\\\")
 
 
-JOINED = "\\\u2060"  # what Graphviz sees no escape in
+BACKSLASH = "∖\u2060"  # looks like one, and is none to Graphviz; `printable` leaves no \u2060
 
 
 def dot_text(text):
     r"""Text for an attribute of Graphviz, as it stands. Its line breaks stay.
 
-    Versions differ in how often they replace \\ by \, so a backslash is followed by a mark that
-    cannot be seen, and that `render` takes away again.
+    Versions differ in how often they replace \\ by \, so a sign that looks like it stands there,
+    which `graph.picture` makes a backslash again.
     """
-    return escaped(text, lines=True).replace("\\", JOINED).replace("\n", r"\n")
+    return escaped(text, lines=True).replace("\\", BACKSLASH).replace("\n", r"\n")
 
 
 def figure_text(text):

@@ -7,7 +7,7 @@ import colorsys
 import unicodedata
 from dataclasses import dataclass
 
-from microtensor.pages import Script, Style, escaped, figure_text
+from microtensor.pages import Script, Style, brief, escaped, figure_text
 
 from . import showing
 
@@ -121,7 +121,9 @@ def drawn(views, columns=100):
     has = glyphs()
     y = 0.6
     for name, pieces, table in tables:
-        axes.text(0, y, figure_text(summary(name, pieces)), va="center", weight="bold", size=9)
+        axes.text(
+            0, y, figure_text(summary(brief(name), pieces)), va="center", weight="bold", size=9
+        )
         y += 1.4
         for row in table[:limit]:
             x = 0

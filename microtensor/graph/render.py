@@ -10,7 +10,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-from ..pages import JOINED
+from ..pages import BACKSLASH
 from .canvas import paint, palette, svg
 from .page import explorer, player
 
@@ -74,7 +74,7 @@ def picture(source, kind="svg", dpi=144):
         raise RuntimeError(f"{Path(command[0]).name} could not draw the graph: {reason}")
     if kind == "svg":
         text = LINKS.sub(_kept_link, done.stdout.decode(errors="replace"))
-        return text.replace(FONT, FONTS).replace(JOINED, "\\").encode()
+        return text.replace(FONT, FONTS).replace(BACKSLASH, "\\").encode()
     return done.stdout
 
 
