@@ -263,6 +263,8 @@ def set_attributes(new, attributes):
     """Put attributes into the `__dict__` of an object. LoadError if one stands in for a member."""
     kind = type(new)
     module = Module in kind.__mro__
+    if Tensor in kind.__mro__:
+        raise LoadError(f"it asks for a {kind.__qualname__} without numbers: refused")
     for name, value in attributes.items():
         member = next((vars(k)[name] for k in kind.__mro__ if name in vars(k)), None)
         defined = any(name in vars(k) for k in kind.__mro__)
