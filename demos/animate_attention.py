@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 import microtensor as mt
-from microtensor.pages import Script, embedded, figure_text
+from microtensor.utils.pages import Script, embedded, figure_text
 from models import inside, program, reporting, sampling, showing
 
 

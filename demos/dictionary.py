@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
 from models import program
 
 HERE = Path(__file__).parent

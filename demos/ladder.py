@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 import microtensor as mt
-from microtensor.pages import escaped, figure_text
+from microtensor.utils.pages import escaped, figure_text
 from models import data, program, reporting, sampling, showing, training
 from models.command_line import first_prompt
 from models.corpus import load_corpus

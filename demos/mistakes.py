@@ -7,7 +7,7 @@ python demos/mistakes.py mask sign     some of them
 import sys
 from dataclasses import dataclass
 
-from microtensor.pages import figure_text
+from microtensor.utils.pages import figure_text
 from models import program, reporting, showing
 from models.mistakes import FLOOR, MISTAKES, Training, diagnosed
 

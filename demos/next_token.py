@@ -13,7 +13,7 @@ import textwrap
 import time
 
 import microtensor as mt
-from microtensor.pages import escaped, figure_text
+from microtensor.utils.pages import escaped, figure_text
 from models import program, reporting, sampling, showing
 
 TEMPERATURES = 0, 0.3, 1.0, 2.0

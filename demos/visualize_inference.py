@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 import microtensor as mt
-from microtensor.pages import escaped, figure_text
+from microtensor.utils.pages import escaped, figure_text
 from models import inside, program, sampling, showing
 
 

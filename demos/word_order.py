@@ -13,7 +13,7 @@ import time
 
 import microtensor as mt
 from microtensor import nn, optim
-from microtensor.pages import escaped
+from microtensor.utils.pages import escaped
 from models import program, showing
 
 ANIMALS = "dog man cat fox bear wolf".split()

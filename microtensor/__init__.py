@@ -112,7 +112,7 @@ from .nn.functional import (
     bilinear, cosine_similarity, group_norm, layer_norm, pairwise_distance, pdist, pixel_shuffle,
     pixel_unshuffle, rms_norm,
 )  # fmt: skip
-from .serialization import load, save
+from .files.serialization import load, save
 
 # ---- what programs written for PyTorch call besides ------------------------------------
 

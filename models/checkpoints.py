@@ -21,7 +21,7 @@ import re
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
 
 from . import files
 from .schema import check_checkpoint, is_checkpoint

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
 
 from . import data, files, program, reporting, sampling, showing, training
 from .corpus import load_corpus

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
 
 from . import files, program
 

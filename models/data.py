@@ -13,7 +13,7 @@ import reprlib
 import numpy as np
 
 import microtensor as mt
-from microtensor.serialization import whole_file
+from microtensor.files.serialization import whole_file
 from microtensor.utils.data import Dataset
 
 from . import files

@@ -6,7 +6,7 @@ two dimensions are those in which the table, as it is at the end, is spread most
 
 import numpy as np
 
-from microtensor.pages import Script, brief, embedded, escaped, figure_text, printable
+from microtensor.utils.pages import Script, brief, embedded, escaped, figure_text, printable
 
 from . import showing
 

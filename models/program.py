@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from microtensor import pages
+from microtensor.utils import pages
 
 
 class Parser(argparse.ArgumentParser):

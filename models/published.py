@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.serialization import save_file, write_whole
+from microtensor.files.serialization import save_file, write_whole
 
 from . import files
 from .fitting import check_size

@@ -6,9 +6,9 @@ from collections import deque
 
 import numpy as np
 
-from microtensor import pages
-from microtensor.recorded import png
-from microtensor.serialization import write_whole
+from microtensor.debug.recorded import png
+from microtensor.files.serialization import write_whole
+from microtensor.utils import pages
 
 from .program import printable as printable
 

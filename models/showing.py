@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 import microtensor as mt
-from microtensor import pages
-from microtensor.pages import Script, Style, escaped, figure_text
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
+from microtensor.utils import pages
+from microtensor.utils.pages import Script, Style, escaped, figure_text
 
 from . import data, program, reporting, sampling, training
 from .corpus import load_corpus

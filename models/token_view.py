@@ -7,7 +7,7 @@ import colorsys
 import unicodedata
 from dataclasses import dataclass
 
-from microtensor.pages import Script, Style, brief, escaped, figure_text
+from microtensor.utils.pages import Script, Style, brief, escaped, figure_text
 
 from . import showing
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
 
 from . import bpe, files
 

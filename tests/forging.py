@@ -19,7 +19,7 @@ from test_torch_file import SIX, archive, tensor
 
 import microtensor as mt
 from microtensor import nn
-from microtensor.serialization import BLANK, LoadError, _digest, safe_globals
+from microtensor.files.serialization import BLANK, LoadError, _digest, safe_globals
 
 # ---- the canary ----------------------------------------------------------------------
 

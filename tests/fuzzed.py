@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.serialization import LoadError
+from microtensor.files.serialization import LoadError
 from models import (  # fmt: skip
     GPT2,
     BPETokenizer,

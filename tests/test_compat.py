@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor import weights
+from microtensor.compat import weights
 from microtensor.compat import as_torch
 from microtensor.utils.tensorboard import SummaryWriter
 

@@ -27,8 +27,9 @@ from forging import (  # noqa: F401, the fixtures
 from test_torch_file import SIX, archive, called, dictionary, named, number, tensor, text
 
 import microtensor as mt
-from microtensor import nn, weights
-from microtensor.serialization import LoadError
+from microtensor import nn
+from microtensor.compat import weights
+from microtensor.files.serialization import LoadError
 
 # ---- the canary ----
 

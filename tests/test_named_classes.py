@@ -25,7 +25,7 @@ from test_torch_file import SIX, archive, named, tensor, text
 
 import microtensor as mt
 from microtensor import nn
-from microtensor.serialization import LoadError, safe_globals
+from microtensor.files.serialization import LoadError, safe_globals
 
 # ---- old files -----------------------------------------------------------------------
 

@@ -31,9 +31,9 @@ from hostile import (
 )
 
 import microtensor as mt
-from microtensor import pages
+from microtensor.utils import pages
 from microtensor.graph import THEMES, canvas, render
-from microtensor.pages import Script, Style, dot_text, embedded, escaped, figure_text, page
+from microtensor.utils.pages import Script, Style, dot_text, embedded, escaped, figure_text, page
 from models import embedding_view, reporting, showing, token_view
 from models.tokenizers import ByteTokenizer
 

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import microtensor as mt
-from microtensor.serialization import LoadError, write_whole
-from microtensor.serialization import save_file as save_file_of_ours
+from microtensor.files.serialization import LoadError, write_whole
+from microtensor.files.serialization import save_file as save_file_of_ours
 
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "bfloat16", "float16", "float32",
           "float64"]  # fmt: skip
@@ -405,7 +405,7 @@ def test_what_else_is_in_checkpoints(tmp_path):
 
 
 def test_whose_classes_a_file_may_name(tmp_path):
-    from microtensor.serialization import safe_globals
+    from microtensor.files.serialization import safe_globals
 
     mt.save(mt.nn.Sequential(mt.nn.Linear(2, 2), mt.nn.ReLU()), tmp_path / "own")
     with pytest.raises(LoadError) as told:
@@ -589,7 +589,7 @@ def test_rubbish_is_refused(tmp_path, data, framed):
 )  # fmt: skip
 def test_a_forged_structure_is_refused(structure, tmp_path):
     """With a checksum that is right."""
-    from microtensor.serialization import BLANK, _digest
+    from microtensor.files.serialization import BLANK, _digest
 
     text = f'{{"sha256": "{BLANK}", "structure": {structure}}}'
     save_file({"x": np.ones(2)}, tmp_path / "f", {"microtensor": text})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor.serialization import LoadError
+from microtensor.files.serialization import LoadError
 
 # ---- writing what torch.save writes --------------------------------------------------
 

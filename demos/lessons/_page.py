@@ -7,8 +7,8 @@ import textwrap
 from pathlib import Path
 
 import microtensor as mt
-from microtensor.pages import figure_text
-from microtensor.serialization import write_whole
+from microtensor.files.serialization import write_whole
+from microtensor.utils.pages import figure_text
 from models import program
 
 try:

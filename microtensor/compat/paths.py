@@ -44,6 +44,9 @@ PATHS = {  # below microtensor: an import path, and the module that is found the
     "printing": "tensor.printing",
     "recorded": "debug.recorded",
     "recorder": "debug.recorder",
+    "serialization": "files.serialization",
+    "torch_file": "files.torch_file",
+    "weights": "compat.weights",
 }  # fmt: skip
 PUBLIC_BY_PATH = f"{ROOT}.compat.", f"{ROOT}.tensor.random"  # also what pickles and files name
 

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from ..pages import brief, figure_text
+from ..utils.pages import brief, figure_text
 
 BLUE, RED, PALE, INK = "#2563a8", "#d1432f", "#b9cbe0", "#2b2b2b"
 HISTOGRAMS = {"weights": BLUE, "gradients": RED, "activations": "#2f8f5b"}

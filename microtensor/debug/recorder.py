@@ -12,8 +12,8 @@ import numpy as np
 
 from ..autograd import TensorBase, is_grad_enabled
 from ..backends import backend_of
-from ..pages import embedded, from_file, printable
-from ..serialization import write_whole
+from ..files.serialization import write_whole
+from ..utils.pages import embedded, from_file, printable
 
 __all__ = ["Recorder"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..autograd import TensorBase, backward
-from ..pages import brief, printable
+from ..utils.pages import brief, printable
 from .draw import SYMBOLS, _number
 from .flow import flow_of, local
 from .trace import SMALL, traced

@@ -6,7 +6,7 @@ A shape is a tuple, made by `box`, `text`, `curve` or `arrow`. Coordinates are p
 import functools
 import math
 
-from ..pages import escaped, printable
+from ..utils.pages import escaped, printable
 from .themes import FONTS
 
 __all__ = ["arrow", "box", "curve", "element", "paint", "palette", "svg", "text", "width_of"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import graphviz
 import numpy as np
 
-from ..pages import brief, dot_label, dot_text, printable
+from ..utils.pages import brief, dot_label, dot_text, printable
 from .flow import LIMITS, kind_of, size_of
 from .fold import fold
 from .render import NoRenderer, picture

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..autograd import Node, TensorBase, registry
 from ..backends import Backend
-from ..pages import escaped, printable
+from ..utils.pages import escaped, printable
 from .derivations import Derivation, Run, as_numpy, book, run
 
 WIDTH = 100  # columns of a terminal

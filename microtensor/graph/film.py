@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from html import escape
 
-from ..pages import escaped
+from ..utils.pages import escaped
 from .act import Act, Frame
 from .draw import draw
 from .page import player

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..pages import brief, embedded, from_file, printable
+from ..utils.pages import brief, embedded, from_file, printable
 from .canvas import element
 from .themes import THEMES
 

@@ -10,7 +10,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-from ..pages import BACKSLASH
+from ..utils.pages import BACKSLASH
 from .canvas import paint, palette, svg
 from .page import explorer, player
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..pages import brief
+from ..utils.pages import brief
 from .act import NAME
 from .canvas import arrow, box, curve, text, width_of
 from .draw import SYMBOLS, _number, _thickness

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from ..autograd import TensorBase, births
 from ..backends import backend_of
 from ..errors import line_of
-from ..pages import brief
+from ..utils.pages import brief
 from .flow import flow_of, local
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hostile import Page, demo_pages, library_pages, model_pages, squeezed
 
-from microtensor.pages import Script, page
+from microtensor.utils.pages import Script, page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NEEDED = "the pages are opened in Chromium, by playwright (pip install playwright)"

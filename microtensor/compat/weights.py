@@ -6,9 +6,9 @@ metadata, and what `mt.save` writes there, is not looked at.
 Under `compat.as_torch()` a program that imports them from there gets these.
 """
 
-from .backends import backend_for
-from .files.whole import read_whole
-from .serialization import array_of, by_name, entries, made, save_file
+from ..backends import backend_for
+from ..files.serialization import array_of, by_name, entries, made, save_file
+from ..files.whole import read_whole
 
 
 def load(data, device="cpu"):

@@ -21,9 +21,10 @@ Objects come only of classes that the caller names (`files/objects.py`).
 import json
 import math
 
-from .backends import backend_for, backend_of
-from .backends.bfloat16 import BFloat16Array
-from .files.objects import (
+from ..backends import backend_for, backend_of
+from ..backends.bfloat16 import BFloat16Array
+from ..tensor import Tensor
+from .objects import (
     add_safe_globals,
     clear_safe_globals,
     get_safe_globals,
@@ -33,13 +34,12 @@ from .files.objects import (
     safe_globals,
     safe_names,
 )
-from .files.structure import PLAIN, Reader, Writer
-from .files.structure import encoded as _encoded
-from .files.tensors import KINDS, array_of, contents, entries, read_json
-from .files.tensors import as_numpy as _as_numpy
-from .files.tensors import safetensors as _safetensors
-from .files.whole import LoadError, read_whole, whole_file, write_whole
-from .tensor import Tensor
+from .structure import PLAIN, Reader, Writer
+from .structure import encoded as _encoded
+from .tensors import KINDS, array_of, contents, entries, read_json
+from .tensors import as_numpy as _as_numpy
+from .tensors import safetensors as _safetensors
+from .whole import LoadError, read_whole, whole_file, write_whole
 
 
 def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_serialization=True):

@@ -23,10 +23,10 @@ from types import FunctionType
 
 import numpy as np
 
-from .backends.bfloat16 import BFloat16Array
-from .backends.dtypes import DTYPES, dtype
-from .files.tensors import DIGITS, check_shape
-from .tensor import Tensor
+from ..backends.bfloat16 import BFloat16Array
+from ..backends.dtypes import DTYPES, dtype
+from ..tensor import Tensor
+from .tensors import DIGITS, check_shape
 
 ONLY = "only tensors, dicts, lists, tuples, numbers and strings are read"
 
