@@ -37,8 +37,8 @@ from .autograd import (
     enable_grad, grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, op,
     set_grad_enabled, xp,
 )  # fmt: skip
-from .checking import gradcheck, gradgradcheck
-from .function import Function
+from .autograd.gradcheck import gradcheck, gradgradcheck
+from .autograd.function import Function
 
 # ---- tensors: from data, filled, ranges, random ---------------------------------------
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor.compat import weights
-from microtensor.compat import as_torch
+from microtensor.compat import as_torch, weights
 from microtensor.utils.tensorboard import SummaryWriter
 
 PROGRAM = """

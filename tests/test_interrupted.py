@@ -134,7 +134,7 @@ CASES = {
 
 def state():
     from microtensor.autograd import _accumulating
-    from microtensor.modes import mode
+    from microtensor.autograd.modes import mode
 
     free = _accumulating.acquire(blocking=False)
     _accumulating.release()

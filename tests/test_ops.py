@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import microtensor as mt
 from microtensor import backends
-from microtensor.autograd import Node, _saved, gradcheck, gradgradcheck, registry
+from microtensor.autograd import Node, gradcheck, gradgradcheck, registry
+from microtensor.autograd.saved import _saved
 from microtensor.backends import Backend, NumPyBackend
 
 EACH = [c for c in CASES if c.each]

@@ -31,8 +31,8 @@ from hostile import (
 )
 
 import microtensor as mt
-from microtensor.utils import pages
 from microtensor.graph import THEMES, canvas, render
+from microtensor.utils import pages
 from microtensor.utils.pages import Script, Style, dot_text, embedded, escaped, figure_text, page
 from models import embedding_view, reporting, showing, token_view
 from models.tokenizers import ByteTokenizer

@@ -1,6 +1,6 @@
 """Names of places: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
 
-from ..names import Shown
+from .naming import Shown
 from .restoring import Restoring
 
 _default, _restoring = {"device": None}, Restoring()

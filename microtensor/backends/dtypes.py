@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..names import PACKAGE, Shown
+from .naming import PACKAGE, Shown
 
 
 class dtype(metaclass=Shown):

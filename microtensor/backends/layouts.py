@@ -5,7 +5,7 @@ depend on it, so where PyTorch takes `memory_format=`, `layout=` or `pin_memory=
 take it, too, and lay out their results as they always do.
 """
 
-from ..names import PACKAGE
+from .naming import PACKAGE
 
 
 class memory_format:

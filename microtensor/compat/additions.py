@@ -4,7 +4,7 @@ import collections.abc
 import functools
 import math
 
-from .. import autograd, checking, function, nn, optim
+from .. import autograd, nn, optim
 from ..tensor import Tensor
 from . import storage
 from .absent import absent
@@ -19,8 +19,7 @@ Tensor.storage_offset = storage.storage_offset
 
 # ---- autograd ------------------------------------------------------------------------
 
-autograd.gradcheck, autograd.gradgradcheck = checking.gradcheck, checking.gradgradcheck
-autograd.Function, autograd.Variable = function.Function, Variable
+autograd.Variable = Variable
 
 # ---- nn ------------------------------------------------------------------------------
 

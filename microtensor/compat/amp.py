@@ -9,10 +9,10 @@ import math
 import warnings
 
 from .. import ops
-from ..autocasting import install
 from ..autograd import no_grad
+from ..autograd.autocast import install
+from ..autograd.modes import Switch, mode
 from ..backends.dtypes import bfloat16, dtype_of, float16, float32
-from ..modes import Switch, mode
 from ..tensor import Tensor
 from ..tensor.creation import full
 from . import cuda

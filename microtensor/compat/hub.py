@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from ..backends.naming import missing
 from ..files.serialization import load, write_whole
-from ..names import missing
 
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file
 

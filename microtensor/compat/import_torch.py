@@ -5,7 +5,7 @@ import operator
 import re
 import sys
 
-from ..names import PACKAGE
+from ..backends.naming import PACKAGE
 from .paths import ROOT, Finder
 from .shims import SPOKEN
 

@@ -10,7 +10,7 @@ import inspect
 import types
 
 from .. import ops
-from ..function import Function
+from ..autograd.function import Function
 
 
 class CustomOpDef:

@@ -4,8 +4,8 @@ import functools
 import warnings
 
 from .. import ops
+from ..autograd.arguments import results
 from ..backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
-from ..names import results
 from ..tensor import Tensor
 from ..tensor.creation import arange
 from . import cuda

@@ -9,7 +9,7 @@ import importlib.util
 import sys
 from types import FunctionType
 
-from ..names import missing
+from ..backends.naming import missing
 
 ROOT = __name__.partition(".")[0]
 
@@ -38,6 +38,12 @@ PATHS = {  # below microtensor: an import path, and the module that is found the
     "utils.data._utils.worker": "utils.data.workers",
     "utils.tensorboard": "compat.tensorboard",
     # microtensor's older paths
+    "autocasting": "autograd.autocast",
+    "checking": "autograd.gradcheck",
+    "errors": "autograd.errors",
+    "function": "autograd.function",
+    "modes": "autograd.modes",
+    "names": "autograd.arguments",
     "array_api": "tensor.array_api",
     "creation": "tensor.creation",
     "diagnosis": "debug.diagnosis",

@@ -10,9 +10,9 @@ import sys
 import types
 import typing
 
-from .. import autograd, backends, function, nn, ops, optim, utils
+from .. import autograd, backends, nn, ops, optim, utils
 from ..backends.device import device
-from ..names import missing
+from ..backends.naming import missing
 from ..tensor import Handle, Size, Tensor, random
 from . import additions, amp, cuda, func, hub  # noqa: F401  (`nn.modules` shows what is added)
 from .absent import absent
@@ -132,8 +132,6 @@ _module("profiler", "Where the time goes, which is not measured here.", **{
 _module("nn.parallel", "Several devices, which are not there.", DataParallel=nn.DataParallel,
         DistributedDataParallel=absent("nn.parallel.DistributedDataParallel"))  # fmt: skip
 _module("autograd.variable", Variable.__doc__, Variable=Variable)
-_module("autograd.function", function.__doc__, Function=function.Function,
-        FunctionCtx=function.Context, once_differentiable=function.once_differentiable)  # fmt: skip
 _module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid,
         gammaln=ops.lgamma, psi=ops.digamma, **{
     name: getattr(ops, name) for name in ("digamma", "erf", "erfc", "erfinv", "exp2", "expm1",

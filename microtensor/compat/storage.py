@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd import _memory
+from ..autograd.views import _memory
 from ..backends.dtypes import uint8
 from ..tensor import Tensor
 

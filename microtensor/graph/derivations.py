@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..autograd import TensorBase, grad
+from ..autograd.modes import enable_grad
 from ..backends import backend_of
 from ..backends.dtypes import DTYPES
-from ..modes import enable_grad
 from ..tensor.creation import tensor
 
 BOOK = Path(__file__).with_name("derivations.md")

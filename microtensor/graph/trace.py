@@ -14,9 +14,10 @@ import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
-from ..autograd import TensorBase, births
+from ..autograd import TensorBase
+from ..autograd.base import births
+from ..autograd.errors import line_of
 from ..backends import backend_of
-from ..errors import line_of
 from ..utils.pages import brief
 from .flow import flow_of, local
 

@@ -7,9 +7,9 @@ mask keeps it from seeing them. So both are computed once and kept.
 import math
 
 from ..autograd import is_grad_enabled
+from ..autograd.errors import describe
+from ..autograd.modes import mode
 from ..backends import backend_of, quiet
-from ..errors import describe
-from ..modes import mode
 
 
 class KVCache:

@@ -8,10 +8,11 @@ import math
 import warnings
 
 from .. import ops
-from ..autocasting import autocasting
-from ..autograd import in_place, no_grad
+from ..autograd import no_grad
+from ..autograd.autocast import autocasting
+from ..autograd.errors import one_dtype, warn
+from ..autograd.in_place import in_place
 from ..backends.dtypes import INT, bool_, float64
-from ..errors import one_dtype, warn
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
 from ..ops.indexing import _check_positions
 from ..tensor.creation import arange, as_tensor, full, full_like, triu_indices, zeros_like

@@ -4,7 +4,8 @@ from collections import OrderedDict, namedtuple
 
 import numpy as np
 
-from ..autograd import no_grad, write_array
+from ..autograd import no_grad
+from ..autograd.in_place import write_array
 from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
 from ..tensor import Handle, Tensor

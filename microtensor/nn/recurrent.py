@@ -8,7 +8,7 @@ import math
 import warnings
 
 from .. import ops
-from ..modes import mode
+from ..autograd.modes import mode
 from ..tensor.creation import arange, empty, zeros
 from . import functional as F
 from . import init

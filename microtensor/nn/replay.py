@@ -9,11 +9,11 @@ from functools import partial
 from operator import attrgetter, is_
 
 from ..autograd import TensorBase
+from ..autograd.errors import describe, op_error
+from ..autograd.modes import mode, switched
 from ..backends import backend_of
 from ..backends.promotion import promoted
 from ..backends.quiet import quiet
-from ..errors import describe, op_error
-from ..modes import mode, switched
 from ..tensor import Tensor
 from .module import Module
 

@@ -5,8 +5,8 @@ activations; what is made of them: arranging, placing, counting; linear algebra,
 then neural, convolution, recurrent.
 """
 
-from ..autocasting import autocasting
-from ..names import known_by_all_names
+from ..autograd.autocast import autocasting
+from ..autograd.arguments import known_by_all_names
 from . import linalg
 from .activations import *  # noqa: F403
 from .arranging import *  # noqa: F403

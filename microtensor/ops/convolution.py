@@ -9,8 +9,8 @@ import itertools
 import math
 
 from ..autograd import op
+from ..autograd.errors import one_dtype
 from ..backends import backend_of, xp
-from ..errors import one_dtype
 from .indexing import gather
 from .linear_algebra import matmul
 from .ordering import max as max_of

@@ -6,9 +6,9 @@ Nothing here has a derivative. The work is NumPy's, on any device.
 import numpy as np
 
 from ..autograd import TensorBase
+from ..autograd.arguments import results
 from ..backends import backend_of
 from ..backends.dtypes import FLOAT, int32, int64
-from ..names import results
 from .indexing import put_at
 from .shapes import _positive
 

@@ -7,9 +7,9 @@ import math
 import warnings
 
 from ..autograd import TensorBase, op
+from ..autograd.errors import describe
 from ..backends import backend_of, xp
 from ..backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
-from ..errors import describe
 from .shapes import _positive, broadcast_shapes, expand, movedim, reshape
 
 # ---- x[index] ------------------------------------------------------------------------

@@ -8,13 +8,11 @@ Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
 import math
 
 from ..autograd import TensorBase, op
+from ..autograd.arguments import results
+from ..autograd.errors import LinAlgError as LinAlgError
+from ..autograd.errors import one_dtype
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
-from ..errors import (
-    LinAlgError,  # noqa: F401  (one of the public names)
-    one_dtype,
-)
-from ..names import results
 from .arranging import diag_embed
 from .elementwise import abs, cast, maximum, mul, square, sub
 from .indexing import diagonal as _diagonal

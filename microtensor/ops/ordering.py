@@ -3,9 +3,9 @@
 import math
 
 from ..autograd import TensorBase, op
+from ..autograd.arguments import results
 from ..backends import xp
 from ..backends.dtypes import int64
-from ..names import results
 from .elementwise import ceil, clamp, clone, floor, lerp, maximum, minimum, round, sub
 from .indexing import gather, narrow, where
 from .logic import eq, ge, le, ne

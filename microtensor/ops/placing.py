@@ -5,8 +5,8 @@ import operator
 import numpy as np
 
 from ..autograd import TensorBase
+from ..autograd.errors import one_dtype
 from ..backends.dtypes import bool_, int64
-from ..errors import one_dtype
 from .arranging import ravel
 from .elementwise import add, mul
 from .indexing import _check_integers, _outside, masked_fill, plain_index, put_at, setitem

@@ -7,8 +7,8 @@ import math
 import operator
 
 from ..autograd import TensorBase, op
+from ..autograd.errors import describe
 from ..backends import backend_of, xp
-from ..errors import describe
 from .elementwise import clone
 
 # ---- the same elements under another shape -------------------------------------------

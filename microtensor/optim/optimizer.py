@@ -5,7 +5,8 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 
-from ..autograd import changed, enable_grad
+from ..autograd import enable_grad
+from ..autograd.saved import changed
 from ..tensor import Handle, Tensor
 
 required = type("required", (), {"__repr__": lambda self: "<required parameter>"})()

@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 
 from ..autograd import TensorBase
+from ..autograd.arguments import into
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
 from ..backends.layouts import strided
-from ..names import into
 
 
 def constructor(function):

@@ -4,10 +4,10 @@ import numpy as np
 
 from .. import ops
 from ..autograd import TensorBase, op
+from ..autograd.modes import mode
 from ..backends import backend_for, backend_of
 from ..backends import device as _device_type
 from ..backends.dtypes import DTYPES, FLOAT, TYPES, bfloat16, dtype_of, get_default_dtype
-from ..modes import mode
 from ..ops.shapes import sizes
 from .arrays import array_of, constructor, filled
 from .printing import show

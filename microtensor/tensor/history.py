@@ -2,7 +2,8 @@
 
 import weakref
 
-from ..autograd import TensorBase, _edge, backward
+from ..autograd import TensorBase, backward
+from ..autograd.views import _edge
 from ..backends.dtypes import FLOAT
 
 

@@ -3,8 +3,8 @@
 import math
 
 from .. import ops
-from ..autograd import in_place, reshaped_in_place
-from ..names import FACTORS, factor_first
+from ..autograd.arguments import FACTORS, factor_first
+from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.shapes import sizes
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..backends.dtypes import bool_, get_default_dtype, int64
-from ..names import PACKAGE
+from ..backends.naming import PACKAGE
 
 OPTIONS = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
 PROFILES = {"default": {**OPTIONS}, "short": {**OPTIONS, "precision": 2, "edgeitems": 2}}

@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 
-from ..autograd import TensorBase, in_place, no_grad
+from ..autograd import TensorBase, no_grad
+from ..autograd.in_place import in_place
+from ..autograd.modes import mode
 from ..backends import backend_for
 from ..backends.device import get_default_device
 from ..backends.dtypes import bfloat16, dtype_of, float16, float64, get_default_dtype, int64
-from ..modes import mode
 from ..ops.shapes import sizes
 from .creation import constructor, size_of
 from .tensor import Tensor

@@ -2,7 +2,7 @@
 
 import math
 
-from ..names import PACKAGE, Shown
+from ..backends.naming import PACKAGE, Shown
 
 
 class Size(tuple, metaclass=Shown):

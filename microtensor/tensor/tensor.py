@@ -3,11 +3,13 @@
 import numpy as np
 
 from .. import ops
-from ..autograd import TensorBase, _memory, in_place, recorded_in_place, whole, write_array
+from ..autograd import TensorBase
+from ..autograd.in_place import in_place, recorded_in_place, write_array
+from ..autograd.views import _memory, whole
 from ..backends import backend_for, backend_of
 from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
-from ..names import Shown
+from ..backends.naming import Shown
 from ..ops.shapes import sizes
 from .conversion import Conversion, read_as
 from .description import Description

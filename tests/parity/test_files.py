@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 import microtensor as mt  # noqa: E402
-from microtensor.files.serialization import LoadError
+from microtensor.files.serialization import LoadError  # noqa: E402
 
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
 

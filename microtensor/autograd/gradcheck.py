@@ -2,9 +2,10 @@
 
 import itertools
 
-from .autograd import TensorBase, as_list, grad
-from .backends import xp
-from .backends.promotion import is_float
+from ..backends import xp
+from ..backends.promotion import is_float
+from .base import TensorBase, as_list
+from .engine import grad
 from .modes import enable_grad
 
 

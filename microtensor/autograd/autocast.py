@@ -6,9 +6,9 @@ autocast is entered, and only the functions named below, none of them small, ask
 
 import functools
 
-from .autograd import TensorBase, registry
-from .backends import backend_of
-from .backends.dtypes import FLOAT, float32, float64
+from ..backends import backend_of
+from ..backends.dtypes import FLOAT, float32, float64
+from .base import TensorBase, registry
 from .modes import mode
 
 LOWER = "matmul linear einsum attention rnn lstm".split()  # operations in autocast's dtype

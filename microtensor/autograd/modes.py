@@ -4,7 +4,7 @@ import functools
 import inspect
 import threading
 
-from .backends.restoring import Restoring
+from ..backends.restoring import Restoring
 
 
 class _Modes(threading.local):

@@ -1,28 +1,20 @@
-"""PyTorch's and NumPy's names for arguments beside our own; and what is said of missing names."""
+"""Arguments: PyTorch's and NumPy's names beside our own, and the inputs of an operation."""
 
 import functools
 import inspect
 from collections import namedtuple
 
-PACKAGE = ["microtensor"]  # as what is printed calls it: "torch" within `compat.as_torch()`
-
-
-class Shown(type):
-    """A class that `compat.as_torch()` shows by PyTorch's name, as in <class 'torch.Tensor'>."""
-
-    def __repr__(cls):
-        if PACKAGE[0] == "torch" and cls.__module__.startswith(f"{__package__}."):
-            place = "nn.parameter." if cls.__name__ == "Parameter" else ""
-            return f"<class 'torch.{place}{cls.__name__}'>"
-        return super().__repr__()
-
+from ..backends import backend_of
+from ..backends.naming import PACKAGE
 
 SYNONYMS = {
     "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "axes": "dims",
     "split_size": "split_size_or_sections", "sections": "indices_or_sections",
     "indices": "indices_or_sections", "diagonal": "offset", "unbiased": "correction",
 }  # fmt: skip
+
 FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
+
 LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
 
 # factors that programs of before 2020 put before the tensors, and how many those are
@@ -103,12 +95,27 @@ def results(name, *fields):
     return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": __repr__})
 
 
-def missing(place):
-    """A module's __getattr__: a name that is not there is named, and where those are that are."""
+def _by_name(call, args, params):
+    """Inputs given by name in their places, and NumPy's and PyTorch's names beside our own."""
+    names = call.input_names
+    params = own_names(params, call.defaults, names)
+    args = list(args)
+    while len(args) < len(names) and not call.variadic and not params.keys().isdisjoint(names):
+        name = names[len(args)]
+        if name not in params and call.defaults[name] is inspect.Parameter.empty:
+            raise TypeError(f"{call.op_name}: the input {name!r} is missing")
+        args.append(params.pop(name, call.defaults[name]))
+    return tuple(args), params
 
-    def __getattr__(name):
-        raise AttributeError(
-            f"{place} has no {name!r}; tests/covered.md lists what of PyTorch's is there"
-        )
 
-    return __getattr__
+def _plain(call, value):
+    """An input that is neither a tensor nor a Python number: a NumPy number or an array."""
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        return value.item()
+    try:
+        backend_of(value)
+    except TypeError:
+        raise TypeError(
+            f"{call.op_name}: a Tensor or a number is needed, got {type(value).__name__}"
+        ) from None
+    return value

@@ -3,7 +3,10 @@
 import functools
 from types import SimpleNamespace
 
-from .autograd import Node, TensorBase, _edge, enable_grad, is_grad_enabled, no_grad
+from .base import TensorBase
+from .engine import Node
+from .modes import enable_grad, is_grad_enabled, no_grad
+from .views import _edge
 
 
 class Context:
@@ -31,6 +34,9 @@ class Context:
         """Results that no gradient reached have zeros as gradient: True is the only choice."""
         if not value:
             raise NotImplementedError("set_materialize_grads(False): zeros are always made")
+
+
+FunctionCtx = Context  # PyTorch's name
 
 
 class Function:

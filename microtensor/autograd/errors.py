@@ -4,8 +4,8 @@ import os
 import sys
 import warnings
 
-from .backends import backend_of, xp
-from .backends.dtypes import FLOAT
+from ..backends import backend_of, xp
+from ..backends.dtypes import FLOAT
 
 # ---- errors of operations ------------------------------------------------------------
 
@@ -68,7 +68,7 @@ def on_one_device(call, args):
     )
 
 
-HERE = os.path.dirname(__file__) + os.sep
+HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep  # this package's folder
 
 
 class _Ours(dict):

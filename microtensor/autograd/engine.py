@@ -22,81 +22,21 @@ In a first reading skip what speaks of views, of `_changes` and of the modes `wa
 
 import functools
 import inspect
-import itertools
 import math
 import operator
-import sys
-import threading
-import weakref
 from heapq import heappop, heappush
 
-from .backends import backend_of, quiet, xp
-from .backends.dtypes import PYTHON
-from .backends.promotion import is_float, promoted
-from .backends.quiet import IGNORED, warnings
-from .errors import (
-    called_in,
-    caller,
-    check_finite,
-    check_gradient,
-    describe,
-    on_one_device,
-    op_error,
-)
-from .modes import (
-    detect_anomaly,
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    is_inference_mode_enabled,
-    mode,
-    no_grad,
-    set_detect_anomaly,
-    set_grad_enabled,
-)
-from .names import into, own_names
-
-__all__ = [
-    "Node", "TensorBase", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
-    "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "op", "registry",
-    "set_detect_anomaly", "set_grad_enabled", "xp",
-]  # fmt: skip
-
-registry = {}  # every operation by name
-
-births = itertools.count(1)  # numbers nodes, and changes in place, as they happen
-
-
-class TensorBase:
-    """What the engine knows of a tensor: an array, and where it came from."""
-
-    _data = None
-    _node = None  # the Node that made it; None for a leaf
-    _index = 0  # which of the node's results it is
-    _needs_grad = False
-    _hooks = None  # {handle: (index, hook, how to wrap an array)}
-    _keepers = None  # weak references to the tensors whose retain_grad() was called
-    _after = None  # {handle: hook}: what is called with a leaf when its .grad has been added to
-    _width = 1  # a leaf has one slot for gradients, a node one for each result
-    _base = None  # the tensor whose memory this one shows
-    _steps = None  # the view operations that lead there: (those before, the last one)
-    _rewrites = 0  # how often this tensor's history was rewritten
-    _seen = 0  # its base's _rewrites when this view last looked
-    _former = ()  # what it was before it got another shape in place: (until when, rewrites, array)
-    _unnoticed = False  # whether changes in place go unnoticed, as those of `x.data` do
-    _grad = None
-
-    @staticmethod
-    def _wrap(array):
-        """A new tensor around `array`."""
-        raise NotImplementedError
-
-    def _alias(self, edge):
-        """The same array with another place in the graph."""
-        raise NotImplementedError
-
-
-# ---- operations ----------------------------------------------------------------------
+from ..backends import backend_of, quiet, xp
+from ..backends.dtypes import PYTHON
+from ..backends.promotion import is_float, promoted
+from ..backends.quiet import IGNORED, warnings
+from .arguments import _by_name, _plain, into
+from .base import TensorBase, as_list, births, registry
+from .errors import caller, check_finite, check_gradient, describe, on_one_device, op_error
+from .hooks import Leaf, _arrive, _own, _owned, _run_hooks
+from .modes import enable_grad, mode
+from .saved import _changes, _check_saved, _saved
+from .views import _edge, _follow, _mark_view
 
 
 def op(function=None, /, *, promote=None, view=False):
@@ -114,7 +54,7 @@ def op(function=None, /, *, promote=None, view=False):
     if function is None:
         return functools.partial(op, promote=promote, view=view)
     name = function.__name__.rstrip("_")
-    if name in registry and registry[name].__module__.split(".")[0] == __package__:
+    if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
     parameters = inspect.signature(function).parameters
     inputs = [p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY] or [
@@ -207,32 +147,6 @@ def op(function=None, /, *, promote=None, view=False):
     return call
 
 
-def _by_name(call, args, params):
-    """Inputs given by name in their places, and NumPy's and PyTorch's names beside our own."""
-    names = call.input_names
-    params = own_names(params, call.defaults, names)
-    args = list(args)
-    while len(args) < len(names) and not call.variadic and not params.keys().isdisjoint(names):
-        name = names[len(args)]
-        if name not in params and call.defaults[name] is inspect.Parameter.empty:
-            raise TypeError(f"{call.op_name}: the input {name!r} is missing")
-        args.append(params.pop(name, call.defaults[name]))
-    return tuple(args), params
-
-
-def _plain(call, value):
-    """An input that is neither a tensor nor a Python number: a NumPy number or an array."""
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        return value.item()
-    try:
-        backend_of(value)
-    except TypeError:
-        raise TypeError(
-            f"{call.op_name}: a Tensor or a number is needed, got {type(value).__name__}"
-        ) from None
-    return value
-
-
 def _watch(call, args, params, arrays, results, several):
     """Show an operation to those who asked: detect_anomaly, a Replay."""
     if mode.anomaly:
@@ -259,25 +173,6 @@ def unbroadcast(g, like):
 
 
 # ---- the graph -----------------------------------------------------------------------
-
-
-class Leaf:
-    """What PyTorch has for a leaf among the nodes: where gradients are added to `variable.grad`."""
-
-    next_functions = ()
-
-    def __init__(self, variable):
-        self.variable = variable
-
-    def __eq__(self, other):
-        return isinstance(other, Leaf) and other.variable is self.variable
-
-    def __hash__(self):
-        return id(self.variable)
-
-    def name(self):
-        """PyTorch's name of it."""
-        return "AccumulateGrad"
 
 
 class Node:
@@ -402,11 +297,7 @@ class Node:
         return f"<{self.name()}>"
 
 
-def _edge(tensor):
-    """Where a gradient of `tensor` goes: (node or leaf, index), None if it needs none."""
-    if tensor._base is not None and tensor._seen != tensor._base._rewrites:
-        _follow(tensor)
-    return (tensor._node or tensor, tensor._index) if tensor._needs_grad else None
+# ---- backward ------------------------------------------------------------------------
 
 
 def _on_the_way(roots, targets):
@@ -489,30 +380,6 @@ def _send(pending, heap, edge, g):
         slots[index] = slots[index] + g
 
 
-def _owned(slots, index):
-    """Whether nobody else holds the array or a view of it, so that it may be changed in place."""
-    array = slots[index]
-    if getattr(array, "base", array) is not None:
-        return False
-    del array
-    return sys.getrefcount(slots[index]) <= _ALONE
-
-
-_ALONE = (lambda slots: sys.getrefcount(slots[0]))([object()])  # of what a list alone holds
-
-
-def _own(tensor, slots, index):
-    """The gradient of `tensor` in a slot, as a tensor that shares memory with nothing else."""
-    g = slots[index]
-    if isinstance(g, TensorBase):
-        with enable_grad():
-            return registry["clone"](g)
-    del g
-    if not _owned(slots, index):
-        slots[index] = backend_of(slots[index]).asarray(slots[index], copy=True)
-    return tensor._wrap(slots[index])
-
-
 def _fill(node, slots):
     """Zeros for the results of a node that no gradient reached."""
     some = next(s for s in slots if s is not None)
@@ -521,29 +388,6 @@ def _fill(node, slots):
         if s is None:
             zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
             slots[i] = some._wrap(zeros) if array is not some else zeros
-
-
-def _run_hooks(place, slots):
-    """Run the hooks, each of which may return another gradient; then retain_grad's turn comes."""
-    for index, hook, wrap in list((place._hooks or {}).values()):
-        g = slots[index]
-        if g is not None:
-            told = hook(g if isinstance(g, TensorBase) else wrap(g))
-            if told is None:
-                continue
-            if not isinstance(told, TensorBase):
-                raise TypeError(
-                    f"hook: a Tensor or None is to be returned, got {type(told).__name__}"
-                )
-            if told._data.shape != g.shape:
-                raise RuntimeError(
-                    f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
-                    f"{tuple(told._data.shape)}"
-                )
-            slots[index] = told if isinstance(g, TensorBase) else told._data
-    for tensor in [ref() for ref in place._keepers or ()]:
-        if tensor is not None and slots[tensor._index] is not None:
-            _accumulate(tensor, slots, tensor._index)
 
 
 @quiet
@@ -568,32 +412,6 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         for t, (source, index) in zip(inputs, targets):
             if source in found:
                 _arrive(t, found[source], index)
-
-
-def _arrive(tensor, slots, index):
-    """The gradient in a slot, if there is one, has reached the tensor that it is for."""
-    if slots[index] is not None:
-        _accumulate(tensor, slots, index)
-        if tensor._after:
-            for hook in list(tensor._after.values()):
-                hook(tensor)
-
-
-def _accumulate(tensor, slots, index):
-    """tensor.grad += gradient"""
-    with _accumulating:  # two threads may meet at one leaf
-        if tensor._grad is None:
-            tensor._grad = _own(tensor, slots, index)
-        elif isinstance(slots[index], TensorBase):
-            with enable_grad():
-                tensor._grad = tensor._grad + slots[index]
-        else:
-            array = tensor._grad._data
-            array += slots[index]
-            changed(array, "backward")
-
-
-_accumulating = threading.RLock()
 
 
 @quiet
@@ -640,10 +458,6 @@ def grad(
                 "to get None for it"
             )
     return tuple(grads)
-
-
-def as_list(tensors):
-    return [tensors] if isinstance(tensors, TensorBase) else list(tensors)
 
 
 def _targets(name, inputs):
@@ -697,221 +511,3 @@ def _seeds(name, tensors, grad_tensors, create_graph):
         roots.append(root)
         seeds.append(g)
     return roots, seeds
-
-
-# ---- changes in place ----------------------------------------------------------------
-
-
-class _Changes(dict):
-    """When the memory of an array was last changed in place: {id: (weak reference, number, by)}."""
-
-    newest = 0
-
-
-_changes = _Changes()
-_NEVER = None, 0, ""
-
-
-def _memory(array):
-    """The array that owns the memory that `array` shows."""
-    return backend_of(array).memory(array)
-
-
-def changed(array, by):
-    """Tell the engine that the operation `by` changed `array` in place."""
-    if mode.tape is not None:
-        mode.tape.refuse(f"{by} changes a tensor in place")
-    owner = _memory(array)
-    key = id(owner)
-    ref = _changes.get(key, _NEVER)[0]
-    if ref is None or ref() is not owner:
-        ref = weakref.ref(owner, lambda _: _changes.pop(key, None))
-    _changes.newest = number = next(births)
-    _changes[key] = (ref, number, by)
-
-
-def _saved(value, depth=8):
-    """The arrays that a pullback holds: in its closure, in its defaults, in what they contain."""
-    if isinstance(value, TensorBase):
-        return [value._data]
-    if isinstance(getattr(value, "shape", None), tuple):
-        return [value]
-    if isinstance(value, (tuple, list)):
-        parts = value
-    elif isinstance(value, dict):
-        parts = value.values()
-    elif isinstance(value, functools.partial):
-        parts = (value.func, value.args, value.keywords)
-    elif inspect.isfunction(value):
-        cells = [c.cell_contents for c in value.__closure__ or ()]
-        parts = (*cells, value.__defaults__, value.__kwdefaults__)
-    elif inspect.ismethod(value):
-        parts = (value.__func__, vars(value.__self__))
-    elif callable(value) and not isinstance(value, type):
-        parts = getattr(value, "__dict__", {}).values()
-    else:
-        return []
-    return [found for part in parts if depth for found in _saved(part, depth - 1)]
-
-
-def _check_saved(node, pullback):
-    """Refuse to differentiate with arrays that were changed after the operation had saved them."""
-    for array in _saved(pullback):
-        owner = _memory(array)
-        _, number, by = _changes.get(id(owner), _NEVER)
-        if number > node.number:
-            names = [
-                f"its input {name!r}"
-                for name, a in zip(node.op.input_names, node.args)
-                if isinstance(a, TensorBase) and _memory(a._data) is owner
-            ]
-            raise RuntimeError(
-                f"backward: {node.name()} needs {names[0] if names else 'its result'}, a tensor of "
-                f"shape {tuple(array.shape)} and dtype {array.dtype}, which {by} has since changed "
-                f"in place{called_in(node.caller)}; change a copy instead (clone(), or the "
-                "operation without the underscore)"
-            )
-
-
-def _mark_view(base, result, step):
-    """Remember that `result` shows part of the memory of `base`, and how to find it there."""
-    if _memory(result._data) is _memory(base._data):
-        result._base = base if base._base is None else base._base
-        result._steps = base._steps, step
-        result._seen = result._base._rewrites
-
-
-def _view_again(steps, base):
-    """The view of `base`, an array or a tensor, that the steps lead to."""
-    in_order = []
-    while steps is not None:
-        steps, step = steps
-        in_order.append(step)
-    for call, args, params, i in reversed(in_order):
-        if isinstance(base, TensorBase):
-            base = call(base, *args, **params)
-        else:
-            base = call.function(base, *args, **params)[0]
-        base = base if i is None else base[i]
-    return base
-
-
-def _follow(view):
-    """Give a view the history of its base again, which was rewritten by a change in place."""
-    base = view._base
-    shapes = [rewrite for _, rewrite, _ in base._former if rewrite > view._seen]
-    if len(shapes) == base._rewrites - view._seen:
-        return  # nothing but the base's shape has changed
-    if shapes:
-        raise RuntimeError(
-            f"a view of shape {tuple(view._data.shape)} has lost its history: its base was given "
-            "another shape in place, and then changed in place; use the operations without the "
-            "underscore"
-        )
-    view._seen = base._rewrites
-    with enable_grad():
-        _continue(view, _view_again(view._steps, view._base))
-
-
-def _continue(tensor, new):
-    """Give a tensor the history of another, and its retain_grad() to the new place."""
-    if tensor._node is not None and tensor._node._keepers:
-        for ref in [r for r in tensor._node._keepers if r() is tensor]:
-            tensor._node._keepers.remove(ref)
-            new._node._keepers = [*(new._node._keepers or ()), ref]
-    tensor._node, tensor._index, tensor._needs_grad = new._node, new._index, new._needs_grad
-
-
-def recorded_in_place(tensor, by, *values):
-    """Whether changing `tensor` in place is to be recorded. RuntimeError where it cannot be."""
-    if not mode.recording:
-        return False
-    needed = _edge(tensor) is not None
-    base = whole(tensor)
-    for t, what in ((tensor, "a leaf"), (base, "a view of a leaf")):
-        if t._needs_grad and t._node is None:
-            raise RuntimeError(
-                f"{by}: {what} that requires a gradient cannot be changed in place; "
-                "do it under no_grad(), or change a copy"
-            )
-    if base._needs_grad and not needed:
-        raise RuntimeError(
-            f"{by}: this view was made under no_grad(), so that changing it in place cannot be "
-            "recorded; change it under no_grad(), or make the view outside"
-        )
-    return needed or any(isinstance(v, TensorBase) and _edge(v) is not None for v in values)
-
-
-def in_place(tensor, by, function, *args, **params):
-    """Let `tensor` become function(tensor, …), in its own memory; `by` names the operation.
-
-    The history follows: of the tensor, of the tensor that it is a view of, and of other views.
-    Raises RuntimeError for a leaf that requires a gradient, and where the result does not fit.
-    """
-    recorded = recorded_in_place(tensor, by, *args, *params.values())
-    array = tensor._data
-    old = tensor
-    if recorded:  # the operation saves the old values, so they must not be overwritten
-        old = tensor._alias(_edge(tensor))
-        old._data = backend_of(array).asarray(array, copy=True)
-    new = function(old, *args, **params)
-    if tuple(new._data.shape) != tuple(array.shape):
-        raise RuntimeError(
-            f"{by}: the result has shape {tuple(new._data.shape)}, which a tensor of shape "
-            f"{tuple(array.shape)} cannot become"
-        )
-    kinds = backend_of(array).dtype(new._data), backend_of(array).dtype(array)
-    if kinds[0].rank > kinds[1].rank:
-        raise RuntimeError(f"{by}: the result is {kinds[0]}, which a {kinds[1]} tensor cannot hold")
-    write_array(array, new._data, by, noticed=not whole(tensor)._unnoticed)
-    if not recorded:
-        return tensor
-    if kinds[0] is not kinds[1]:
-        new = registry["cast"](new, kinds[1])
-    base = whole(tensor)
-    if tensor is not base or not new._needs_grad:  # what was there before gets no gradient
-        view = functools.partial(_view_again, tensor._steps if tensor is not base else None)
-        new = registry["write"](base._alias(_edge(base)), new, view)
-    _continue(base, new)
-    base._rewrites += 1
-    return tensor
-
-
-def reshaped_in_place(tensor, by, view, *args):
-    """Let `tensor` become view(tensor, …), which shows the same memory under another shape.
-
-    Raises RuntimeError for a leaf that requires a gradient.
-    """
-    recorded_in_place(tensor, by)
-    with enable_grad():
-        new = view(tensor._alias(_edge(tensor)) if tensor._base is None else tensor, *args)
-    if tensor._base is not None:
-        tensor._steps = new._steps
-    else:
-        tensor._rewrites += 1
-    _changes.newest = number = next(births)
-    tensor._former = (*tensor._former, (number, tensor._rewrites, tensor._data))
-    tensor._data = new._data
-    if tensor._node is not None:
-        _continue(tensor, new)
-
-
-def whole(tensor):
-    """The tensor that this one is a view of; itself, if it is none."""
-    return tensor if tensor._base is None else tensor._base
-
-
-def write_array(array, values, by, index=..., noticed=True):
-    """array[index] = values, told to the engine."""
-    try:
-        backend_of(array).assign(array, index, values)
-    except (ValueError, OverflowError) as error:
-        told = f"{by}: {error}"
-        if "read-only" in told:
-            told = (
-                f"{by}: this memory cannot be written: it is read-only, or expanded, so that "
-                "several elements share one place; clone() the tensor first"
-            )
-        raise RuntimeError(told) from error
-    if noticed:
-        changed(array, by)

@@ -1,0 +1,24 @@
+"""The package's name where things are printed: PyTorch's within `as_torch()`; and missing names."""
+
+PACKAGE = ["microtensor"]  # as what is printed calls it: "torch" within `compat.as_torch()`
+
+
+class Shown(type):
+    """A class that `compat.as_torch()` shows by PyTorch's name, as in <class 'torch.Tensor'>."""
+
+    def __repr__(cls):
+        if PACKAGE[0] == "torch" and cls.__module__.startswith("microtensor."):
+            place = "nn.parameter." if cls.__name__ == "Parameter" else ""
+            return f"<class 'torch.{place}{cls.__name__}'>"
+        return super().__repr__()
+
+
+def missing(place):
+    """A module's __getattr__: a name that is not there is named, and where those are that are."""
+
+    def __getattr__(name):
+        raise AttributeError(
+            f"{place} has no {name!r}; tests/covered.md lists what of PyTorch's is there"
+        )
+
+    return __getattr__
