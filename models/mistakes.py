@@ -11,8 +11,8 @@ import math
 from contextlib import contextmanager
 
 import microtensor as mt
-from microtensor import autograd, nn, optim
-from microtensor.autograd import op, registry, xp
+from microtensor import nn, optim
+from microtensor.autograd import engine, op, registry, xp
 
 from .sampling import evaluating
 from .tiny_transformer import TinyTransformer, TinyTransformerConfig
@@ -225,16 +225,16 @@ class Accumulate(Training):
 
     @contextmanager
     def planted(self):
-        right = autograd._send
+        right = engine._add
 
-        def send(pending, heap, edge, g):
+        def replace(pending, heap, edge, g):
             source, index = edge
             if source in pending:
                 pending[source][index] = g
             else:
                 right(pending, heap, edge, g)
 
-        with replaced("_send", send):
+        with replaced("_add", replace):
             yield self
 
 
@@ -258,14 +258,14 @@ class Broadcast(Training):
 
 
 @contextmanager
-def replaced(name, instead):
+def replaced(name, instead, module=engine):
     """The engine with another function under a name."""
-    before = getattr(autograd, name)
-    setattr(autograd, name, instead)
+    before = getattr(module, name)
+    setattr(module, name, instead)
     try:
         yield
     finally:
-        setattr(autograd, name, before)
+        setattr(module, name, before)
 
 
 MISTAKES = {

@@ -10,7 +10,8 @@ import pytest
 
 import microtensor as mt
 import microtensor.nn.functional as F
-from microtensor import autograd, nn, optim
+from microtensor import nn, optim
+from microtensor.autograd import engine, hooks, registry
 from models import mistakes
 from models.ladder import RUNGS
 
@@ -184,12 +185,12 @@ def test_where_it_is(name):
 
 
 def test_the_engine_is_as_it_was_after_a_planted_mistake():
-    before = autograd._send, autograd.unbroadcast, dict(autograd.registry)
+    before = engine._add, engine.unbroadcast, dict(registry)
     for kind in mistakes.MISTAKES.values():
         training = kind()
         with training.planted():
             training.step(*training.batch())
-    assert (autograd._send, autograd.unbroadcast, dict(autograd.registry)) == before
+    assert (engine._add, engine.unbroadcast, dict(registry)) == before
 
 
 def test_a_gradient_that_is_not_summed_at_all():
@@ -215,9 +216,9 @@ def test_gradients_that_do_not_add_up_in_grad():
     model = classifier()
 
     def assign(tensor, slots, index):
-        tensor._grad = autograd._own(tensor, slots, index)
+        tensor._grad = hooks.as_own_tensor(tensor, slots, index)
 
-    with mistakes.replaced("_accumulate", assign):
+    with mistakes.replaced("accumulate", assign, hooks):
         report = mt.diagnose(model, (mt.randn(6, 10), mt.randint(0, 3, (6,))))
     assert report.kinds == {"accumulate"} and ".grad" in report.findings[0].where
 

@@ -4,6 +4,7 @@ import pytest
 
 import microtensor as mt
 from microtensor.autograd import Function
+from microtensor.autograd.function import Context
 
 
 class Exp(Function):
@@ -71,7 +72,7 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(NotImplementedError, match="forward"):
         Function.apply(mt.ones(1))
     with pytest.raises(NotImplementedError, match="mark_dirty"):
-        mt.function.Context(()).mark_dirty()
+        Context(()).mark_dirty()
 
 
 @pytest.mark.parametrize(

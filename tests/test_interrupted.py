@@ -133,7 +133,7 @@ CASES = {
 
 
 def state():
-    from microtensor.autograd import _accumulating
+    from microtensor.autograd.hooks import _accumulating
     from microtensor.autograd.modes import mode
 
     free = _accumulating.acquire(blocking=False)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 import microtensor as mt
 from microtensor import backends
 from microtensor.autograd import Node, gradcheck, gradgradcheck, registry
-from microtensor.autograd.saved import _saved
+from microtensor.autograd.saved import arrays_in
 from microtensor.backends import Backend, NumPyBackend
 
 EACH = [c for c in CASES if c.each]
@@ -258,7 +258,7 @@ def test_memory(case):
         for pull in pulls:
             parts = pull(g)
             for part in parts if isinstance(parts, (tuple, list)) else (parts,):
-                for saved in [*arrays, *results, *_saved(pull)]:
+                for saved in [*arrays, *results, *arrays_in(pull)]:
                     assert part is None or not overlap(saved, part)
         nodes |= {n for n, _ in node.next_functions if isinstance(n, Node)}
 

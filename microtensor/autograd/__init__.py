@@ -1,8 +1,14 @@
-"""Reverse-mode automatic differentiation: the engine, and what stands beside it."""
+"""Reverse-mode automatic differentiation.
+
+To be read in this order: `engine` (operations, the graph, backward), then what it calls where
+tensors are changed in place or hooks are registered: `views`, `saved`, `in_place`, `hooks`. Beside
+it: `base` (what the engine knows of a tensor), `arguments`, `modes`, `errors`; and above it
+`function` (derivatives written by hand), `gradcheck` and `autocast`.
+"""
 
 from ..backends import xp
 from .base import TensorBase, as_list, registry
-from .engine import Node, _send, backward, grad, op, unbroadcast
+from .engine import Node, backward, grad, op, unbroadcast
 from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
 from .modes import (

@@ -1,20 +1,24 @@
-"""Arguments: PyTorch's and NumPy's names beside our own, and the inputs of an operation."""
+"""Arguments of operations and of backward: by which names they are known, and what they must be."""
 
 import functools
 import inspect
+import math
 from collections import namedtuple
 
 from ..backends import backend_of
 from ..backends.naming import PACKAGE
+from .base import TensorBase, as_list
+from .errors import describe
+from .views import edge_of
+
+# ---- names of arguments --------------------------------------------------------------
 
 SYNONYMS = {
     "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "axes": "dims",
     "split_size": "split_size_or_sections", "sections": "indices_or_sections",
     "indices": "indices_or_sections", "diagonal": "offset", "unbiased": "correction",
 }  # fmt: skip
-
 FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
-
 LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
 
 # factors that programs of before 2020 put before the tensors, and how many those are
@@ -95,8 +99,30 @@ def results(name, *fields):
     return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": __repr__})
 
 
-def _by_name(call, args, params):
-    """Inputs given by name in their places, and NumPy's and PyTorch's names beside our own."""
+# ---- inputs of an operation ----------------------------------------------------------
+
+
+class Signature:
+    """Which arguments of an operation's function are its inputs."""
+
+    def __init__(self, function):
+        parameters = inspect.signature(function).parameters
+        inputs = [p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY] or [
+            p
+            for p in parameters.values()
+            if p.kind is p.VAR_POSITIONAL
+            or p.kind is p.POSITIONAL_OR_KEYWORD
+            and p.default is p.empty
+        ]
+        self.inputs = [p.name for p in inputs]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in inputs)
+        self.arity = 1 << 30 if self.variadic else len(inputs)  # at most so many inputs
+        self.defaults = {p.name: p.default for p in parameters.values()}
+        self.options = parameters.keys() - set(self.inputs)  # the names of the other arguments
+
+
+def inputs_by_name(call, args, params):
+    """Arguments with the inputs that were given by name, be it PyTorch's or NumPy's, in place."""
     names = call.input_names
     params = own_names(params, call.defaults, names)
     args = list(args)
@@ -108,7 +134,7 @@ def _by_name(call, args, params):
     return tuple(args), params
 
 
-def _plain(call, value):
+def plain_input(call, value):
     """An input that is neither a tensor nor a Python number: a NumPy number or an array."""
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
@@ -119,3 +145,64 @@ def _plain(call, value):
             f"{call.op_name}: a Tensor or a number is needed, got {type(value).__name__}"
         ) from None
     return value
+
+
+# ---- inputs of backward and grad -----------------------------------------------------
+
+
+def edges_of(name, inputs):
+    """The edges of the tensors whose derivatives are asked for. RuntimeError where one has none."""
+    if not inputs:
+        raise RuntimeError(f"{name}: inputs is empty; name at least one tensor")
+    edges = [edge_of(t) for t in inputs]
+    if None in edges:
+        raise RuntimeError(
+            f"{name}: input {edges.index(None)} does not require a gradient; "
+            "call requires_grad_() on it before it is used"
+        )
+    return edges
+
+
+def roots_and_seeds(name, tensors, grad_tensors, create_graph):
+    """The edges to start from, and the gradient that each starts with.
+
+    Raises RuntimeError for a tensor without a graph and for a gradient that is missing or does not
+    fit, TypeError for one that is no tensor.
+    """
+    tensors = as_list(tensors)
+    if not isinstance(grad_tensors, (list, tuple)):
+        grad_tensors = [grad_tensors] * (len(tensors) if grad_tensors is None else 1)
+    if len(grad_tensors) != len(tensors):
+        raise RuntimeError(
+            f"{name}: {len(tensors)} tensors, but {len(grad_tensors)} gradients for them"
+        )
+    roots = [edge_of(t) for t in tensors]
+    if None in roots:
+        raise RuntimeError(
+            f"{name}: this tensor does not require a gradient and has no grad_fn; "
+            "compute it from tensors with requires_grad=True, outside no_grad"
+        )
+    return roots, [_seed(name, t, g, create_graph) for t, g in zip(tensors, grad_tensors)]
+
+
+def _seed(name, tensor, gradient, create_graph):
+    """The gradient that a root starts with: as given, or 1 for a tensor of one element."""
+    array, shape = tensor._data, tuple(tensor._data.shape)
+    if gradient is None:
+        if math.prod(shape) != 1:
+            raise RuntimeError(
+                f"{name}: only a tensor of one element has an implicit gradient, this one has "
+                f"shape {shape}; reduce it with sum() or mean(), or pass a gradient"
+            )
+        one = backend_of(array).one(array)
+        return tensor._wrap(one) if create_graph else one
+    if not isinstance(gradient, TensorBase) or type(gradient._data) is not type(array):
+        raise TypeError(
+            f"{name}: the gradient must be a Tensor on {tensor.device}, got {describe([gradient])}"
+        )
+    if tuple(gradient._data.shape) != shape:
+        raise RuntimeError(
+            f"{name}: the gradient has shape {tuple(gradient._data.shape)}, the tensor {shape}"
+        )
+    g, like = (gradient, tensor) if create_graph else (gradient._data, array)
+    return g if g.dtype == like.dtype else backend_of(g).cast(g, backend_of(like).dtype(like))

@@ -1,30 +1,34 @@
-"""What the engine knows of a tensor, and where its gradient goes."""
+"""What the engine knows of a tensor, and the numbers that say what came after what."""
 
 import itertools
 
 registry = {}  # every operation by name
 
-births = itertools.count(1)  # numbers nodes, and changes in place, as they happen
+sequence = itertools.count(1)  # the sequence numbers of nodes and of changes in place
 
 
 class TensorBase:
-    """What the engine knows of a tensor: an array, and where it came from."""
+    """An array, and its place in the graph. `Tensor` adds what users call."""
 
-    _data = None
+    _data = None  # the array
     _node = None  # the Node that made it; None for a leaf
     _index = 0  # which of the node's results it is
     _needs_grad = False
-    _hooks = None  # {handle: (index, hook, how to wrap an array)}
-    _keepers = None  # weak references to the tensors whose retain_grad() was called
-    _after = None  # {handle: hook}: what is called with a leaf when its .grad has been added to
-    _width = 1  # a leaf has one slot for gradients, a node one for each result
-    _base = None  # the tensor whose memory this one shows
-    _steps = None  # the view operations that lead there: (those before, the last one)
-    _rewrites = 0  # how often this tensor's history was rewritten
-    _seen = 0  # its base's _rewrites when this view last looked
-    _former = ()  # what it was before it got another shape in place: (until when, rewrites, array)
-    _unnoticed = False  # whether changes in place go unnoticed, as those of `x.data` do
+    _num_outputs = 1  # a leaf has one slot for gradients, a node one for each result
     _grad = None
+
+    # hooks
+    _hooks = None  # {handle: (index, hook, how to wrap an array)}
+    _retaining = None  # weak references to the tensors whose retain_grad() was called
+    _post_accumulate_hooks = None  # {handle: hook}: called with a leaf when its .grad was added to
+
+    # views and changes in place
+    _base = None  # the tensor whose memory this one shows
+    _view_steps = None  # the view operations that lead there: (those before, the last one)
+    _history_version = 0  # how often this tensor's history was replaced by a change in place
+    _base_history_version = 0  # its base's _history_version when this view last looked
+    _reshapes = ()  # what it was before it was reshaped in place: (until when, version, array)
+    _untracked = False  # whether changes in place go unnoticed, as those of `x.data` do
 
     @staticmethod
     def _wrap(array):
@@ -37,4 +41,5 @@ class TensorBase:
 
 
 def as_list(tensors):
+    """One tensor, or several, as a list."""
     return [tensors] if isinstance(tensors, TensorBase) else list(tensors)

@@ -16,13 +16,12 @@ With `create_graph=True` the body runs once more, on tensors instead of arrays, 
 are themselves made of operations and can be differentiated: derivatives of any order, with no
 second set of rules.
 
-In a first reading skip what speaks of views, of `_changes` and of the modes `watched` and
-`inference`: where nothing is changed in place, they do nothing.
+Beside this file: `views` (tensors that share memory), `saved` and `in_place` (what was changed in
+place), `hooks` (where gradients arrive), `arguments`, `modes`, `errors`. Where no tensor is changed
+in place and no hook is registered, they do nothing.
 """
 
 import functools
-import inspect
-import math
 import operator
 from heapq import heappop, heappush
 
@@ -30,13 +29,15 @@ from ..backends import backend_of, quiet, xp
 from ..backends.dtypes import PYTHON
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
-from .arguments import _by_name, _plain, into
-from .base import TensorBase, as_list, births, registry
-from .errors import caller, check_finite, check_gradient, describe, on_one_device, op_error
-from .hooks import Leaf, _arrive, _own, _owned, _run_hooks
-from .modes import enable_grad, mode
-from .saved import _changes, _check_saved, _saved
-from .views import _edge, _follow, _mark_view
+from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
+from .base import TensorBase, as_list, registry, sequence
+from .errors import caller, check_gradient, describe, on_one_device, op_error
+from .hooks import AccumulateGrad, as_own_tensor, deliver, held_by_slot_alone, run_hooks
+from .modes import enable_grad, mode, watch
+from .saved import changes, check_saved
+from .views import edge_of, mark_view, refresh
+
+# ---- operations ----------------------------------------------------------------------
 
 
 def op(function=None, /, *, promote=None, view=False):
@@ -53,25 +54,19 @@ def op(function=None, /, *, promote=None, view=False):
     """
     if function is None:
         return functools.partial(op, promote=promote, view=view)
-    name = function.__name__.rstrip("_")
+    name, signature = function.__name__.rstrip("_"), Signature(function)
+    arity, variadic, options = signature.arity, signature.variadic, signature.options
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
-    parameters = inspect.signature(function).parameters
-    inputs = [p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY] or [
-        p
-        for p in parameters.values()
-        if p.kind is p.VAR_POSITIONAL or p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
-    ]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in inputs)
-    arity = 1 << 30 if variadic else len(inputs)
-    own = parameters.keys() - {p.name for p in inputs}  # the names that need no translation
 
     @functools.wraps(function)
-    def call(*args, **params):
-        if params and not params.keys() <= own:
+    def call(*args, **params):  # one long function: each call within costs every operation time
+        if params and not params.keys() <= options:
             if "out" in params:
                 return into(params.pop("out"), call(*args, **params))
-            args, params = _by_name(call, args, params)
+            args, params = inputs_by_name(call, args, params)
+
+        # tensors to arrays, and the edges along which their gradients will go
         arrays, edges, needs, recording = list(args), [], False, mode.recording
         owner = kind = dtype = None
         mixed = False  # whether the inputs have more than one dtype
@@ -86,20 +81,22 @@ def op(function=None, /, *, promote=None, view=False):
                 elif data.dtype is not dtype:
                     mixed = True
                 if recording:
-                    if a._base is not None and a._seen != a._base._rewrites:
-                        _follow(a)
+                    if a._base is not None and a._base_history_version != a._base._history_version:
+                        refresh(a)
                     if a._needs_grad:
                         edge = (a._node or a, a._index)
                         needs = True
             elif a is not None and type(a) not in PYTHON:
-                arrays[i], mixed = _plain(call, a), True
+                arrays[i], mixed = plain_input(call, a), True
             edges.append(edge)
         if owner is None:
             raise TypeError(f"{name}: a Tensor is needed, got {describe(args) or 'nothing'}")
         if promote and (mixed or not is_float(owner._data)):
             arrays[: len(edges)] = promoted(arrays[: len(edges)], promote)
+
+        # the value and its pullbacks
         before = warnings.get()
-        try:  # see restoring.py
+        try:  # see backends/restoring.py
             warnings.set(IGNORED)
             returned = function(*arrays, **params)
         except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
@@ -109,6 +106,8 @@ def op(function=None, /, *, promote=None, view=False):
         if type(returned) is not tuple or len(returned) != 2:
             raise TypeError(f"{name}: an operation returns its value and its pullbacks, as a pair")
         value, pullback = returned
+
+        # arrays to tensors
         several = type(value) is tuple
         if several:
             results = tuple([owner._wrap(v) for v in value])
@@ -117,10 +116,12 @@ def op(function=None, /, *, promote=None, view=False):
         else:
             results = (owner._wrap(value),)
         if mode.watched:
-            _watch(call, args, params, arrays, results, several)
+            watch(call, args, params, arrays, results if several else results[0])
         if view and not mode.inference:
             for i, r in enumerate(results):
-                _mark_view(owner, r, (call, args[1:], params, i if several else None))
+                mark_view(owner, r, (call, args[1:], params, i if several else None))
+
+        # the node
         if needs and pullback is not None:
             if not callable(pullback) and len(pullback) != (len(edges) if variadic else arity):
                 raise TypeError(
@@ -134,26 +135,15 @@ def op(function=None, /, *, promote=None, view=False):
                     r._node, r._index, r._needs_grad = node, i, True
         return results if several else results[0]
 
-    def replace_body(body):  # autocast's door
+    def replace_body(body):  # by which autocast lets an operation cast its inputs
         nonlocal function
         function = call.function = body
 
-    call.replace_body = replace_body
-    call.op_name, call.function, call.variadic = name, function, variadic
+    call.op_name, call.function, call.replace_body = name, function, replace_body
+    call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
     call.promote, call.view = promote, view
-    call.input_names = [p.name for p in inputs]
-    call.defaults = {p.name: p.default for p in parameters.values()}
     registry[name] = call
     return call
-
-
-def _watch(call, args, params, arrays, results, several):
-    """Show an operation to those who asked: detect_anomaly, a Replay."""
-    if mode.anomaly:
-        check_finite(call, arrays, results)
-    if mode.tape is not None:
-        results = results if several else results[0]
-        mode.tape.operation(call, args, params, arrays, results)
 
 
 def unbroadcast(g, like):
@@ -178,21 +168,25 @@ def unbroadcast(g, like):
 class Node:
     """One call of an operation: what went in, and the pullbacks.
 
-    `edges` says for each input where its gradient goes: to a result of an older node, to a leaf,
-    or None. `caller` says, by `errors.line_of`, which line called it.
+    `edges` says for each input where its gradient goes: (a node or a leaf, which of its results),
+    None for an input without one. `number` is the sequence number: a node has a higher one than all
+    that it was computed from. `caller` says, by `errors.line_of`, which line called the operation.
     """
 
     __slots__ = (
-        "op", "args", "params", "edges", "pullback", "shapes", "number", "caller", "_width",
-        "_hooks", "_keepers", "__weakref__",
+        "op", "args", "params", "edges", "pullback", "shapes", "number", "caller", "_num_outputs",
+        "_hooks", "_retaining", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, op, args, params, edges, pullback, shapes):
         self.op, self.args, self.params, self.edges = op, args, params, edges
-        self.pullback, self.shapes, self.number = pullback, shapes, next(births)
-        self._width = 1 if shapes is None else len(shapes)  # how many results
-        self._hooks = self._keepers = None
+        self.pullback, self.shapes, self.number = pullback, shapes, next(sequence)
+        self._num_outputs = 1 if shapes is None else len(shapes)
+        self._hooks = self._retaining = None
         self.caller = caller(3)  # of the operation, or of Function.apply
+
+    def __repr__(self):
+        return f"<{self.name()}>"
 
     def name(self):
         """The name of the operation."""
@@ -202,7 +196,7 @@ class Node:
     def inputs(self):
         """The inputs, the tensors among them with the history that they had when it ran."""
         return tuple(
-            a if not isinstance(a, TensorBase) or edge == _edge(a) else a._alias(edge)
+            a if not isinstance(a, TensorBase) or edge == edge_of(a) else a._alias(edge)
             for a, edge in zip(self.args or (), self.edges)
         )
 
@@ -210,48 +204,22 @@ class Node:
     def next_functions(self):
         """PyTorch's form of the edges: (node, index) of each input, (None, 0) for none."""
         return tuple(
-            (None, 0) if edge is None else edge if isinstance(edge[0], Node) else (Leaf(edge[0]), 0)
+            (None, 0)
+            if edge is None
+            else edge
+            if isinstance(edge[0], Node)
+            else (AccumulateGrad(edge[0]), 0)
             for edge in self.edges
         )
-
-    def _given(self):
-        """The arguments; an input that got another shape since, in that which it had."""
-        for i, a in enumerate(self.args):
-            was = a._former if isinstance(a, TensorBase) else ()
-            array = next((array for until, _, array in was if self.number < until), None)
-            if array is not None and i < len(self.edges):
-                a = a._alias(self.edges[i])
-                a._data = array
-            yield a
 
     def leads_to(self, wanted):
         """Whether a gradient goes from here to one of the nodes and leaves in a set."""
         return any(edge is not None and edge[0] in wanted for edge in self.edges)
 
-    def checked_pullback(self, create_graph):
-        """The pullbacks, or, for create_graph, the pullbacks of the body run on tensors."""
-        if self.pullback is None or create_graph and self.args is None:
-            raise RuntimeError(
-                f"backward: the graph of {self.name()} was freed by an earlier backward; "
-                "pass retain_graph=True to that one to go through the graph twice"
-            )
-        if _changes.newest > self.number and self.args is not None:
-            self.args = tuple(self._given())
-            used = self.pullback
-            if not callable(used):
-                used = [pull for pull, edge in zip(used, self.edges) if edge is not None]
-            _check_saved(self, used)
-            if create_graph and _saved(used):  # the body reads its inputs again
-                _check_saved(self, self.args)
-        if not create_graph:
-            return self.pullback
-        with enable_grad():
-            return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
-
     def pull(self, slots, wanted, create_graph):
         """[(edge, gradient)] of the inputs that lead to something wanted, the last one first."""
         edges, pullback, parts = self.edges, self.pullback, None
-        if create_graph or pullback is None or _changes.newest > self.number:
+        if create_graph or pullback is None or changes.newest > self.number:
             pullback = self.checked_pullback(create_graph)
         g = slots[0] if self.shapes is None else tuple(slots)
         if callable(pullback):
@@ -270,6 +238,23 @@ class Node:
                 if part is not None:
                     found.append((edge, self._fitted(part, i, create_graph)))
         return found
+
+    def checked_pullback(self, create_graph):
+        """The pullbacks, if what they saved is still as it was.
+
+        For create_graph they are those of the body run once more, on tensors.
+        """
+        if self.pullback is None or create_graph and self.args is None:
+            raise RuntimeError(
+                f"backward: the graph of {self.name()} was freed by an earlier backward; "
+                "pass retain_graph=True to that one to go through the graph twice"
+            )
+        if changes.newest > self.number and self.args is not None:
+            check_saved(self, create_graph)
+        if not create_graph:
+            return self.pullback
+        with enable_grad():
+            return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
 
     def _fitted(self, part, i, create_graph):
         """The gradient of input i in its shape and dtype."""
@@ -293,101 +278,8 @@ class Node:
         if self.shapes is None or not self.op.view:
             self.pullback = None
 
-    def __repr__(self):
-        return f"<{self.name()}>"
-
 
 # ---- backward ------------------------------------------------------------------------
-
-
-def _on_the_way(roots, targets):
-    """The nodes from which a path leads to a target, and the targets."""
-    seen, stack = set(), [node for node, _ in roots if type(node) is Node]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack += [e[0] for e in node.edges if e is not None and type(e[0]) is Node]
-    wanted = {source for source, _ in targets}
-    for node in sorted(seen, key=operator.attrgetter("number")):
-        if node.leads_to(wanted):
-            wanted.add(node)
-    return wanted
-
-
-def _walk(roots, seeds, targets, retain_graph, create_graph):
-    """Send the seeds back through the graph; the gradients that reached leaves and targets.
-
-    Everything is an edge: (node or leaf, index). Returns {source: [gradient of each result]}.
-    Gradients are arrays, or Tensors if create_graph.
-
-    Of the nodes that hold a gradient the youngest comes next. All that used its results are
-    younger, so its gradient is complete.
-    """
-    wanted = None if targets is None else _on_the_way(roots, targets)
-    kept = () if targets is None else {source for source, _ in targets}
-    pending, caught = {}, {}  # {source: its gradients}
-    heap = []  # (−number, node) for each node among pending
-    for root, seed in zip(roots, seeds):
-        if wanted is None or root[0] in wanted:
-            _send(pending, heap, root, seed)
-    seeds.clear()
-    seed = None  # nobody else is to hold them: they may be added to in place
-    before, recording, anomaly = mode.grad, mode.recording, mode.anomaly
-    try:  # see restoring.py
-        mode.set_grad(create_graph)
-        while heap:
-            _, node = heappop(heap)
-            slots = pending.pop(node)
-            if node._hooks or node._keepers:
-                _run_hooks(node, slots)
-            if node in kept:
-                caught[node] = list(slots)
-                if not node.leads_to(wanted):
-                    continue
-            if node._width > 1:
-                _fill(node, slots)
-            parts = node.pull(slots, wanted, create_graph)
-            while parts:  # the slots alone are to hold the gradients, so that they may be added to
-                edge, part = parts.pop()
-                if anomaly:
-                    check_gradient(node, slots, part)
-                _send(pending, heap, edge, part)
-                del part
-            if not retain_graph:
-                node.free()
-        for leaf, slots in pending.items():
-            if leaf._hooks:
-                _run_hooks(leaf, slots)
-    finally:
-        mode.grad, mode.recording = before, recording
-    return {**pending, **caught} if caught else pending
-
-
-def _send(pending, heap, edge, g):
-    """Add a gradient to what has reached the same place."""
-    source, index = edge
-    slots = pending.get(source)
-    if slots is None:
-        slots = pending[source] = [None] * source._width
-        if type(source) is Node:
-            heappush(heap, (-source.number, source))
-    if slots[index] is None:
-        slots[index] = g
-    elif not isinstance(g, TensorBase) and _owned(slots, index):
-        slots[index] += g
-    else:
-        slots[index] = slots[index] + g
-
-
-def _fill(node, slots):
-    """Zeros for the results of a node that no gradient reached."""
-    some = next(s for s in slots if s is not None)
-    array = some._data if isinstance(some, TensorBase) else some
-    for i, s in enumerate(slots):
-        if s is None:
-            zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
-            slots[i] = some._wrap(zeros) if array is not some else zeros
 
 
 @quiet
@@ -398,20 +290,20 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     `inputs` limits what gets a gradient. The graph is freed unless `retain_graph`.
     Raises RuntimeError if a tensor has no graph, or its graph was freed.
     """
-    roots, seeds = _seeds("backward", tensors, grad_tensors, create_graph)
+    roots, seeds = roots_and_seeds("backward", tensors, grad_tensors, create_graph)
     targets = None
     if inputs is not None:
         inputs = list({id(t): t for t in as_list(inputs)}.values())
-        targets = _targets("backward", inputs)
+        targets = edges_of("backward", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, seeds, targets, retain_graph, create_graph)
     if targets is None:
         for leaf, slots in found.items():
-            _arrive(leaf, slots, 0)
+            deliver(leaf, slots, 0)
     else:
         for t, (source, index) in zip(inputs, targets):
             if source in found:
-                _arrive(t, found[source], index)
+                deliver(t, found[source], index)
 
 
 @quiet
@@ -438,16 +330,16 @@ def grad(
         raise ValueError(
             "grad: materialize_grads answers for unused inputs; leave allow_unused out"
         )
-    roots, seeds = _seeds("grad", outputs, grad_outputs, create_graph)
+    roots, seeds = roots_and_seeds("grad", outputs, grad_outputs, create_graph)
     inputs = as_list(inputs)
-    targets = _targets("grad", inputs)
+    targets = edges_of("grad", inputs)
     retain_graph = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, seeds, targets, retain_graph, create_graph)
     grads = []
     for i, (t, (source, index)) in enumerate(zip(inputs, targets)):
         slots = found.get(source)
         if slots is not None and slots[index] is not None:
-            grads.append(slots[index] if create_graph else _own(t, slots, index))
+            grads.append(slots[index] if create_graph else as_own_tensor(t, slots, index))
         elif materialize_grads:
             grads.append(t._wrap(xp(t._data).zeros_like(t._data)))
         elif allow_unused:
@@ -460,54 +352,91 @@ def grad(
     return tuple(grads)
 
 
-def _targets(name, inputs):
-    """The edges of the tensors whose derivatives are asked for."""
-    if not inputs:
-        raise RuntimeError(f"{name}: inputs is empty; name at least one tensor")
-    targets = [_edge(t) for t in inputs]
-    if None in targets:
-        raise RuntimeError(
-            f"{name}: input {targets.index(None)} does not require a gradient; "
-            "call requires_grad_() on it before it is used"
-        )
-    return targets
+def _walk(roots, seeds, targets, retain_graph, create_graph):
+    """Send the seeds back through the graph; the gradients that reached leaves and targets.
+
+    Roots and targets are edges. Returns {node or leaf: [the gradient of each of its results]}.
+    Gradients are arrays, or tensors if create_graph.
+
+    Of the nodes that hold a gradient the youngest comes next. All that used its results are
+    younger, so its gradient is complete.
+    """
+    wanted = None if targets is None else _between(roots, targets)
+    kept = () if targets is None else {source for source, _ in targets}
+    pending, reached = {}, {}  # {node or leaf: its gradients}
+    heap = []  # (−sequence number, node) for each node among pending
+    for root, seed in zip(roots, seeds):
+        if wanted is None or root[0] in wanted:
+            _add(pending, heap, root, seed)
+    seeds.clear()
+    seed = None  # nobody else is to hold the seeds: they may be added to in place
+    before, recording, anomaly = mode.grad, mode.recording, mode.anomaly
+    try:  # see backends/restoring.py
+        mode.set_grad(create_graph)
+        while heap:
+            _, node = heappop(heap)
+            slots = pending.pop(node)
+            if node._hooks or node._retaining:
+                run_hooks(node, slots)
+            if node in kept:
+                reached[node] = list(slots)
+                if not node.leads_to(wanted):
+                    continue
+            if node._num_outputs > 1:
+                _fill_with_zeros(node, slots)
+            parts = node.pull(slots, wanted, create_graph)
+            while parts:  # the slots alone are to hold the gradients, so that they may be added to
+                edge, part = parts.pop()
+                if anomaly:
+                    check_gradient(node, slots, part)
+                _add(pending, heap, edge, part)
+                del part
+            if not retain_graph:
+                node.free()
+        for leaf, slots in pending.items():
+            if leaf._hooks:
+                run_hooks(leaf, slots)
+    finally:
+        mode.grad, mode.recording = before, recording
+    return {**pending, **reached} if reached else pending
 
 
-def _seeds(name, tensors, grad_tensors, create_graph):
-    """The edges to start from, and the gradient that each starts with."""
-    tensors = as_list(tensors)
-    if not isinstance(grad_tensors, (list, tuple)):
-        grad_tensors = [grad_tensors] * (len(tensors) if grad_tensors is None else 1)
-    if len(grad_tensors) != len(tensors):
-        raise RuntimeError(
-            f"{name}: {len(tensors)} tensors, but {len(grad_tensors)} gradients for them"
-        )
-    roots, seeds = [], []
-    for t, g in zip(tensors, grad_tensors):
-        root, shape = _edge(t), tuple(t._data.shape)
-        if root is None:
-            raise RuntimeError(
-                f"{name}: this tensor does not require a gradient and has no grad_fn; "
-                "compute it from tensors with requires_grad=True, outside no_grad"
-            )
-        if g is None:
-            if math.prod(shape) != 1:
-                raise RuntimeError(
-                    f"{name}: only a tensor of one element has an implicit gradient, this one has "
-                    f"shape {shape}; reduce it with sum() or mean(), or pass a gradient"
-                )
-            g = backend_of(t._data).one(t._data)
-            g = t._wrap(g) if create_graph else g
-        elif not isinstance(g, TensorBase) or type(g._data) is not type(t._data):
-            raise TypeError(
-                f"{name}: the gradient must be a Tensor on {t.device}, got {describe([g])}"
-            )
-        elif tuple(g._data.shape) != shape:
-            raise RuntimeError(
-                f"{name}: the gradient has shape {tuple(g._data.shape)}, the tensor {shape}"
-            )
-        elif g._data.dtype != t._data.dtype or not create_graph:
-            g = unbroadcast(g, t) if create_graph else unbroadcast(g._data, t._data)
-        roots.append(root)
-        seeds.append(g)
-    return roots, seeds
+def _between(roots, targets):
+    """The nodes from which a path leads to a target, and the targets."""
+    seen, stack = set(), [node for node, _ in roots if type(node) is Node]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack += [e[0] for e in node.edges if e is not None and type(e[0]) is Node]
+    wanted = {source for source, _ in targets}
+    for node in sorted(seen, key=operator.attrgetter("number")):
+        if node.leads_to(wanted):
+            wanted.add(node)
+    return wanted
+
+
+def _add(pending, heap, edge, g):
+    """Add a gradient to those that have reached the same result of the same node."""
+    source, index = edge
+    slots = pending.get(source)
+    if slots is None:
+        slots = pending[source] = [None] * source._num_outputs
+        if type(source) is Node:
+            heappush(heap, (-source.number, source))
+    if slots[index] is None:
+        slots[index] = g
+    elif not isinstance(g, TensorBase) and held_by_slot_alone(slots, index):
+        slots[index] += g
+    else:
+        slots[index] = slots[index] + g
+
+
+def _fill_with_zeros(node, slots):
+    """Zeros for the results of a node that no gradient reached."""
+    some = next(s for s in slots if s is not None)
+    array = some._data if isinstance(some, TensorBase) else some
+    for i, s in enumerate(slots):
+        if s is None:
+            zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
+            slots[i] = some._wrap(zeros) if array is not some else zeros

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from .base import TensorBase
 from .engine import Node
 from .modes import enable_grad, is_grad_enabled, no_grad
-from .views import _edge
+from .views import edge_of
 
 
 class Context:
@@ -60,7 +60,7 @@ class Function:
     @classmethod
     def apply(cls, *inputs):
         """forward(), recorded as one operation whose derivative is backward()."""
-        edges = [_edge(x) if isinstance(x, TensorBase) else None for x in inputs]
+        edges = [edge_of(x) if isinstance(x, TensorBase) else None for x in inputs]
         ctx = Context(tuple(edge is not None for edge in edges))
         with no_grad():
             if cls.setup_context is None:

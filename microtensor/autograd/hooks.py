@@ -9,8 +9,8 @@ from .modes import enable_grad
 from .saved import changed
 
 
-class Leaf:
-    """What PyTorch has for a leaf among the nodes: where gradients are added to `variable.grad`."""
+class AccumulateGrad:
+    """PyTorch's node for a leaf, as `next_functions` shows it: adds gradients to variable.grad."""
 
     next_functions = ()
 
@@ -18,7 +18,7 @@ class Leaf:
         self.variable = variable
 
     def __eq__(self, other):
-        return isinstance(other, Leaf) and other.variable is self.variable
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
 
     def __hash__(self):
         return id(self.variable)
@@ -28,43 +28,46 @@ class Leaf:
         return "AccumulateGrad"
 
 
-def _run_hooks(place, slots):
-    """Run the hooks, each of which may return another gradient; then retain_grad's turn comes."""
-    for index, hook, wrap in list((place._hooks or {}).values()):
+def run_hooks(source, slots):
+    """Run the hooks of a node or leaf on the gradients in its slots, then do what retain_grad asks.
+
+    A hook may return another gradient, which takes the place of the one it was given.
+    """
+    for index, hook, wrap in list((source._hooks or {}).values()):
         g = slots[index]
         if g is not None:
-            told = hook(g if isinstance(g, TensorBase) else wrap(g))
-            if told is None:
+            returned = hook(g if isinstance(g, TensorBase) else wrap(g))
+            if returned is None:
                 continue
-            if not isinstance(told, TensorBase):
+            if not isinstance(returned, TensorBase):
                 raise TypeError(
-                    f"hook: a Tensor or None is to be returned, got {type(told).__name__}"
+                    f"hook: a Tensor or None is to be returned, got {type(returned).__name__}"
                 )
-            if told._data.shape != g.shape:
+            if returned._data.shape != g.shape:
                 raise RuntimeError(
                     f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
-                    f"{tuple(told._data.shape)}"
+                    f"{tuple(returned._data.shape)}"
                 )
-            slots[index] = told if isinstance(g, TensorBase) else told._data
-    for tensor in [ref() for ref in place._keepers or ()]:
+            slots[index] = returned if isinstance(g, TensorBase) else returned._data
+    for tensor in [ref() for ref in source._retaining or ()]:
         if tensor is not None and slots[tensor._index] is not None:
-            _accumulate(tensor, slots, tensor._index)
+            accumulate(tensor, slots, tensor._index)
 
 
-def _arrive(tensor, slots, index):
-    """The gradient in a slot, if there is one, has reached the tensor that it is for."""
+def deliver(tensor, slots, index):
+    """Add the gradient in a slot, if there is one, to the tensor's .grad, and run its hooks."""
     if slots[index] is not None:
-        _accumulate(tensor, slots, index)
-        if tensor._after:
-            for hook in list(tensor._after.values()):
+        accumulate(tensor, slots, index)
+        if tensor._post_accumulate_hooks:
+            for hook in list(tensor._post_accumulate_hooks.values()):
                 hook(tensor)
 
 
-def _accumulate(tensor, slots, index):
-    """tensor.grad += gradient"""
+def accumulate(tensor, slots, index):
+    """tensor.grad += the gradient in a slot"""
     with _accumulating:  # two threads may meet at one leaf
         if tensor._grad is None:
-            tensor._grad = _own(tensor, slots, index)
+            tensor._grad = as_own_tensor(tensor, slots, index)
         elif isinstance(slots[index], TensorBase):
             with enable_grad():
                 tensor._grad = tensor._grad + slots[index]
@@ -77,25 +80,25 @@ def _accumulate(tensor, slots, index):
 _accumulating = threading.RLock()
 
 
-def _own(tensor, slots, index):
+def as_own_tensor(tensor, slots, index):
     """The gradient of `tensor` in a slot, as a tensor that shares memory with nothing else."""
     g = slots[index]
     if isinstance(g, TensorBase):
         with enable_grad():
             return registry["clone"](g)
     del g
-    if not _owned(slots, index):
+    if not held_by_slot_alone(slots, index):
         slots[index] = backend_of(slots[index]).asarray(slots[index], copy=True)
     return tensor._wrap(slots[index])
 
 
-def _owned(slots, index):
+def held_by_slot_alone(slots, index):
     """Whether nobody else holds the array or a view of it, so that it may be changed in place."""
     array = slots[index]
     if getattr(array, "base", array) is not None:
         return False
     del array
-    return sys.getrefcount(slots[index]) <= _ALONE
+    return sys.getrefcount(slots[index]) <= _ONE_HOLDER
 
 
-_ALONE = (lambda slots: sys.getrefcount(slots[0]))([object()])  # of what a list alone holds
+_ONE_HOLDER = (lambda slots: sys.getrefcount(slots[0]))([object()])  # of what a list alone holds

@@ -5,6 +5,7 @@ import inspect
 import threading
 
 from ..backends.restoring import Restoring
+from .errors import check_finite
 
 
 class _Modes(threading.local):
@@ -32,6 +33,14 @@ class _Modes(threading.local):
 
 
 mode = _Modes()
+
+
+def watch(call, args, params, arrays, results):
+    """Show an operation to those who asked: detect_anomaly, a Replay."""
+    if mode.anomaly:
+        check_finite(call, arrays, results if isinstance(results, tuple) else (results,))
+    if mode.tape is not None:
+        mode.tape.operation(call, args, params, arrays, results)
 
 
 class Switch(Restoring):

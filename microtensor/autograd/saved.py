@@ -1,40 +1,80 @@
-"""Saved tensors: whether an array that a pullback holds was changed in place since."""
+"""Saved tensors: whether an array that a pullback holds was changed in place since.
+
+PyTorch counts versions of each tensor. Here a change in place gets a sequence number, from the same
+counter as the nodes: what was changed after the node was recorded cannot be used by its pullbacks.
+"""
 
 import functools
 import inspect
 import weakref
 
-from .base import TensorBase, births
+from .base import TensorBase, sequence
 from .errors import called_in
 from .modes import mode
-from .views import _memory
+from .views import memory_of
 
 
 class _Changes(dict):
-    """When the memory of an array was last changed in place: {id: (weak reference, number, by)}."""
+    """{id of the array that owns the memory: (weak reference to it, sequence number, by what)}"""
 
-    newest = 0
+    newest = 0  # the sequence number of the last change in place
 
 
-_changes = _Changes()
-
-_NEVER = None, 0, ""
+changes = _Changes()
+NEVER = None, 0, ""
 
 
 def changed(array, by):
-    """Tell the engine that the operation `by` changed `array` in place."""
+    """Note that the operation `by` has changed `array` in place."""
     if mode.tape is not None:
         mode.tape.refuse(f"{by} changes a tensor in place")
-    owner = _memory(array)
+    owner = memory_of(array)
     key = id(owner)
-    ref = _changes.get(key, _NEVER)[0]
+    ref = changes.get(key, NEVER)[0]
     if ref is None or ref() is not owner:
-        ref = weakref.ref(owner, lambda _: _changes.pop(key, None))
-    _changes.newest = number = next(births)
-    _changes[key] = (ref, number, by)
+        ref = weakref.ref(owner, lambda _: changes.pop(key, None))
+    changes.newest = number = next(sequence)
+    changes[key] = (ref, number, by)
 
 
-def _saved(value, depth=8):
+def check_saved(node, create_graph):
+    """Raise RuntimeError if a pullback of the node would use an array that was changed since."""
+    node.args = tuple(_as_they_were(node))
+    used = node.pullback
+    if not callable(used):
+        used = [pull for pull, edge in zip(used, node.edges) if edge is not None]
+    saved = arrays_in(used)
+    if create_graph and saved:  # the body runs again, on the inputs
+        saved += arrays_in(node.args)
+    for array in saved:
+        owner = memory_of(array)
+        _, number, by = changes.get(id(owner), NEVER)
+        if number > node.number:
+            inputs = [
+                f"its input {name!r}"
+                for name, a in zip(node.op.input_names, node.args)
+                if isinstance(a, TensorBase) and memory_of(a._data) is owner
+            ]
+            raise RuntimeError(
+                f"backward: {node.name()} needs {inputs[0] if inputs else 'its result'}, a tensor "
+                f"of shape {tuple(array.shape)} and dtype {array.dtype}, which {by} has since "
+                f"changed in place{called_in(node.caller)}; change a copy instead (clone(), or the "
+                "operation without the underscore)"
+            )
+
+
+def _as_they_were(node):
+    """The arguments of a node; an input that was reshaped in place since, in its former shape."""
+    for i, a in enumerate(node.args):
+        reshapes = a._reshapes if isinstance(a, TensorBase) else ()
+        array = next((array for until, _, array in reshapes if node.number < until), None)
+        if array is not None and i < len(node.edges):
+            a = a._alias(node.edges[i])
+            a._data = array
+        yield a
+
+
+def arrays_in(value, depth=8):
     """The arrays that a pullback holds: in its closure, in its defaults, in what they contain."""
     if isinstance(value, TensorBase):
         return [value._data]
@@ -55,23 +95,4 @@ def _saved(value, depth=8):
         parts = getattr(value, "__dict__", {}).values()
     else:
         return []
-    return [found for part in parts if depth for found in _saved(part, depth - 1)]
-
-
-def _check_saved(node, pullback):
-    """Refuse to differentiate with arrays that were changed after the operation had saved them."""
-    for array in _saved(pullback):
-        owner = _memory(array)
-        _, number, by = _changes.get(id(owner), _NEVER)
-        if number > node.number:
-            names = [
-                f"its input {name!r}"
-                for name, a in zip(node.op.input_names, node.args)
-                if isinstance(a, TensorBase) and _memory(a._data) is owner
-            ]
-            raise RuntimeError(
-                f"backward: {node.name()} needs {names[0] if names else 'its result'}, a tensor of "
-                f"shape {tuple(array.shape)} and dtype {array.dtype}, which {by} has since changed "
-                f"in place{called_in(node.caller)}; change a copy instead (clone(), or the "
-                "operation without the underscore)"
-            )
+    return [found for part in parts if depth for found in arrays_in(part, depth - 1)]

@@ -1,71 +1,80 @@
-"""Views: tensors that show part of another tensor's memory, and whose history follows it."""
+"""Views: tensors that show part of another tensor's memory, and share its history.
+
+A view knows its base and the view operations that lead from the base to it. When the base, or
+another view of it, is changed in place, the base gets a new history; a view then takes the steps
+again, from the base as it is now, the next time somebody asks where its gradient goes.
+"""
 
 from ..backends import backend_of
 from .base import TensorBase
 from .modes import enable_grad
 
 
-def _memory(array):
+def memory_of(array):
     """The array that owns the memory that `array` shows."""
     return backend_of(array).memory(array)
 
 
-def _mark_view(base, result, step):
-    """Remember that `result` shows part of the memory of `base`, and how to find it there."""
-    if _memory(result._data) is _memory(base._data):
-        result._base = base if base._base is None else base._base
-        result._steps = base._steps, step
-        result._seen = result._base._rewrites
+def base_of(tensor):
+    """The tensor that this one is a view of; itself, if it is none."""
+    return tensor if tensor._base is None else tensor._base
 
 
-def _view_again(steps, base):
-    """The view of `base`, an array or a tensor, that the steps lead to."""
+def mark_view(tensor, result, step):
+    """Note that `result` is a view of `tensor`, if it does show the same memory.
+
+    `step` is the operation that made it: (operation, arguments, parameters, which of its results).
+    """
+    if memory_of(result._data) is memory_of(tensor._data):
+        result._base = base_of(tensor)
+        result._view_steps = tensor._view_steps, step
+        result._base_history_version = result._base._history_version
+
+
+def take_steps(steps, base):
+    """The view that the steps lead to from `base`, which is an array or a tensor."""
     in_order = []
     while steps is not None:
         steps, step = steps
         in_order.append(step)
-    for call, args, params, i in reversed(in_order):
+    for operation, args, params, i in reversed(in_order):
         if isinstance(base, TensorBase):
-            base = call(base, *args, **params)
+            base = operation(base, *args, **params)
         else:
-            base = call.function(base, *args, **params)[0]
+            base = operation.function(base, *args, **params)[0]
         base = base if i is None else base[i]
     return base
 
 
-def _follow(view):
-    """Give a view the history of its base again, which was rewritten by a change in place."""
-    base = view._base
-    shapes = [rewrite for _, rewrite, _ in base._former if rewrite > view._seen]
-    if len(shapes) == base._rewrites - view._seen:
+def edge_of(tensor):
+    """Where a gradient of `tensor` goes: (node or leaf, index), None if it needs none."""
+    if tensor._base is not None and tensor._base_history_version != tensor._base._history_version:
+        refresh(tensor)
+    return (tensor._node or tensor, tensor._index) if tensor._needs_grad else None
+
+
+def refresh(view):
+    """Bring a view's history up to date with that of its base, which was changed in place."""
+    base, last_seen = view._base, view._base_history_version
+    reshapes = sum(version > last_seen for _, version, _ in base._reshapes)
+    if reshapes == base._history_version - last_seen:
         return  # nothing but the base's shape has changed
-    if shapes:
+    if reshapes:
         raise RuntimeError(
             f"a view of shape {tuple(view._data.shape)} has lost its history: its base was given "
             "another shape in place, and then changed in place; use the operations without the "
             "underscore"
         )
-    view._seen = base._rewrites
+    view._base_history_version = base._history_version
     with enable_grad():
-        _continue(view, _view_again(view._steps, view._base))
+        take_history(view, take_steps(view._view_steps, base))
 
 
-def _continue(tensor, new):
-    """Give a tensor the history of another, and its retain_grad() to the new place."""
-    if tensor._node is not None and tensor._node._keepers:
-        for ref in [r for r in tensor._node._keepers if r() is tensor]:
-            tensor._node._keepers.remove(ref)
-            new._node._keepers = [*(new._node._keepers or ()), ref]
-    tensor._node, tensor._index, tensor._needs_grad = new._node, new._index, new._needs_grad
-
-
-def _edge(tensor):
-    """Where a gradient of `tensor` goes: (node or leaf, index), None if it needs none."""
-    if tensor._base is not None and tensor._seen != tensor._base._rewrites:
-        _follow(tensor)
-    return (tensor._node or tensor, tensor._index) if tensor._needs_grad else None
-
-
-def whole(tensor):
-    """The tensor that this one is a view of; itself, if it is none."""
-    return tensor if tensor._base is None else tensor._base
+def take_history(tensor, other):
+    """Give a tensor the place of another in the graph; its retain_grad() moves there with it."""
+    if tensor._node is not None and tensor._node._retaining:
+        for ref in [r for r in tensor._node._retaining if r() is tensor]:
+            tensor._node._retaining.remove(ref)
+            other._node._retaining = [*(other._node._retaining or ()), ref]
+    tensor._node, tensor._index = other._node, other._index
+    tensor._needs_grad = other._needs_grad

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd.views import _memory
+from ..autograd.views import memory_of
 from ..backends.dtypes import uint8
 from ..tensor import Tensor
 
@@ -61,7 +61,7 @@ class Storage:
 
 def storage(self):
     """The memory that the tensor and its views show, number by number."""
-    return Storage(self._wrap(_memory(self._data).ravel(order="K")).view(self.dtype))
+    return Storage(self._wrap(memory_of(self._data).ravel(order="K")).view(self.dtype))
 
 
 def untyped_storage(self):

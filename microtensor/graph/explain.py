@@ -155,7 +155,7 @@ def _own_run(op, node, g):
 
 def _gradient(node):
     """The gradient that retain_grad() kept of the result, or None."""
-    kept = [ref() for ref in node._keepers or () if node._width == 1]
+    kept = [ref() for ref in node._retaining or () if node._num_outputs == 1]
     return next((as_numpy(t.grad) for t in kept if t is not None and t.grad is not None), None)
 
 

@@ -49,21 +49,21 @@ def flow_of(nodes, outputs, gradient=None):
     edges = (e for n in nodes for e in n.edges)
     leaves = list(dict.fromkeys(e[0] for e in edges if e and isinstance(e[0], TensorBase)))
     sources = (*nodes, *leaves)
-    keepers, pullbacks = [s._keepers for s in sources], [n.pullback for n in owners]
+    retaining, pullbacks = [s._retaining for s in sources], [n.pullback for n in owners]
     noted = {}  # node: [(input, gradient that came, gradient that was given)]
     try:
         for source in sources:  # what retain_grad() asked for
-            if source._keepers:
-                source._keepers = None
+            if source._retaining:
+                source._retaining = None
         for node in owners:
             node.pullback = _recorded(node, noted.setdefault(node, []))
         found = grad(outputs, leaves, gradient, retain_graph=True, allow_unused=True)
     finally:
         for node, pullback in zip(owners, pullbacks):
             node.pullback = pullback
-        for source, kept in zip(sources, keepers):
+        for source, kept in zip(sources, retaining):
             if kept:
-                source._keepers = kept
+                source._retaining = kept
 
     sums = {}
     for t, seed in zip(outputs, _seeds(outputs, gradient)):

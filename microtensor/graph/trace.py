@@ -15,7 +15,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
 from ..autograd import TensorBase
-from ..autograd.base import births
+from ..autograd.base import sequence
 from ..autograd.errors import line_of
 from ..backends import backend_of
 from ..utils.pages import brief
@@ -133,7 +133,7 @@ class watch:
     def _enter(self, path, module, args, kwargs):
         # a part of the model that is called by itself still counts as inside the model
         parent = self._open[-1] if self._open else self._root if path else None
-        call = Call(path, brief(type(module).__name__), parent, next(births))
+        call = Call(path, brief(type(module).__name__), parent, next(sequence))
         call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, TensorBase)]
         self.calls.append(call)
         self._open.append(call)
@@ -141,7 +141,7 @@ class watch:
     def _leave(self, path, module, args, output):
         while self._open:
             call = self._open.pop()
-            call.end = next(births)
+            call.end = next(sequence)
             if call.path == path:
                 break
 
@@ -318,7 +318,7 @@ class _Trace:
             for name, value in given.items()
             if name != "seed" and not _is_default(value, defaults.get(name))
         }
-        shapes = node.shapes if node._width > 1 else [None]
+        shapes = node.shapes if node._num_outputs > 1 else [None]
         v.outputs = [
             Value(shape, "", self.names.get((node, i), "")) for i, shape in enumerate(shapes)
         ]

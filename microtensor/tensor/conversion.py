@@ -82,7 +82,7 @@ class Conversion(TensorBase):
         memo[id(self)] = copy
         copy.__dict__.update(self.__dict__)
         copy._data = backend_of(self._data).asarray(self._data, copy=True)
-        copy._base, copy._steps, copy._hooks, copy._after = None, None, None, None
+        copy._base = copy._view_steps = copy._hooks = copy._post_accumulate_hooks = None
         copy.grad = None if self.grad is None else self.grad.clone()
         return copy
 

@@ -3,7 +3,7 @@
 import weakref
 
 from ..autograd import TensorBase, backward
-from ..autograd.views import _edge
+from ..autograd.views import edge_of
 from ..backends.dtypes import FLOAT
 
 
@@ -38,7 +38,7 @@ class History(TensorBase):
     @property
     def requires_grad(self):
         """Whether gradients flow to this tensor."""
-        return _edge(self) is not None
+        return edge_of(self) is not None
 
     @requires_grad.setter
     def requires_grad(self, value):
@@ -74,7 +74,7 @@ class History(TensorBase):
         Changing what a derivative still needs is then no error, as in PyTorch: `detach()` is safer.
         """
         out = self._wrap(self._data)
-        out._unnoticed = True
+        out._untracked = True
         return out
 
     @data.setter
@@ -127,12 +127,13 @@ class History(TensorBase):
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
         if self._node is not None and not self.retains_grad:
-            self._node._keepers = [*(self._node._keepers or ()), weakref.ref(self)]
+            self._node._retaining = [*(self._node._retaining or ()), weakref.ref(self)]
 
     @property
     def retains_grad(self):
         """Whether `retain_grad` was called on this tensor, which is not a leaf."""
-        return self.grad_fn is not None and any(ref() is self for ref in self._node._keepers or ())
+        retaining = self.grad_fn and self._node._retaining or ()
+        return any(ref() is self for ref in retaining)
 
     def register_hook(self, hook):
         """Call hook(grad) when the gradient of this tensor is known; what it returns replaces it.
@@ -156,5 +157,6 @@ class History(TensorBase):
             raise RuntimeError(
                 "register_post_accumulate_grad_hook: a leaf that requires a gradient is needed"
             )
-        self._after = {} if self._after is None else self._after
-        return Handle(self._after, hook)
+        if self._post_accumulate_hooks is None:
+            self._post_accumulate_hooks = {}
+        return Handle(self._post_accumulate_hooks, hook)

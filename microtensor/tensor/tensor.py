@@ -5,7 +5,7 @@ import numpy as np
 from .. import ops
 from ..autograd import TensorBase
 from ..autograd.in_place import in_place, recorded_in_place, write_array
-from ..autograd.views import _memory, whole
+from ..autograd.views import base_of, memory_of
 from ..backends import backend_for, backend_of
 from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
@@ -81,7 +81,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         if recorded:
             return in_place(self, by, ops.setitem, value, index)
         value = value._data if isinstance(value, Tensor) else value
-        write_array(self._data, value, by, index, noticed=not whole(self)._unnoticed)
+        write_array(self._data, value, by, index, noticed=not base_of(self)._untracked)
         return self
 
     # ---- operators -------------------------------------------------------------------
@@ -325,7 +325,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         if dtype is not None or shape and isinstance(shape[0], _dtype_type):
             return read_as(dtype or shape[0], self)
         out = ops.reshape(self, sizes(shape))
-        if _memory(out._data) is not _memory(self._data) and out.numel():
+        if memory_of(out._data) is not memory_of(self._data) and out.numel():
             if self._base is not None:
                 raise RuntimeError(
                     f"view: shape {tuple(out.shape)} does not fit strides {self.stride()}: "
