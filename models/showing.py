@@ -32,9 +32,14 @@ def trained_model(args):
     sampling.check_prompt(args.prompt)
     small = Path("runs/small")
     for folder in (Path(args.model), small):
+        if not folder.exists():
+            continue
         try:
             found = training.load_newest(folder / CHECKPOINT, use=training.model_from)
-        except (FileNotFoundError, NotADirectoryError):
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # there is another thing in it, or it is one
             continue
         print(f"model: {folder / CHECKPOINT}")
         return found
