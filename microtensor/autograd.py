@@ -34,6 +34,7 @@ from .backends import backend_of, quiet, xp
 from .backends.dtypes import PYTHON
 from .backends.promotion import is_float, promoted
 from .backends.quiet import IGNORED, warnings
+from .calls import names, op_error, public
 from .errors import (
     called_in,
     caller,
@@ -41,7 +42,6 @@ from .errors import (
     check_gradient,
     describe,
     on_one_device,
-    op_error,
 )
 from .modes import (
     detect_anomaly,
@@ -161,8 +161,8 @@ def op(function=None, /, *, promote=None, view=False):
         token = warnings.set(IGNORED)
         try:
             returned = function(*arrays, **params)
-        except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
-            raise op_error(call, args, error) from error
+        except Exception as error:
+            raise op_error(call, args, error, params) from error
         finally:
             warnings.reset(token)
         if type(returned) is not tuple or len(returned) != 2:
@@ -203,6 +203,7 @@ def op(function=None, /, *, promote=None, view=False):
     call.input_names = [p.name for p in inputs]
     call.defaults = {p.name: p.default for p in parameters.values()}
     registry[name] = call
+    names.add(name)
     return call
 
 
@@ -545,6 +546,7 @@ def _run_hooks(place, slots):
             _accumulate(tensor, slots, tensor._index)
 
 
+@public
 @quiet
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
     """Add to `.grad` of every leaf the derivative of the sum of `tensors`.
@@ -595,6 +597,7 @@ def _accumulate(tensor, slots, index):
 _accumulating = threading.RLock()
 
 
+@public
 @quiet
 def grad(
     outputs,

@@ -15,6 +15,8 @@ from .backends.device import get_default_device
 from .backends.dtypes import FLOAT, dtype_of, dtype_of_number, get_default_dtype, int64
 from .backends.dtypes import result_type as _result_type
 from .backends.layouts import strided
+from .calls import names, public_names, told
+from .errors import OutOfMemory
 from .names import into
 from .ops.shapes import sizes
 from .storage import Storage
@@ -29,8 +31,12 @@ def constructor(function):
 
     @functools.wraps(function)
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
-        return into(out, function(*args, **options))
+        try:
+            return into(out, function(*args, **options))
+        except Exception as error:
+            raise told(function.__name__, function, args, options, error)  # noqa: B904
 
+    names.add(function.__name__)
     return construct
 
 
@@ -119,10 +125,10 @@ def _holds_float64(data):
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of shape `size` filled with one number."""
     dtype = dtype_of_number(fill_value) if dtype is None else dtype_of(dtype)
-    backend = backend_for(device or get_default_device())
+    backend, size = backend_for(device or get_default_device()), size_of((size,))
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    out = Tensor._wrap(backend.full(sizes((size,)), fill_value, dtype))
+    out = Tensor._wrap(backend.full(size, fill_value, dtype))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -161,6 +167,8 @@ def size_of(shape, size=None):
     size = sizes(shape if size is None else (size,))
     if any(n < 0 for n in size):
         raise RuntimeError(f"a size cannot be negative, got {size}")
+    if math.prod(size) >> 60:
+        raise OutOfMemory(f"there is not enough memory for {math.prod(size)} numbers, shape {size}")
     return size
 
 
@@ -318,3 +326,9 @@ __all__ = [
     "linspace", "logspace", "numel", "ones", "ones_like", "result_type", "scalar_tensor", "tensor",
     "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip
+
+public_names(
+    globals(),
+    "allclose as_tensor can_cast equal from_numpy frombuffer is_floating_point numel ones_like "
+    "result_type scalar_tensor tril_indices triu_indices zeros_like".split(),
+)

@@ -11,6 +11,7 @@ import types
 from . import ops, random
 from .autograd import no_grad
 from .backends.dtypes import finfo
+from .calls import public_methods, public_names
 from .compat import _absent
 from .creation import as_tensor, full
 from .names import missing
@@ -327,3 +328,12 @@ __all__ = [
     "Bernoulli", "Beta", "Categorical", "Distribution", "Independent", "MultivariateNormal",
     "Normal", "Uniform", "kl_divergence",
 ]  # fmt: skip
+
+public_names(globals(), __all__)
+for _kind in map(globals().get, __all__[:-1]):
+    public_methods(
+        _kind,
+        " ".join(
+            name for name in ("sample", "rsample", "log_prob", "cdf", "icdf") if name in vars(_kind)
+        ),
+    )

@@ -9,6 +9,7 @@ from .autograd import TensorBase, in_place, no_grad
 from .backends import backend_for
 from .backends.device import get_default_device
 from .backends.dtypes import bfloat16, dtype_of, float16, float64, get_default_dtype, int64
+from .calls import public_names
 from .creation import constructor, size_of
 from .modes import mode
 from .ops.shapes import sizes
@@ -309,6 +310,11 @@ def _probability(name, p):
 for _function in (_normal, _uniform, _bernoulli, _random, _exponential):
     _filled(_function.__name__[1:] + "_", _function)
 
+public_names(
+    globals(),
+    "Generator bernoulli manual_seed multinomial normal poisson rand_like randint_like randn_like "
+    "set_rng_state".split(),
+)
 Tensor.multinomial = multinomial
 Tensor.bernoulli = bernoulli
 

@@ -29,6 +29,7 @@ from .backends.dtypes import (
 )  # fmt: skip
 from .backends.dtypes import dtype as _dtype_type
 from .backends.layouts import channels_last, strided
+from .calls import names, public_methods, told
 from .modes import mode
 from .names import FACTORS, PACKAGE, Shown, factor_first
 from .ops.shapes import _positive, sizes
@@ -65,7 +66,12 @@ def _in_place(name, function):
     """The form of an operation that changes its first input."""
 
     def method(self, *args, **params):
-        return in_place(self, name, function, *args, **params)
+        try:
+            return in_place(self, name, function, *args, **params)
+        except Exception as error:
+            raise told(name, function, (self, *args), params, error)  # noqa: B904
+
+    names.add(name)
 
     method.__name__ = name
     method.__doc__ = f"`{name[:-1]}` in place."
@@ -76,8 +82,13 @@ def _reshaping(name, function):
     """The form of an operation that shows the tensor's own memory under another shape."""
 
     def method(self, *args):
-        reshaped_in_place(self, name, function, *args)
+        try:
+            reshaped_in_place(self, name, function, *args)
+        except Exception as error:
+            raise told(name, function, (self, *args), {}, error)  # noqa: B904
         return self
+
+    names.add(name)
 
     method.__name__ = name
     method.__doc__ = f"`{name[:-1]}` in place."
@@ -93,7 +104,10 @@ def _with_sizes(function):
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
     def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
-        return function(self, sizes(args or tuple(named.values())))
+        try:
+            return function(self, sizes(args or tuple(named.values())))
+        except Exception as error:
+            raise told(function.__name__, function, (self, args), named, error)  # noqa: B904
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__
     return method
@@ -549,11 +563,20 @@ class Tensor(TensorBase, metaclass=Shown):
     # ---- indexing --------------------------------------------------------------------
 
     def __getitem__(self, index):
-        for step in ops.in_steps(ops.plain_index(index, self)):
-            self = ops.getitem(self, step)
+        try:
+            for step in ops.in_steps(ops.plain_index(index, self)):
+                self = ops.getitem(self, step)
+        except Exception as error:
+            raise told("getitem", _indexed, (self, index), {}, error)  # noqa: B904
         return self
 
     def __setitem__(self, index, value):
+        try:
+            self._set(index, value)
+        except Exception as error:
+            raise told("setitem", _indexed, (self, index, value), {}, error)  # noqa: B904
+
+    def _set(self, index, value):
         *first, last = ops.in_steps(ops.plain_index(index, self))
         for step in first:
             self = ops.getitem(self, step)
@@ -846,6 +869,17 @@ for _alias, _name in ALIASES.items():
         if hasattr(Tensor, _name + _end):
             setattr(Tensor, _alias + _end, getattr(Tensor, _name + _end))
 
+def _indexed(tensor, index, value=None):
+    """What is told of a wrong index."""
+
+
+public_methods(
+    Tensor,
+    "size stride to type type_as view view_as reshape_as expand_as new new_zeros new_ones new_empty "
+    "new_full new_tensor copy_ fill_ fill_diagonal_ apply_ equal allclose register_hook "
+    "register_post_accumulate_grad_hook where requires_grad_ backward",
+    of_class=False,
+)
 _new = object.__new__
 _device_type = device
 

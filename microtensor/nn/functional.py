@@ -11,6 +11,7 @@ from .. import ops
 from ..autocasting import autocasting
 from ..autograd import in_place, no_grad
 from ..backends.dtypes import INT, bool_, float64
+from ..calls import public_names
 from ..creation import arange, as_tensor, full, full_like, triu_indices, zeros_like
 from ..errors import one_dtype, warn
 from ..ops.convolution import _batch, _count, _each, _padded, fold_, windows_
@@ -1084,4 +1085,18 @@ relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_, rrelu_, threshold_ = (
     for function in (relu, leaky_relu, elu, celu, selu, hardtanh, rrelu, threshold)
 )
 
+public_names(
+    globals(),
+    [
+        name
+        for name, value in globals().items()
+        if callable(value)
+        and not name.startswith("_")
+        and not name.endswith("windows_")
+        and (
+            isinstance(value, functools.partial)
+            or getattr(value, "__module__", "") in (__name__, f"{__package__}.resampling")
+        )
+    ],
+)
 autocasting(globals())

@@ -12,7 +12,8 @@ from ..autograd import TensorBase
 from ..backends import backend_of
 from ..backends.promotion import promoted
 from ..backends.quiet import quiet
-from ..errors import describe, op_error
+from ..calls import op_error
+from ..errors import describe
 from ..modes import mode
 from ..tensor import Tensor
 from .module import Module

@@ -13,6 +13,7 @@ from itertools import accumulate, islice
 import numpy as np
 
 from ..backends.dtypes import float64
+from ..calls import public_names
 from ..creation import as_tensor, tensor
 from ..ops import stack
 from ..random import multinomial, randint, randperm
@@ -376,3 +377,5 @@ __all__ = [
     "WeightedRandomSampler", "default_collate", "default_convert", "get_worker_info",
     "random_split",
 ]  # fmt: skip
+
+public_names(globals(), __all__)
