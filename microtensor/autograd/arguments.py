@@ -39,25 +39,6 @@ def own_names(named, known, inputs):
     return {own(name): value for name, value in named.items()}
 
 
-def known_by_all_names(function):
-    """A function of tensors that takes its arguments by all those names."""
-    if hasattr(function, "op_name") or isinstance(function, type):  # an operation does so itself
-        return function
-    code = inspect.unwrap(function).__code__
-    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    inputs = known[:2]
-    if not inputs:
-        return function
-
-    @functools.wraps(function)
-    def call(*args, **named):
-        if "out" in named:
-            return into(named.pop("out"), call(*args, **named))
-        return function(*args, **(own_names(named, known, inputs) if named else named))
-
-    return call
-
-
 def into(out, result):
     """`out=`: the tensor, or tensors, that take over a result, and are returned.
 

@@ -31,7 +31,8 @@ from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, registry, sequence
-from .errors import caller, check_gradient, describe, on_one_device, op_error
+from .calls import names, op_error, public
+from .errors import caller, check_gradient, describe, on_one_device
 from .hooks import AccumulateGrad, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
 from .saved import changes, check_saved
@@ -99,8 +100,8 @@ def op(function=None, /, *, promote=None, view=False):
         try:  # see backends/restoring.py
             warnings.set(IGNORED)
             returned = function(*arrays, **params)
-        except (ValueError, IndexError, TypeError, OverflowError, RuntimeError) as error:
-            raise op_error(call, args, error) from error
+        except Exception as error:
+            raise op_error(call, args, error, params) from error
         finally:
             warnings.set(before)
         if type(returned) is not tuple or len(returned) != 2:
@@ -143,6 +144,7 @@ def op(function=None, /, *, promote=None, view=False):
     call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
     call.promote, call.view = promote, view
     registry[name] = call
+    names.add(name)
     return call
 
 
@@ -282,6 +284,7 @@ class Node:
 # ---- backward ------------------------------------------------------------------------
 
 
+@public
 @quiet
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
     """Add to `.grad` of every leaf the derivative of the sum of `tensors`.
@@ -306,6 +309,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
                 deliver(t, found[source], index)
 
 
+@public
 @quiet
 def grad(
     outputs,

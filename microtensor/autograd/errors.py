@@ -17,7 +17,12 @@ def describe(args):
         a = getattr(a, "_data", a)
         if hasattr(a, "shape"):
             return f"{tuple(a.shape)} {a.dtype}"
-        return type(a).__name__ if isinstance(a, (list, tuple)) and len(a) > 4 else repr(a)
+        if isinstance(a, (list, tuple)) and len(a) > 4:
+            return type(a).__name__
+        if isinstance(a, (list, tuple)) and any(hasattr(v, "_data") for v in a):
+            return f"[{describe(a)}]"
+        text = repr(a)
+        return text if len(text) <= 60 and "\n" not in text else f"a {type(a).__name__}"
 
     return ", ".join(map(one, args))
 
@@ -26,27 +31,8 @@ class LinAlgError(RuntimeError):
     """A matrix that has no inverse or no factors, or whose factors were not found."""
 
 
-def op_error(call, args, error):
-    """The error of an operation's body again, saying which operation it was and what came in."""
-    if getattr(error, "from_op", False) or isinstance(error, OverflowError):
-        return error
-    kinds = (
-        k for k in (IndexError, TypeError) if isinstance(error, k)
-    )  # also what derives of them
-    kind = next(kinds, RuntimeError)
-    if type(error).__name__ == "LinAlgError":  # NumPy's, or another array library's
-        kind = LinAlgError
-    reason = str(error).split("\n")[0].removeprefix(f"{call.op_name}: ")
-    if "numpy boolean" in reason:
-        kind = RuntimeError
-    elif "ufunc" in reason:  # NumPy has no such loop for these dtypes
-        kind, reason = NotImplementedError, reason.split(", and the inputs")[0]
-    if "could not be broadcast" in reason:
-        reason = "the sizes must be equal or 1, counted from the last dimension"
-    inputs = args if call.variadic else args[: len(call.input_names)]
-    told = kind(f"{call.op_name}: {reason}; got {describe(inputs)}")
-    told.from_op = True
-    return told
+class OutOfMemory(RuntimeError, MemoryError):
+    """An array for which there is no memory: PyTorch's RuntimeError, and Python's own kind."""
 
 
 def one_dtype(name, *tensors):

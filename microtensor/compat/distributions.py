@@ -9,6 +9,7 @@ import types
 
 from .. import ops
 from ..autograd import no_grad
+from ..autograd.calls import public_methods, public_names
 from ..backends.dtypes import finfo
 from ..nn import functional as F
 from ..tensor import random
@@ -318,3 +319,12 @@ __all__ = [
     "Bernoulli", "Beta", "Categorical", "Distribution", "Independent", "MultivariateNormal",
     "Normal", "Uniform", "kl_divergence",
 ]  # fmt: skip
+
+public_names(globals(), __all__)
+for _kind in map(globals().get, __all__[:-1]):
+    public_methods(
+        _kind,
+        " ".join(
+            name for name in ("sample", "rsample", "log_prob", "cdf", "icdf") if name in vars(_kind)
+        ),
+    )

@@ -1,5 +1,6 @@
 """Neural networks: modules with parameters, and the functions they are made of."""
 
+from ..autograd.calls import public_class, public_methods
 from . import functional, init, utils
 from .activations import (
     CELU, ELU, GELU, GLU, SELU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid,
@@ -42,3 +43,11 @@ from .replay import Replay
 from .transformer import Transformer, TransformerDecoder, TransformerDecoderLayer
 
 functional.multi_head_attention_forward = multi_head_attention_forward
+for _value in list(globals().values()):
+    if isinstance(_value, type) and issubclass(_value, Module):
+        public_class(_value)
+public_methods(
+    Module,
+    "register_buffer register_parameter add_module get_submodule get_parameter get_buffer "
+    "load_state_dict apply train to type",
+)

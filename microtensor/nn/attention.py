@@ -4,6 +4,7 @@ import copy
 import math
 
 from .. import ops
+from ..autograd.calls import public
 from ..tensor.creation import empty, zeros
 from . import functional as F
 from . import init
@@ -122,6 +123,7 @@ class MultiheadAttention(Module):
         return x if self.batch_first else ops.transpose(x, 0, 1)
 
 
+@public
 def multi_head_attention_forward(
     query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias, bias_k, bias_v,
     add_zero_attn, dropout_p, out_proj_weight, out_proj_bias, training=True, key_padding_mask=None,

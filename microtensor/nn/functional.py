@@ -10,6 +10,7 @@ import warnings
 from .. import ops
 from ..autograd import no_grad
 from ..autograd.autocast import autocasting
+from ..autograd.calls import public_names
 from ..autograd.errors import one_dtype, warn
 from ..autograd.in_place import in_place
 from ..backends.dtypes import INT, bool_, float64
@@ -1083,4 +1084,18 @@ relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_, rrelu_, threshold_ = (
     for function in (relu, leaky_relu, elu, celu, selu, hardtanh, rrelu, threshold)
 )
 
+public_names(
+    globals(),
+    [
+        name
+        for name, value in globals().items()
+        if callable(value)
+        and not name.startswith("_")
+        and not name.endswith("windows_")
+        and (
+            isinstance(value, functools.partial)
+            or getattr(value, "__module__", "") in (__name__, f"{__package__}.resampling")
+        )
+    ],
+)
 autocasting(globals())

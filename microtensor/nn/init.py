@@ -4,6 +4,7 @@ import math
 
 from .. import ops
 from ..autograd import no_grad
+from ..autograd.calls import public_names
 from ..tensor import creation
 from ..tensor.random import rand, randn, randperm
 
@@ -165,3 +166,10 @@ def _orthonormal(a):
 
     q, r = np.linalg.qr(a.numpy())
     return from_numpy(q * np.sign(np.diag(r)))
+
+
+public_names(
+    globals(),
+    "calculate_gain constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ "
+    "orthogonal_ sparse_ trunc_normal_ uniform_ xavier_normal_ xavier_uniform_ zeros_".split(),
+)

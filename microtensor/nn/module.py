@@ -5,6 +5,7 @@ from collections import OrderedDict, namedtuple
 import numpy as np
 
 from ..autograd import no_grad
+from ..autograd.calls import names, told
 from ..autograd.in_place import write_array
 from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
@@ -74,7 +75,13 @@ class Module:
 
     def __call__(self, *args, **kwargs):
         if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
-            return self.forward(*args, **kwargs)
+            try:
+                return self.forward(*args, **kwargs)
+            except Exception as error:
+                raise told_by(self, args, kwargs, error)  # noqa: B904
+        return self._call_with_hooks(*args, **kwargs)
+
+    def _call_with_hooks(self, *args, **kwargs):
         for handle, hook in list(self._forward_pre_hooks.items()):
             told = hook(self, args, kwargs) if handle.with_kwargs else hook(self, args)
             if told is not None and handle.with_kwargs:
@@ -554,6 +561,17 @@ class Module:
 
 _dtype = dtype
 TENSORS = (Tensor, np.ndarray, np.generic, bool, int, float)  # what a state may hold as one
+
+
+def told_by(module, args, kwargs, error):
+    """The error of a module's call: in its name, unless a function has told its own.
+
+    Modules that are not of this package speak for themselves.
+    """
+    kind = type(module)
+    if kind.__module__.partition(".")[0] != __package__.partition(".")[0]:
+        return error
+    return told(kind.__name__, module.forward, args, kwargs, error, kept=names)
 
 
 def _join(path, name):

@@ -9,7 +9,8 @@ from functools import partial
 from operator import attrgetter, is_
 
 from ..autograd import TensorBase
-from ..autograd.errors import describe, op_error
+from ..autograd.calls import op_error
+from ..autograd.errors import describe
 from ..autograd.modes import mode, switched
 from ..backends import backend_of
 from ..backends.promotion import promoted

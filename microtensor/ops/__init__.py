@@ -6,7 +6,7 @@ then neural, convolution, recurrent.
 """
 
 from ..autograd.autocast import autocasting
-from ..autograd.arguments import known_by_all_names
+from ..autograd.calls import known_by_all_names
 from . import linalg
 from .activations import *  # noqa: F403
 from .arranging import *  # noqa: F403

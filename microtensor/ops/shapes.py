@@ -181,7 +181,10 @@ def stack_(*tensors, dim=0):
     def pull(g):
         return [g[(slice(None),) * axis + (i, ...)] for i in range(n)]
 
-    return xp(tensors[0]).stack(list(tensors), axis=axis), pull
+    try:
+        return xp(tensors[0]).stack(list(tensors), axis=axis), pull
+    except ValueError:
+        raise RuntimeError("only tensors of one shape can be stacked") from None
 
 
 def stack(tensors, dim=0):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..autograd.arguments import into
+from ..autograd.calls import names, told
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
@@ -21,8 +22,12 @@ def constructor(function):
 
     @functools.wraps(function)
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
-        return into(out, function(*args, **options))
+        try:
+            return into(out, function(*args, **options))
+        except Exception as error:
+            raise told(function.__name__, function, args, options, error)  # noqa: B904
 
+    names.add(function.__name__)
     return construct
 
 

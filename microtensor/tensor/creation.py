@@ -8,6 +8,8 @@ import math
 import numpy as np
 
 from .. import ops
+from ..autograd.calls import public_names
+from ..autograd.errors import OutOfMemory
 from ..backends import backend_for
 from ..backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
 from ..backends.dtypes import result_type as _result_type
@@ -58,7 +60,7 @@ def _tensor(data, dtype, device, requires_grad, copy):
 @constructor
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of shape `size` filled with one number."""
-    out = Tensor._wrap(filled(sizes((size,)), fill_value, dtype, device))
+    out = Tensor._wrap(filled(size_of((size,)), fill_value, dtype, device))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -97,6 +99,8 @@ def size_of(shape, size=None):
     size = sizes(shape if size is None else (size,))
     if any(n < 0 for n in size):
         raise RuntimeError(f"a size cannot be negative, got {size}")
+    if math.prod(size) >> 60:
+        raise OutOfMemory(f"there is not enough memory for {math.prod(size)} numbers, shape {size}")
     return size
 
 
@@ -254,3 +258,9 @@ __all__ = [
     "linspace", "logspace", "numel", "ones", "ones_like", "result_type", "scalar_tensor", "tensor",
     "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip
+
+public_names(
+    globals(),
+    "allclose as_tensor can_cast equal from_numpy frombuffer is_floating_point numel ones_like "
+    "result_type scalar_tensor tril_indices triu_indices zeros_like".split(),
+)

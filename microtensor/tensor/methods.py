@@ -4,6 +4,7 @@ import math
 
 from .. import ops
 from ..autograd.arguments import FACTORS, factor_first
+from ..autograd.calls import names, told
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.shapes import sizes
 
@@ -25,7 +26,12 @@ def in_place_form(function):
     name = function.__name__ + "_"
 
     def method(self, *args, **params):
-        return in_place(self, name, function, *args, **params)
+        try:
+            return in_place(self, name, function, *args, **params)
+        except Exception as error:
+            raise told(name, function, (self, *args), params, error)  # noqa: B904
+
+    names.add(name)
 
     method.__name__ = name
     method.__doc__ = f"`{name[:-1]}` in place."
@@ -36,8 +42,13 @@ def reshaping_form(name, function):
     """The form of an operation that shows the tensor's own memory under another shape."""
 
     def method(self, *args):
-        reshaped_in_place(self, name, function, *args)
+        try:
+            reshaped_in_place(self, name, function, *args)
+        except Exception as error:
+            raise told(name, function, (self, *args), {}, error)  # noqa: B904
         return self
+
+    names.add(name)
 
     method.__name__ = name
     method.__doc__ = f"`{name[:-1]}` in place."
@@ -53,7 +64,10 @@ def with_sizes(function):
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
     def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
-        return function(self, sizes(args or tuple(named.values())))
+        try:
+            return function(self, sizes(args or tuple(named.values())))
+        except Exception as error:
+            raise told(function.__name__, function, (self, args), named, error)  # noqa: B904
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__
     return method

@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from ..autograd import TensorBase, no_grad
+from ..autograd.calls import public_names
 from ..autograd.in_place import in_place
 from ..autograd.modes import mode
 from ..backends import backend_for
@@ -312,6 +313,11 @@ def _probability(name, p):
 for _function in (_normal, _uniform, _bernoulli, _random, _exponential):
     _filled(_function.__name__[1:] + "_", _function)
 
+public_names(
+    globals(),
+    "Generator bernoulli manual_seed multinomial normal poisson rand_like randint_like randn_like "
+    "set_rng_state".split(),
+)
 Tensor.multinomial = multinomial
 Tensor.bernoulli = bernoulli
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import TensorBase
+from ..autograd.calls import public_methods, told
 from ..autograd.in_place import in_place, recorded_in_place, write_array
 from ..autograd.views import base_of, memory_of
 from ..backends import backend_for, backend_of
@@ -62,11 +63,20 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     # ---- indexing --------------------------------------------------------------------
 
     def __getitem__(self, index):
-        for step in ops.in_steps(ops.plain_index(index, self)):
-            self = ops.getitem(self, step)
+        try:
+            for step in ops.in_steps(ops.plain_index(index, self)):
+                self = ops.getitem(self, step)
+        except Exception as error:
+            raise told("getitem", _indexed, (self, index), {}, error)  # noqa: B904
         return self
 
     def __setitem__(self, index, value):
+        try:
+            self._set(index, value)
+        except Exception as error:
+            raise told("setitem", _indexed, (self, index, value), {}, error)  # noqa: B904
+
+    def _set(self, index, value):
         *first, last = ops.in_steps(ops.plain_index(index, self))
         for step in first:
             self = ops.getitem(self, step)
@@ -456,6 +466,17 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     resize_as_ = reshaping_form("resize_as_", lambda self, other: resized(self, other.shape))
 
 
+def _indexed(tensor, index, value=None):
+    """What is told of a wrong index."""
+
+
+public_methods(
+    Tensor,
+    "size stride to type type_as view view_as reshape_as expand_as new new_zeros new_ones "
+    "new_empty new_full new_tensor copy_ fill_ fill_diagonal_ apply_ equal allclose register_hook "
+    "register_post_accumulate_grad_hook where requires_grad_ backward",
+    of_class=False,
+)
 _new = object.__new__
 
 

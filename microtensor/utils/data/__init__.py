@@ -4,6 +4,7 @@ Everything that is random takes a `generator`: two loaders with generators of on
 their data in the same order, and every further pass is in a new order.
 """
 
+from ...autograd.calls import public_names
 from .collate import default_collate, default_convert
 from .dataloader import DataLoader
 from .dataset import (
@@ -30,3 +31,5 @@ __all__ = [
     "WeightedRandomSampler", "default_collate", "default_convert", "get_worker_info",
     "random_split",
 ]  # fmt: skip
+
+public_names(globals(), __all__)
