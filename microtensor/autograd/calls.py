@@ -21,6 +21,9 @@ from .arguments import into, own_names
 from .errors import LinAlgError, OutOfMemory, describe
 
 ROOT = "microtensor"
+WRONG = (  # what the body of an operation raises for wrong arguments
+    ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, MemoryError, AttributeError,
+)  # fmt: skip
 NEUTRAL = frozenset(sys.stdlib_module_names) | {"numpy", "numba", "llvmlite", "array_api_strict"}
 PASSED = (OSError, StopIteration, RecursionError, Warning, ImportError, EOFError)
 _RAISE = opcode.opmap["RAISE_VARARGS"]
@@ -186,9 +189,7 @@ def told(name, function, args, named, error, kept=()):
         return error
     if whose == "ours":
         first = getattr(error, "first", None)
-        if (
-            first is not None and kept is not names
-        ):  # told further in, of arguments that were made here
+        if first is not None and kept is not names:  # told further in
             new = explained(name, function, args, named, first)
             if not new.vague:
                 return new
@@ -331,7 +332,7 @@ def _one_or_several(holds):
 def _is_dtype(value):
     try:
         return bool(dtype_of(value))
-    except Exception:
+    except WRONG:
         return False
 
 
@@ -375,7 +376,8 @@ SEQUENCE = "a sequence", lambda v: _is_iterable(v) and hasattr(v, "__len__")
 TAKES = {
     name: takes
     for names, takes in {
-        "x input self tensor target query key mask weight bias attn_mask pos_weight log_probs input1 input2 mat mat1 "
+        "x input self tensor target query key mask weight bias attn_mask pos_weight log_probs "
+        "input1 input2 mat mat1 "
         "mat2 vec vec1 vec2 batch1 batch2 M A B L src tgt anchor positive negative condition "
         "running_mean running_var hx rows theta grid matrix targets": TENSOR,
         "a b p other exponent value repeats y x1 x2 loc scale low high probs logits concentration0 "
@@ -451,7 +453,7 @@ def culprit(signature, given):
 def _holds(check, value):
     try:
         return bool(check(value))
-    except Exception:
+    except WRONG:
         return False
 
 

@@ -31,7 +31,7 @@ from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, registry, sequence
-from .calls import names, op_error, public
+from .calls import WRONG, names, op_error, public
 from .errors import caller, check_gradient, describe, on_one_device
 from .hooks import AccumulateGrad, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
@@ -100,7 +100,7 @@ def op(function=None, /, *, promote=None, view=False):
         try:  # see backends/restoring.py
             warnings.set(IGNORED)
             returned = function(*arrays, **params)
-        except Exception as error:
+        except WRONG as error:
             raise op_error(call, args, error, params) from error
         finally:
             warnings.set(before)

@@ -145,8 +145,8 @@ def cross_entropy(x, target, weight, /, ignore_index, smoothing, reduction="none
     """
     if len(x.shape) != 2 or target.shape != x.shape[:1]:
         raise RuntimeError("an input (n, classes) goes with targets (n)")
-    if backend_of(target).dtype(target).rank != INT:
-        raise RuntimeError(f"targets are integers, got {target.dtype}")
+    if (dtype := backend_of(target).dtype(target)).rank != INT:
+        raise RuntimeError(f"targets are integers, got {dtype}")
     backend, classes = backend_of(x), x.shape[-1]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(f"{classes} class weights are needed")
