@@ -143,9 +143,13 @@ def _unfit(call, args, params, error):
         return no_memory(call.op_name, error)
     signature = inspect.signature(call.function)
     try:
-        given = signature.bind(*args, **params).arguments
+        given = dict(signature.bind(*args, **params).arguments)
     except TypeError as unbound:
         return TypeError(f"{call.op_name}: {unbound}; it takes {_shown(call.function)}")
+    of_shapes = isinstance(error, ValueError)  # then an input that is None is none that is missing
+    for name in call.input_names:
+        if _is_tensor(given.get(name)) or of_shapes and given.get(name) is None:
+            given.pop(name, None)
     wrong = culprit(signature, given)
     if wrong:
         return wrong[0](f"{call.op_name}: {wrong[1]}; got {describe(args)}")
