@@ -146,10 +146,12 @@ def _unfit(call, args, params, error):
         given = dict(signature.bind(*args, **params).arguments)
     except TypeError as unbound:
         return TypeError(f"{call.op_name}: {unbound}; it takes {_shown(call.function)}")
-    of_shapes = isinstance(error, ValueError)  # then an input that is None is none that is missing
-    for name in call.input_names:
-        if _is_tensor(given.get(name)) or of_shapes and given.get(name) is None:
-            given.pop(name, None)
+    inputs, of_shapes = set(call.input_names), isinstance(error, ValueError)
+    given = {  # an input may be a tensor, and with a ValueError nothing is wrong with a None
+        name: value
+        for name, value in given.items()
+        if not (name in inputs and _is_tensor(value) or of_shapes and value is None)
+    }
     wrong = culprit(signature, given)
     if wrong:
         return wrong[0](f"{call.op_name}: {wrong[1]}; got {describe(args)}")
