@@ -68,17 +68,19 @@ class LayerCache:
 
     def _attend(self, q, k, v):
         start, keys, values = self.length, self.keys._data, self.values._data
-        end = start + k.shape[1]
-        if q.shape[0] != keys.shape[0]:
-            raise ValueError(f"KVCache: it is for {keys.shape[0]} texts, got {q.shape[0]}")
-        texts, heads, room, size = keys.shape
-        if not (
-            k.shape == v.shape == (*q.shape[:2], heads, size)
-            and len(q.shape) == 4
-            and q.shape[2] % heads == 0
-            and q.shape[3] == size
-            and values.shape == keys.shape
-            and q.dtype == k.dtype == v.dtype == keys.dtype == values.dtype
+        texts, heads, room, size = shape = keys.shape
+        given = k.shape
+        if given[0] != texts:
+            raise ValueError(f"KVCache: it is for {texts} texts, got {given[0]}")
+        end, queries, dtype = start + given[1], q.shape, keys.dtype
+        if (
+            given[2:] != (heads, size)
+            or given != v.shape
+            or queries != given  # one head of queries for each of keys, or several
+            and (queries[::3] != given[::3] or queries[1] != given[1] or queries[2] % heads)
+            or shape != values.shape
+            or not (q.dtype is k.dtype is v.dtype is values.dtype is dtype)
+            and len({q.dtype, k.dtype, v.dtype, values.dtype, dtype}) > 1
         ):
             raise RuntimeError(
                 f"KVCache: queries ({texts}, T, H, {size}), keys and values ({texts}, T, {heads}, "
@@ -87,7 +89,7 @@ class LayerCache:
             )
         if not 0 <= start <= end <= room:
             raise ValueError(f"KVCache: {end} tokens do not fit room for {room}")
-        scale = 1 / math.sqrt(q.shape[-1])
+        scale = 1 / math.sqrt(size)
         found = backend_of(q).cached_attention(q, k, v, keys, values, start, scale)
         self.length = end
         return found
