@@ -6,7 +6,7 @@ The fused ones are operations of `ops/`; here their arguments are checked and br
 from types import FunctionType as _FunctionType
 
 from ...autograd.autocast import autocasting as _autocasting
-from ...ops.convolution import _each
+from ...ops.composite.convolution import _each
 from ..resampling import (
     affine_grid, grid_sample, interpolate, max_unpool1d, max_unpool2d, upsample, upsample_bilinear,
     upsample_nearest,

@@ -3,7 +3,8 @@
 import math
 
 from ... import ops
-from ...ops.convolution import _batch, _count, _each, _padded, fold_, windows_
+from ...ops.composite.convolution import _batch, _each, _padded
+from ...ops.convolution import _count, fold_, windows_
 from ...tensor.creation import arange, full
 
 

@@ -5,7 +5,7 @@ import math
 from ... import ops
 from ...autograd import no_grad
 from ...autograd.errors import one_dtype
-from ...ops.convolution import _batch
+from ...ops.composite.convolution import _batch
 from ...tensor.random import draw_seed, rand_like
 from .arguments import _changed, _not_there, _row
 

@@ -6,7 +6,7 @@ import math
 from ... import ops
 from ...autograd.errors import one_dtype, warn
 from ...backends.dtypes import INT
-from ...ops.indexing import _check_positions
+from ...ops.composite.indexing import _check_positions
 from ...tensor.creation import full_like
 from ..reduction import takes_old_reduction
 from .activations import log_softmax, logsigmoid, softplus
