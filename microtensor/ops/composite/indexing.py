@@ -28,46 +28,45 @@ def plain_index(index, x):
     if BASIC.issuperset(map(type, parts)):
         return index  # the array library itself says where it does not fit
     parts = [_mask_of_bytes(p) for p in parts]
-    backend = backend_of(x._data)
-    plain = []
-    dim = 0
-    used = sum(_width(p) for p in parts)
+    plain, dim, used = [], 0, sum(map(_width, parts))
     for part in parts:
-        if isinstance(part, TensorBase):
-            part = part._data
-        elif isinstance(part, (list, range)):
-            part = backend.asarray(list(part), *(() if part else (int64,)))
-        elif (
-            hasattr(part, "__array__")
-            and getattr(part, "ndim", 0)
-            and type(part) is not type(x._data)
-        ):
-            part = backend.asarray(part)
-        if part is Ellipsis:
-            dim += x.ndim - used
-        elif isinstance(part, (int, slice)) or part is None:
-            _in_range(part, x, dim)
-            if isinstance(part, bool):
-                part = backend.asarray(part)
-            elif part is not None:
-                dim += 1
-        elif hasattr(part, "dtype"):
-            rank = backend_of(part).dtype(part).rank
-            if rank not in (BOOL, INT):
-                raise IndexError(
-                    f"getitem: an index is made of integers or booleans, got {part.dtype}"
-                )
-            if rank == BOOL:
-                dim += part.ndim
-            else:
-                if part.ndim == 0:
-                    part = int(part)
-                _in_range(part, x, dim)
-                dim += 1
+        part, width = _plain_part(part, x, dim)
+        dim += x.ndim - used if part is Ellipsis else width
         plain.append(part)
     if dim > x.ndim:
         raise IndexError(f"getitem: {dim} indices for a tensor of {x.ndim} dimensions")
     return tuple(plain) if isinstance(index, tuple) else plain[0]
+
+
+def _plain_part(part, x, dim):
+    """The part of an index at dimension `dim` of x, and how many dimensions it uses up.
+
+    A tensor, list or bool becomes an array, a single integer an int.
+    """
+    if isinstance(part, TensorBase):
+        part = part._data
+    elif isinstance(part, (list, range)):
+        part = backend_of(x._data).asarray(list(part), *(() if part else (int64,)))
+    elif isinstance(part, bool) or _is_foreign(part, x):
+        part = backend_of(x._data).asarray(part)
+    if hasattr(part, "dtype"):
+        rank = backend_of(part).dtype(part).rank
+        if rank == BOOL:
+            return part, part.ndim
+        if rank != INT:
+            raise IndexError(f"getitem: an index is made of integers or booleans, got {part.dtype}")
+        part = part if part.ndim else int(part)
+        _in_range(part, x, dim)
+    elif isinstance(part, int):
+        _in_range(part, x, dim)
+    return part, int(part is not None)
+
+
+def _is_foreign(part, x):
+    """Whether a part of an index is an array of another library than x."""
+    if not hasattr(part, "__array__") or not getattr(part, "ndim", 0):
+        return False
+    return type(part) is not type(x._data)
 
 
 BASIC = {int, slice, type(None), type(Ellipsis)}  # the parts of an index that make a view
@@ -111,7 +110,7 @@ def _width(part):
 
 def _in_range(part, x, dim):
     """Raise IndexError if an integer or an array of them points outside dimension dim of x."""
-    if part is None or isinstance(part, (slice, bool)) or dim >= x.ndim:
+    if dim >= x.ndim:
         return
     n = x.shape[dim]
     part = backend_of(x._data).asarray(part) if isinstance(part, int) else part
