@@ -5,7 +5,8 @@ import operator
 from .. import backends
 from ..tensor import Tensor
 from ..utils._pytree import tree_map
-from .module import Module, Parameter, _tree
+from .module import Module, Parameter
+from .showing import tree
 
 
 class _List(Module):
@@ -148,7 +149,7 @@ class ModuleList(_List):
             (i if i == j else f"{i}-{j}", _Shown(text if i == j else f"{j - i + 1} x {text}"))
             for i, j, text in groups
         ]
-        return _tree(self._get_name(), "", lines)
+        return tree(self._get_name(), "", lines)
 
 
 class _Shown:

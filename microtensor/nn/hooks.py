@@ -1,6 +1,7 @@
-"""Looking at the gradients that pass through a module."""
+"""What a module's call is wrapped in: hooks on gradients, and errors in the module's name."""
 
 from ..autograd import is_grad_enabled, op
+from ..autograd.calls import names, told
 from ..tensor import Tensor
 
 
@@ -81,3 +82,14 @@ def _watched(values, see):
     for i, t in zip(places, observe(*(values[i] for i in places), see=Hidden(shown))):
         values[i] = t
     return tuple(values), True
+
+
+def told_by(module, args, kwargs, error):
+    """The error of a module's call: in its name, unless a function has told its own.
+
+    Modules that are not of this package speak for themselves.
+    """
+    kind = type(module)
+    if kind.__module__.partition(".")[0] != __package__.partition(".")[0]:
+        return error
+    return told(kind.__name__, module.forward, args, kwargs, error, kept=names)

@@ -4,7 +4,7 @@ import math
 import warnings
 
 from .. import ops
-from ..ops.convolution import _each
+from ..ops.composite.convolution import _each
 from ..tensor.creation import arange
 
 __all__ = [

@@ -15,7 +15,8 @@ from ..autograd import no_grad
 from ..nn.module import Module
 from ..nn.normalization import _BatchNorm
 from ..tensor.creation import tensor
-from .lr_scheduler import LRScheduler, _cosine, _line
+from .lr_scheduler import LRScheduler
+from .lr_scheduler.curves import _cosine, _line
 
 
 def _new_share(decay):

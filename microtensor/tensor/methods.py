@@ -6,7 +6,7 @@ from .. import ops
 from ..autograd.arguments import FACTORS, factor_first
 from ..autograd.calls import names, told
 from ..autograd.in_place import in_place, reshaped_in_place
-from ..ops.shapes import sizes
+from ..ops.composite.shapes import sizes
 
 
 def both(function):

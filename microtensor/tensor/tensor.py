@@ -11,7 +11,7 @@ from ..backends import backend_for, backend_of
 from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
 from ..backends.naming import Shown
-from ..ops.shapes import sizes
+from ..ops.composite.shapes import sizes
 from .conversion import Conversion, read_as
 from .description import Description
 from .history import History
