@@ -3,12 +3,14 @@
     python .ci/reference.py [FOLDER]
 
 FOLDER is runs/reference unless given; open its index.html. Needs the extra docs (pdoc). What pdoc
-warns of is an error here: a signature that cannot be shown, a public name that is not there.
+warns of is an error here: a signature that cannot be shown, a public name that is not there. So is
+what Markdown would swallow or join: `<name>` outside of backticks, code that is not indented.
 """
 
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -43,6 +45,13 @@ def public_names(module, name):
     ]
 
 
+def swallowed(docstring):
+    """The lines that a reader of a page would not see as they were written."""
+    lines = [re.sub(r"`[^`]*`", "", line) for line in docstring.split("\n")]
+    code = re.compile(r"import |from \w+ import |[\w.]+ = \w+[\w.]*\(|>>> |for .*:$")
+    return [line for line in lines if code.match(line) or re.match(r"(?! {4}).*<\w[^>]*>", line)]
+
+
 def build(folder):
     """Write the pages. Raises on the first warning."""
     from pdoc import doc, render
@@ -53,6 +62,9 @@ def build(folder):
             module.__all__ = public_names(module, name)
         module.__name__ = name  # not where its file is: microtensor.amp, not microtensor.compat.amp
         shown[name] = doc.Module(module)
+        for member in (shown[name], *shown[name].flattened_own_members):
+            for line in swallowed(member.docstring or ""):
+                warnings.warn(f"{member.fullname}: {line}", stacklevel=2)
     render.configure(docformat="markdown", footer_text="microtensor")
     for name, module in shown.items():
         page = folder / f"{name.replace('.', '/')}.html"
