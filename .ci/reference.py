@@ -21,8 +21,8 @@ sys.path.insert(0, str(CLONE))  # this clone's modules, wherever the command is 
 # Modules of microtensor under the paths by which people import them.
 PUBLIC = """autograd autograd.functional nn nn.functional nn.init nn.attention nn.utils nn.utils.rnn
 nn.utils.prune nn.utils.parametrize nn.utils.parametrizations optim optim.lr_scheduler
-optim.swa_utils utils.data linalg random amp func distributions library hub testing graph debug
-compat weights backends backends.base""".split()
+optim.swa_utils utils.data linalg random amp func distributions library hub testing graph compat
+weights backends backends.base""".split()
 
 
 def pages():
@@ -60,6 +60,10 @@ def build(folder):
     for name, module in pages().items():
         if not hasattr(module, "__all__"):
             module.__all__ = public_names(module, name)
+        for late in sorted(set(dir(module)) - vars(module).keys()):  # loaded when it is asked for
+            if not inspect.ismodule(value := getattr(module, late)):
+                setattr(module, late, value)
+                module.__all__.append(late)
         module.__name__ = name  # not where its file is: microtensor.amp, not microtensor.compat.amp
         shown[name] = doc.Module(module)
         for member in (shown[name], *shown[name].flattened_own_members):
