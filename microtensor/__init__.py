@@ -1,10 +1,10 @@
 """microtensor: a small tensor library with automatic differentiation, in PyTorch's words.
 
-import microtensor as mt
+    import microtensor as mt
 
-x = mt.tensor([1.0, 2.0], requires_grad=True)
-(x**2).sum().backward()
-x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    (x**2).sum().backward()
+    x.grad  # tensor([2., 4.], shape=(2,), dtype=float32)
 
 dir(mt) lists the public names. Here they are by the file in which they are found:
 """

@@ -189,7 +189,7 @@ def save(folder, files):
 
 
 def image(png, alt):
-    """PNG bytes as an <img> that holds them."""
+    """PNG bytes as an `<img>` that holds them."""
     text = base64.b64encode(png).decode()
     return f'<img alt="{escaped(alt)}" src="data:image/png;base64,{text}">'
 

@@ -1,4 +1,4 @@
-"""What of PyTorch is covered, counted: the README's table and the list of names in covered.md.
+"""What of PyTorch is covered, counted: the README's table and the list in compat/covered.md.
 
     python tests/covered.py           renews both from the code and PyTorch's names
     python tests/covered.py --names   reads PyTorch's names anew from the one that is installed
@@ -13,9 +13,10 @@ from operator import attrgetter
 from pathlib import Path
 
 import microtensor
+from microtensor.backends.installed import COVERED
 
 HERE = Path(__file__).parent
-NAMES, LIST, README = HERE / "pytorch_names.txt", HERE / "covered.md", HERE.parent / "README.md"
+NAMES, LIST, README = HERE / "pytorch_names.txt", COVERED, HERE.parent / "README.md"
 START, END = "<!-- covered: python tests/covered.py -->\n", "<!-- end -->\n"
 
 SPACES = (

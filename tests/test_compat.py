@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,8 +360,9 @@ PLACES = """. .nn .nn.functional .nn.attention .nn.utils.rnn .nn.utils .optim .u
 def test_a_missing_name_says_where_the_others_are(path):
     public = f"microtensor{path}".rstrip(".")
     place = importlib.import_module(public)
-    with pytest.raises(AttributeError, match=f"^{public} has no 'fourier'.*covered.md"):
+    with pytest.raises(AttributeError, match=f"^{public} has no 'fourier'.*covered.md") as error:
         _ = place.fourier
+    assert Path(str(error.value).rpartition(": ")[2]).is_file()
     assert not hasattr(place, "fourier")
     assert getattr(place, "fourier", 3) == 3
 

@@ -11,6 +11,7 @@ from .base import Backend
 from .bfloat16 import BFloat16Backend
 from .device import device
 from .dtypes import dtype
+from .installed import how_to_install
 from .numba import NumbaBackend
 from .numpy import NumPyBackend
 from .quiet import quiet
@@ -80,7 +81,7 @@ def use(name=None):
     if name not in CPU_BACKENDS:
         raise ValueError(f"use: the CPU has {' and '.join(CPU_BACKENDS)}, not {name!r}")
     if name == "numba" and not installed:
-        raise RuntimeError('use: numba is not installed; pip install -e ".[fast]"')
+        raise RuntimeError(f"use: numba is not installed; {how_to_install('fast')}")
     backend = CPU_BACKENDS[name]()
     known = [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]  # subclasses, too
     register(backend, "cpu", *NumPyBackend.array_types, *known)

@@ -1,5 +1,7 @@
 """The package's name where things are printed: PyTorch's within `as_torch()`; and missing names."""
 
+from .installed import COVERED
+
 PACKAGE = ["microtensor"]  # as what is printed calls it: "torch" within `compat.as_torch()`
 
 
@@ -17,8 +19,6 @@ def missing(place):
     """A module's __getattr__: a name that is not there is named, and where those are that are."""
 
     def __getattr__(name):
-        raise AttributeError(
-            f"{place} has no {name!r}; tests/covered.md lists what of PyTorch's is there"
-        )
+        raise AttributeError(f"{place} has no {name!r}; what of PyTorch's is there: {COVERED}")
 
     return __getattr__

@@ -4,6 +4,8 @@ import functools
 import os
 import warnings
 
+from .installed import how_to_install
+
 
 def _blas():
     """The package that asks BLAS, and tells it; None without the extra "fast"."""
@@ -49,7 +51,7 @@ def _check(name, n):
 @functools.cache  # once is enough
 def _cannot():
     warnings.warn(
-        'set_num_threads: nothing is set without threadpoolctl: pip install -e ".[fast]", or set '
+        f"set_num_threads: nothing is set without threadpoolctl: {how_to_install('fast')}, or set "
         "OPENBLAS_NUM_THREADS before the start",
         stacklevel=3,
     )

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from ..backends.installed import how_to_install
 from ..utils.pages import brief, figure_text
 
 BLUE, RED, PALE, INK = "#2563a8", "#d1432f", "#b9cbe0", "#2b2b2b"
@@ -17,7 +18,7 @@ def figure(recorder):
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(
-            'Recorder: the picture is drawn with matplotlib: pip install -e ".[demos]"; '
+            f"Recorder: the picture is drawn with matplotlib: {how_to_install('demos')}; "
             "the page (.html) needs nothing"
         ) from None
     rows = len(recorder.modules)

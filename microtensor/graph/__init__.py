@@ -1,9 +1,11 @@
 """Drawings of what was computed, and of how the gradients flow back through it.
 
-loss = model(x)
-mt.graph.draw(loss, params=model)                    # shows itself in a notebook
-mt.graph.render(mt.graph.draw(loss), "loss.svg")
-mt.graph.render(mt.graph.film(loss), "loss.html")    # the backward pass, a step at a time
+Of a loss, before `backward()`:
+
+    loss = model(x)
+    mt.graph.draw(loss, params=model)                    # shows itself in a notebook
+    mt.graph.render(mt.graph.draw(loss), "loss.svg")
+    mt.graph.render(mt.graph.film(loss), "loss.html")    # the backward pass, a step at a time
 """
 
 from .draw import Drawing, draw

@@ -6,6 +6,7 @@ A shape is a tuple, made by `box`, `text`, `curve` or `arrow`. Coordinates are p
 import functools
 import math
 
+from ..backends.installed import how_to_install
 from ..utils.pages import escaped, printable
 from .themes import FONTS
 
@@ -126,7 +127,7 @@ def _pillow():
         from PIL import Image, ImageColor, ImageDraw
     except ImportError as error:
         raise ImportError(
-            'to paint pictures of a film run: pip install -e ".[viz]" (HTML and SVG need nothing)'
+            f"to paint pictures of a film run: {how_to_install('viz')} (HTML and SVG need nothing)"
         ) from error
     return Image, ImageColor, ImageDraw
 

@@ -10,6 +10,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
+from ..backends.installed import how_to_install
 from ..utils.pages import BACKSLASH
 from .canvas import paint, palette, svg
 from .page import explorer, player
@@ -107,7 +108,7 @@ def renderer(kind):
     if pure:
         return pure
     raise NoRenderer(
-        'to draw graphs run: pip install -e ".[viz]" (or install Graphviz, '
+        f"to draw graphs run: {how_to_install('viz')} (or install Graphviz, "
         "https://graphviz.org/download)"
     )
 

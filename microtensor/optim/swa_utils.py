@@ -1,11 +1,13 @@
 """Averages of a model's weights over a training: stochastic (arXiv:1803.05407) and exponential.
 
-averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
-for batch in batches:
-    ...
-    optimizer.step()
-    averaged.update_parameters(model)
-update_bn(batches, averaged)
+In a training:
+
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    for batch in batches:
+        ...
+        optimizer.step()
+        averaged.update_parameters(model)
+    update_bn(batches, averaged)
 """
 
 import copy

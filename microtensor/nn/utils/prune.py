@@ -1,4 +1,5 @@
-"""Weights that are kept at zero: a parameter is <name>_orig times the buffer <name>_mask.
+"""Weights that are kept at zero: a parameter is `<name>_orig` times the buffer
+`<name>_mask`.
 
     l1_unstructured(layer, "weight", amount=0.3)
 
@@ -29,7 +30,7 @@ class BasePruningMethod:
         raise NotImplementedError(f"{type(self).__name__} does not define compute_mask()")
 
     def apply_mask(self, module):
-        """<name>_orig · <name>_mask"""
+        """`<name>_orig · <name>_mask`"""
         mask = getattr(module, self._tensor_name + "_mask")
         orig = getattr(module, self._tensor_name + "_orig")
         return mask.to(orig.dtype) * orig

@@ -75,7 +75,7 @@ class WeightNorm(_Hook):
 
 
 def weight_norm(module, name="weight", dim=0):
-    """Let `module.<name>` be g · v / |v|, with parameters <name>_g and <name>_v; returns module.
+    """Let `module.<name>` be g · v / |v|, with parameters `<name>_g`, `<name>_v`; returns module.
 
     The length is that of each slice along `dim`; of the whole for None (arXiv:1602.07868).
     """
@@ -115,10 +115,10 @@ class SpectralNorm(_Hook):
 
 
 def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
-    """Let `module.<name>` be <name>_orig over its largest singular value; returns the module.
+    """Let `module.<name>` be `<name>_orig` over its largest singular value; returns the module.
 
     That is found by `n_power_iterations` before every forward in training, which go on with the
-    buffers <name>_u and <name>_v. The rows of the matrix are the slices along `dim`, which is that
+    buffers `<name>_u`, `<name>_v`. The rows of the matrix are the slices along `dim`, which is that
     of the outputs unless given (arXiv:1802.05957).
     """
     SpectralNorm(module, name, n_power_iterations, outputs_of(module) if dim is None else dim, eps)

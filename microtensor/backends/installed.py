@@ -1,0 +1,16 @@
+"""How this package was installed, which messages need: from a clone, or as a package."""
+
+from pathlib import Path
+
+PACKAGE_FOLDER = Path(__file__).parents[1]
+COVERED = PACKAGE_FOLDER / "compat" / "covered.md"  # PyTorch's names: what is there, what is not
+
+
+def in_clone():
+    """Whether the package is imported from a clone, to which its extras refer as `.[fast]`."""
+    return (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()
+
+
+def how_to_install(extra):
+    """The command that brings the packages of an extra, for messages."""
+    return f'pip install -e ".[{extra}]"' if in_clone() else f'pip install "microtensor[{extra}]"'
