@@ -15,7 +15,10 @@ import numpy as np
 
 import microtensor as mt
 from microtensor.utils.pages import Script, embedded, figure_text
-from models import inside, program, reporting, sampling, showing
+from models import inside
+from models.cli import program, showing
+from models.generation import sampling
+from models.training import reporting
 
 
 def main(argv=None):

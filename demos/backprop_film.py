@@ -11,7 +11,7 @@ import warnings
 import microtensor as mt
 from microtensor import optim
 from microtensor.nn import functional as F
-from models import program
+from models.cli import program
 
 
 def parameter(*values):

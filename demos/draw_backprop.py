@@ -10,7 +10,8 @@ import warnings
 
 import microtensor as mt
 from microtensor import nn
-from models import MiniGPT, MiniGPTConfig, program
+from models import MiniGPT, MiniGPTConfig
+from models.cli import program
 
 
 def neuron(**look):

@@ -16,11 +16,15 @@ from dataclasses import dataclass
 
 import microtensor as mt
 from microtensor.utils.pages import escaped, figure_text
-from models import data, program, reporting, sampling, showing, training
-from models.command_line import first_prompt
-from models.corpus import load_corpus
+from models import training
+from models.cli import program, showing
+from models.cli.command_line import first_prompt
+from models.generation import sampling
 from models.ladder import RUNGS, WINDOW
-from models.tokenizers import CharTokenizer
+from models.text import data
+from models.text.corpus import load_corpus
+from models.text.tokenizers import CharTokenizer
+from models.training import reporting
 
 SAMPLE = 300  # characters
 

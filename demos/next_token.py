@@ -14,7 +14,9 @@ import time
 
 import microtensor as mt
 from microtensor.utils.pages import escaped, figure_text
-from models import program, reporting, sampling, showing
+from models.cli import program, showing
+from models.generation import sampling
+from models.training import reporting
 
 TEMPERATURES = 0, 0.3, 1.0, 2.0
 

@@ -13,12 +13,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import microtensor as mt
-from models import data, files, program, reporting, sampling, training
-from models.checkpoints import best_of
-from models.corpus import load_corpus
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
-from models.training import NonFiniteLoss, Trainer, TrainingConfig
+from models import files, training
+from models.cli import program
+from models.generation import sampling
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.text import data
+from models.text.corpus import load_corpus
+from models.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from models.training import NonFiniteLoss, Trainer, TrainingConfig, reporting
+from models.training.checkpoints import best_of
 
 MODEL = {
     "context_length": "tokens that the model sees at once",

@@ -13,7 +13,9 @@ import numpy as np
 
 import microtensor as mt
 from microtensor.utils.pages import escaped, figure_text
-from models import inside, program, sampling, showing
+from models import inside
+from models.cli import program, showing
+from models.generation import sampling
 
 
 def main(argv=None):
