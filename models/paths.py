@@ -74,9 +74,8 @@ class Older(Finder):
     def get_code(self, name):
         """`python -m models.minigpt` is `python -m models minigpt`."""
         command = name.rpartition(".")[2]
-        text = (
-            f"import sys\nfrom {ROOT}.cli import main\nsys.exit(main([{command!r}, *sys.argv[1:]]))"
-        )
+        main = f"from {ROOT}.cli.commands import main"
+        text = f"import sys\n{main}\nsys.exit(main([{command!r}, *sys.argv[1:]]))"
         return compile(text, __file__, "exec")
 
 

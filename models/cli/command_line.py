@@ -1,227 +1,81 @@
-"""The command line that all rungs share: `python -m models.tiny_lm`, and so on.
+"""The commands of the ladder's rungs: `python -m models tiny_lm`, and so on.
 
-It takes a text, trains the model, keeps it with a picture of its losses, and lets it write. What
-cannot be done is said in one line.
+A rung that learns is a `run.Program`. The table written by hand and the walk through a block learn
+nothing; they take the same flags, and say which of them have no effect.
 """
 
 import sys
-from contextlib import nullcontext
-from dataclasses import fields, replace
-from pathlib import Path
 
 import microtensor as mt
-from microtensor.files.serialization import write_whole
 
-from .. import files, training
 from ..generation import sampling
-from ..ladder.registry import RUNGS, window
-from ..text import data
-from ..text.corpus import load_corpus
-from ..text.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
-from ..training import reporting
-from . import program, showing
-
-HELP = {
-    "n": "tokens in a row that are counted: the last n − 1 and the next",
-    "context_length": "tokens that the model sees at once",
-    "d_embedding": "numbers that stand for a token",
-    "d_hidden": "numbers in the hidden layer",
-    "cell": "rnn, gru or lstm",
-    "d_model": "channels: how many numbers stand for a token",
-    "n_heads": "attention heads; must divide the channels",
-    "n_kv_heads": "heads of keys and values; must divide the heads",
-    "n_layers": "blocks or layers, one on top of the other",
-    "d_mlp": "numbers in the hidden layer of the MLP",
-    "rope_theta": "base of the speeds at which queries and keys are turned",
-    "dropout": "share of attention weights left out while training",
-    "steps": "steps of training",
-    "batch_size": "windows of text in a step",
-    "optimizer": "adamw or sgd",
-    "lr": "learning rate at its peak",
-    "clip": "largest norm of all gradients together; inf for no clipping",
-    "seed": "seed of all random numbers",
-}
-TRAINING = "steps", "batch_size", "optimizer", "lr", "clip", "seed"
-
-
-# ---- a rung that learns ------------------------------------------------------------------------
+from ..ladder import RUNGS
+from ..ladder.lookup_table import LookupTable, show
+from ..ladder.modern_block import ModernBlock, ModernBlockConfig, walk
+from ..text.tokenizers import ByteTokenizer
+from . import flags, program, run
+from .attention import draw_attention, show_attention  # noqa: F401, found here before
+from .flags import HELP, TRAINING, add_fields, check_sampling, given  # noqa: F401, likewise
+from .run import first_prompt  # noqa: F401, likewise
 
 
 def main(name, argv=None):
     """Run the command line of the rung `name`. Returns the exit code."""
+    this = program_of(name)
+    return program.run(lambda args: run.act(this, args), flags.parser(this), argv)
+
+
+def program_of(name):
+    """The `run.Program` of a rung that learns."""
     rung = RUNGS[name]
-    return program.run(lambda args: learn_and_write(rung, args), parser(rung), argv)
+    about = f"{first_line(rung.model)}\nTo be read in models/ladder/{name}.py."
+    return run.Program(rung, f"models.{name}", f"python -m models {name}", about, f"runs/{name}")
 
 
-def learn_and_write(rung, args):
-    """Train the model, or load it, and let it write."""
-    check_sampling(args)
-    load, show = getattr(args, "load", False), getattr(args, "show_attention", False)
-    writes = show or not (load or rung.counts)
-    with files.only_here(args.out) if writes else nullcontext():
-        model, tokenizer = loaded(rung, args) if load else learned(rung, args)
-        prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
-        if show:
-            show_attention(model, tokenizer, prompt, Path(args.out, "attention.png"))
-    write(model, tokenizer, prompt, args)
+def parser(rung):
+    """The parser of a rung that learns."""
+    return flags.parser(program_of(rung.name))
 
 
-def learned(rung, args):
-    """A model and its tokenizer, trained as the arguments ask for."""
-    settings = given(args, [] if rung.counts else TRAINING)
-    sizes = given(args, rung.sizes)
-    if args.repeats < 1:
-        raise ValueError(f"the text must be repeated at least once, got {args.repeats}")
-    config = rung.training(**settings)
-    config = replace(config, eval_every=max(1, min(config.eval_every, config.steps // 4)))
-    corpus = load_corpus(args.data, offline=args.offline, progress=print)
-    text = corpus.text * args.repeats
-    print(f"text: {corpus.name}, {len(text):,} characters")
-    tokenizer = chosen_tokenizer(args, text)
-    sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
-    mt.manual_seed(config.seed)
-    model = rung.build(tokenizer.vocab_size, **sizes)
-    if args.prompt is not None:  # better known before training than after it
-        sampling.encode_prompt(model, tokenizer, args.prompt)
-    ids = tokenizer.encode_array(text)
-    parts = data.split(ids, window(model))
-    if rung.counts:
-        return count(model, *parts), tokenizer
-    about = {"text": corpus.name, "repeats": args.repeats}
-    path = Path(args.out, "checkpoint.safetensors")
-    train(training.Trainer(model, tokenizer, *parts, config, path, about), rung.name)
-    return model, tokenizer
-
-
-def count(model, train, held_out):
-    """Let an n-gram count, and say how well it guesses."""
-    model.fit(train.ids)
-    print(
-        f"counted: {len(model):,} numbers; held-out loss {training.evaluate(model, held_out):.3f}"
-    )
-    return model
-
-
-def train(trainer, name):
-    """Train to the end with a progress bar, and draw the losses beside the checkpoint."""
-    config = trainer.config
-    print(f"model: {sum(p.numel() for p in trainer.model.parameters()):,} parameters")
-    progress = reporting.Progress(config.steps, config.batch_size * window(trainer.model))
-    try:
-        for record in trainer.run():
-            progress(record)
-    finally:
-        progress.close()
-    step, loss = trainer.validation[-1]
-    print(f"held-out loss after step {step:,}: {loss:.3f}; kept: {trainer.checkpoint}")
-    path = trainer.checkpoint.with_name("loss.png")
-    try:
-        title = f"{name} on {trainer.about['text']}"
-        reporting.draw_losses(trainer.losses, trainer.validation, path, title)
-    except ImportError:
-        print("no picture of the losses: matplotlib is missing (pip install matplotlib)")
-    else:
-        print(f"picture of the losses: {path}")
-
-
-def loaded(rung, args):
-    """The model in the folder and its tokenizer. ValueError if they are not what is asked for."""
-    path = Path(args.out, "checkpoint.safetensors")
-
-    def as_asked(state):
-        if state["architecture"] != rung.model.__name__:
-            found = state["architecture"]
-            raise ValueError(f"{path} holds a {found:.60}, not a {rung.model.__name__}")
-        return training.model_from(state)
-
-    try:
-        model, tokenizer = training.load_newest(path, use=as_asked)
-    except FileNotFoundError:
-        raise ValueError(f"there is no checkpoint at {path}; train first, without --load") from None
-    if args.vocabulary is not None:
-        other = load_tokenizer(args.vocabulary)
-        if other.settings() != tokenizer.settings():
-            raise ValueError(
-                f"{args.vocabulary}, {other!r}, does not match the model, which was trained with "
-                f"a {tokenizer!r}"
-            )
-    sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
-    return model, tokenizer
-
-
-def chosen_tokenizer(args, text):
-    if args.vocabulary is not None:
-        return load_tokenizer(args.vocabulary)
-    return ByteTokenizer() if args.tokenizer == "byte" else CharTokenizer.from_text(text)
-
-
-def first_prompt(tokenizer):
-    """A line break, after which anything may begin; else whatever the text has."""
-    try:
-        tokenizer.encode("\n")
-    except ValueError:
-        return tokenizer.decode([0])
-    return "\n"
-
-
-def write(model, tokenizer, prompt, args):
-    """Print the prompt and what the model makes of it."""
-    generator = mt.Generator().manual_seed(args.seed or 0)
-    pieces = sampling.generate_text(
-        model, tokenizer, prompt, args.sample_length, temperature=args.temperature,
-        top_k=args.top_k, top_p=args.top_p, generator=generator,
-    )  # fmt: skip
-    print("─" * 80)
-    print(reporting.printable(prompt).lstrip("\n"), end="", flush=True)
-    for piece in pieces:
-        print(reporting.printable(piece), end="", flush=True)
-    print()
-
-
-# ---- what attention looks at -------------------------------------------------------------------
-
-
-def show_attention(model, tokenizer, prompt, path):
-    """Print and draw the weight that the last position gives to each character of the prompt."""
-    ids = sampling.encode_prompt(model, tokenizer, prompt)
-    weights = model.attention(mt.tensor([ids]))[0].tolist()
-    pieces = showing.visible_tokens(tokenizer, ids)
-    print(f"to continue, the last of these {len(ids)} looks at:")
-    for piece, weight in zip(pieces, weights):
-        print(f"  {piece:>3} {weight:6.1%} {'█' * round(40 * weight / max(weights))}")
-    try:
-        draw_attention(pieces, weights, path)
-    except ImportError:
-        print("no picture of the attention: matplotlib is missing (pip install matplotlib)")
-    else:
-        print(f"picture of the attention: {path}")
-
-
-def draw_attention(pieces, weights, path):
-    """Write a picture of the weight on each character as PNG. Needs matplotlib (ImportError)."""
-    figure = showing.figure(max(4, 0.32 * len(pieces) + 1), 2.6)
-    axes = figure.subplots()
-    places = range(len(pieces))
-    axes.bar(places, weights, color="#2f6db5", width=0.85)
-    axes.set_xticks(places, showing.figure_texts(pieces), family=["DejaVu Sans Mono"])
-    axes.set(ylabel="weight", title="What the last position looks at", xlim=(-0.6, len(pieces)))
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, showing.png(figure))
+def first_line(model):
+    """What a model's file says first of itself."""
+    return sys.modules[model.__module__].__doc__.partition("\n")[0]
 
 
 # ---- the rungs that do not learn ---------------------------------------------------------------
 
 
+def unlearned(name, model):
+    """A parser with the flags of every command for a rung that learns nothing."""
+    p = program.Parser(
+        f"models.{name}", f"{first_line(model)}\nTo be read in models/ladder/{name}.py."
+    )
+    group = p.add_argument_group("taken by every command, and without effect: nothing is learned")
+    for flag in ("--out", "--data"):
+        group.add_argument(flag, metavar="NAME", default="runs/" + name)
+    for flag in ("--load", "--resume", "--overwrite", "--offline"):
+        group.add_argument(flag, action="store_true")
+    for flag in ("--steps", "--eval-every"):
+        group.add_argument(flag, type=int, metavar="N")
+    return p
+
+
 def lookup_table(argv=None):
     """The command line of the table written by hand. Returns the exit code."""
-    from ..ladder.lookup_table import LookupTable, show
-
-    p = program.Parser("models.lookup_table", sys.modules[LookupTable.__module__].__doc__)
-    p.add_argument("--prompt", metavar="TEXT", action="append", help="the text to continue (hel)")
-    p.add_argument("--sample-length", type=int, default=40, metavar="N",
-                   help="characters to write at most (40)")  # fmt: skip
-    p.add_argument("--show-table", action="store_true", help="print the table")
+    p = unlearned("lookup_table", LookupTable)
+    group = p.add_argument_group("writing")
+    group.add_argument(
+        "--prompt", metavar="TEXT", action="append", help="the text to continue (hel)"
+    )
+    group.add_argument("--sample-length", "--length", type=int, default=40, metavar="N",
+                       help="characters to write at most (40)")  # fmt: skip
+    group.add_argument("--temperature", type=float, metavar="X",
+                       help="draw; 0 takes the likeliest, more is bolder")  # fmt: skip
+    group.add_argument("--top-k", type=int, metavar="N", help="among the N likeliest characters")
+    group.add_argument("--top-p", type=float, metavar="X",
+                       help="among the likeliest that make up X of all")  # fmt: skip
+    group.add_argument("--seed", type=int, default=0, metavar="N", help=f"{HELP['seed']} (0)")
+    group.add_argument("--show-table", action="store_true", help="print the table")
 
     def write_on(args):
         table = LookupTable()
@@ -229,26 +83,45 @@ def lookup_table(argv=None):
             for context, row in table.table.items():
                 choices = "   ".join(f'"{c}" {probability:.0%}' for c, probability in row.items())
                 print(f'  "{context}" → {choices}')
+        draws = given(args, ("temperature", "top_k", "top_p"))
         for prompt in args.prompt or ["hel", "the c"]:
-            show(table, prompt, args.sample_length)
+            if draws:
+                draw(table, prompt, args, draws)
+            else:
+                show(table, prompt, args.sample_length)
 
     return program.run(write_on, p, argv)
 
 
+def draw(table, prompt, args, draws):
+    """Print a prompt and what the table continues it with, drawn from its probabilities."""
+    generator = mt.Generator().manual_seed(args.seed)
+    pieces = sampling.generate_text(
+        table, table.tokenizer, prompt, args.sample_length, generator=generator, **draws
+    )
+    print(f'"{prompt}" → "{prompt}{"".join(pieces)}"')
+
+
 def modern_block(argv=None):
     """The command line of the walk through a block. Returns the exit code."""
-    from ..ladder.modern_block import ModernBlock, ModernBlockConfig, walk
-
-    p = program.Parser("models.modern_block", sys.modules[ModernBlock.__module__].__doc__)
-    p.add_argument("--prompt", metavar="TEXT", default="To be", help="the text to follow (To be)")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help=f"{HELP['seed']} (0)")
-    add_fields(p, ModernBlockConfig, ("context_length", "d_model", "n_heads"))
+    sizes = "context_length", "d_model", "n_heads"
+    p = unlearned("modern_block", ModernBlock)
+    add_fields(p.add_argument_group("the model"), ModernBlockConfig, sizes)
+    group = p.add_argument_group("the walk")
+    group.add_argument("--prompt", metavar="TEXT", default="To be",
+                       help="the text to follow (To be)")  # fmt: skip
+    group.add_argument("--seed", type=int, default=0, metavar="N", help=f"{HELP['seed']} (0)")
+    group.add_argument("--sample-length", "--length", type=int, metavar="N",
+                       help="no effect, as the next three: nothing is written")  # fmt: skip
+    group.add_argument("--temperature", type=float, metavar="X")
+    group.add_argument("--top-k", type=int, metavar="N")
+    group.add_argument("--top-p", type=float, metavar="X")
 
     def follow(args):
         tokenizer = ByteTokenizer()
-        sizes = given(args, ("context_length", "d_model", "n_heads"))
         mt.manual_seed(args.seed)
-        model = ModernBlock(ModernBlockConfig(vocab_size=tokenizer.vocab_size, **sizes))
+        config = ModernBlockConfig(vocab_size=tokenizer.vocab_size, **given(args, sizes))
+        model = ModernBlock(config)
         ids = sampling.encode_prompt(model, tokenizer, args.prompt)
         c = model.config
         print(f'"{args.prompt}" as bytes: B = 1 text, T = {len(ids)} tokens, C = {c.d_model} '
@@ -257,66 +130,3 @@ def modern_block(argv=None):
         walk(model, mt.tensor([ids]))
 
     return program.run(follow, p, argv)
-
-
-# ---- arguments ---------------------------------------------------------------------------------
-
-
-def parser(rung):
-    p = program.Parser(f"models.{rung.name}", sys.modules[rung.model.__module__].__doc__)
-    p.add_argument("--out", metavar="FOLDER", default=f"runs/{rung.name}",
-                   help=f"where model and pictures are kept (runs/{rung.name})")  # fmt: skip
-    group = p.add_argument_group("the text")
-    group.add_argument("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
-    group.add_argument("--offline", action="store_true", help="do not look for it on the web")
-    group.add_argument("--repeats", type=int, default=1, metavar="N",
-                       help="take the text N times, one after the other (1)")  # fmt: skip
-    group.add_argument("--tokenizer", choices=["char", "byte"], default="char",
-                       help="a token is a character of the text, or a byte (char)")  # fmt: skip
-    group.add_argument("--vocabulary", metavar="FILE", help="use the tokenizer saved there")
-
-    add_fields(p.add_argument_group("the model"), rung.config, rung.sizes)
-    if rung.counts:
-        p.add_argument("--seed", type=int, default=0, metavar="N", help=f"{HELP['seed']} (0)")
-    else:
-        group = p.add_argument_group("training")
-        add_fields(group, training.TrainingConfig, TRAINING, rung.recipe)
-        group.add_argument("--load", action="store_true",
-                           help="do not train: use the model kept in the folder")  # fmt: skip
-
-    group = p.add_argument_group("writing")
-    group.add_argument("--prompt", metavar="TEXT", help="the text to continue (a line break)")
-    group.add_argument("--sample-length", type=int, default=300, metavar="N",
-                       help="tokens to write (300)")  # fmt: skip
-    group.add_argument("--temperature", type=float, default=0.8, metavar="X",
-                       help="0 takes the likeliest token, more is bolder (0.8)")  # fmt: skip
-    group.add_argument("--top-k", type=int, metavar="N", help="choose among the N likeliest tokens")
-    group.add_argument("--top-p", type=float, metavar="X",
-                       help="choose among the likeliest tokens that make up X of all")  # fmt: skip
-    if hasattr(rung.model, "attention"):
-        group.add_argument("--show-attention", action="store_true",
-                           help="print and draw the weight on each character")  # fmt: skip
-    return p
-
-
-def add_fields(group, config, names, defaults=None):
-    """A flag for each of these fields of a dataclass."""
-    for f in fields(config):
-        if f.name in names:
-            default = (defaults or {}).get(f.name, f.default)
-            metavar = {int: "N", float: "X"}.get(f.type, "NAME")
-            group.add_argument("--" + f.name.replace("_", "-"), type=f.type, metavar=metavar,
-                               help=f"{HELP[f.name]} ({default})")  # fmt: skip
-
-
-def given(args, names):
-    """The arguments among `names` that were given."""
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
-
-
-def check_sampling(args):
-    sampling.check_options(args.temperature, args.top_k, args.top_p)
-    if args.sample_length < 0:
-        raise ValueError(f"the length of a sample must not be negative, got {args.sample_length}")
-    if args.prompt is not None:
-        sampling.check_prompt(args.prompt)

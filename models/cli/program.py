@@ -1,6 +1,7 @@
 """What all programs have in common: arguments, and one line for what was wrong."""
 
 import argparse
+import difflib
 import sys
 from pathlib import Path
 
@@ -13,11 +14,31 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog, description, usage="%(prog)s [options]"):
         super().__init__(
             prog, usage, description, allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )  # fmt: skip
 
+    def parse_args(self, args=None, namespace=None):
+        args, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest(unknown[0], flags)}")
+        return args
+
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: {printable(' '.join(message.split()))} (see --help)\n")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows texts as they are written, and a line for each flag, in 80 columns."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=26, width=80)
+
+
+def nearest(name, names):
+    """ "; did you mean …?" with the names most like this one; empty if none is."""
+    found = difflib.get_close_matches(name.partition("=")[0], list(names), 3, 0.6)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def run(action, parser, argv=None):
