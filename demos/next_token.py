@@ -28,7 +28,8 @@ def main(argv=None):
 def parser():
     p = showing.Parser(__file__, __doc__, "runs/next_token")
     p.sampling(temperature=0.8)
-    p.add_argument("--length", type=int, default=40, metavar="N", help="steps at most (40)")
+    p.add_argument("--length", "--sample-length", dest="length", type=int, default=40, metavar="N",
+                   help="steps at most (40)")  # fmt: skip
     p.add_argument("--show", type=int, default=10, metavar="N", help="tokens in the chart (10)")
     p.add_argument("--auto", type=float, metavar="SECONDS", help="do not wait for a key")
     p.add_argument("--compare", action="store_true", help="temperatures side by side")

@@ -113,10 +113,30 @@ def test_no_circles(top):
     assert circles == set()
 
 
-def test_loose_files():
-    """At most three files stand at the root of the package."""
-    loose = {p.stem for p in (HOUSE / "microtensor").glob("*.py")}
-    assert len(loose) <= 3
+LADDER = HOUSE / "models" / "ladder"
+AROUND = {"__init__", "base", "registry", "training_config"}  # files that are no rung
+OF_CHARACTERS = {"models.ladder.lookup_table": {"models.text.tokenizers"}}  # its table is of these
+
+
+@pytest.mark.parametrize("path", sorted(LADDER.glob("*.py")), ids=name_of)
+def test_a_rung_is_nothing_but_a_model(path):
+    """It imports microtensor, the base, and the rungs before it; it is no program."""
+    if path.stem in AROUND:
+        return
+    allowed = OF_CHARACTERS.get(name_of(path), set())
+    allowed = allowed | {name_of(p) for p in LADDER.glob("*.py") if p.stem not in AROUND - {"base"}}
+    found = {there for there in imports(path) if there.split(".")[0] in ("models", "demos")}
+    assert found <= allowed
+    outside = {there.split(".")[0] for there in imports(path)} - sys.stdlib_module_names
+    assert outside <= {"microtensor", "models", "numpy"}
+    assert "__main__" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("top, most", [("microtensor", 3), ("models", 4)])
+def test_loose_files(top, most):
+    """Few files stand at the root of a package."""
+    loose = {p.stem for p in (HOUSE / top).glob("*.py")}
+    assert len(loose) <= most
 
 
 def test_the_engine_is_read_in_one_sitting():

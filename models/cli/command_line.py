@@ -5,6 +5,7 @@ nothing; they take the same flags, and say which of them have no effect.
 """
 
 import sys
+import textwrap
 
 import microtensor as mt
 
@@ -28,8 +29,8 @@ def main(name, argv=None):
 def program_of(name):
     """The `run.Program` of a rung that learns."""
     rung = RUNGS[name]
-    about = f"{first_line(rung.model)}\nTo be read in models/ladder/{name}.py."
-    return run.Program(rung, f"models.{name}", f"python -m models {name}", about, f"runs/{name}")
+    first = about(name, rung.model)
+    return run.Program(rung, f"models.{name}", f"python -m models {name}", first, f"runs/{name}")
 
 
 def parser(rung):
@@ -37,9 +38,10 @@ def parser(rung):
     return flags.parser(program_of(rung.name))
 
 
-def first_line(model):
-    """What a model's file says first of itself."""
-    return sys.modules[model.__module__].__doc__.partition("\n")[0]
+def about(name, model):
+    """What a model's file says first of itself, and where it is."""
+    first = sys.modules[model.__module__].__doc__.partition("\n")[0]
+    return textwrap.fill(first, 79) + f"\nTo be read in models/ladder/{name}.py."
 
 
 # ---- the rungs that do not learn ---------------------------------------------------------------
@@ -47,12 +49,10 @@ def first_line(model):
 
 def unlearned(name, model):
     """A parser with the flags of every command for a rung that learns nothing."""
-    p = program.Parser(
-        f"models.{name}", f"{first_line(model)}\nTo be read in models/ladder/{name}.py."
-    )
+    p = program.Parser(f"models.{name}", about(name, model))
     group = p.add_argument_group("taken by every command, and without effect: nothing is learned")
-    for flag in ("--out", "--data"):
-        group.add_argument(flag, metavar="NAME", default="runs/" + name)
+    group.add_argument("--out", metavar="FOLDER", default=f"runs/{name}")
+    group.add_argument("--data", metavar="FILE")
     for flag in ("--load", "--resume", "--overwrite", "--offline"):
         group.add_argument(flag, action="store_true")
     for flag in ("--steps", "--eval-every"):

@@ -1,8 +1,9 @@
-"""The ladder: every model of the story learns from the same text, with the same budget.
+"""The ladder: every model learns from the same text, with the same budget.
 
-The budget is a number of windows of text: steps × 32 windows × 64 characters. The n-gram, which
-counts, reads the text once. Held-out loss is the mean of −log p(next character) on the last tenth
-of the text, in nats; all models are asked about the same windows of it.
+The budget is a number of windows of text: steps × 32 windows × 64 characters.
+The n-gram, which counts, reads the text once. Held-out loss is the mean of
+−log p(next character) on the last tenth of the text, in nats; all models are
+asked about the same windows of it.
 """
 
 import math

@@ -11,6 +11,7 @@ import microtensor.nn.functional as F
 from microtensor import nn
 
 from ..generation import sampling
+from ..generation.sampling import check_prompt as check_prompt  # the rungs get it from here
 
 LARGEST = 2**64 - 1  # of an integer among the settings
 

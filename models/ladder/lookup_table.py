@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import microtensor as mt
 
-from ..generation import sampling
 from ..text.tokenizers import CharTokenizer
-from .base import Config, LanguageModel, with_loss
+from .base import Config, LanguageModel, check_prompt, with_loss
 
 CONTEXT = 3  # characters
 
@@ -87,7 +86,7 @@ class LookupTable(LanguageModel):
 
         It stops where the table knows no more. ValueError for an empty prompt.
         """
-        sampling.check_prompt(prompt)
+        check_prompt(prompt)
         if length < 0:
             raise ValueError(f"the length of a sample must not be negative, got {length}")
         return self._write(prompt, length)
