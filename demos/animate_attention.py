@@ -15,7 +15,10 @@ import numpy as np
 
 import microtensor as mt
 from microtensor.utils.pages import Script, embedded, figure_text
-from models import inside, program, reporting, sampling, showing
+from models import inside
+from models.cli import program, showing
+from models.generation import sampling
+from models.training import reporting
 
 
 def main(argv=None):
@@ -25,7 +28,8 @@ def main(argv=None):
 def parser():
     p = showing.Parser(__file__, __doc__, "runs/attention")
     p.sampling(temperature=0.8)
-    p.add_argument("--length", type=int, metavar="N", help="tokens to write (32, or what fits)")
+    p.add_argument("--length", "--sample-length", dest="length", type=int, metavar="N",
+                   help="tokens to write (32, or what fits)")  # fmt: skip
     p.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last)")
     p.add_argument("--head", type=int, metavar="N", help="which head, from 1 (the mean of all)")
     p.add_argument("--arrows", type=int, default=3, metavar="N", help="arrows per token (3)")

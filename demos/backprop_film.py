@@ -11,7 +11,7 @@ import warnings
 import microtensor as mt
 from microtensor import optim
 from microtensor.nn import functional as F
-from models import program
+from models.cli import program
 
 
 def parameter(*values):
@@ -93,4 +93,4 @@ def write(film, path):
 if __name__ == "__main__":
     warnings.showwarning = lambda message, *_: print(message)
     formats = "html", "gif", "svg", "png"
-    sys.exit(program.gallery(__file__, __doc__, FILMS, "films", formats, "slides", write))
+    sys.exit(program.gallery(__file__, __doc__, FILMS, "runs/films", formats, "slides", write))

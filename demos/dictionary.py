@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from microtensor.files.serialization import write_whole
-from models import program
+from models.cli import program
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"

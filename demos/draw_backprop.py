@@ -10,7 +10,8 @@ import warnings
 
 import microtensor as mt
 from microtensor import nn
-from models import MiniGPT, MiniGPTConfig, program
+from models import MiniGPT, MiniGPTConfig
+from models.cli import program
 
 
 def neuron(**look):
@@ -112,5 +113,5 @@ if __name__ == "__main__":
     warnings.showwarning = lambda message, *_: print(message)
     formats = "svg", "png", "pdf", "dot", "html"  # html is a page to pan, zoom and unfold
     sys.exit(program.gallery(
-        __file__, __doc__, PICTURES, "pictures", formats, "paper", mt.graph.render
+        __file__, __doc__, PICTURES, "runs/pictures", formats, "paper", mt.graph.render
     ))  # fmt: skip

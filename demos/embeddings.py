@@ -14,8 +14,12 @@ import time
 import numpy as np
 
 import microtensor as mt
-from models import embedding_view, program, reporting, showing, training, word2vec
-from models.corpus import load_corpus
+from models import training
+from models.cli import program, showing
+from models.inside import embedding_view
+from models.text import word2vec
+from models.text.corpus import load_corpus
+from models.training import reporting
 
 LIKE = "king,father,thou,romeo,love,day,death,two,rome,eyes,shall,is"
 

@@ -8,8 +8,9 @@ import sys
 from dataclasses import dataclass
 
 from microtensor.utils.pages import figure_text
-from models import program, reporting, showing
-from models.mistakes import FLOOR, MISTAKES, Training, diagnosed
+from models.cli import program, showing
+from models.training import reporting
+from models.training.mistakes import FLOOR, MISTAKES, Training, diagnosed
 
 BLUE, RED, INK = "#2563a8", "#d1432f", "#2b2b2b"
 

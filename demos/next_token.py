@@ -14,7 +14,9 @@ import time
 
 import microtensor as mt
 from microtensor.utils.pages import escaped, figure_text
-from models import program, reporting, sampling, showing
+from models.cli import program, showing
+from models.generation import sampling
+from models.training import reporting
 
 TEMPERATURES = 0, 0.3, 1.0, 2.0
 
@@ -26,7 +28,8 @@ def main(argv=None):
 def parser():
     p = showing.Parser(__file__, __doc__, "runs/next_token")
     p.sampling(temperature=0.8)
-    p.add_argument("--length", type=int, default=40, metavar="N", help="steps at most (40)")
+    p.add_argument("--length", "--sample-length", dest="length", type=int, default=40, metavar="N",
+                   help="steps at most (40)")  # fmt: skip
     p.add_argument("--show", type=int, default=10, metavar="N", help="tokens in the chart (10)")
     p.add_argument("--auto", type=float, metavar="SECONDS", help="do not wait for a key")
     p.add_argument("--compare", action="store_true", help="temperatures side by side")

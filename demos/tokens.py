@@ -14,10 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from models import program, showing, token_view
-from models.corpus import load_corpus, text_pieces
-from models.data import write_tokens
-from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
+from models.cli import program, showing
+from models.inside import token_view
+from models.text.corpus import load_corpus, text_pieces
+from models.text.data import write_tokens
+from models.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
 
 TEXT = "O Romeo, Romeo! wherefore art thou Romeo?\nDeny thy father and refuse thy name."
 KINDS = "char", "byte", "bpe"

@@ -13,7 +13,9 @@ import numpy as np
 
 import microtensor as mt
 from microtensor.utils.pages import escaped, figure_text
-from models import inside, program, sampling, showing
+from models import inside
+from models.cli import program, showing
+from models.generation import sampling
 
 
 def main(argv=None):
@@ -23,7 +25,7 @@ def main(argv=None):
 def parser():
     p = showing.Parser(__file__, __doc__, "runs/inference")
     p.sampling(temperature=0)
-    p.add_argument("--length", type=int, default=16, metavar="N",
+    p.add_argument("--length", "--sample-length", dest="length", type=int, default=16, metavar="N",
                    help="tokens to write after the prompt (16)")  # fmt: skip
     p.add_argument("--show", type=int, default=5, metavar="N", help="guesses per position (5)")
     which = p.add_mutually_exclusive_group()

@@ -14,7 +14,7 @@ import time
 import microtensor as mt
 from microtensor import nn, optim
 from microtensor.utils.pages import escaped
-from models import program, showing
+from models.cli import program, showing
 
 ANIMALS = "dog man cat fox bear wolf".split()
 SENTENCE = "the {} bites the {} . who is hurt ? the"

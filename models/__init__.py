@@ -1,26 +1,20 @@
-"""Language models on microtensor, with what they need: tokenizers, text, sampling, training."""
+"""Language models on microtensor, with what they need: tokenizers, text, sampling, training.
 
-from .corpus import load_corpus
-from .tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+files        reading what a person names, and the lock of a folder
+generation/  from logits to text: sampling, and the loop that appends
+text/        tokenizers, corpora, windows of tokens, word2vec
+ladder/      the models, from a table written by hand to a modern MiniGPT
+pretrained/  GPT-2 and Llama, as they are published
+training/    the trainer, its checkpoints, what a person sees of it, the classic mistakes
+inside/      looking into a model while it computes, and pages that show it
+cli/         the command line: python -m models
+"""
 
-MODELS = {  # class -> its file, which is imported when it is asked for
-    "LookupTable": "lookup_table",
-    "NGram": "ngram",
-    "Bigram": "bigram",
-    "TinyLM": "tiny_lm",
-    "Recurrent": "recurrent",
-    "TinyAttention": "tiny_attention",
-    "TinyTransformer": "tiny_transformer",
-    "ModernBlock": "modern_block",
-    "MiniGPT": "minigpt",
-    "ModernMiniGPT": "modern_minigpt",
-    "GPT2": "gpt2",
-}
+from . import paths
+from .paths import MODELS
+from .text import bpe, corpus, tokenizers
+from .text.corpus import load_corpus
+from .text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 
-
-def __getattr__(name):
-    if (model := name.removesuffix("Config")) in MODELS:
-        from importlib import import_module
-
-        return getattr(import_module(f".{MODELS[model]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = paths.attribute
+paths.install()

@@ -16,20 +16,14 @@ from collections import Counter
 from pathlib import Path
 
 import microtensor as mt
-from models import (
-    GPT2,
-    GPT2Config,
-    ModernMiniGPT,
-    ModernMiniGPTConfig,
-    checkpoints,
-    llama,
-    sampling,
-)
-from models.data import ShardedWindows, read_tokens, split
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.tiny_lm import TinyLM, TinyLMConfig
-from models.tokenizers import BPETokenizer, CharTokenizer, load_tokenizer, tokenizer_from
-from models.training import NonFiniteLoss, Trainer, TrainingConfig, model_from
+from models import GPT2, GPT2Config, ModernMiniGPT, ModernMiniGPTConfig
+from models.generation import sampling
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.ladder.tiny_lm import TinyLM, TinyLMConfig
+from models.pretrained import llama
+from models.text.data import ShardedWindows, read_tokens, split
+from models.text.tokenizers import BPETokenizer, CharTokenizer, load_tokenizer, tokenizer_from
+from models.training import NonFiniteLoss, Trainer, TrainingConfig, checkpoints, model_from
 
 
 def program(name):
@@ -204,7 +198,7 @@ class Folder:
     def read(self, case):
         config, tensors = case
         (self.folder / "config.json").write_text(json.dumps(config))
-        from models import published
+        from models.pretrained import published
 
         published.files.load = lambda path: tensors
         model = (GPT2 if self.kind == "gpt2" else llama).from_pretrained(self.folder)
@@ -252,7 +246,7 @@ class Tokens:
     hostile = [v for v in PLAIN if v is not DEEP] + ["U8", "U16", "I32", "F32"]
 
     def __init__(self, folder):
-        from models.data import write_tokens
+        from models.text.data import write_tokens
 
         self.path, tokenizer = folder / "tokens", CharTokenizer.from_text(TEXT)
         write_tokens(self.path, tokenizer, TEXT)

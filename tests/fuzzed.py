@@ -15,16 +15,9 @@ from pathlib import Path
 
 import microtensor as mt
 from microtensor.files.serialization import LoadError
-from models import (  # fmt: skip
-    GPT2,
-    BPETokenizer,
-    CharTokenizer,
-    GPT2Config,
-    ModernMiniGPT,
-    ModernMiniGPTConfig,
-    llama,
-)
-from models.tokenizers import load_tokenizer
+from models import GPT2, BPETokenizer, CharTokenizer, GPT2Config, ModernMiniGPT, ModernMiniGPTConfig
+from models.pretrained import llama
+from models.text.tokenizers import load_tokenizer
 
 MEMORY = 2**30
 SECONDS = 5  # for one file; it takes a few milliseconds

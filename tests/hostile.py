@@ -15,9 +15,10 @@ import numpy as np
 import microtensor as mt
 from microtensor import nn
 from microtensor.autograd import op, registry
-from models import embedding_view, showing, token_view
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.tokenizers import ByteTokenizer, CharTokenizer
+from models.cli import ladder, showing
+from models.inside import embedding_view, token_view
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.text.tokenizers import ByteTokenizer, CharTokenizer
 
 SHOWN = {
     # markup, and what ends it
@@ -308,7 +309,6 @@ def demo_pages(folder, monkeypatch):
             else:
                 texts = [shown(s).replace("↵", "") for s in group]
             yield Page(Path(file).name.replace("_", " "), page, None, texts)
-    ladder = demo("ladder")
     results = [ladder.Result(s, 1, 1.0, 2.0 + i, s) for i, s in enumerate(HOSTILE)]
     page = ladder.as_page(results, HOSTILE[0], b"a picture")
     yield Page("ladder", page, "The ladder", [whole(s) for s in HOSTILE if "\n" not in s])

@@ -17,7 +17,7 @@ import microtensor as mt
 from microtensor import nn
 from microtensor.utils.data import DataLoader, TensorDataset
 from models import CharTokenizer, MiniGPT, MiniGPTConfig
-from models.data import split
+from models.text.data import split
 from models.training import Trainer, TrainingConfig, load_newest
 
 TEXT = "It is a truth universally acknowledged, that a single man in possession of " * 30

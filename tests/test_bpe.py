@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import bpe
-from models.tokenizers import BPETokenizer, ByteTokenizer, load_tokenizer
+from models.text import bpe
+from models.text.tokenizers import BPETokenizer, ByteTokenizer, load_tokenizer
 
 VERSE = (
     "She sells sea shells by the sea shore; the shells she sells are sea shells, I'm sure.\n"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from models import corpus
-from models.corpus import load_corpus, speeches
+from models.text import corpus
+from models.text.corpus import load_corpus, speeches
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n"
 

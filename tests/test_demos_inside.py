@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from models import data, showing
+from models.cli import showing
 from models.ladder import RUNGS
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.tokenizers import CharTokenizer
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.text import data
+from models.text.tokenizers import CharTokenizer
 from models.training import Trainer, TrainingConfig
 
 DEMOS = Path(__file__).parent.parent / "demos"
@@ -105,7 +106,8 @@ def test_next_token_goes_by_itself_without_a_terminal(run):
 
 
 def test_next_token_writes_what_sampling_writes(run, folder):
-    from models import sampling, training
+    from models import training
+    from models.generation import sampling
 
     _, out, _ = run("next_token", "--length", 9, "--seed", 5, "--temperature", 1.2, pictures=NEXT)
     path = folder / "runs/shakespeare/checkpoint.safetensors"

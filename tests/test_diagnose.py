@@ -12,8 +12,8 @@ import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import nn, optim
 from microtensor.autograd import engine, hooks, registry
-from models import mistakes
 from models.ladder import RUNGS
+from models.training import mistakes
 
 SMALL = {
     "tiny_lm": {"context_length": 8},

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from models import MiniGPT, MiniGPTConfig, embedding_view
-from models.data import split
-from models.tokenizers import CharTokenizer
+from models import MiniGPT, MiniGPTConfig
+from models.inside import embedding_view
+from models.text.data import split
+from models.text.tokenizers import CharTokenizer
 from models.training import Trainer, TrainingConfig
 
 RNG = np.random.default_rng(0)

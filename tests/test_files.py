@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 import microtensor as mt
-from models import GPT2, files, llama, program
-from models.checkpoints import load_checkpoint, load_newest
-from models.corpus import load_corpus, read_text, text_pieces
-from models.data import read_tokens
-from models.tokenizers import CharTokenizer, load_tokenizer
+from models import GPT2, files
+from models.cli import program
+from models.pretrained import llama
+from models.text.corpus import load_corpus, read_text, text_pieces
+from models.text.data import read_tokens
+from models.text.tokenizers import CharTokenizer, load_tokenizer
+from models.training.checkpoints import load_checkpoint, load_newest
 
 HOUSE = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs, devices and flock are POSIX's")

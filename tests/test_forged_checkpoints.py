@@ -16,13 +16,15 @@ import pytest
 
 import microtensor as mt
 from microtensor import nn
-from models import GPT2, MODELS, command_line, llama, published, schema, showing
-from models.checkpoints import load_checkpoint, load_newest
-from models.fitting import check_size, distinct
+from models import GPT2, MODELS
+from models.cli import command_line, showing
 from models.ladder import RUNGS
-from models.minigpt import MiniGPTConfig
-from models.modern_minigpt import ModernMiniGPTConfig
-from models.training import ARCHITECTURES, architecture, model_from, register
+from models.ladder.minigpt import MiniGPTConfig
+from models.ladder.modern_minigpt import ModernMiniGPTConfig
+from models.pretrained import llama, published
+from models.pretrained.fitting import check_size, distinct
+from models.training import ARCHITECTURES, architecture, model_from, register, schema
+from models.training.checkpoints import load_checkpoint, load_newest
 
 HOUSE = Path(__file__).parents[1]
 OLD = Path(__file__).parent / "fixtures" / "checkpoints"

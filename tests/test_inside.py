@@ -11,10 +11,10 @@ import microtensor.nn.functional as F
 from microtensor import nn
 from microtensor.backends import backend_of
 from models import inside
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.modern_minigpt import ModernMiniGPT, ModernMiniGPTConfig
-from models.tiny_attention import TinyAttention, TinyAttentionConfig
-from models.tiny_lm import TinyLM, TinyLMConfig
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.ladder.modern_minigpt import ModernMiniGPT, ModernMiniGPTConfig
+from models.ladder.tiny_attention import TinyAttention, TinyAttentionConfig
+from models.ladder.tiny_lm import TinyLM, TinyLMConfig
 
 V, T = 11, 10
 SIZES = {"vocab_size": V, "context_length": T, "d_model": 12}

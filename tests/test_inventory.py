@@ -1,4 +1,4 @@
-"""Every import path and public name of the package is still there: see `tests/inventory/`."""
+"""Every import path and public name of the packages is still there: see `tests/inventory/`."""
 
 import importlib
 import os
@@ -8,12 +8,13 @@ import sys
 import inventory
 import pytest
 
-STORED = inventory.stored()
+STORED = {**inventory.stored(), **inventory.stored("models")}
 
 
 def test_there_are_names():
     assert len(STORED) > 300
     assert {"Tensor", "tensor", "nn", "softmax"} <= set(STORED["microtensor"])
+    assert "MiniGPT" in STORED["models.minigpt"] and "Trainer" in STORED["models.training"]
 
 
 @pytest.mark.parametrize("place", STORED)
@@ -24,12 +25,14 @@ def test_names_are_there(place):
     assert [name for name in STORED[place] if not hasattr(home, name)] == []
 
 
-def test_each_path_can_be_the_first_import():
-    """In processes that have imported `microtensor` and nothing else."""
+@pytest.mark.parametrize("package", ["microtensor", "models"])
+def test_each_path_can_be_the_first_import(package):
+    """In processes that have imported the package and nothing else."""
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
     code = """
-import os, sys, microtensor
+import os, sys
+__import__(sys.argv.pop(1))
 failed = 0
 for path in sys.argv[1:]:
     if os.fork() == 0:
@@ -42,6 +45,7 @@ for path in sys.argv[1:]:
     failed += os.wait()[1] != 0
 assert not failed
 """
-    paths = [place for place in STORED if ":" not in place]
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
+    paths = [place for place in inventory.stored(package) if ":" not in place]
+    command = [sys.executable, "-c", code, package, *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout + done.stderr == ""

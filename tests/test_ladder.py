@@ -8,19 +8,22 @@ import pytest
 
 import microtensor as mt
 import microtensor.nn.functional as F
-from models import data, ladder, sampling, training
-from models.bigram import Bigram, BigramConfig, counted_loss
-from models.language_model import Config
-from models.lookup_table import HAND_WRITTEN, LookupTable, show
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.modern_block import ModernBlock, ModernBlockConfig, walk
-from models.modern_minigpt import ModernMiniGPT, ModernMiniGPTConfig, rotate, rotations
-from models.ngram import NGram, NGramConfig
-from models.recurrent import Recurrent, RecurrentConfig
-from models.tiny_attention import TinyAttention, TinyAttentionConfig
-from models.tiny_lm import TinyLM, TinyLMConfig
-from models.tiny_transformer import Attention, TinyTransformer, TinyTransformerConfig
-from models.tokenizers import CharTokenizer
+from models import training
+from models.generation import sampling
+from models.ladder import registry as ladder
+from models.ladder.base import Config
+from models.ladder.bigram import Bigram, BigramConfig, counted_loss
+from models.ladder.lookup_table import HAND_WRITTEN, LookupTable, show
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.ladder.modern_block import ModernBlock, ModernBlockConfig, walk
+from models.ladder.modern_minigpt import ModernMiniGPT, ModernMiniGPTConfig, rotate, rotations
+from models.ladder.ngram import NGram, NGramConfig
+from models.ladder.recurrent import Recurrent, RecurrentConfig
+from models.ladder.tiny_attention import TinyAttention, TinyAttentionConfig
+from models.ladder.tiny_lm import TinyLM, TinyLMConfig
+from models.ladder.tiny_transformer import Attention, TinyTransformer, TinyTransformerConfig
+from models.text import data
+from models.text.tokenizers import CharTokenizer
 
 V, CONTEXT = 11, 8
 TEXT = np.random.default_rng(0).integers(0, V, 400)

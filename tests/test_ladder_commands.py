@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from models import command_line, files
+from models import files
+from models.cli import command_line, ladder
 from models.ladder import RUNGS
-from models.tokenizers import CharTokenizer
+from models.text.tokenizers import CharTokenizer
 
 HOUSE = Path(__file__).parents[1]
 TEXT = "The cat sat. The dog ran. The cat ran to the dog, and the dog sat.\n"
@@ -114,7 +115,7 @@ def test_bad_input_is_told_in_one_line(args, complaint, text, tmp_path, capsys):
 
 
 def test_a_folder_in_use(text, tmp_path, capsys):
-    """Training and drawing write into it, and wait for nobody; loading and counting do not."""
+    """Training, counting and drawing write into it, and wait for nobody; loading does not."""
     pytest.importorskip("fcntl")
     folder = tmp_path / "tiny_attention"
     assert run("tiny_attention", text=text, tmp_path=tmp_path) == 0
@@ -125,13 +126,13 @@ def test_a_folder_in_use(text, tmp_path, capsys):
         for name, args in (
             ("tiny_attention", ["--data", text, "--out", folder]),
             ("bigram", ["--data", text, "--out", folder]),
+            ("ngram", ["--data", text, "--out", folder]),
             ("tiny_attention", [*load, "--show-attention"]),
         ):
             assert run(name, *args) == 2
             err = capsys.readouterr().err
             assert f"{folder} is in use: process {os.getpid()}" in err and err.count("\n") == 1
         assert run("tiny_attention", *load) == 0
-        assert run("ngram", "--data", text, "--out", folder) == 0
     assert run("tiny_attention", *load, "--show-attention") == 0
 
 
@@ -160,7 +161,8 @@ def test_a_vocabulary_that_does_not_match(text, tmp_path, capsys):
     capsys.readouterr()
     assert run("bigram", *load, other) == 2
     assert "does not match the model" in capsys.readouterr().err
-    assert run("bigram", "--vocabulary", other, text=text, tmp_path=tmp_path) == 2
+    again = ["--vocabulary", other, "--overwrite"]
+    assert run("bigram", *again, text=text, tmp_path=tmp_path) == 2
     assert "is not among the 3 characters" in capsys.readouterr().err
     assert run("tiny_lm", "--out", tmp_path / "bigram", "--load") == 2
     assert "holds a Bigram, not a TinyLM" in capsys.readouterr().err
@@ -215,16 +217,18 @@ def test_the_demo_compares_what_it_trained(demo, text, tmp_path, capsys):
     is_drawn(tmp_path / "ladder.png", out, "table")
 
 
-def test_the_demo_has_a_page(demo):
-    results = [demo.Result("a", 1, 1.0, 3.0, "<b>\n"), demo.Result("b", 1, 1.0, 3.5, "to be")]
-    page = demo.as_page(results, "a & b", b"a picture")
+def test_the_comparison_has_a_page():
+    results = [ladder.Result("a", 1, 1.0, 3.0, "<b>\n"), ladder.Result("b", 1, 1.0, 3.5, "to be")]
+    page = ladder.as_page(results, "a & b", b"a picture")
     assert "a &amp; b" in page and "&lt;b&gt;" in page and "b does NOT beat a" in page
     assert "<b>\n" not in page and 'src="data:image/png' in page
 
 
-def test_the_demo_says_who_beats_whom(demo):
-    results = [demo.Result(name, 1, 1.0, loss, "") for name, loss in zip("abcd", (3, 2.5, 2.5, 2))]
-    assert list(demo.comparison(results)) == [
+def test_the_comparison_says_who_beats_whom():
+    results = [
+        ladder.Result(name, 1, 1.0, loss, "") for name, loss in zip("abcd", (3, 2.5, 2.5, 2))
+    ]
+    assert list(ladder.comparison(results)) == [
         "b beats a by 0.500",
         "c does NOT beat b at this budget: 2.500 against 2.500",
         "d beats c by 0.500",

@@ -9,7 +9,7 @@ import pytest
 import microtensor as mt
 from microtensor import nn
 from models import MiniGPT, MiniGPTConfig
-from models.sampling import generate
+from models.generation.sampling import generate
 
 SMALL = MiniGPTConfig(vocab_size=11, context_length=8, d_model=12, n_heads=3, n_layers=2)
 

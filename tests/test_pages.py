@@ -34,8 +34,10 @@ import microtensor as mt
 from microtensor.graph import THEMES, canvas, render
 from microtensor.utils import pages
 from microtensor.utils.pages import Script, Style, dot_text, embedded, escaped, figure_text, page
-from models import embedding_view, reporting, showing, token_view
-from models.tokenizers import ByteTokenizer
+from models.cli import ladder, showing
+from models.inside import embedding_view, token_view
+from models.text.tokenizers import ByteTokenizer
+from models.training import reporting
 
 rendering = sys.modules["microtensor.graph.render"]
 
@@ -279,7 +281,6 @@ def test_matplotlib_writes_every_string(tmp_path):
         assert token_view.drawn(views).startswith(b"\x89PNG")
         for text in HOSTILE[::9]:
             reporting.draw_losses([1.0, 2.0], [[1, 1.0]], tmp_path / "loss.png", pages.brief(text))
-        ladder = demo("ladder")
         results = [ladder.Result(s[:40], 1, 1.0, 2.0 + i, s) for i, s in enumerate(HOSTILE)]
         assert showing.png(ladder.drawn(results, HOSTILE[31])).startswith(b"\x89PNG")
         texts = [showing.visible(s)[:12] for s in HOSTILE]

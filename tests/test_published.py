@@ -5,8 +5,9 @@ import json
 import pytest
 
 import microtensor as mt
-from models import GPT2, BPETokenizer, GPT2Config, ModernMiniGPT, ModernMiniGPTConfig, llama
-from models.sampling import generate, generate_text
+from models import GPT2, BPETokenizer, GPT2Config, ModernMiniGPT, ModernMiniGPTConfig
+from models.generation.sampling import generate, generate_text
+from models.pretrained import llama
 
 SIZES = {"vocab_size": 20, "context_length": 12, "d_model": 8, "n_heads": 2, "n_layers": 2}
 

@@ -16,8 +16,8 @@ import pytest
 import resumed
 
 import microtensor as mt
-from models.checkpoints import Checkpoints, best_of, load_checkpoint, load_newest, numbered
 from models.training import Trainer
+from models.training.checkpoints import Checkpoints, best_of, load_checkpoint, load_newest, numbered
 
 PROGRAM = Path(resumed.__file__)
 KILLS = int(os.environ.get("MICROTENSOR_KILLS", 4))

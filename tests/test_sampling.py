@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microtensor as mt
-from models.minigpt import MiniGPT, MiniGPTConfig
-from models.sampling import (
+from models.generation.sampling import (
     check_options,
     complete,
     distribution,
@@ -23,7 +22,8 @@ from models.sampling import (
     sample,
     scale_temperature,
 )
-from models.tokenizers import CharTokenizer
+from models.ladder.minigpt import MiniGPT, MiniGPTConfig
+from models.text.tokenizers import CharTokenizer
 
 
 def kept(logits):

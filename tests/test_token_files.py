@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import microtensor as mt
 from models import MiniGPT, MiniGPTConfig
-from models.corpus import read_text, text_pieces
-from models.data import ShardedWindows, TextWindows, read_tokens, split, write_tokens
-from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from models.text.corpus import read_text, text_pieces
+from models.text.data import ShardedWindows, TextWindows, read_tokens, split, write_tokens
+from models.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from models.training import Trainer, TrainingConfig, load_checkpoint
 
 TEXT = "Now is the winter of our discontent\r\nMade glorious summer by this sun of York;\n\n" * 20

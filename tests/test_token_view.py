@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models import token_view
-from models.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from models.inside import token_view
+from models.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 
 TEXT = "O Romeo, Romeo!\nnaïve 漢 $x$ <b>\tend"
 BPE = BPETokenizer.from_text(TEXT * 3, 300)
@@ -102,8 +102,8 @@ def test_three_tokenizers(demo, capsys, tmp_path):
 
 
 def test_a_tokenizer_is_kept_and_a_text_encoded(demo, capsys, tmp_path):
-    from models.data import read_tokens
-    from models.tokenizers import load_tokenizer
+    from models.text.data import read_tokens
+    from models.text.tokenizers import load_tokenizer
 
     (tmp_path / "gpt2").mkdir()
     command = ["to be", "--data", "plays", "--vocab-size", "270"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer, write_whole
+from models.text.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer, write_whole
 
 WILD = "naïve\n\x00 \r\n😀e\u0301 €"  # NUL, a carriage return, astral and combining characters
 BOTH = [CharTokenizer.from_text(WILD), ByteTokenizer()]

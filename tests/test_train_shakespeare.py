@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import microtensor as mt
-from models import reporting
-from models.training import Record, load_checkpoint
+from models.cli import flags
+from models.ladder.minigpt import MiniGPTConfig
+from models.training import Record, TrainingConfig, load_checkpoint, reporting
 
 PATH = Path(__file__).parent.parent / "demos" / "train_shakespeare.py"
 TEXT = "It is a truth universally acknowledged, that a single man in possession of a good fortune\n"
@@ -92,9 +93,10 @@ def test_what_a_run_says_and_leaves_behind(run):
 
 
 def test_without_flags_it_is_the_recipe_of_the_readme():
-    args = demo.parser().parse_args([])
-    assert demo.given(args, [*demo.MODEL, *demo.TRAINING, "seed"]) == {}
-    config, model = demo.TrainingConfig(), demo.MiniGPTConfig()
+    args = flags.parser(demo.this()).parse_args([])
+    assert flags.given(args, [*demo.this().rung.sizes, *flags.TRAINING]) == {}
+    config, model = demo.this().training(), MiniGPTConfig()
+    assert config == TrainingConfig()
     assert (config.steps, config.batch_size, config.lr, config.warmup) == (3000, 32, 2e-3, 100)
     assert (config.weight_decay, config.clip, config.final_lr) == (0.01, 1.0, 0.1)
     assert (config.eval_batches, config.eval_batch_size) == (40, 64)
@@ -131,7 +133,7 @@ def test_help_reads_well(run):
     assert code == 0
     for text in ("--resume", "--prompt TEXT", "--top-k N", "(0.002)", "(3000)", "--device"):
         assert text in out
-    for name in [*demo.MODEL, *demo.TRAINING]:
+    for name in [*demo.this().rung.sizes, *flags.TRAINING]:
         assert f"--{name.replace('_', '-')} " in out
 
 

@@ -9,8 +9,8 @@ import pytest
 import microtensor as mt
 from microtensor.utils.data import DataLoader
 from models import MiniGPT, MiniGPTConfig
-from models.data import TextWindows, split
-from models.tokenizers import ByteTokenizer, CharTokenizer
+from models.text.data import TextWindows, split
+from models.text.tokenizers import ByteTokenizer, CharTokenizer
 from models.training import (
     ARCHITECTURES,
     NonFiniteLoss,

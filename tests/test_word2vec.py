@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from models import embedding_view
-from models.word2vec import SkipGram, Word2VecConfig, Words, learn, pairs
+from models.inside import embedding_view
+from models.text.word2vec import SkipGram, Word2VecConfig, Words, learn, pairs
 
 TEXT = "The cat sat; the dog sat. O'er the well-born cat's 3 mats!"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import microtensor as mt
 from microtensor.files.serialization import write_whole
 from microtensor.utils.pages import figure_text
-from models import program
+from models.cli import program
 
 try:
     import matplotlib

@@ -4,7 +4,8 @@ from collections import OrderedDict
 
 from ..autograd import no_grad
 from ..backends.device import device as device_of
-from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
+from ..backends.dtypes import FLOAT, bfloat16, float16, float32, float64
+from ..backends.dtypes import dtype as _dtype
 from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
 from .buffer import Buffer
@@ -485,9 +486,6 @@ class Module:
 
     def __repr__(self):
         return tree(self._get_name(), self.extra_repr(), self._modules.items())
-
-
-_dtype = dtype
 
 
 def _added(hooks, value, prepend, with_kwargs=False):

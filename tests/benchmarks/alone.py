@@ -36,7 +36,7 @@ def main(library, batch, steps, config):
 
         model = MiniGPT(SimpleNamespace(**config))
     else:
-        from models.minigpt import MiniGPT, MiniGPTConfig
+        from models.ladder.minigpt import MiniGPT, MiniGPTConfig
 
         model = MiniGPT(MiniGPTConfig(**config))
     step = training_step(lib, model, int(batch))

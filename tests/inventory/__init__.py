@@ -2,6 +2,7 @@
 
     python -m tests.inventory          lists the names of now
     python -m tests.inventory --write  writes them to names.txt, in place of what is there
+    python -m tests.inventory models   the same for models and models.txt; also with --write
 
 An entry of names.txt is an import path, then its names; a class, `path:Class`, its attributes.
 
@@ -22,24 +23,27 @@ import textwrap
 import types
 from pathlib import Path
 
-NAMES = Path(__file__).with_name("names.txt")
 PACKAGE = "microtensor"
+FILES = {
+    package: Path(__file__).with_name(name)
+    for package, name in ((PACKAGE, "names.txt"), ("models", "models.txt"))
+}
 TABLES = {"ALIASES", "DTYPES", "FUNCTIONAL", "LINALG", "NAMED", "FOREACH", "INPLACE"}
 HAVE_TABLES = {PACKAGE, f"{PACKAGE}.tensor"}
 LATE = {"graph", "distributions", "library", "testing", "explain", "diagnose", "Recorder"}
 NEEDS_NUMBA = {f"{PACKAGE}.backends.numba_kernels"}
 
 
-def modules():
-    """{import path: module} of all of the package, also of paths that have no file of their own;
-    and which of them `import microtensor` loads.
+def modules(package):
+    """{import path: module} of all of a package, also of paths that have no file of their own;
+    and which of them importing the package loads.
     """
-    package = importlib.import_module(PACKAGE)
+    root = importlib.import_module(package)
     at_once = set(sys.modules)
-    for found in pkgutil.walk_packages(package.__path__, PACKAGE + "."):
+    for found in pkgutil.walk_packages(root.__path__, package + "."):
         if found.name not in NEEDS_NUMBA:
             importlib.import_module(found.name)
-    inside = {n: m for n, m in sys.modules.items() if n.split(".")[0] == PACKAGE}
+    inside = {n: m for n, m in sys.modules.items() if n.split(".")[0] == package}
     return {n: m for n, m in sorted(inside.items()) if n not in NEEDS_NUMBA}, at_once
 
 
@@ -56,17 +60,21 @@ def bound(module):
     return names
 
 
-def is_ours(value):
-    """Whether a module's name stands for something of this package, or for a plain value."""
+def is_ours(value, package):
+    """Whether a module's name stands for something of a package, or for a plain value."""
     home = value.__name__ if isinstance(value, types.ModuleType) else None
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
         home = value.__module__
-    return home is None or home.split(".")[0] == PACKAGE
+    return home is None or home.split(".")[0] == package
 
 
 def public(path, module):
     """The names of a module that a program may use."""
-    names = {n for n, value in vars(module).items() if not n.startswith("_") and is_ours(value)}
+    package = path.split(".")[0]
+    names = {
+        name for name, value in vars(module).items()
+        if not name.startswith("_") and is_ours(value, package)
+    }  # fmt: skip
     file = getattr(module, "__file__", None)
     if file and not file.endswith("__init__.py") and module.__name__ == path:
         names &= bound(module)
@@ -88,15 +96,16 @@ def attributes(cls):
     return {n for n in named if not n.startswith("_")}
 
 
-def found():
-    """{import path, or path:Class: its names} of the package as it is."""
-    all_modules, at_once = modules()
+def found(package=PACKAGE):
+    """{import path, or path:Class: its names} of a package as it is."""
+    all_modules, at_once = modules(package)
     late = set(all_modules) - at_once
     names = {}
     for path, module in all_modules.items():
         here = public(path, module)
         names[path] = {name for name in here if f"{path}.{name}" not in late}
-    names[PACKAGE] |= LATE
+    if package == PACKAGE:
+        names[PACKAGE] |= LATE
     for path, module in all_modules.items():
         for name in names[path]:
             value = vars(module).get(name)
@@ -105,9 +114,9 @@ def found():
     return {place: sorted(here) for place, here in sorted(names.items())}
 
 
-def stored():
+def stored(package=PACKAGE):
     """The same as it was written down."""
-    entries = NAMES.read_text("utf-8").strip().split("\n\n")
+    entries = FILES[package].read_text("utf-8").strip().split("\n\n")
     return {place: names for place, *names in map(str.split, entries)}
 
 

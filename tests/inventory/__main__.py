@@ -2,9 +2,10 @@
 
 import sys
 
-from . import NAMES, found, written
+from . import FILES, PACKAGE, found, written
 
+package = "models" if "models" in sys.argv else PACKAGE
 if "--write" in sys.argv:
-    NAMES.write_text(written(found()), encoding="utf-8", newline="\n")
+    FILES[package].write_text(written(found(package)), encoding="utf-8", newline="\n")
 else:
-    print(written(found()), end="")
+    print(written(found(package)), end="")

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from models.tokenizers import BPETokenizer
+from models.text.tokenizers import BPETokenizer
 
 tokenizers = pytest.importorskip("tokenizers")
 

@@ -11,7 +11,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # small models with random weights: nothing 
 transformers = pytest.importorskip("transformers")
 
 import microtensor as mt  # noqa: E402
-from models import GPT2, BPETokenizer, llama, published, sampling  # noqa: E402
+from models import GPT2, BPETokenizer  # noqa: E402
+from models.generation import sampling  # noqa: E402
+from models.pretrained import llama, published  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers
 transformers.logging.set_verbosity_error()

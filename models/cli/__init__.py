@@ -1,0 +1,1 @@
+"""What the programs of models and demos share, and the command line."""

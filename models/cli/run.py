@@ -1,0 +1,450 @@
+"""One model in one folder: trained, continued, never overwritten unawares, and writing text.
+
+The rungs of the ladder and demos/train_shakespeare.py are this program, with the differences that a
+`Program` names. While it trains, the folder is its own (`files.only_here`); Ctrl-C finishes the
+step, saves and says what was kept.
+"""
+
+import hashlib
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import microtensor as mt
+
+from .. import files, training
+from ..generation import sampling
+from ..ladder.registry import Rung, window
+from ..text import data
+from ..text.corpus import load_corpus
+from ..text.tokenizers import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    load_tokenizer,
+    tokenizer_from,
+)  # fmt: skip
+from ..training import reporting
+from ..training.checkpoints import best_of
+from ..training.counts import is_counts, load_counts, save_counts
+from . import attention, program
+from .flags import TRAINING, check_sampling, given
+from .interrupt import CtrlC
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that trains one rung of the ladder.
+
+    With `prompt_loads`, `--prompt` loads what was trained and prints the text alone, and training
+    shows samples; without, the model is trained first, and `--load` loads it.
+    """
+
+    rung: Rung
+    name: str  # which its error messages begin with
+    command: str  # which a person types
+    about: str  # what `--help` says first
+    out: str  # the folder, unless --out names another
+    tokenizer: str = "char"  # unless --tokenizer names another
+    prompt_loads: bool = False
+
+    def training(self, **settings):
+        """The TrainingConfig for the settings that a person gave."""
+        if self.prompt_loads:
+            return training.TrainingConfig(**settings)
+        config = self.rung.training(**settings)
+        if "eval_every" in settings:
+            return config
+        return replace(config, eval_every=max(1, min(config.eval_every, config.steps // 4)))
+
+    def folder_flag(self, folder):
+        return "" if Path(folder) == Path(self.out) else f" --out {folder}"
+
+
+def act(this, args):
+    """Do what the arguments ask of a Program. Returns the exit code."""
+    check(this, args)
+    path, show = checkpoint_path(args), getattr(args, "show_attention", False)
+    if args.load or this.prompt_loads and args.prompt is not None:
+        found = loaded(this, args, path)
+        if show:
+            with files.only_here(path.parent):
+                look(*found, args, path)
+    else:
+        with files.only_here(path.parent):
+            code, found = learned(this, args, path)
+            if code or this.prompt_loads:
+                return code
+            if show:
+                look(*found, args, path)
+    write(this, *found, args)
+    return 0
+
+
+def check(this, args):
+    """ValueError for arguments that no run could follow."""
+    if args.sample_length == 0 and this.prompt_loads:
+        raise ValueError("length must be at least 1, got 0")
+    if args.keep < 1:
+        raise ValueError(f"keep must be at least 1, got {args.keep}")
+    if not args.out:
+        raise ValueError("--out needs the name of a folder")
+    if args.repeats is not None and args.repeats < 1:
+        raise ValueError(f"the text must be repeated at least once, got {args.repeats}")
+    check_sampling(args)
+    mt.zeros(1, device=args.device)  # raises if there is no such device
+
+
+def checkpoint_path(args):
+    return Path(args.out, "checkpoint.safetensors")
+
+
+# ---- the text and its tokens --------------------------------------------------------------------
+
+
+def told(this, args):
+    """What a new training tells about itself: plain values that `--resume` goes by."""
+    about = {"data": args.data, "tokenizer": args.tokenizer or this.tokenizer,
+             "held_out": 0.1 if args.held_out is None else args.held_out}  # fmt: skip
+    if args.vocabulary is not None:
+        about["tokenizer"] = "file"
+    if about["tokenizer"] == "bpe":
+        about["vocab_size"] = 1024 if args.vocab_size is None else args.vocab_size
+    elif args.vocab_size is not None:
+        raise ValueError("--vocab-size is for --tokenizer bpe alone")
+    if args.repeats is not None:
+        about["repeats"] = args.repeats
+    return about
+
+
+def text_of(args, about):
+    """The text; what is known of it is added to `about`. ValueError if it has changed since."""
+    corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
+    sha256 = hashlib.sha256(corpus.text.encode()).hexdigest()
+    if about.get("sha256", sha256) != sha256:
+        raise ValueError(f"the checkpoint was trained on another text than {corpus.name}")
+    about |= {"text": corpus.name, "sha256": sha256}
+    text = corpus.text * about.get("repeats", 1)
+    print(f"text: {corpus.name}, {len(text):,} characters")
+    return text
+
+
+def chosen_tokenizer(args, text, about, state=None):
+    """The tokenizer that `about` names; one that came from a file is kept in the checkpoint."""
+    if about["tokenizer"] == "file":
+        return tokenizer_from(state["tokenizer"]) if state else load_tokenizer(args.vocabulary)
+    return {
+        "byte": lambda: ByteTokenizer(),
+        "char": lambda: CharTokenizer.from_text(text),
+        "bpe": lambda: BPETokenizer.from_text(text, about["vocab_size"]),
+    }[about["tokenizer"]]()
+
+
+def first_prompt(tokenizer):
+    """A line break, after which anything may begin; else whatever the text has."""
+    try:
+        tokenizer.encode("\n")
+    except ValueError:
+        return tokenizer.decode([0])
+    return "\n"
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def learned(this, args, path):
+    """Train in a folder that is ours alone: the exit code, and the model with its tokenizer."""
+    try:
+        prepare_and_train = count if this.rung.counts else train
+        return prepare_and_train(this, args, path)
+    except KeyboardInterrupt:
+        kept = f"{path} is as it was" if path.exists() else "nothing was kept"
+        print(f"\nleft before the first step; {kept}")
+        return 130, None
+
+
+def train(this, args, path):
+    """Train to the end, or to Ctrl-C: see `learned`."""
+    trainer = prepare(this, args, path)
+    try:
+        code = train_on(trainer, this, args)
+    except (training.NonFiniteLoss, OSError, MemoryError) as error:
+        print(f"{this.name}: {program.reason(error)}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:  # a second Ctrl-C
+        print(f"left at once; the checkpoint is that of step {trainer.saved_step or 0:,}")
+        code = 130
+    return code, (trainer.model, trainer.tokenizer)
+
+
+def refuse_to_overwrite(args, path):
+    if path.exists() and not args.overwrite:
+        raise ValueError(
+            f"{path.parent} holds a trained model: go on with --resume, start over with "
+            "--overwrite, or choose another folder with --out"
+        )
+
+
+def prepare(this, args, path):
+    """The trainer that the arguments ask for, a new one or that of a checkpoint."""
+    rung, state = this.rung, None
+    if args.resume:
+        state = load(this, args, path, use=lambda state: own_checkpoint(this, state))
+        refuse_changes(this, args, {**state["config"], **state["training"], **state["about"]})
+        about, sizes = state["about"], dict(state["config"])
+        config = training.TrainingConfig(**{**state["training"], **given(args, ["steps"])})
+    else:
+        refuse_to_overwrite(args, path)
+        about, sizes = told(this, args), given(args, rung.sizes)
+        rung.config(**sizes)  # ValueError for sizes that make no model, before the text is read
+        config = this.training(**given(args, TRAINING))
+    text = text_of(args, about)
+    tokenizer = chosen_tokenizer(args, text, about, state)
+    sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
+    mt.manual_seed(config.seed)
+    model = rung.build(**{**sizes, "vocab_size": tokenizer.vocab_size}).to(args.device)
+    if args.prompt is not None:  # better known before training than after it
+        sampling.encode_prompt(model, tokenizer, args.prompt)
+    parts = data.split(tokenizer.encode_array(text), window(model), about["held_out"], args.device)
+    trainer = training.Trainer(model, tokenizer, *parts, config, path, about, args.keep)
+    if state:
+        try:
+            trainer.load_state_dict(state)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} cannot be gone on from: {error}") from None
+    print(
+        f"model: {sum(p.numel() for p in model.parameters()):,} parameters; folder: {path.parent}"
+    )
+    return trainer
+
+
+def train_on(trainer, this, args):
+    """Train to the end, or to Ctrl-C, and say what is kept. Returns the exit code."""
+    config = trainer.config
+    tokens = config.batch_size * window(trainer.model)
+    progress = reporting.Progress(config.steps, tokens, start=trainer.step)
+    if trainer.step >= config.steps:
+        progress.write(f"all {trainer.step:,} steps are done; more of them: --resume --steps N")
+    elif trainer.step:
+        progress.write(f"going on after step {trainer.step:,} of {config.steps:,}")
+    every = max(10, config.steps // 100)
+    recorder = args.record and mt.Recorder(trainer.model, trainer.optimizer, every, trainer.step)
+    try:
+        with CtrlC() as stop:
+            for record in trainer.run():
+                progress(record)
+                if recorder and record.loss is not None:
+                    recorder.step(record.loss)
+                if record.validation is not None and this.prompt_loads:
+                    progress.write(specimen(trainer, args))
+                if stop.pressed:
+                    break
+            if trainer.saved_step != trainer.step:
+                trainer.save()
+    finally:
+        progress.close()
+        if trainer.validation:
+            draw(trainer)
+        if recorder and recorder.records:
+            print(f"recorded: {recorder.save(trainer.checkpoint.with_name('training.html'))}")
+    return say_what_is_kept(trainer, this, args)
+
+
+def say_what_is_kept(trainer, this, args):
+    """Print where the checkpoint is, and how to go on. Returns the exit code."""
+    step, loss = trainer.validation[-1]
+    print(f"held-out loss after step {step:,}: {loss:.3f}")
+    print(f"saved after step {trainer.step:,}: {trainer.checkpoint}")
+    command = f"{this.command}{this.folder_flag(args.out)}"
+    if trainer.step < trainer.config.steps:
+        print(f"to go on:   {command} --resume")
+        return 130
+    if this.prompt_loads:
+        print(f'to let it write:   {command} --prompt "ROMEO:"')
+    return 0
+
+
+def specimen(trainer, args, width=80):
+    """What the model writes now, between two lines."""
+    text = sampling.generate_text(
+        trainer.model, trainer.tokenizer, first_prompt(trainer.tokenizer),
+        args.sample_length or 200, **sampling_options(args, trainer.config.seed),
+    )  # fmt: skip
+    title = f"── what it writes after step {trainer.step:,} "
+    return f"{title:─<{width}}\n{reporting.printable(''.join(text)).strip()}\n{'─' * width}"
+
+
+def draw(trainer):
+    """Draw the losses beside the checkpoint, or say why not: no reason for a training to fail."""
+    path = trainer.checkpoint.with_name("loss.png")
+    try:
+        title = f"{type(trainer.model).__name__} on {trainer.about['text']}"
+        reporting.draw_losses(trainer.losses, trainer.validation, path, title)
+    except ImportError:
+        print("no picture of the losses: matplotlib is missing (pip install matplotlib)")
+    except OSError as error:
+        print(f"no picture of the losses: {program.reason(error)}")
+    else:
+        print(f"picture of the losses: {path}")
+
+
+# ---- counting ----------------------------------------------------------------------------------
+
+
+def count(this, args, path):
+    """Let an n-gram count, and say how well it guesses: see `learned`."""
+    counts = None
+    if args.resume:
+        counts = load(this, args, path)
+        refuse_changes(this, args, {**vars(counts.model.config), **counts.about})
+        about, sizes = counts.about, vars(counts.model.config)
+    else:
+        refuse_to_overwrite(args, path)
+        about, sizes = told(this, args), given(args, this.rung.sizes)
+    text = text_of(args, about)
+    if counts:
+        model, tokenizer = counts.model, counts.tokenizer
+    else:
+        tokenizer = chosen_tokenizer(args, text, about)
+        model = this.rung.build(**{**sizes, "vocab_size": tokenizer.vocab_size})
+    sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
+    if args.prompt is not None:
+        sampling.encode_prompt(model, tokenizer, args.prompt)
+    ids = tokenizer.encode_array(text)
+    learn, held_out = data.split(ids, window(model), about["held_out"])
+    if counts:
+        print("all is counted: one reading of the text is all that an n-gram can use")
+    else:
+        model.fit(learn.ids)
+        save_counts(model, tokenizer, about, path)
+    print(
+        f"counted: {len(model):,} numbers; held-out loss {training.evaluate(model, held_out):.3f}"
+    )
+    print(f"saved: {path}")
+    return 0, (model, tokenizer)
+
+
+# ---- loading -----------------------------------------------------------------------------------
+
+
+def load(this, args, path, tell=print, use=None, best=False):
+    """What `use` makes of the newest checkpoint, or of the best; of an n-gram, its `Counts`.
+
+    ValueError, which says what to do, if there is none.
+    """
+    try:
+        if this.rung.counts:
+            return load_counts(path)
+        if best:
+            return training.load_checkpoint(best_of(path), use)
+        return training.load_newest(path, tell, use)
+    except FileNotFoundError:
+        flag = "--resume" if args.resume else "--load" if args.load else "--prompt"
+        first = f"{this.command}{this.folder_flag(args.out)}"
+        where = best_of(path) if best else path
+        raise ValueError(
+            f"there is no checkpoint at {where}; train first, without {flag}: {first}"
+        ) from None
+
+
+def loaded(this, args, path):
+    """The model in the folder and its tokenizer. ValueError if they are not what is asked for."""
+
+    def as_asked(state):
+        wanted, found = this.rung.model.__name__, state["architecture"]
+        if not this.prompt_loads and found != wanted:
+            raise ValueError(f"{path} holds a {found:.60}, not a {wanted}")
+        return training.model_from(state)
+
+    tell = to_stderr if this.prompt_loads else print
+    if this.rung.counts:
+        counts = load(this, args, path)
+        model, tokenizer = counts.model, counts.tokenizer
+    elif is_counts(path):
+        raise ValueError(f"{path} holds an NGram, not a {this.rung.model.__name__}")
+    else:
+        model, tokenizer = load(this, args, path, tell, as_asked, args.best)
+    if args.vocabulary is not None:
+        other = load_tokenizer(args.vocabulary)
+        if other.settings() != tokenizer.settings():
+            raise ValueError(
+                f"{args.vocabulary}, {other!r}, does not match the model, which was trained with "
+                f"a {tokenizer!r}"
+            )
+    sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
+    return model.to(args.device), tokenizer
+
+
+def to_stderr(line):
+    """Say something beside the text that is written."""
+    print(program.printable(line), file=sys.stderr)
+
+
+def own_checkpoint(this, state):
+    """A checkpoint, if such a program made it. ValueError if another one did."""
+    made, ours = state["architecture"], this.rung.model.__name__
+    if made != ours:
+        raise ValueError(f"it holds a {made:.60}, and this program goes on with a {ours}")
+    about = state["about"]
+    right = {
+        "data": type(about.get("data", 0)) in (str, type(None)),
+        "tokenizer": about.get("tokenizer") in ("byte", "char", "bpe", "file"),
+        "held_out": type(about.get("held_out")) is float,
+        "text": type(about.get("text")) is str,
+        "sha256": type(about.get("sha256")) is str,
+        "vocab_size": about.get("tokenizer") != "bpe" or type(about.get("vocab_size")) is int,
+        "repeats": type(about.get("repeats", 1)) is int and 1 <= about.get("repeats", 1) < 2**20,
+    }
+    wrong = [name for name, fits in right.items() if not fits]
+    if wrong:
+        raise ValueError(
+            f"another program made it: what it tells about itself has no {wrong[0]} that "
+            "this program would have written"
+        )
+    training.model_from(state)  # that there is one
+    return state
+
+
+def refuse_changes(this, args, was):
+    """ValueError if an argument asks for something else than what the checkpoint was made with."""
+    about = ("tokenizer", "vocab_size", "held_out", "repeats")
+    wanted = given(args, [*this.rung.sizes, *TRAINING, *about])
+    wanted.pop("steps", None)  # more of them may be asked for
+    if this.rung.counts:
+        wanted = given(args, [*this.rung.sizes, *about])
+    changes = training.differences({name: was.get(name) for name in wanted}, wanted)
+    if changes:
+        raise ValueError(f"the checkpoint is of another configuration: {changes}")
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def write(this, model, tokenizer, args):
+    """Print the prompt and what the model makes of it."""
+    prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
+    length = args.sample_length
+    if length is None:
+        length = 500 if this.prompt_loads else 300
+    seed = args.seed if this.prompt_loads else args.seed or 0
+    pieces = sampling.generate_text(
+        model, tokenizer, prompt, length, **sampling_options(args, seed)
+    )
+    if not this.prompt_loads:
+        print("─" * 80)
+    print(reporting.printable(prompt).lstrip("\n"), end="", flush=True)
+    for piece in pieces:
+        print(reporting.printable(piece), end="", flush=True)
+    print()
+
+
+def sampling_options(args, seed):
+    generator = mt.Generator() if seed is None else mt.Generator().manual_seed(seed)
+    return {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p,
+            "generator": generator}  # fmt: skip
+
+
+def look(model, tokenizer, args, path):
+    """Show what attention looks at, and draw it beside the checkpoint."""
+    prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
+    attention.show_attention(model, tokenizer, prompt, path.with_name("attention.png"))

@@ -1,0 +1,1 @@
+"""Published models, read and written in the formats of their makers."""

@@ -1,0 +1,1 @@
+"""Texts as numbers: tokenizers, corpora, windows of tokens, and words as vectors."""

@@ -1,0 +1,6 @@
+"""Training a language model: the loop, its checkpoints, and what a person sees of it."""
+
+from .trainer import (
+    ARCHITECTURES, NonFiniteLoss, Record, Trainer, TrainingConfig, architecture, differences,
+    evaluate, load_checkpoint, load_newest, model_from, register,
+)  # fmt: skip
