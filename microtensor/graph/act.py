@@ -40,8 +40,8 @@ class Frame:
 class Act:
     """One forward and backward pass, with all its numbers. A spot is (vertex key, index)."""
 
-    def __init__(self, output, params, names, scope, gradient, optimizer):
-        self.trace = trace = traced(output, params, names, None, scope)
+    def __init__(self, output, options, optimizer):
+        self.trace = trace = traced(output, options)
         trace.values(SMALL)
         trace.settle()
         self.vertices = {k: v for k, v in trace.vertices.items() if v.role != "result"}
@@ -53,7 +53,7 @@ class Act:
             value.name = value.name or trace.vertices[f"result{i}"].name
         self.results = {(self.key[t.grad_fn], t._index) for t in trace.outputs}
         self.values = self._values()
-        self.steps, self.sums = flow_of(trace.nodes, trace.outputs, gradient)
+        self.steps, self.sums = flow_of(trace.nodes, trace.outputs, options.gradient)
         self.locals = {
             (step.node, part.input): local(step, part.input)
             for step in self.steps
@@ -67,7 +67,7 @@ class Act:
         self.plan.append([(e.source, e.target) for e in self._numbered()])
         self.update = None
         if optimizer is not None:
-            self._train(optimizer, gradient)
+            self._train(optimizer, options.gradient)
 
     def _numbered(self):
         """The edges, with operations numbered from 0 in this graph."""
@@ -172,7 +172,7 @@ class Act:
             caption = caption[:-1] + f", called {brief(v.outputs[0].name, NAME)}."
         return self._frame("forward", v, caption, rows, active={v.key})
 
-    def in_words(self, e):
+    def _told(self, e):
         """ "a = 2" """
         spot = e.source, e.output
         value = self.values[spot]

@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import graphviz
 import numpy as np
@@ -26,14 +26,13 @@ from .labels import (
     in_words,
     thickness,
 )  # fmt: skip
+from .options import Options
 from .render import NoRenderer, picture
-from .themes import FONT, Theme, theme_of
-from .trace import Graph, called, describe, watch
+from .themes import FONT
+from .trace import Graph, called, described, watch
 
 __all__ = ["Drawing", "draw"]
 
-VIEWS = ("forward", "backward", "both")
-OUTSIDE = {"URL", "href", "stylesheet", "imagepath", "fontpath"}  # attributes that lead elsewhere
 NAMED = 40  # parameters without a gradient: at most so many are listed
 
 
@@ -103,32 +102,31 @@ def draw(
     graph.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
-    if direction not in ("LR", "RL", "TB", "BT"):
-        raise ValueError(f"draw: the direction is LR, RL, TB or BT, not {direction!r}")
-    if view not in VIEWS:
-        raise ValueError(f"draw: the view is {', '.join(VIEWS)}, not {view!r}")
-    for name in attributes.keys() & OUTSIDE:
-        raise ValueError(f"draw: a drawing holds everything itself, so it takes no {name}")
-    theme, scope = theme_of(theme), None
+    options = Options(
+        params, names, values, grads, depth, expand, view, derivatives, gradient, calls, limits,
+        theme, direction, legend, title, attributes,
+    )  # fmt: skip
     if names is None:
         variables = sys._getframe(1).f_locals
         scope = {name: t for name, t in variables.items() if not name.startswith("_")}
+        options = replace(options, scope=scope)
     if callable(output):
-        watched = calls is None and hasattr(params, "named_modules")
-        with watch(params) if watched else nullcontext(calls) as calls:
-            output, found = called(output)
-        scope = None if scope is None else {**scope, **found}
-    if (depth is not None or expand is not None) and calls is None:
+        output, options = _watched(output, options)
+    if (depth is not None or expand is not None) and options.calls is None:
         raise ValueError(
             "draw: to fold by module, the modules must be seen at work: "
             "draw(lambda: model(x), params=model, depth=1)"
         )
-    flows = view != "forward"
-    whole = describe(
-        output, params, names, values, grads, gradient, calls, scope, flows, derivatives
-    )
-    about = direction, legend, title, attributes
-    return _Sheet(whole, theme, view, limits, about).drawn(depth, expand)
+    return _Sheet(described(output, options), options).drawn(depth, expand)
+
+
+def _watched(function, options):
+    """What a function returns, and the options with the module calls and variables noted."""
+    watched = options.calls is None and hasattr(options.params, "named_modules")
+    with watch(options.params) if watched else nullcontext(options.calls) as calls:
+        output, found = called(function)
+    scope = None if options.scope is None else {**options.scope, **found}
+    return output, replace(options, calls=calls, scope=scope)
 
 
 @dataclass
@@ -136,20 +134,22 @@ class _Sheet:
     """A graph, and all that was asked of its drawing."""
 
     whole: Graph
-    theme: Theme
-    view: str
-    limits: tuple
-    about: tuple  # direction, legend, title, Graphviz attributes
+    options: Options
+
+    def __post_init__(self):
+        options = self.options
+        self.theme, self.view, self.limits = options.theme, options.view, options.limits
 
     def drawn(self, depth, expand):
         graph = self.whole
         if depth is not None or expand is not None:
             graph = fold(graph, 1 if depth is None else depth, expand)
-        self.graph, direction, attributes = graph, self.about[0], self.about[3]
+        self.graph, attributes = graph, self.options.attributes
         t, dot = self.theme, Drawing("microtensor")
         dot._sheet, dot.graph, dot.folded = self, graph, (depth, expand)
         dot.attr(
-            "graph", rankdir=direction, bgcolor=t.paper, fontname=FONT, fontcolor=t.ink, pad="0.25",
+            "graph", rankdir=self.options.direction, bgcolor=t.paper, fontname=FONT,
+            fontcolor=t.ink, pad="0.25",
             nodesep=f"{0.28 * t.scale:.2f}", ranksep=f"{0.42 * t.scale:.2f}", labelloc="t",
             labeljust="l",
         )  # fmt: skip
@@ -417,7 +417,7 @@ class _Sheet:
 
     def _header(self):
         """The title and the legend as one table above the drawing."""
-        _, legend, title, _ = self.about
+        legend, title = self.options.legend, self.options.title
         graph, t = self.graph, self.theme
         rows = ""
         if title:

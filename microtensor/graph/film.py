@@ -13,6 +13,7 @@ from html import escape
 from ..utils.pages import escaped
 from .act import Act, Frame
 from .draw import draw
+from .options import Options
 from .page import player
 from .render import NoRenderer, renderer
 from .scene import Scene
@@ -104,7 +105,8 @@ def film(
                 direction=direction,
             )  # fmt: skip
             return Film(title, [], 0, 0, theme, drawing.source, missing)
-        acts.append(Act(tensor, params, names, {**scope, **found}, gradient, optimizer))
+        options = Options(params, names, gradient=gradient, scope={**scope, **found})
+        acts.append(Act(tensor, options, optimizer))
     if any(act.plan != acts[0].plan for act in acts):
         raise ValueError("film: the steps computed different things; film them one by one")
     if not title:

@@ -63,7 +63,7 @@ def explorer(drawing, picture):
         "depths": ["all" if depth is None else str(depth) for depth in depths],
         "now": list(states).index(now) if depths else 0,
     }  # fmt: skip
-    title = (sheet.about[2] if sheet else "") or "Graph"
+    title = (sheet.options.title if sheet else "") or "Graph"
     return _filled("explorer", title, about, sheet.theme if sheet else THEMES["paper"])
 
 

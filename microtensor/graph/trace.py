@@ -20,6 +20,7 @@ from ..autograd.errors import line_of
 from ..backends import backend_of
 from ..utils.pages import brief
 from .flow import flow_of, local
+from .options import Options
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
 
@@ -198,20 +199,30 @@ def describe(
     edge between single numbers.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
-    trace = traced(output, params, names, calls, scope)
-    if grads or flows or derivatives:
-        trace.differentiate(gradient, _limit(grads), derivatives)
-    trace.values(_limit(values))
+    view = "both" if flows else "forward"
+    options = Options(
+        params, names, values, grads, view=view, derivatives=derivatives, gradient=gradient,
+        calls=calls, scope=scope,
+    )  # fmt: skip
+    return described(output, options)
+
+
+def described(output, options):
+    """`describe`, with what is asked of it as `Options`."""
+    trace = traced(output, options)
+    if options.grads or options.flows or options.derivatives:
+        trace.differentiate(options.gradient, _limit(options.grads), options.derivatives)
+    trace.values(_limit(options.values))
     trace.settle()
     return Graph(
         list(trace.vertices.values()), trace.edges, trace.unused(), flows=trace.flown is not None
     )
 
 
-def traced(output, params=None, names=None, calls=None, scope=None):
+def traced(output, options):
     """The walk behind `describe`: vertices and edges, with the nodes and tensors they stand for."""
     if isinstance(output, dict):
-        names = {**_named(output), **_named(names)}
+        options = replace(options, names={**_named(output), **_named(options.names)})
         output = output.values()
     several = hasattr(output, "__iter__") and not isinstance(output, TensorBase)
     outputs = list(output) if several else [output]
@@ -223,7 +234,7 @@ def traced(output, params=None, names=None, calls=None, scope=None):
                 "draw: this tensor has no graph; compute it from tensors with requires_grad=True, "
                 "outside no_grad"
             )
-    trace = _Trace(params, names, calls, scope)
+    trace = _Trace(options)
     trace.outputs, trace.nodes = outputs, _nodes(outputs)
     for node in trace.nodes:
         trace.operation(node)
@@ -268,7 +279,8 @@ def _named(names):
 class _Trace:
     """A graph while it is being walked. A place is (a Node or a leaf, which of its results)."""
 
-    def __init__(self, params, names, calls, scope):
+    def __init__(self, options):
+        params = options.params
         self.known = params is not None
         self.flown = None  # the sources that a gradient reached, once that is known
         buffers = {}
@@ -277,9 +289,9 @@ class _Trace:
             params = params.named_parameters()
         self.params = _named(params)
         self.owned = {**buffers, **self.params}  # what modules own, by path
-        named = {**_named(scope), **self.owned, **_named(names)}
+        named = {**_named(options.scope), **self.owned, **_named(options.names)}
         self.names = {(t.grad_fn or t, t._index): n for t, n in named.items()}
-        self.calls = calls
+        self.calls = options.calls
         self.vertices, self.edges = {}, []
         self.places = {}  # place: the tensor that was seen there
         self.sources = {}  # Node or leaf: its vertex

@@ -3,8 +3,6 @@
 from ..autograd import op
 from ..backends import backend_of, xp
 
-# ---- conversion ----------------------------------------------------------------------
-
 
 @op
 def cast(x, /, dtype):

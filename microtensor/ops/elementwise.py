@@ -34,14 +34,6 @@ def sub(a, b, /, *, alpha=1):
     return a - alpha * b, (lambda g: g, lambda g: g * -alpha)
 
 
-def _factor(alpha, a, b):
-    """alpha as a Python number, which programs also give as a tensor of one element."""
-    alpha = alpha.item() if hasattr(alpha, "item") else alpha
-    if isinstance(alpha, float) and not any(is_float(t) for t in (a, b) if hasattr(t, "dtype")):
-        raise RuntimeError(f"alpha must be an integer where a and b are, got {alpha}")
-    return alpha
-
-
 @op(promote="same")
 def mul(a, b):
     """a b.    ∂a = g b,    ∂b = g a"""
@@ -162,15 +154,6 @@ def minimum(a, b):
     return xp(a).minimum(a, b), _larger(b, a)
 
 
-def _larger(a, b):
-    """The pullbacks of maximum: g goes to the larger, half to each of equals."""
-
-    def share(g, more, less):
-        return g * (xp(g).astype(more > less, g.dtype) + 0.5 * xp(g).astype(more == less, g.dtype))
-
-    return lambda g: share(g, a, b), lambda g: share(g, b, a)
-
-
 @op(promote="same")
 def fmax(a, b):
     """The larger of a and b, a number rather than NaN.    ∂a = g where it is a,    ∂b = else g"""
@@ -183,13 +166,6 @@ def fmin(a, b):
     """The smaller of a and b, a number rather than NaN.    ∂a = g where it is a,    ∂b = else g"""
     first = (a <= b) | xp(b).isnan(b)
     return backend_of(a).where(first, a, b), _chosen(first)
-
-
-def _chosen(first):
-    return (
-        lambda g: backend_of(g).where(first, g, 0.0),
-        lambda g: backend_of(g).where(first, 0.0, g),
-    )
 
 
 @op(promote="same")
@@ -224,11 +200,6 @@ def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
     return y, lambda g: backend_of(g).where(finite, g, 0.0)
 
 
-def _like(value, x):
-    """A number as an array like x."""
-    return value if hasattr(value, "dtype") else xp(x).full_like(x, value)
-
-
 @op(promote="same")
 @rounded_once
 def lerp(start, end, weight):
@@ -260,13 +231,6 @@ def fmod(a, b):
     return _fmod(a, b), (lambda g: g, lambda g: -g * xp(g).trunc(a / b))
 
 
-def _fmod(a, b):
-    """What a divided by b towards zero leaves."""
-    a, b = _like(a, b), _like(b, a)
-    r = xp(a).abs(a) % xp(b).abs(b)
-    return backend_of(a).where(a < 0, -r, r)
-
-
 @op(promote="same")
 def floor_divide(a, b):
     """⌊a / b⌋.    No derivative: the steps are flat."""
@@ -284,13 +248,6 @@ def rounded_quotient_(a, b, /, mode):
     else:
         whole = xp(a).trunc(a / b) if is_float(a) else (a - _fmod(a, b)) // b
     return whole, (lambda g: g * 0, lambda g: g * 0)
-
-
-def _refuse_zero(a, b):
-    """Raise RuntimeError for whole numbers divided by zero, which floats answer with ∞ or NaN."""
-    x = b if hasattr(b, "dtype") else a
-    if backend_of(x).dtype(x).rank != FLOAT and (xp(x).any(b == 0) if x is b else b == 0):
-        raise RuntimeError("whole numbers cannot be divided by zero")
 
 
 @op
@@ -495,3 +452,49 @@ def acosh(x):
 def atanh(x):
     """½ ln((1 + x) / (1 − x)).    ∂x = g / (1 − x²)"""
     return xp(x).atanh(x), lambda g: g / (1 - x * x)
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _factor(alpha, a, b):
+    """alpha as a Python number, which programs also give as a tensor of one element."""
+    alpha = alpha.item() if hasattr(alpha, "item") else alpha
+    if isinstance(alpha, float) and not any(is_float(t) for t in (a, b) if hasattr(t, "dtype")):
+        raise RuntimeError(f"alpha must be an integer where a and b are, got {alpha}")
+    return alpha
+
+
+def _larger(a, b):
+    """The pullbacks of maximum: g goes to the larger, half to each of equals."""
+
+    def share(g, more, less):
+        return g * (xp(g).astype(more > less, g.dtype) + 0.5 * xp(g).astype(more == less, g.dtype))
+
+    return lambda g: share(g, a, b), lambda g: share(g, b, a)
+
+
+def _chosen(first):
+    return (
+        lambda g: backend_of(g).where(first, g, 0.0),
+        lambda g: backend_of(g).where(first, 0.0, g),
+    )
+
+
+def _like(value, x):
+    """A number as an array like x."""
+    return value if hasattr(value, "dtype") else xp(x).full_like(x, value)
+
+
+def _fmod(a, b):
+    """What a divided by b towards zero leaves."""
+    a, b = _like(a, b), _like(b, a)
+    r = xp(a).abs(a) % xp(b).abs(b)
+    return backend_of(a).where(a < 0, -r, r)
+
+
+def _refuse_zero(a, b):
+    """Raise RuntimeError for whole numbers divided by zero, which floats answer with ∞ or NaN."""
+    x = b if hasattr(b, "dtype") else a
+    if backend_of(x).dtype(x).rank != FLOAT and (xp(x).any(b == 0) if x is b else b == 0):
+        raise RuntimeError("whole numbers cannot be divided by zero")

@@ -8,9 +8,6 @@ from ..backends import backend_of, xp
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 
-# ---- the normal distribution's integral ----------------------------------------------
-
-
 @op(promote="float")
 def erf(x):
     """The error function, 2/√π ∫₀ˣ e^(−t²) dt.    ∂x = 2 g e^(−x²) / √π"""
@@ -21,6 +18,16 @@ def erf(x):
 def erfc(x):
     """1 − erf x, without the loss of digits that the difference has.    ∂x = −2 g e^(−x²) / √π"""
     return _erfc(x), lambda g: g * (-TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
+
+
+@op(promote="float")
+def erfinv(x):
+    """The y of which x is the error function; ±∞ at ±1.    ∂x = ½ √π g e^(y²)"""
+    y = _erfinv(x)
+    return y, lambda g: g * (xp(x).exp(y * y) / TWO_OVER_ROOT_PI)
+
+
+# ---- helpers -------------------------------------------------------------------------
 
 
 def _erfc(x):
@@ -36,13 +43,6 @@ def _erfc_above(x):
         total = total + math.exp(-((n * h) ** 2)) / ((n * h) ** 2 + x * x)
     pole = backend_of(x).where(x < math.pi / h, 2 / xp(x).expm1(2 * math.pi / h * x), 0.0)
     return 2 * h / math.pi * x * xp(x).exp(-(x * x)) * total - pole
-
-
-@op(promote="float")
-def erfinv(x):
-    """The y of which x is the error function; ±∞ at ±1.    ∂x = ½ √π g e^(y²)"""
-    y = _erfinv(x)
-    return y, lambda g: g * (xp(x).exp(y * y) / TWO_OVER_ROOT_PI)
 
 
 def _erfinv(x):

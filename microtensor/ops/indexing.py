@@ -42,14 +42,6 @@ def write(x, value, /, view):
     )
 
 
-def _outside(index, start, stop):
-    """An element of an array of integers that is not in start … stop − 1; None if all are."""
-    if 0 in index.shape:
-        return None
-    low, high = backend_of(index).bounds(index)
-    return low if low < start else high if high >= stop else None
-
-
 @op(view=True)
 def diagonal_(x):
     """The diagonals of square matrices: (…, n, n) to (…, n).    ∂x = g there, zeros elsewhere"""
@@ -84,14 +76,6 @@ def scatter_(x, index, source, /, dim):
         None,
         lambda g: _taken(g, index, axis),
     )
-
-
-def _taken(x, index, axis):
-    """x at an index along an axis; along the others the index may be smaller than x."""
-    part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
-    if not part:
-        return xp(x).asarray(x, copy=True)
-    return xp(x).take_along_axis(x[part], index, axis=axis)
 
 
 @op
@@ -147,3 +131,22 @@ def masked_fill_(x, value, /, mask):
 def nonzero_(x):
     """The positions (n, d) of the elements that are not zero.    No derivative: positions."""
     return xp(x).stack(list(xp(x).nonzero(x)), axis=1), None
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _outside(index, start, stop):
+    """An element of an array of integers that is not in start … stop − 1; None if all are."""
+    if 0 in index.shape:
+        return None
+    low, high = backend_of(index).bounds(index)
+    return low if low < start else high if high >= stop else None
+
+
+def _taken(x, index, axis):
+    """x at an index along an axis; along the others the index may be smaller than x."""
+    part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
+    if not part:
+        return xp(x).asarray(x, copy=True)
+    return xp(x).take_along_axis(x[part], index, axis=axis)

@@ -31,23 +31,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _T(x):
-    return xp(x).matrix_transpose(x)
-
-
-def _square(A):
-    """Raise RuntimeError unless A is made of square matrices of floats."""
-    if len(A.shape) < 2 or A.shape[-1] != A.shape[-2]:
-        raise RuntimeError("square matrices are needed")
-    if backend_of(A).dtype(A).rank != FLOAT:
-        raise RuntimeError("a floating-point tensor is needed; convert with .float()")
-
-
-def _identity(A):
-    """The identity matrix like A."""
-    return diag_embed(A.new_ones(A.shape[-1]))
-
-
 # ---- norms ---------------------------------------------------------------------------
 
 
@@ -204,24 +187,6 @@ def matrix_exp(A):
     return _exponential(A), pull
 
 
-def _exponential(A):
-    """The series for A / 2ⁿ, which is small, squared n times."""
-    if isinstance(A, TensorBase):
-        return matrix_exp(A)
-    if 0 in A.shape:
-        return A
-    size = float(xp(A).max(xp(A).sum(xp(A).abs(A), axis=-2)))  # no eigenvalue is larger
-    halvings = max(0, math.frexp(size)[1] + 1) if math.isfinite(size) else 0
-    small = A / 2.0**halvings
-    term = y = _diagonals(xp(A).ones_like(A[..., 0]))
-    for k in range(1, 18):  # 2⁻¹⁷ / 17! is less than any precision
-        term = term @ small / k
-        y = y + term
-    for _ in range(halvings):
-        y = y @ y
-    return y
-
-
 def multi_dot(tensors):
     """The product of matrices, multiplied in the order that costs least."""
     tensors = list(tensors)
@@ -254,11 +219,6 @@ def cholesky_(A):
     return L, pull
 
 
-def _on_diagonal(m):
-    """m with zeros off its diagonal."""
-    return xp(m).tril(xp(m).triu(m))
-
-
 def cholesky(A, *, upper=False):
     """The lower L of A = L Lᵀ, or the upper one of A = Lᵀ L, for a positive definite A."""
     L = cholesky_(A)
@@ -281,12 +241,6 @@ def cholesky_solve(B, L, upper=False):
     return solve_triangular(transpose(L, -2, -1), half, upper=True)
 
 
-def _gaps(a):
-    """1 / (aⱼ − aᵢ), 0 on the diagonal."""
-    gap = a[..., None, :] - a[..., :, None]
-    return backend_of(a).where(gap == 0, 0.0, 1 / backend_of(a).where(gap == 0, 1.0, gap))
-
-
 @op
 def eigh_(A, /, upper):
     """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
@@ -300,12 +254,6 @@ def eigh_(A, /, upper):
         return 0.5 * (s + _T(s))
 
     return (w, V), pull
-
-
-def _diagonals(a):
-    """Matrices with a on their diagonals."""
-    line = backend_of(a).count_along(a)
-    return backend_of(a).where(line[:, None] == line[None, :], a[..., None], 0.0)
 
 
 eigh_result = results("linalg_eigh", "eigenvalues", "eigenvectors")
@@ -395,11 +343,6 @@ def qr(A, mode="reduced"):
 # ---- least squares -------------------------------------------------------------------
 
 
-def _symmetric(A):
-    """A with its lower triangle mirrored."""
-    return tril(A) + transpose(tril(A, -1), -2, -1)
-
-
 def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
     """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0.
 
@@ -433,15 +376,6 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
     atol = tol if atol is None else atol
     s = svdvals((_symmetric(A) if hermitian else A).detach())
     return sum(s > _cut(A, s, atol, rtol), -1)
-
-
-def _cut(A, s, atol, rtol):
-    """Below which a singular value counts as 0: without any bounds by the dtype's precision."""
-    if rtol is None:
-        rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
-    top = amax(s.detach(), -1, True) if s.shape[-1] else s.detach()
-    atol, rtol = (b[..., None] if hasattr(b, "ndim") else b for b in (atol, rtol))
-    return top * rtol if atol is None else maximum(top * rtol, top * 0 + atol)
 
 
 lstsq_result = results("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
@@ -481,3 +415,72 @@ def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
 def vecdot(x, y, *, dim=-1):
     """Σ x y along `dim`."""
     return sum(mul(x, y), dim)
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _T(x):
+    return xp(x).matrix_transpose(x)
+
+
+def _square(A):
+    """Raise RuntimeError unless A is made of square matrices of floats."""
+    if len(A.shape) < 2 or A.shape[-1] != A.shape[-2]:
+        raise RuntimeError("square matrices are needed")
+    if backend_of(A).dtype(A).rank != FLOAT:
+        raise RuntimeError("a floating-point tensor is needed; convert with .float()")
+
+
+def _identity(A):
+    """The identity matrix like A."""
+    return diag_embed(A.new_ones(A.shape[-1]))
+
+
+def _exponential(A):
+    """The series for A / 2ⁿ, which is small, squared n times."""
+    if isinstance(A, TensorBase):
+        return matrix_exp(A)
+    if 0 in A.shape:
+        return A
+    size = float(xp(A).max(xp(A).sum(xp(A).abs(A), axis=-2)))  # no eigenvalue is larger
+    halvings = max(0, math.frexp(size)[1] + 1) if math.isfinite(size) else 0
+    small = A / 2.0**halvings
+    term = y = _diagonals(xp(A).ones_like(A[..., 0]))
+    for k in range(1, 18):  # 2⁻¹⁷ / 17! is less than any precision
+        term = term @ small / k
+        y = y + term
+    for _ in range(halvings):
+        y = y @ y
+    return y
+
+
+def _on_diagonal(m):
+    """m with zeros off its diagonal."""
+    return xp(m).tril(xp(m).triu(m))
+
+
+def _gaps(a):
+    """1 / (aⱼ − aᵢ), 0 on the diagonal."""
+    gap = a[..., None, :] - a[..., :, None]
+    return backend_of(a).where(gap == 0, 0.0, 1 / backend_of(a).where(gap == 0, 1.0, gap))
+
+
+def _diagonals(a):
+    """Matrices with a on their diagonals."""
+    line = backend_of(a).count_along(a)
+    return backend_of(a).where(line[:, None] == line[None, :], a[..., None], 0.0)
+
+
+def _symmetric(A):
+    """A with its lower triangle mirrored."""
+    return tril(A) + transpose(tril(A, -1), -2, -1)
+
+
+def _cut(A, s, atol, rtol):
+    """Below which a singular value counts as 0: without any bounds by the dtype's precision."""
+    if rtol is None:
+        rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
+    top = amax(s.detach(), -1, True) if s.shape[-1] else s.detach()
+    atol, rtol = (b[..., None] if hasattr(b, "ndim") else b for b in (atol, rtol))
+    return top * rtol if atol is None else maximum(top * rtol, top * 0 + atol)

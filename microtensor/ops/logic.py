@@ -73,11 +73,6 @@ def isneginf(x):
     return _infinite(x) & (x < 0), None
 
 
-def _infinite(x):
-    """Whether x is infinite, which only floats can be."""
-    return xp(x).isinf(x) if backend_of(x).dtype(x).rank == FLOAT else xp(x).zeros_like(x) != 0
-
-
 @op
 def isreal(x):
     """x is a real number, as everything here is.    No derivative: booleans."""
@@ -112,11 +107,6 @@ def heaviside(x, values):
 
 
 # ---- logic and bits ------------------------------------------------------------------
-
-
-def _truth(x):
-    """x ≠ 0, also for booleans."""
-    return xp(x).astype(x, xp(x).bool, copy=False) if hasattr(x, "dtype") else bool(x)
 
 
 @op
@@ -179,3 +169,16 @@ def bitwise_left_shift(a, b):
 def bitwise_right_shift(a, b):
     """⌊a / 2ᵇ⌋: the bits b places down.    No derivative: integers."""
     return a >> b, None
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _infinite(x):
+    """Whether x is infinite, which only floats can be."""
+    return xp(x).isinf(x) if backend_of(x).dtype(x).rank == FLOAT else xp(x).zeros_like(x) != 0
+
+
+def _truth(x):
+    """x ≠ 0, also for booleans."""
+    return xp(x).astype(x, xp(x).bool, copy=False) if hasattr(x, "dtype") else bool(x)

@@ -51,13 +51,6 @@ def embedding(weight, index, /, padding_idx=None, scale_grad_by_freq=False):
     return backend.embedding(weight, index), (pull, None)
 
 
-def _in_range(index, n):
-    """Raise IndexError if an array of positions goes outside 0 … n − 1."""
-    wrong = _outside(index, 0, n)
-    if wrong is not None:
-        raise IndexError(f"index {wrong} is out of range: there are 0 to {n - 1}")
-
-
 @op
 def softmax(x, /, dim, dtype=None):
     """y = eˣ / Σ eˣ.    ∂x = y (g − Σ g y)"""
@@ -116,15 +109,6 @@ def attention(q, k, v, mask, /, causal, scale, p, seed):
         return backend.attention_backward(g, q, k, v, weights, keep, scale, p)
 
     return y, pull
-
-
-def _covers(mask, q, k):
-    """Raise RuntimeError unless the shape of a mask broadcasts to that of the scores."""
-    batch = q[:-2] if q[:-2] == k[:-2] else broadcast_shapes(q[:-2], k[:-2])
-    scores = (*batch, q[-2], k[-2])
-    spare = len(scores) - len(mask)
-    if spare < 0 or any(n not in (1, m) for n, m in zip(mask, scores[spare:])):
-        raise RuntimeError(f"the mask {tuple(mask)} does not broadcast to the scores {scores}")
 
 
 @op
@@ -190,6 +174,25 @@ def binary_cross_entropy(x, target):
         return g * (x - target) / backend_of(x).where(room < 1e-12, 1e-12, room)
 
     return -(target * yes + (1 - target) * no), (to_x, lambda g: g * (no - yes))
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _in_range(index, n):
+    """Raise IndexError if an array of positions goes outside 0 … n − 1."""
+    wrong = _outside(index, 0, n)
+    if wrong is not None:
+        raise IndexError(f"index {wrong} is out of range: there are 0 to {n - 1}")
+
+
+def _covers(mask, q, k):
+    """Raise RuntimeError unless the shape of a mask broadcasts to that of the scores."""
+    batch = q[:-2] if q[:-2] == k[:-2] else broadcast_shapes(q[:-2], k[:-2])
+    scores = (*batch, q[-2], k[-2])
+    spare = len(scores) - len(mask)
+    if spare < 0 or any(n not in (1, m) for n, m in zip(mask, scores[spare:])):
+        raise RuntimeError(f"the mask {tuple(mask)} does not broadcast to the scores {scores}")
 
 
 def _log(x):

@@ -3,8 +3,6 @@
 from ..autograd import op
 from ..backends import xp
 
-# ---- order ---------------------------------------------------------------------------
-
 
 @op
 def argsort(x, /, dim=-1, descending=False, stable=True):

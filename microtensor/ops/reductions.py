@@ -12,31 +12,6 @@ from ..backends.promotion import is_float, rounded_once
 from .logic import _truth
 from .shapes import _positive
 
-
-def _kept(shape, dim):
-    """The shape that a reduction leaves with keepdim."""
-    if dim is None:
-        return (1,) * len(shape)
-    dims = {d % len(shape) if shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
-    return tuple(1 if d in dims else n for d, n in enumerate(shape))
-
-
-def _count(shape, dim):
-    """How many elements go into each one of the result."""
-    return math.prod(n for n, k in zip(shape, _kept(shape, dim)) if k == 1)
-
-
-def _spread(g, shape, dim):
-    """What was reduced over `dim` again in a shape that broadcasts against the input's."""
-    return g if dim is None else xp(g).reshape(g, _kept(shape, dim))
-
-
-def _dim(x, dim):
-    """Several dimensions as a tuple; none of them, and the first of a 0-d x, means all."""
-    dim = tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
-    return None if not x.shape and dim in (0, -1, (0,), (-1,)) else dim
-
-
 # ---- sums and means ------------------------------------------------------------------
 
 
@@ -48,13 +23,6 @@ def sum(x, /, dim=None, keepdim=False, dtype=None):
     y = backend_of(x).sum(x, dim, keepdim)
     shape = x.shape  # all that the pullback needs of x
     return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
-
-
-def _summed(x, dtype=None):
-    """x in the dtype that was asked for; else integers and booleans are added up as int64."""
-    if dtype is None and is_float(x):
-        return x
-    return backend_of(x).cast(x, int64 if dtype is None else dtype_of(dtype))
 
 
 @op
@@ -69,18 +37,6 @@ def mean(x, /, dim=None, keepdim=False, dtype=None):
         return backend_of(g).broadcast_to(_spread(g / n, shape, dim), shape)
 
     return _mean(x, dim, keepdim), pull
-
-
-def _mean(x, dim, keepdim):
-    """The mean, which of nothing is NaN."""
-    if _count(x.shape, dim):
-        return xp(x).mean(x, axis=dim, keepdims=keepdim)
-    return xp(x).sum(x, axis=dim, keepdims=keepdim) * math.nan
-
-
-def _floating(x):
-    if backend_of(x).dtype(x).rank != FLOAT:
-        raise RuntimeError("a floating-point tensor is needed; convert with .float()")
 
 
 @op
@@ -108,11 +64,6 @@ def std_(x, /, dim, correction, keepdim):
     return y, pull
 
 
-def _centred(x, dim, correction):
-    """x − mean, and n − correction, at least 0."""
-    return x - _mean(x, dim, True), max(_count(x.shape, dim) - correction, 0)
-
-
 @op
 def prod(x, /, dim=None, keepdim=False, dtype=None):
     """Π x.    ∂xᵢ = g Π of the other x, zeros among them or not"""
@@ -128,22 +79,6 @@ def prod(x, /, dim=None, keepdim=False, dtype=None):
         return _spread(g, x.shape, dim) * others
 
     return y, pull
-
-
-def _product_of_others(x, axis):
-    """For each element the product of all others along an axis: left of it times right of it."""
-    one = xp(x).ones_like(_part(x, axis, 0, 1))
-
-    def before(x):
-        return xp(x).concat(
-            [one, _part(xp(x).cumulative_prod(x, axis=axis), axis, 0, -1)], axis=axis
-        )
-
-    return before(x) * xp(x).flip(before(xp(x).flip(x, axis=axis)), axis=axis)
-
-
-def _part(x, axis, start, stop):
-    return x[(slice(None),) * axis + (slice(start, stop), ...)]
 
 
 # ---- extremes ------------------------------------------------------------------------
@@ -165,23 +100,6 @@ def amin(x, /, dim=None, keepdim=False):
     _some(x, dim)
     y = xp(x).min(x, axis=dim, keepdims=keepdim)
     return y, _to_equals(x, y, dim)
-
-
-def _some(x, dim):
-    """Raise an error if there is nothing to choose from."""
-    if 0 in x.shape and not _count(x.shape, dim):
-        kind = RuntimeError if dim is None else IndexError  # as in PyTorch
-        raise kind("there must be at least one element to choose from")
-
-
-def _to_equals(x, y, dim):
-    """The pullback that shares g among the elements of x that are equal to the result."""
-
-    def pull(g):
-        equal = xp(g).astype(x == _spread(y, x.shape, dim), g.dtype)
-        return _spread(g, x.shape, dim) * equal / xp(g).sum(equal, axis=dim, keepdims=True)
-
-    return pull
 
 
 @op
@@ -257,14 +175,6 @@ def logsumexp(x, /, dim=None, keepdim=False):
     return result, lambda g: _spread(g, x.shape, dim) * xp(x).exp(x - y)
 
 
-def _dropped(x, dim):
-    """The shape that a reduction of x leaves without keepdim."""
-    if dim is None:
-        return ()
-    dims = {d % len(x.shape) if x.shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
-    return tuple(n for d, n in enumerate(x.shape) if d not in dims)
-
-
 # ---- running totals ------------------------------------------------------------------
 
 
@@ -322,3 +232,95 @@ def all(x, /, dim=None, keepdim=False):
 def count_nonzero(x, /, dim=None):
     """How many elements are not zero.    No derivative: a count."""
     return xp(x).sum(backend_of(x).cast(_truth(x), int64), axis=_dim(x, dim)), None
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _kept(shape, dim):
+    """The shape that a reduction leaves with keepdim."""
+    if dim is None:
+        return (1,) * len(shape)
+    dims = {d % len(shape) if shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
+    return tuple(1 if d in dims else n for d, n in enumerate(shape))
+
+
+def _count(shape, dim):
+    """How many elements go into each one of the result."""
+    return math.prod(n for n, k in zip(shape, _kept(shape, dim)) if k == 1)
+
+
+def _spread(g, shape, dim):
+    """What was reduced over `dim` again in a shape that broadcasts against the input's."""
+    return g if dim is None else xp(g).reshape(g, _kept(shape, dim))
+
+
+def _dim(x, dim):
+    """Several dimensions as a tuple; none of them, and the first of a 0-d x, means all."""
+    dim = tuple(dim) or None if isinstance(dim, (tuple, list)) else dim
+    return None if not x.shape and dim in (0, -1, (0,), (-1,)) else dim
+
+
+def _summed(x, dtype=None):
+    """x in the dtype that was asked for; else integers and booleans are added up as int64."""
+    if dtype is None and is_float(x):
+        return x
+    return backend_of(x).cast(x, int64 if dtype is None else dtype_of(dtype))
+
+
+def _mean(x, dim, keepdim):
+    """The mean, which of nothing is NaN."""
+    if _count(x.shape, dim):
+        return xp(x).mean(x, axis=dim, keepdims=keepdim)
+    return xp(x).sum(x, axis=dim, keepdims=keepdim) * math.nan
+
+
+def _floating(x):
+    if backend_of(x).dtype(x).rank != FLOAT:
+        raise RuntimeError("a floating-point tensor is needed; convert with .float()")
+
+
+def _centred(x, dim, correction):
+    """x − mean, and n − correction, at least 0."""
+    return x - _mean(x, dim, True), max(_count(x.shape, dim) - correction, 0)
+
+
+def _product_of_others(x, axis):
+    """For each element the product of all others along an axis: left of it times right of it."""
+    one = xp(x).ones_like(_part(x, axis, 0, 1))
+
+    def before(x):
+        return xp(x).concat(
+            [one, _part(xp(x).cumulative_prod(x, axis=axis), axis, 0, -1)], axis=axis
+        )
+
+    return before(x) * xp(x).flip(before(xp(x).flip(x, axis=axis)), axis=axis)
+
+
+def _part(x, axis, start, stop):
+    return x[(slice(None),) * axis + (slice(start, stop), ...)]
+
+
+def _some(x, dim):
+    """Raise an error if there is nothing to choose from."""
+    if 0 in x.shape and not _count(x.shape, dim):
+        kind = RuntimeError if dim is None else IndexError  # as in PyTorch
+        raise kind("there must be at least one element to choose from")
+
+
+def _to_equals(x, y, dim):
+    """The pullback that shares g among the elements of x that are equal to the result."""
+
+    def pull(g):
+        equal = xp(g).astype(x == _spread(y, x.shape, dim), g.dtype)
+        return _spread(g, x.shape, dim) * equal / xp(g).sum(equal, axis=dim, keepdims=True)
+
+    return pull
+
+
+def _dropped(x, dim):
+    """The shape that a reduction of x leaves without keepdim."""
+    if dim is None:
+        return ()
+    dims = {d % len(x.shape) if x.shape else d for d in ((dim,) if isinstance(dim, int) else dim)}
+    return tuple(n for d, n in enumerate(x.shape) if d not in dims)

@@ -51,14 +51,6 @@ def expand(x, /, shape):
     return xp(x).broadcast_to(x, shape), lambda g: g  # the engine sums g to x's shape
 
 
-def _positive(dim, n):
-    """A dimension counted from the front, −1 being the last of n."""
-    room = n or 1
-    if not -room <= dim < room:
-        raise IndexError(f"dimension {dim} is out of range: a tensor of {n} has {-n} to {n - 1}")
-    return dim % room
-
-
 def broadcast_shapes(*shapes):
     """The shape that arrays of these shapes broadcast to. Raises RuntimeError if there is none."""
     shapes = [(s,) if isinstance(s, int) else s for s in shapes]
@@ -153,6 +145,17 @@ def triu(x, /, diagonal=0):
     """The part of each matrix on and above a diagonal, zeros below.    ∂x = that part of g"""
     _matrices(x)
     return xp(x).triu(x, k=diagonal), lambda g: xp(g).triu(g, k=diagonal)
+
+
+# ---- helpers -------------------------------------------------------------------------
+
+
+def _positive(dim, n):
+    """A dimension counted from the front, −1 being the last of n."""
+    room = n or 1
+    if not -room <= dim < room:
+        raise IndexError(f"dimension {dim} is out of range: a tensor of {n} has {-n} to {n - 1}")
+    return dim % room
 
 
 def _matrices(x):
