@@ -1,5 +1,9 @@
 """Looking at the gradients that pass through a module."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ..autograd import is_grad_enabled, op
 from ..tensor import Tensor
 
@@ -15,30 +19,30 @@ class Hidden:
 
     __slots__ = ("call",)
 
-    def __init__(self, call):
+    def __init__(self, call: Any) -> None:
         self.call = call
 
-    def __call__(self, grads):
+    def __call__(self, grads: Any) -> Any:
         return self.call(grads)
 
 
 class Watch:
     """One call of a module: shows its hooks the gradients of what went in and of what came out."""
 
-    def __init__(self, module, hooks):
+    def __init__(self, module: Any, hooks: Any) -> None:
         self.module = module
         self.first, self.hooks = (
             [hook for handle, hook in hooks.items() if handle.before is before]
             for before in (True, False)
         )
 
-    def before(self, args):
+    def before(self, args: Any) -> Any:
         """The arguments, watched."""
         args, self.inner = _watched(args, self._arrived)
         self.count = len(args)
         return args
 
-    def after(self, result):
+    def after(self, result: Any) -> Any:
         """The result, watched."""
         one = not isinstance(result, tuple)
         result, _ = _watched((result,) if one else result, self._started)
