@@ -121,7 +121,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     __ior__ = in_place_form(ops.bitwise_or)
     __ixor__ = in_place_form(ops.bitwise_xor)
 
-    def __rmul__(self, other: Tensor) -> Tensor:
+    def __rmul__(self, other: TensorLike) -> Tensor:
         """other · self; of a list or string as many copies: [0] * n."""
         return NotImplemented if isinstance(other, (list, tuple, str)) else ops.mul(self, other)
 
