@@ -15,8 +15,8 @@ from PIL import Image, ImageColor
 import microtensor as mt
 from microtensor import nn, optim
 from microtensor.graph import Film, film, render
-from microtensor.graph.draw import _number
 from microtensor.graph.flow import kind_of, size_of
+from microtensor.graph.labels import as_number
 from microtensor.nn import functional as F
 
 
@@ -122,7 +122,7 @@ def test_frames_are_operations_and_the_last_shows_what_backward_leaves(make, tmp
     for t in leaves.values():
         if t.numel() <= 16:
             digits = 4 if t.ndim == 0 else 3
-            words = [_number(g, digits) for g in t.grad.reshape(-1).tolist()]
+            words = [as_number(g, digits) for g in t.grad.reshape(-1).tolist()]
             assert contains(drawn, words), words
 
 
@@ -148,7 +148,7 @@ def test_every_number_of_the_last_frame(tmp_path):
     y.backward()
     assert set(reel.frames[-1].named) == {"a", "b", "c", "m", "s", "y"}
     drawn = grads_drawn(sorted(render(reel, tmp_path / "f").iterdir())[-1])
-    expected = [_number(t.grad.item(), 4) for t in (a, b, c, m, s, y)]
+    expected = [as_number(t.grad.item(), 4) for t in (a, b, c, m, s, y)]
     assert sorted(drawn) == sorted(expected)
 
 

@@ -14,7 +14,7 @@ from microtensor.backends.numba import SMALL, NumbaBackend
 
 
 class Portable(Backend):
-    """The definitions of base.py on NumPy arrays."""
+    """The definitions of kernels.py on NumPy arrays."""
 
     xp = np
     _as_key = staticmethod(np.dtype)

@@ -267,7 +267,7 @@ def test_memory(case):
 
 
 class Portable(Backend):
-    """The kernels as `backends/base.py` defines them, on NumPy arrays."""
+    """The kernels as `backends/kernels.py` defines them, on NumPy arrays."""
 
     xp = np
     device = NumPyBackend.device

@@ -13,6 +13,7 @@ import numpy as np
 
 from .base import Backend
 from .dtypes import bfloat16
+from .kernels import Kernels
 
 MOVING = {  # functions whose results, maybe views, are numbers that they were given, 0 or 1
     "broadcast_to", "concat", "empty_like", "expand_dims", "flip", "matrix_transpose", "max", "min",
@@ -289,7 +290,7 @@ def _update(name):
 
 
 NOT_KERNELS = {"synchronize", "full", "planned"}
-for _name in vars(Backend).keys() - vars(BFloat16Backend).keys() - NOT_KERNELS:
+for _name in {*vars(Backend), *vars(Kernels)} - vars(BFloat16Backend).keys() - NOT_KERNELS:
     if not _name.startswith("_"):
         _make = _update if _name in ("sgd", "adam", "cached_attention") else _kernel
         setattr(BFloat16Backend, _name, _make(_name))

@@ -15,8 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from .base import GELU_A, GELU_B, NORMAL
-from .numpy import TAIL, TAIL_A, NumPyBackend, in_order_of
+from .kernels import GELU_A, GELU_B, NORMAL
+from .numpy import NumPyBackend
+from .numpy_kernels import TAIL, TAIL_A, in_order_of
 from .uninterrupted import uninterrupted
 
 SMALL = 1 << 7  # elements below which NumPy is as fast

@@ -10,10 +10,12 @@ import pickle
 import sys
 import warnings
 
+from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from .uninterrupted import uninterrupted
 
+REORDER = {"contract", "arcp", "nsz", "reassoc"}  # sums in any order; NaN and ∞ keep their meaning
 DIGEST = 32  # bytes of a SHA-256
 
 
@@ -98,3 +100,12 @@ def _without_cache(error):
 
 
 _told = []
+
+
+def compiled(**options):
+    """A decorator that compiles a loop for the types of its arguments when they first come."""
+    return lambda loop: cached(njit(nogil=True, **options)(loop))
+
+
+kernel = compiled(error_model="numpy", fastmath=REORDER)
+inlined = compiled(error_model="numpy", fastmath=REORDER, inline="always")

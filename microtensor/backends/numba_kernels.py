@@ -1,4 +1,4 @@
-"""The compiled loops of `numba.py`: each computes what `base.py` says under the same name.
+"""The compiled loops of `numba.py`: each computes what `kernels.py` says under the same name.
 
 The loops are written so that the compiler can vectorise them: one row at a time, an exponential
 made of a polynomial and the bits of the exponent, and random numbers that depend on the position
@@ -8,23 +8,13 @@ as fast as memory can.
 """
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from .numba_cache import cached
+from .numba_cache import REORDER, compiled, inlined, kernel
 from .preconditions import needs
 
 f32, i32, u32 = np.float32, np.int32, np.uint32
-REORDER = {"contract", "arcp", "nsz", "reassoc"}  # sums in any order; NaN and ∞ keep their meaning
-
-
-def compiled(**options):
-    """A decorator that compiles a loop for the types of its arguments when they first come."""
-    return lambda loop: cached(njit(nogil=True, **options)(loop))
-
-
-kernel = compiled(error_model="numpy", fastmath=REORDER)
-inlined = compiled(error_model="numpy", fastmath=REORDER, inline="always")
 
 
 @intrinsic

@@ -45,6 +45,9 @@ PATHS = {  # below microtensor: an import path, and the module that is found the
     "modes": "autograd.modes",
     "names": "autograd.arguments",
     "array_api": "tensor.array_api",
+    **{f"ops.{file}": f"ops.composite.{file}" for file in (
+        "arranging", "counting", "distances", "placing",
+    )},
     "creation": "tensor.creation",
     "diagnosis": "debug.diagnosis",
     "printing": "tensor.printing",

@@ -35,6 +35,11 @@ from .whole import LoadError
 OWN = ("microtensor.nn.", "microtensor.ops.")  # whose functions are found in nn.functional, too
 PARAMETER = "microtensor.nn.module:Parameter"  # how every file says that a tensor is a Parameter
 
+OLDER = {  # where the functions of a file were in older versions; those of ops/composite in ops
+    "microtensor.ops.conversion": "microtensor.ops.elementwise",
+    "microtensor.ops.error_function": "microtensor.ops.elementwise",
+}
+
 # ---- what a file may name ----------------------------------------------------------
 
 _safe = []
@@ -149,6 +154,9 @@ def _names_of(value):
     names = [f"{place}:{name}"]
     if f"{place}.".startswith(OWN):
         names.append(f"{OWN[0]}functional:{value.__name__}")
+    before = OLDER.get(place, f"{place}".replace(".ops.composite.", ".ops."))
+    if place and before != place:
+        names.append(f"{before}:{name}")
     return names
 
 

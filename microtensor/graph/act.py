@@ -7,8 +7,8 @@ import numpy as np
 
 from ..autograd import TensorBase, backward
 from ..utils.pages import brief, printable
-from .draw import SYMBOLS, _number
 from .flow import flow_of, local
+from .labels import SYMBOLS, as_number
 from .trace import SMALL, traced
 
 __all__ = ["Act", "Frame"]
@@ -89,7 +89,7 @@ class Act:
         if v.role != "operation":
             return brief(v.name, NAME) or v.kind or v.role
         inputs = {e.input: self.called[e.source, e.output] for e in self.edges if e.target == v.key}
-        inputs.update({name: _number(x) for name, x in v.constants.items()})
+        inputs.update({name: as_number(x) for name, x in v.constants.items()})
         if v.name in SYMBOLS and {"a", "b"} <= inputs.keys():
             tight = v.name not in ("add", "sub")
             a, b = (f"({x})" if tight and " " in x else x for x in (inputs["a"], inputs["b"]))
@@ -155,7 +155,7 @@ class Act:
             blocks.append((self.called[spot], self.values[spot], "value", ""))
             blocks.append(",")
         for name, x in v.constants.items():
-            blocks += [(name, _number(x), "value", ""), ","]
+            blocks += [(name, as_number(x), "value", ""), ","]
         blocks[-1] = "→"
         spots = [(v.key, i) for i in range(len(v.outputs))]
         for spot in spots:
@@ -172,7 +172,7 @@ class Act:
             caption = caption[:-1] + f", called {brief(v.outputs[0].name, NAME)}."
         return self._frame("forward", v, caption, rows, active={v.key})
 
-    def _told(self, e):
+    def in_words(self, e):
         """ "a = 2" """
         spot = e.source, e.output
         value = self.values[spot]
@@ -337,9 +337,9 @@ def _short(x):
     """A number, the few numbers of a short vector, or the shape of what is larger."""
     if isinstance(x, np.ndarray):
         if x.size == 1:
-            return _number(x.reshape(-1)[0].item(), 4)
+            return as_number(x.reshape(-1)[0].item(), 4)
         if x.ndim == 1 and 1 < x.size <= 4:
-            return f"[{', '.join(_number(n, 3) for n in x.tolist())}]"
+            return f"[{', '.join(as_number(n, 3) for n in x.tolist())}]"
     return f"a tensor {tuple(x.shape)}"
 
 

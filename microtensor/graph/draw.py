@@ -4,7 +4,6 @@ Only what Graphviz and graphviz-pure draw alike is used: boxes, HTML-like labels
 """
 
 import itertools
-import math
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -13,24 +12,27 @@ from dataclasses import dataclass
 import graphviz
 import numpy as np
 
-from ..utils.pages import brief, dot_label, dot_text, printable
+from ..utils.pages import brief, dot_label
 from .flow import LIMITS, kind_of, size_of
 from .fold import fold
+from .labels import (
+    STANDS_OUT,
+    SYMBOLS,
+    about_tensor,
+    as_number,
+    as_setting,
+    as_text,
+    in_few_words,
+    in_words,
+    thickness,
+)  # fmt: skip
 from .render import NoRenderer, picture
 from .themes import FONT, Theme, theme_of
 from .trace import Graph, called, describe, watch
 
 __all__ = ["Drawing", "draw"]
 
-SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "**"}
 VIEWS = ("forward", "backward", "both")
-STANDS_OUT = {  # kinds of gradients, in the words of a box and of the legend
-    "exploding": ("exploding", "above {:g}"),
-    "vanishing": ("vanishing", "below {:g}"),
-    "nan": ("NaN or ∞", ""),
-    "zero": ("zero", ""),
-    "missing": ("no gradient came", ""),
-}
 OUTSIDE = {"URL", "href", "stylesheet", "imagepath", "fontpath"}  # attributes that lead elsewhere
 NAMED = 40  # parameters without a gradient: at most so many are listed
 
@@ -167,7 +169,7 @@ class _Sheet:
         if header:
             dot.attr("graph", label=header)
         if attributes:
-            dot.attr("graph", **{n: _setting(x) for n, x in attributes.items()})
+            dot.attr("graph", **{n: as_setting(x) for n, x in attributes.items()})
         self._frames(dot, graph.vertices, 1, "")
         self._edges(dot)
         return dot
@@ -190,7 +192,7 @@ class _Sheet:
                 frames.setdefault(v.calls[level], []).append(v)
             else:
                 dot.node(
-                    v.key, self._label(v, path), tooltip=_text(self._tooltip(v)), **self._style(v)
+                    v.key, self._label(v, path), tooltip=as_text(self._tooltip(v)), **self._style(v)
                 )
         for call, members in frames.items():
             with dot.subgraph(name=f"cluster_{call.start}") as frame:
@@ -199,7 +201,7 @@ class _Sheet:
                 frame.attr(
                     label=self._frame_title(call, path, times), style="rounded,filled", color=line,
                     fillcolor=odd if level % 2 else even, margin="12",
-                    tooltip=_text(f"{brief(call.path)}: {call.kind}"),
+                    tooltip=as_text(f"{brief(call.path)}: {call.kind}"),
                 )  # fmt: skip
                 self._frames(frame, members, level + 1, call.path + ".")
 
@@ -236,7 +238,7 @@ class _Sheet:
     def _edges(self, dot):
         t, vertices = self.theme, {v.key: v for v in self.graph.vertices}
         for e in self.graph.edges:
-            about = _about(vertices[e.source].outputs[e.output])
+            about = about_tensor(vertices[e.source].outputs[e.output])
             tip = f"{e.input}: {about}" if e.input else about
             style = {} if e.needs_grad else {"style": "dashed", "color": t.flows["missing"]}
             if e.source[0] != "l":  # keep the way of the data straight, not that of the parameters
@@ -245,13 +247,13 @@ class _Sheet:
             if self.view != "backward" or not flows:
                 if e.local is not None and not flows:
                     style["label"] = self._edge_label(self.faint(self._slope(e), t.active), 1)
-                dot.edge(e.source, e.target, edgetooltip=_text(tip), **style)
+                dot.edge(e.source, e.target, edgetooltip=as_text(tip), **style)
             if flows:
                 came = vertices[e.target].outputs
                 dot.edge(e.source, e.target, **style, **self._gradient(e, tip, came))
 
     def _slope(self, e):
-        slope = _number(e.local.reshape(-1)[0].item(), 4)
+        slope = as_number(e.local.reshape(-1)[0].item(), 4)
         return f"({slope})" if slope.startswith("−") and self.view != "forward" else slope
 
     def _edge_label(self, words, thick):
@@ -262,21 +264,23 @@ class _Sheet:
     def _gradient(self, e, tip, came):
         """How the gradient that flows back along an edge is drawn."""
         t, kind = self.theme, kind_of(e.flow, self.limits)
-        color, thick = t.flows.get(kind, t.gradient), _thickness(e.flow) * t.line
+        color, thick = t.flows.get(kind, t.gradient), thickness(e.flow) * t.line
         style = {"dir": "back", "color": color, "penwidth": f"{thick:.2f}"}
         if kind in ("nan", "zero", "missing"):
             words = STANDS_OUT[kind][0]
         else:
-            words = _few(e.flow, 3 if e.local is None else 4)
+            words = in_few_words(e.flow, 3 if e.local is None else 4)
         words = self.faint(words, color)
         if kind:
             words = f"<b>{words}</b>"
         if e.local is not None:
-            before = self.faint(f"{_number(came[0].flow.reshape(-1)[0].item(), 4)} × ", t.gradient)
+            before = self.faint(
+                f"{as_number(came[0].flow.reshape(-1)[0].item(), 4)} × ", t.gradient
+            )
             words = f"{before}{self.faint(self._slope(e), t.active)}{self.faint(' = ')}{words}"
         if kind in ("zero", "missing"):
             style["style"] = "dashed"
-        told = _text(f"gradient of {tip}\n{_told(e.flow, kind)}")
+        told = as_text(f"gradient of {tip}\n{in_words(e.flow, kind)}")
         label = self._edge_label(words, thick)
         return {**style, "label": label, "edgetooltip": told, "labeltooltip": told}
 
@@ -299,7 +303,7 @@ class _Sheet:
         shown = [] if is_last else v.outputs
         if v.role == "operation":
             lines += [f"<i>{dot_label(brief(o.name))}</i>" for o in shown if o.name]
-        abouts = Counter(_about(o) for o in shown)
+        abouts = Counter(about_tensor(o) for o in shown)
         lines += [
             self.faint(f"{n} × {about}" if n > 1 else about) for about, n in abouts.items() if about
         ]
@@ -323,16 +327,16 @@ class _Sheet:
         with np.errstate(all="ignore"):
             whole = came and o.flow is not None and np.allclose(sum(came), o.flow, equal_nan=True)
         if whole and o.flow.size == 1:
-            numbers = [_number(g.item(), 4) for g in came]
+            numbers = [as_number(g.item(), 4) for g in came]
             words = " + ".join(f"({n})" if n[0] == "−" and j else n for j, n in enumerate(numbers))
-            words = f"{words} = {_number(o.flow.item(), 4)}"
+            words = f"{words} = {as_number(o.flow.item(), 4)}"
             font = f'<font color="{color}">{words}</font>'
             return self._numbers_row(which + "grad", font)
         if o.grad is not None:
             rows += self._numbers_row(which + "grad", self._numbers(o.grad, color))
         if whole:
             words = f"Σ of {len(came)} gradients"
-            words += f", rms {_number(size_of(o.flow), 3)}" * (o.grad is None)
+            words += f", rms {as_number(size_of(o.flow), 3)}" * (o.grad is None)
             rows += f'<tr><td colspan="2">{self.faint(words, color)}</td></tr>'
         return rows
 
@@ -359,11 +363,11 @@ class _Sheet:
         """An operation with the numbers among its inputs: "1 − □", "sum" over "dim=1"."""
         symbol = SYMBOLS.get(v.name)
         if symbol is None:
-            more = {**{n: _number(x) for n, x in v.constants.items()}, **v.arguments}
+            more = {**{n: as_number(x) for n, x in v.constants.items()}, **v.arguments}
             title = f"<b>{dot_label(v.name)}</b>"
         else:
             more = v.arguments
-            left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
+            left, right = (as_number(v.constants[n]) if n in v.constants else "" for n in "ab")
             words = f"{left} {symbol} {right}".strip()
             title = f'<b><font point-size="{self.points(14)}">{dot_label(words)}</font></b>'
         about = ", ".join(f"{name}={value}" for name, value in more.items())
@@ -376,14 +380,14 @@ class _Sheet:
     def _numbers(self, data, color):
         """An array as a small table, rows of its last dimension."""
         if data.ndim == 0:
-            return f'<font color="{color}">{_number(data.item(), 4)}</font>'
+            return f'<font color="{color}">{as_number(data.item(), 4)}</font>'
         if not data.size:
             return f'<font color="{color}">empty</font>'
         font = f'<font point-size="{self.points(10)}" color="{color}">'
         rows = "".join(
             "<tr>"
             + "".join(
-                f'<td align="right">{font}{gap}{_number(x, 3)}</font></td>'
+                f'<td align="right">{font}{gap}{as_number(x, 3)}</font></td>'
                 for gap, x in zip(itertools.chain([""], itertools.repeat("&#160;")), row)
             )
             + "</tr>"
@@ -401,10 +405,12 @@ class _Sheet:
             derivative = [part.strip(" ,") for part in v.derivative.split("    ")]
             lines = [v.signature, v.formula, *derivative, v.where]
         else:
-            about = _about(v.outputs[0])
+            about = about_tensor(v.outputs[0])
             lines = [f"{v.role} {brief(v.name)}: {about}", "no gradient" * (not v.needs_grad)]
         if self.graph.flows and v.needs_grad:
-            lines += [f"gradient: {_told(o.flow, kind_of(o.flow, self.limits))}" for o in v.outputs]
+            lines += [
+                f"gradient: {in_words(o.flow, kind_of(o.flow, self.limits))}" for o in v.outputs
+            ]
         return "\n".join(filter(None, lines))
 
     # ---- the header --------------------------------------------------------------------
@@ -469,53 +475,3 @@ class _Sheet:
             for kind, (words, bound) in STANDS_OUT.items()
             if kind in present
         ]
-
-
-def _text(text):
-    """Text for an attribute of Graphviz, which is no label made of HTML."""
-    return graphviz.nohtml(dot_text(text))
-
-
-def _setting(value):
-    """The value of a Graphviz attribute that was asked for: its escapes count, no HTML."""
-    text = printable(value, lines=True)
-    return graphviz.nohtml(text + "\\" * ((len(text) - len(text.rstrip("\\"))) % 2))
-
-
-def _about(value):
-    """Shape and dtype of a tensor, as far as they are known."""
-    return " ".join(filter(None, (str(value.shape or ""), value.dtype)))
-
-
-def _number(x, digits=4):
-    if isinstance(x, bool | int):
-        return str(x).replace("-", "−")
-    if math.isinf(x):
-        return "−∞" if x < 0 else "∞"
-    return f"{x + 0.0:.{digits}g}".replace("-", "−")  # + 0.0: no negative zero
-
-
-def _few(g, digits=3):
-    """A gradient in the few words that an edge has room for."""
-    if g.size <= 3 and g.ndim <= 1:
-        return ", ".join(_number(x, digits) for x in g.reshape(-1).tolist())
-    return f"rms {_number(size_of(g), 3)}"
-
-
-def _told(g, kind):
-    """A gradient in words."""
-    if g is None:
-        return "none came"
-    if not g.size or kind in ("nan", "zero"):
-        return STANDS_OUT.get(kind, ("empty",))[0]
-    top = float(np.abs(g.astype(np.float64)).max())
-    words = f"rms {_number(size_of(g), 3)}, largest {_number(top, 3)}"
-    return f"{words} ({STANDS_OUT[kind][0]})" if kind else words
-
-
-def _thickness(g):
-    """The width of an arrow by the size of what flows along it: from 1 for 1e-6 to 5 for 1e2."""
-    size = 0.0 if g is None else size_of(g)
-    if not 0 < size < math.inf:
-        return 1.5
-    return min(max(1 + (math.log10(size) + 6) / 2, 1.0), 5.0)

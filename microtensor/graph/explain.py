@@ -115,7 +115,7 @@ def _kernels(source):
     called = dict.fromkeys(
         re.findall(r"(?:backend_of\(\w+\)|\bbackend|\bkernels)\.(\w+)\(", source)
     )
-    found = [vars(Backend).get(name) for name in called if name not in PLUMBING]
+    found = [getattr(Backend, name, None) for name in called if name not in PLUMBING]
     return [_source(f) for f in found if inspect.isfunction(f)]
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from ..utils.pages import brief
 from .act import NAME
 from .canvas import arrow, box, curve, text, width_of
-from .draw import SYMBOLS, _number, _thickness
 from .flow import kind_of, size_of
+from .labels import SYMBOLS, as_number, thickness
 from .render import picture
 
 __all__ = ["Scene"]
@@ -234,7 +234,7 @@ class Scene:
         if e in self.flown:
             g = self.flown[e]
             color = t.flows.get(kind_of(g), t.gradient)
-            thick = _thickness(g) * (1.6 if now else 1.0) * s
+            thick = thickness(g) * (1.6 if now else 1.0) * s
             head = arrow(points[0], points[1], color, (13 if now else 10) * s)
         else:
             fed = frame.phase == "forward" and e.target == frame.vertex.key
@@ -402,7 +402,7 @@ def _titles(v):
     symbol = SYMBOLS.get(v.name)
     names = ", ".join(brief(o.name, NAME) for o in v.outputs if o.name)
     if symbol:
-        left, right = (_number(v.constants[n]) if n in v.constants else "" for n in "ab")
+        left, right = (as_number(v.constants[n]) if n in v.constants else "" for n in "ab")
         return f"{left} {symbol} {right}".strip(), names
     return v.name, names
 
@@ -423,12 +423,12 @@ def _grid(x):
     if not isinstance(x, np.ndarray):
         return [[shape]]
     if x.size > 36:
-        return [[f"{shape} rms {_number(size_of(x), 3)}"]]
+        return [[f"{shape} rms {as_number(size_of(x), 3)}"]]
     if not x.size:
         return [[f"{shape} empty"]]
     if x.ndim == 0:
-        return [[_number(x.item(), 4)]]
-    return [[_number(n, 3) for n in row] for row in x.reshape(-1, x.shape[-1]).tolist()]
+        return [[as_number(x.item(), 4)]]
+    return [[as_number(n, 3) for n in row] for row in x.reshape(-1, x.shape[-1]).tolist()]
 
 
 def _columns(grid, size):

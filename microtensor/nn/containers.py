@@ -10,7 +10,8 @@ from .. import backends
 from ..tensor import Tensor
 from ..typing import Parameters
 from ..utils._pytree import tree_map
-from .module import Module, Parameter, _tree
+from .module import Module, Parameter
+from .showing import tree
 
 
 class _List(Module):
@@ -153,7 +154,7 @@ class ModuleList(_List):
             (i if i == j else f"{i}-{j}", _Shown(text if i == j else f"{j - i + 1} x {text}"))
             for i, j, text in groups
         ]
-        return _tree(self._get_name(), "", lines)
+        return tree(self._get_name(), "", lines)
 
 
 class _Shown:

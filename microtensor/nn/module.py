@@ -1,16 +1,16 @@
 """Module: a function with parameters, made of other modules."""
 
-from collections import OrderedDict, namedtuple
-
-import numpy as np
+from collections import OrderedDict
 
 from ..autograd import no_grad
-from ..autograd.in_place import write_array
 from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
 from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
+from .buffer import Buffer
 from .hooks import Watch
+from .loading import _join, load
+from .showing import tree
 
 
 class Parameter(Tensor):
@@ -22,32 +22,6 @@ class Parameter(Tensor):
     def __init__(self, data=None, requires_grad=True):
         self._data = (empty(0) if data is None else as_tensor(data))._data
         self.requires_grad = requires_grad
-
-
-class _Buffers(type):
-    def __instancecheck__(cls, instance):
-        return getattr(instance, "_is_buffer", False)
-
-
-class Buffer(metaclass=_Buffers):
-    """A tensor that is part of a module's state but not trained: Buffer(data, persistent=True).
-
-    It is a plain tensor, sharing the memory of `data`; the module that it is assigned to counts it
-    among its buffers, and saves it if it is persistent.
-    """
-
-    def __new__(cls, data=None, *, persistent=True):
-        data = empty(0) if data is None else data
-        out = data.detach().requires_grad_(data.requires_grad)
-        out.persistent, out._is_buffer = persistent, True
-        return out
-
-
-class _IncompatibleKeys(namedtuple("_IncompatibleKeys", "missing_keys unexpected_keys")):
-    """What `load_state_dict` did not find, and found without a place for it."""
-
-    def __repr__(self):
-        return super().__repr__() if any(self) else "<All keys matched successfully>"
 
 
 class Module:
@@ -307,52 +281,7 @@ class Module:
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
         shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
         """
-        state_dict, missing, unexpected, errors = OrderedDict(state_dict), [], [], []
-        for path, module in list(self.named_modules(remove_duplicate=False)):
-            prefix, found = path and path + ".", (missing, unexpected, errors)
-            module._load_from_state_dict(state_dict, prefix, {}, strict, *found)
-        modules = list(self.named_modules(remove_duplicate=False))
-        own = {_join(path, name): t for path, module in modules for name, t in module._saved()}
-        extra = {
-            _join(path, "_extra_state"): module
-            for path, module in modules
-            if module._has_own("set_extra_state")
-        }
-        state = {k: v for k, v in state_dict.items() if k not in extra}
-        unexpected += [k for k in state if k not in own]
-        errors += [
-            f"{k} is a {type(v).__name__}, the module needs a tensor"
-            for k, v in state.items()
-            if k in own and not isinstance(v, TENSORS)
-        ]
-        state = {k: as_tensor(v) for k, v in state.items() if isinstance(v, TENSORS)}
-        wrong = [
-            f"{k} is {tuple(state[k].shape)}, the module needs {tuple(own[k].shape)}"
-            for k in own
-            if k in state and state[k].shape != own[k].shape
-        ]
-        lines = [("shape differs", wrong), ("also", errors)]
-        if strict:
-            lines = [("missing", missing), ("unexpected", unexpected), *lines]
-        if any(found for _, found in lines):
-            told = "".join(f"\n  {what}: {', '.join(found)}" for what, found in lines if found)
-            raise RuntimeError(
-                f"load_state_dict: the state does not fit {type(self).__name__}:{told}"
-            )
-        for key, tensor in own.items():
-            if key in state and assign:
-                self._assign(key, state[key])
-            elif key in state:
-                value = state[key].detach().to(tensor.device, tensor.dtype)
-                write_array(tensor._data, value._data, "load_state_dict")
-        for key, module in extra.items():
-            if key in state_dict:
-                module.set_extra_state(state_dict[key])
-        found = _IncompatibleKeys(missing, unexpected)
-        for module in self.modules():
-            for hook in list(module._after_loading.values()):
-                hook(module, found)
-        return found
+        return load(self, state_dict, strict, assign)
 
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
@@ -549,15 +478,10 @@ class Module:
         return type(self).__name__
 
     def __repr__(self):
-        return _tree(self._get_name(), self.extra_repr(), self._modules.items())
+        return tree(self._get_name(), self.extra_repr(), self._modules.items())
 
 
 _dtype = dtype
-TENSORS = (Tensor, np.ndarray, np.generic, bool, int, float)  # what a state may hold as one
-
-
-def _join(path, name):
-    return f"{path}.{name}" if path else name
 
 
 def _added(hooks, value, prepend, with_kwargs=False):
@@ -569,13 +493,3 @@ def _added(hooks, value, prepend, with_kwargs=False):
         hooks.clear()
         hooks.update({handle: value, **rest})
     return handle
-
-
-def _tree(name, extra, children):
-    """Name(extra), with one indented line or more for each child."""
-    lines = extra.split("\n") if extra else []
-    if not children:
-        body = extra if len(lines) < 2 else "\n  " + "\n  ".join(lines) + "\n"
-        return f"{name}({body})"
-    lines += [f"({key}): " + repr(child).replace("\n", "\n  ") for key, child in children]
-    return f"{name}(\n  " + "\n  ".join(lines) + "\n)"

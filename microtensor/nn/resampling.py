@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import ops
-from ..ops.convolution import _each
+from ..ops.composite.convolution import _each
 from ..tensor.creation import arange
 from ..typing import Pair, Shape, Tensor
 

@@ -3,14 +3,9 @@
 In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ).
 """
 
-import math
-
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.promotion import rounded_once
-from .elementwise import abs, div, mul, sub, tanh
-from .indexing import where_
-from .shapes import _positive, chunk, reshape
 
 
 @op
@@ -41,55 +36,12 @@ def elu(x, /, alpha=1.0, scale=1.0, input_scale=1.0):
     return y, lambda g: backend_of(g).where(x > 0, g * high, g * (low * input_scale * xp(x).exp(z)))
 
 
-def celu(x, alpha=1.0):
-    """x where x > 0, else alpha (e^(x/alpha) − 1) (arXiv:1704.07483)"""
-    return elu(x, alpha, 1.0, 1 / alpha)
-
-
-def selu(x):
-    """The ELU whose results keep mean 0 and variance 1 (arXiv:1706.02515)."""
-    return elu(x, 1.6732632423543772, 1.0507009873554805)
-
-
-def prelu(x, weight):
-    """x where x > 0, else weight·x, with one weight or one for each channel (arXiv:1502.01852)."""
-    if weight.ndim > 1 or weight.numel() not in (1, x.shape[1] if x.ndim > 1 else 1):
-        raise RuntimeError(
-            f"prelu: one weight, or one for each channel of {tuple(x.shape)}, is needed, "
-            f"got shape {tuple(weight.shape)}"
-        )
-    weight = reshape(weight, (-1,) + (1,) * max(x.ndim - 2, 0) if x.ndim else ())
-    return where_(x, mul(weight, x), (x > 0)._data)
-
-
 @op(promote="same")
 def hardtanh_(x, /, low, high):
     """x within low … high, else the nearer of them.    ∂x = g where low < x < high"""
     inside = (x > low) & (x < high)
     y = xp(x).minimum(xp(x).maximum(x, xp(x).full_like(x, low)), xp(x).full_like(x, high))
     return y, lambda g: backend_of(g).where(inside, g, 0.0)
-
-
-def hardtanh(x, min_val=-1.0, max_val=1.0):
-    """x within min_val … max_val, else the nearer of them."""
-    if min_val > max_val:
-        raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
-    return hardtanh_(x, min_val, max_val)
-
-
-def relu6(x):
-    """x within 0 … 6, else the nearer of them."""
-    return hardtanh_(x, 0, 6)
-
-
-def hardsigmoid(x):
-    """A sigmoid of three straight lines: relu6(x + 3) / 6."""
-    return div(relu6(x + 3), 6)
-
-
-def hardswish(x):
-    """x hardsigmoid(x) (arXiv:1905.02244)."""
-    return mul(x, hardsigmoid(x))
 
 
 @op
@@ -115,16 +67,6 @@ def softshrink(x, /, lambd=0.5):
     on = (xp(x).abs(x) > lambd) | (x != x)
     y = backend_of(x).where(on, x - lambd * xp(x).sign(x), 0.0)
     return y, lambda g: backend_of(g).where(on, g, 0.0)
-
-
-def softsign(x):
-    """x / (1 + |x|)"""
-    return div(x, abs(x) + 1)
-
-
-def tanhshrink(x):
-    """x − tanh x"""
-    return sub(x, tanh(x))
 
 
 @op(promote="float")
@@ -171,16 +113,3 @@ def gelu(x, /, approximate="none"):
     y, saved = backend_of(x).gelu(x, approximate == "tanh")
     backend = backend_of(y)  # which knows what it saved, whichever is in use later
     return y, lambda g: backend.gelu_backward(g, x, saved)
-
-
-def mish(x):
-    """x tanh(ln(1 + eˣ)) (arXiv:1908.08681)"""
-    return mul(x, tanh(softplus(x, threshold=math.inf)))
-
-
-def glu(x, dim=-1):
-    """The first half of x along `dim` times the sigmoid of the second (arXiv:1612.08083)."""
-    if x.shape[_positive(dim, x.ndim)] % 2:
-        raise RuntimeError(f"glu: the size of dimension {dim} must be even, got {tuple(x.shape)}")
-    a, b = chunk(x, 2, dim)
-    return mul(a, sigmoid(b))

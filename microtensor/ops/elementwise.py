@@ -5,14 +5,13 @@ g is the gradient of the value. Broadcasting is undone by the engine.
 
 import math
 
-from ..autograd import TensorBase, op
+from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, bool_, finfo, float64, int64
+from ..backends.dtypes import FLOAT, bool_, finfo, int64
 from ..backends.promotion import is_float, rounded_once
 
 LN2 = math.log(2)
 LN10 = math.log(10)
-TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 # ---- arithmetic ----------------------------------------------------------------------
 
@@ -55,37 +54,6 @@ def div_(a, b):
     return a / b, (lambda g: g / b, lambda g: -g * (a / b / b))
 
 
-def div(a, b, *, rounding_mode=None):
-    """a / b; with the mode "floor" or "trunc" the whole number below it, or towards zero."""
-    if rounding_mode is None:
-        return div_(a, b)
-    if rounding_mode not in ("floor", "trunc"):
-        raise RuntimeError(
-            f'div: rounding_mode must be None, "floor" or "trunc", got {rounding_mode!r}'
-        )
-    return rounded_quotient_(a, b, rounding_mode)
-
-
-def rsub(x, other, *, alpha=1):
-    """other − alpha·x"""
-    return sub(other, x, alpha=alpha)
-
-
-def addcmul(x, tensor1, tensor2, *, value=1):
-    """x + value·tensor1·tensor2"""
-    return add(x, mul(tensor1, tensor2), alpha=value)
-
-
-def addcdiv(x, tensor1, tensor2, *, value=1):
-    """x + value·tensor1 / tensor2"""
-    return add(x, div_(tensor1, tensor2), alpha=value)
-
-
-def positive(x):
-    """x itself."""
-    return x
-
-
 @op
 def neg(x):
     """−x.    ∂x = −g"""
@@ -116,16 +84,6 @@ def pow(a, b):
         return backend_of(b).where(zero, 0.0, g * y * xp(b).log(base))
 
     return y, (to_a, to_b)
-
-
-def float_power(a, b):
-    """aᵇ in float64."""
-    return pow(*(cast(x, float64) if isinstance(x, TensorBase) else float(x) for x in (a, b)))
-
-
-def ldexp(a, b):
-    """a 2ᵇ"""
-    return mul(a, pow(2.0, b))
 
 
 @op(promote="float")
@@ -249,23 +207,6 @@ def clamp_(x, min, max):
         return g if max is None else backend_of(g).where(raised > max, 0.0, g)
 
     return y, (to_x, to_min, lambda g: backend_of(g).where(raised > max, g, 0.0))
-
-
-def clamp(x, min=None, max=None):
-    """x, but at least `min` and at most `max`: numbers or tensors. Where min > max it is max."""
-    if min is None and max is None:
-        raise RuntimeError("clamp: at least one of min and max is needed")
-    return clamp_(x, min, max)
-
-
-def clamp_min(x, min):
-    """x, but at least min."""
-    return clamp(x, min)
-
-
-def clamp_max(x, max):
-    """x, but at most max."""
-    return clamp(x, max=max)
 
 
 @op
@@ -442,11 +383,6 @@ def logaddexp(a, b):
     )
 
 
-def logaddexp2(a, b):
-    """log₂(2ᵃ + 2ᵇ)"""
-    return logaddexp(a * LN2, b * LN2) / LN2
-
-
 @op(promote="float")
 def xlogy(x, y):
     """x ln y, and 0 where x = 0.    ∂x = g ln y, 0 where x = 0 ≥ y,    ∂y = g x / y"""
@@ -461,11 +397,6 @@ def xlogy(x, y):
 def logit_(x):
     """ln(x / (1 − x)), the inverse of the sigmoid.    ∂x = g / x (1 − x)"""
     return xp(x).log(x / (1 - x)), lambda g: g / (x * (1 - x))
-
-
-def logit(x, eps=None):
-    """ln(x / (1 − x)), of an x that is kept within eps … 1 − eps."""
-    return logit_(x if eps is None else clamp(x, eps, 1 - eps))
 
 
 # ---- trigonometry --------------------------------------------------------------------
@@ -498,16 +429,6 @@ def sinc(x):
     safe = backend_of(x).where(zero, 1.0, z)
     y = backend_of(x).where(zero, 1.0, xp(x).sin(safe) / safe)
     return y, lambda g: backend_of(g).where(zero, 0.0, g * (xp(x).cos(z) - y) * math.pi / safe)
-
-
-def deg2rad(x):
-    """Degrees in radians."""
-    return mul(x, math.pi / 180)
-
-
-def rad2deg(x):
-    """Radians in degrees."""
-    return mul(x, 180 / math.pi)
 
 
 @op(promote="float")
@@ -574,84 +495,3 @@ def acosh(x):
 def atanh(x):
     """½ ln((1 + x) / (1 − x)).    ∂x = g / (1 − x²)"""
     return xp(x).atanh(x), lambda g: g / (1 - x * x)
-
-
-# ---- the normal distribution's integral ----------------------------------------------
-
-
-@op(promote="float")
-def erf(x):
-    """The error function, 2/√π ∫₀ˣ e^(−t²) dt.    ∂x = 2 g e^(−x²) / √π"""
-    return backend_of(x).erf(x), lambda g: g * (TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
-
-
-@op(promote="float")
-def erfc(x):
-    """1 − erf x, without the loss of digits that the difference has.    ∂x = −2 g e^(−x²) / √π"""
-    return _erfc(x), lambda g: g * (-TWO_OVER_ROOT_PI * xp(x).exp(-(x * x)))
-
-
-def _erfc(x):
-    where = backend_of(x).where
-    above = where(x > 30, 30.0, where(x < 1, 1.0, x))  # from 30 on it is 0
-    return where(x < 1, 1 - backend_of(x).erf(x), _erfc_above(above))
-
-
-def _erfc_above(x):
-    """erfc x for x ≥ 1: an integral by the trapezoidal rule (Chiarella and Reichel 1968)."""
-    h, total = 0.5, 1 / (2 * x * x)
-    for n in range(1, 14):
-        total = total + math.exp(-((n * h) ** 2)) / ((n * h) ** 2 + x * x)
-    pole = backend_of(x).where(x < math.pi / h, 2 / xp(x).expm1(2 * math.pi / h * x), 0.0)
-    return 2 * h / math.pi * x * xp(x).exp(-(x * x)) * total - pole
-
-
-@op(promote="float")
-def erfinv(x):
-    """The y of which x is the error function; ±∞ at ±1.    ∂x = ½ √π g e^(y²)"""
-    y = _erfinv(x)
-    return y, lambda g: g * (xp(x).exp(y * y) / TWO_OVER_ROOT_PI)
-
-
-def _erfinv(x):
-    """erfinv x: a guess (Winitzki 2008), and then Halley's steps to where erf y − x is 0."""
-    if isinstance(x, TensorBase):
-        return erfinv(x)
-    dtype, x = backend_of(x).dtype(x), xp(x).astype(x, xp(x).float64)
-    z = xp(x).abs(x)
-    log = xp(x).log(1 - z) + xp(x).log1p(z)
-    half = 2 / (math.pi * 0.147) + log / 2
-    y = xp(x).sqrt(xp(x).sqrt(half * half - log / 0.147) - half)
-    for _ in range(3):
-        error = backend_of(x).where(z < 0.5, backend_of(x).erf(y) - z, 1 - z - _erfc(y))
-        step = error / (TWO_OVER_ROOT_PI * xp(x).exp(-(y * y)))
-        y = y - step / (1 + y * step)
-    y = xp(x).copysign(backend_of(x).where(z == 1, math.inf, y), x)
-    return backend_of(y).cast(y, dtype)
-
-
-# ---- conversion ----------------------------------------------------------------------
-
-
-@op
-def cast(x, /, dtype):
-    """x in another dtype.    ∂x = g, in x's dtype"""
-    return backend_of(x).cast(x, dtype), lambda g: g
-
-
-@op
-def clone(x, memory_format=None):
-    """A copy of x.    ∂x = g"""
-    return xp(x).asarray(x, copy=True), lambda g: g
-
-
-@op
-def contiguous_(x):
-    """x in one block of memory, in row-major order.    ∂x = g"""
-    return backend_of(x).contiguous(x), lambda g: g
-
-
-@op
-def detach(x):
-    """x without its history.    No derivative: that is its purpose."""
-    return x, None

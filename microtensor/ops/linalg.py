@@ -13,13 +13,16 @@ from ..autograd.errors import LinAlgError as LinAlgError
 from ..autograd.errors import one_dtype
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
-from .arranging import diag_embed
-from .elementwise import abs, cast, maximum, mul, square, sub
-from .indexing import diagonal as _diagonal
-from .indexing import where
-from .linear_algebra import cross, matmul
+from .composite.arranging import diag_embed
+from .composite.indexing import diagonal as _diagonal
+from .composite.indexing import where
+from .composite.linear_algebra import cross
+from .composite.shapes import movedim, transpose
+from .conversion import cast
+from .elementwise import abs, maximum, mul, square, sub
+from .linear_algebra import matmul
 from .reductions import amax, amin, sum, vector_norm
-from .shapes import _positive, movedim, reshape, transpose, tril, triu
+from .shapes import _positive, reshape, tril, triu
 
 __all__ = [
     "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul",

@@ -7,12 +7,10 @@ import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, bool_, dtype_of, int64
+from ..backends.dtypes import FLOAT, dtype_of, int64
 from ..backends.promotion import is_float, rounded_once
-from .elementwise import clone, div, logaddexp, sub
-from .indexing import diagonal, narrow, where_
-from .logic import _truth, logical_xor
-from .shapes import _positive, cat, reshape, sizes
+from .logic import _truth
+from .shapes import _positive
 
 
 def _kept(shape, dim):
@@ -52,26 +50,11 @@ def sum(x, /, dim=None, keepdim=False, dtype=None):
     return y, lambda g: backend_of(g).broadcast_to(_spread(g, shape, dim), shape)
 
 
-def sum_to_size(x, *size):
-    """x summed to a size that expands to x's: over what an expansion repeats."""
-    size = sizes(size)
-    new = x.ndim - len(size)
-    dims = [i for i, n in enumerate(x.shape) if i < new or n != size[i - new]]
-    if new < 0 or [i for i in dims if i >= new and size[i - new] != 1]:
-        raise RuntimeError(f"sum_to_size: {size} does not expand to {tuple(x.shape)}")
-    return reshape(sum(x, dims, True), size) if dims or not size else x
-
-
 def _summed(x, dtype=None):
     """x in the dtype that was asked for; else integers and booleans are added up as int64."""
     if dtype is None and is_float(x):
         return x
     return backend_of(x).cast(x, int64 if dtype is None else dtype_of(dtype))
-
-
-def nansum(x, dim=None, keepdim=False, *, dtype=None):
-    """Σ x, NaN counting 0."""
-    return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype)
 
 
 @op
@@ -95,12 +78,6 @@ def _mean(x, dim, keepdim):
     return xp(x).sum(x, axis=dim, keepdims=keepdim) * math.nan
 
 
-def nanmean(x, dim=None, keepdim=False, *, dtype=None):
-    """The mean of those elements that are not NaN."""
-    total = nansum(x, dim, keepdim, dtype=dtype)
-    return div(total, sum(x == x, dim, keepdim))
-
-
 def _floating(x):
     if backend_of(x).dtype(x).rank != FLOAT:
         raise RuntimeError("a floating-point tensor is needed; convert with .float()")
@@ -114,37 +91,6 @@ def var_(x, /, dim, correction, keepdim):
     d, n = _centred(x, _dim(x, dim), correction)
     y = xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n
     return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n if n else math.inf)
-
-
-def var(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
-    """Σ (x − mean)² / (n − correction), the variance. unbiased=False stands for correction=0."""
-    return var_(x, *_correction(dim, unbiased, correction), keepdim)
-
-
-def std(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
-    """√var, the standard deviation. unbiased=False stands for correction=0."""
-    return std_(x, *_correction(dim, unbiased, correction), keepdim)
-
-
-def var_mean(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
-    """(var, mean)"""
-    dim, correction = _correction(dim, unbiased, correction)
-    return var_(x, dim, correction, keepdim), mean(x, dim, keepdim)
-
-
-def std_mean(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
-    """(std, mean)"""
-    dim, correction = _correction(dim, unbiased, correction)
-    return std_(x, dim, correction, keepdim), mean(x, dim, keepdim)
-
-
-def _correction(dim, unbiased, correction):
-    """(dim, correction): a boolean may stand in the place of dim and means unbiased."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if unbiased is not None:
-        correction = int(unbiased)
-    return dim, 1 if correction is None else correction
 
 
 @op
@@ -355,57 +301,6 @@ def cumprod(x, /, dim, dtype=None):
         return xp(x).concat(parts, axis=dim) if parts else g * 1
 
     return xp(x).cumulative_prod(x, axis=dim, dtype=x.dtype), pull
-
-
-def logcumsumexp(x, dim):
-    """ln Σ eˣ of the elements up to each one."""
-    if not x.ndim:
-        return clone(x)
-    dim, n, span = _positive(dim, x.ndim), x.shape[dim] if x.ndim else 1, 1
-    while span < n:  # each element has the span before it; now twice that (Hillis and Steele 1986)
-        more = logaddexp(narrow(x, dim, span, n - span), narrow(x, dim, 0, n - span))
-        x, span = cat([narrow(x, dim, 0, span), more], dim), 2 * span
-    return x if span > 1 else clone(x)
-
-
-def trapezoid(y, x=None, *, dx=1, dim=-1):
-    """The area under points y, which are dx apart or stand at x: Σ width · ½ (left + right)."""
-    return sum(_trapezoids(y, x, dx, dim), dim)
-
-
-def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
-    """The area under points y up to each but the first; see `trapezoid`."""
-    return cumsum(_trapezoids(y, x, dx, dim), dim)
-
-
-def _trapezoids(y, x, dx, dim):
-    dim = _positive(dim, y.ndim)
-    n = y.shape[dim] - 1
-    if n < 0:
-        return y * 1.0
-    if x is not None and x.ndim == 1 and y.ndim != 1:
-        x = reshape(x, (-1,) + (1,) * (y.ndim - dim - 1))
-    wide = dx if x is None else diff(x, dim=dim - y.ndim)
-    return (narrow(y, dim, 0, n) + narrow(y, dim, 1, n)) * wide / 2.0
-
-
-def diff(x, n=1, dim=-1, prepend=None, append=None):
-    """x[i + 1] − x[i] along `dim`, n times, of x with what is put before and after it."""
-    if n < 0:
-        raise RuntimeError(f"diff: n is at least 0, got {n}")
-    dim = _positive(dim, x.ndim)
-    x = cat([part for part in (prepend, x, append) if part is not None], dim) if n else x
-    for _ in range(min(n, x.shape[dim])):
-        later, earlier = narrow(x, dim, 1, x.shape[dim] - 1), narrow(x, dim, 0, x.shape[dim] - 1)
-        x = logical_xor(later, earlier) if x.dtype is bool_ else sub(later, earlier)
-    return x
-
-
-def trace(x):
-    """Σ of the diagonal of a matrix."""
-    if x.ndim != 2:
-        raise RuntimeError(f"trace: a matrix is needed, got shape {tuple(x.shape)}")
-    return sum(diagonal(x))
 
 
 # ---- logic ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Update rules, from simple to hard. SGD, Adam and AdamW are kernels: see `backends/base.py`.
+"""Update rules, from simple to hard. SGD, Adam and AdamW are kernels: see `backends/kernels.py`.
 
 `foreach`, `fused` and `capturable` choose between implementations in PyTorch; here there is one,
 and they are taken for the sake of programs that pass them.

@@ -21,7 +21,8 @@ from ..nn.normalization import _BatchNorm
 from ..optim.optimizer import Optimizer
 from ..tensor.creation import tensor
 from ..typing import Device
-from .lr_scheduler import LRScheduler, _cosine, _line
+from .lr_scheduler import LRScheduler
+from .lr_scheduler.curves import _cosine, _line
 
 
 def _new_share(decay):

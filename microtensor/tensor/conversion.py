@@ -13,7 +13,7 @@ from ..autograd.modes import mode
 from ..backends import backend_for, backend_of
 from ..backends import device as _device_type
 from ..backends.dtypes import DTYPES, FLOAT, TYPES, bfloat16, dtype_of, get_default_dtype
-from ..ops.shapes import sizes
+from ..ops.composite.shapes import sizes
 from ..typing import Bool, Device, Dtype, Float, Int, Scalar, Shape, Tensor, TensorLike
 from .arrays import array_of, constructor, filled
 from .printing import show

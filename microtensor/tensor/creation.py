@@ -14,7 +14,7 @@ from .. import ops
 from ..backends import backend_for
 from ..backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
 from ..backends.dtypes import result_type as _result_type
-from ..ops.shapes import sizes
+from ..ops.composite.shapes import sizes
 from ..typing import Device, Dtype, Scalar, Shape, TensorLike, dtype
 from .arrays import array_of, constructor, filled
 from .tensor import Tensor

@@ -9,7 +9,7 @@ from typing import Any, Concatenate
 from .. import ops
 from ..autograd.arguments import FACTORS, factor_first
 from ..autograd.in_place import in_place, reshaped_in_place
-from ..ops.shapes import sizes
+from ..ops.composite.shapes import sizes
 from ..typing import P, T, Tensor, TensorLike
 
 

@@ -15,7 +15,7 @@ from ..autograd.modes import mode
 from ..backends import backend_for
 from ..backends.device import get_default_device
 from ..backends.dtypes import bfloat16, dtype_of, float16, float64, get_default_dtype, int64
-from ..ops.shapes import sizes
+from ..ops.composite.shapes import sizes
 from ..typing import Device, Dtype, Shape
 from .creation import constructor, size_of
 from .tensor import Tensor

@@ -15,8 +15,8 @@ from ..backends import backend_for, backend_of
 from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
 from ..backends.naming import Shown
-from ..ops.shapes import sizes
-from ..typing import Dtype
+from ..ops.composite.shapes import sizes
+from ..typing import Dtype, TensorLike
 from .conversion import Conversion, read_as
 from .description import Description
 from .history import History

@@ -38,7 +38,7 @@ def tensors() -> None:
     assert_type(x.shape, mt.Size)
     assert_type(x.requires_grad, bool)
     assert_type(x.equal(x), bool)
-    assert_type([row for row in x], list[Tensor])
+    assert_type(list(x), list[Tensor])
     x.sum().backward()
     assert x.grad is not None
 

@@ -4,23 +4,13 @@ import itertools
 
 import numpy as np
 
-from ..autograd import TensorBase
-from ..backends import backend_of
-from .elementwise import clone
-from .indexing import diagonal, index_select, narrow, put_at
-from .shapes import (
-    _positive,
-    _some,
-    broadcast_tensors,
-    cat,
-    expand,
-    flip,
-    movedim,
-    reshape,
-    split,
-    stack,
-    transpose,
-)  # fmt: skip
+from ...autograd import TensorBase
+from ...backends import backend_of
+from ..conversion import clone
+from ..indexing import put_at
+from ..shapes import _positive, expand, reshape
+from .indexing import diagonal, index_select, narrow
+from .shapes import _some, broadcast_tensors, cat, flip, movedim, split, stack, transpose
 
 
 def _positions(x, numbers):

@@ -1,9 +1,9 @@
 """Norms of tensors, and how far apart they are."""
 
-from . import linalg
-from .elementwise import sub
+from .. import linalg
+from ..elementwise import sub
+from ..reductions import vector_norm
 from .indexing import where
-from .reductions import vector_norm
 
 
 def norm(x, p="fro", dim=None, keepdim=False, dtype=None):

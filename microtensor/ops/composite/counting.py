@@ -5,12 +5,12 @@ Nothing here has a derivative. The work is NumPy's, on any device.
 
 import numpy as np
 
-from ..autograd import TensorBase
-from ..autograd.arguments import results
-from ..backends import backend_of
-from ..backends.dtypes import FLOAT, int32, int64
-from .indexing import put_at
-from .shapes import _positive
+from ...autograd import TensorBase
+from ...autograd.arguments import results
+from ...backends import backend_of
+from ...backends.dtypes import FLOAT, int32, int64
+from ..indexing import put_at
+from ..shapes import _positive
 
 
 def _host(x):

@@ -4,13 +4,14 @@ import operator
 
 import numpy as np
 
-from ..autograd import TensorBase
-from ..autograd.errors import one_dtype
-from ..backends.dtypes import bool_, int64
+from ...autograd import TensorBase
+from ...autograd.errors import one_dtype
+from ...backends.dtypes import bool_, int64
+from ..elementwise import add, mul
+from ..indexing import _outside, put_at, setitem
+from ..shapes import _positive, expand, reshape
 from .arranging import ravel
-from .elementwise import add, mul
-from .indexing import _check_integers, _outside, masked_fill, plain_index, put_at, setitem
-from .shapes import _positive, expand, reshape
+from .indexing import _check_integers, masked_fill, plain_index
 
 
 def _check(name, index, n):

@@ -1,0 +1,68 @@
+"""Numbers, tensors and gradients in the words of a drawing, short enough for a box or an arrow."""
+
+import math
+
+import graphviz
+import numpy as np
+
+from ..utils.pages import dot_text, printable
+from .flow import size_of
+
+SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "**"}
+STANDS_OUT = {  # kinds of gradients, in the words of a box and of the legend
+    "exploding": ("exploding", "above {:g}"),
+    "vanishing": ("vanishing", "below {:g}"),
+    "nan": ("NaN or ∞", ""),
+    "zero": ("zero", ""),
+    "missing": ("no gradient came", ""),
+}
+
+
+def as_text(text):
+    """Text for an attribute of Graphviz, which is no label made of HTML."""
+    return graphviz.nohtml(dot_text(text))
+
+
+def as_setting(value):
+    """The value of a Graphviz attribute that was asked for: its escapes count, no HTML."""
+    text = printable(value, lines=True)
+    return graphviz.nohtml(text + "\\" * ((len(text) - len(text.rstrip("\\"))) % 2))
+
+
+def about_tensor(value):
+    """Shape and dtype of a tensor, as far as they are known."""
+    return " ".join(filter(None, (str(value.shape or ""), value.dtype)))
+
+
+def as_number(x, digits=4):
+    if isinstance(x, bool | int):
+        return str(x).replace("-", "−")
+    if math.isinf(x):
+        return "−∞" if x < 0 else "∞"
+    return f"{x + 0.0:.{digits}g}".replace("-", "−")  # + 0.0: no negative zero
+
+
+def in_few_words(g, digits=3):
+    """A gradient in the few words that an edge has room for."""
+    if g.size <= 3 and g.ndim <= 1:
+        return ", ".join(as_number(x, digits) for x in g.reshape(-1).tolist())
+    return f"rms {as_number(size_of(g), 3)}"
+
+
+def in_words(g, kind):
+    """A gradient in words."""
+    if g is None:
+        return "none came"
+    if not g.size or kind in ("nan", "zero"):
+        return STANDS_OUT.get(kind, ("empty",))[0]
+    top = float(np.abs(g.astype(np.float64)).max())
+    words = f"rms {as_number(size_of(g), 3)}, largest {as_number(top, 3)}"
+    return f"{words} ({STANDS_OUT[kind][0]})" if kind else words
+
+
+def thickness(g):
+    """The width of an arrow by the size of what flows along it: from 1 for 1e-6 to 5 for 1e2."""
+    size = 0.0 if g is None else size_of(g)
+    if not 0 < size < math.inf:
+        return 1.5
+    return min(max(1 + (math.log10(size) + 6) / 2, 1.0), 5.0)

@@ -1,0 +1,27 @@
+"""What several families of functions do with their arguments."""
+
+from ...autograd.in_place import in_place
+
+
+def _not_there(name, **options):
+    """Raise NotImplementedError for an option of PyTorch's that was asked for and is not there."""
+    for option, value in options.items():
+        if value:
+            raise NotImplementedError(f"{name}: {option} is not there, got {option}={value!r}")
+
+
+def _row(index, n):
+    """A row counted from the front. Raises IndexError if there are only n."""
+    if not -n <= index < n:
+        raise IndexError(f"padding_idx {index} is out of range: there are {n} rows")
+    return index % n
+
+
+# ---- activations ---------------------------------------------------------------------
+
+
+def _changed(op, input, inplace, *params):
+    """The operation, or its form that changes the input in place."""
+    if inplace:
+        return in_place(input, getattr(op, "op_name", op.__name__) + "_", op, *params)
+    return op(input, *params)

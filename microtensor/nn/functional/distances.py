@@ -1,0 +1,47 @@
+"""One-hot rows, norms and distances."""
+
+import math
+
+from ... import ops
+from ...backends.dtypes import INT
+from ...tensor.creation import arange, triu_indices
+
+# ---- shapes and distances ------------------------------------------------------------
+
+
+def one_hot(tensor, num_classes=-1):
+    """Integers (…) as rows (…, num_classes) with a 1 at their place; as many as needed for −1."""
+    if tensor.dtype.rank != INT:
+        raise RuntimeError(f"one_hot: classes are integers, got {tensor.dtype}")
+    if not tensor.numel() and num_classes <= 0:
+        raise RuntimeError("one_hot: num_classes is needed for a tensor without elements")
+    low, high = (int(tensor.min()), int(tensor.max())) if tensor.numel() else (0, -1)
+    n = high + 1 if num_classes == -1 else num_classes
+    if low < 0 or high >= n:
+        raise RuntimeError(f"one_hot: class {low if low < 0 else high} is not among 0 … {n - 1}")
+    return (tensor[..., None] == arange(n, device=tensor.device)).to("int64")
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12):
+    """input divided by its p-norm along `dim`, or by eps where that is larger."""
+    return input / ops.clamp(ops.norm(input, p, dim, True), eps)
+
+
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    """x₁·x₂ / (|x₁| |x₂|) along `dim`, no norm counted below eps."""
+    x1, x2 = ops.broadcast_tensors(x1, x2)
+    norms = (ops.clamp(ops.norm(x, 2, dim), eps) for x in (x1, x2))
+    return ops.sum(x1 * x2, dim) / math.prod(norms)
+
+
+def pdist(input, p=2.0):
+    """How far each row of (N, D) is from each below it, by the p-norm: N (N − 1) / 2 numbers."""
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist: rows (N, D) are needed, got shape {tuple(input.shape)}")
+    rows, below = triu_indices(len(input), len(input), 1, device=input.device)
+    return ops.vector_norm(input[rows] - input[below], p, -1)
+
+
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of x₁ − x₂ + eps along the last dimension."""
+    return ops.norm(x1 - x2 + eps, p, -1, keepdim)

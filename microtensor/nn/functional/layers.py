@@ -1,0 +1,136 @@
+"""Linear layers, tables of rows, and dropout."""
+
+import math
+
+from ... import ops
+from ...autograd import no_grad
+from ...autograd.errors import one_dtype
+from ...ops.composite.convolution import _batch
+from ...tensor.random import draw_seed, rand_like
+from .arguments import _changed, _not_there, _row
+
+# ---- layers --------------------------------------------------------------------------
+
+
+def linear(input, weight, bias=None):
+    """input weightᵀ + bias: (…, n) with weight (m, n) and bias (m) gives (…, m).
+
+    A weight (n) gives (…); a bias of another shape is broadcast.
+    """
+    if len(weight._data.shape) == 1:
+        y = ops.matmul(input, weight)
+    elif bias is None or len(bias._data.shape) == 1:
+        return ops.linear(input, weight, bias)
+    else:
+        y = ops.linear(input, weight, None)
+    return y if bias is None else y + bias
+
+
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
+              scale_grad_by_freq=False, sparse=False):  # fmt: skip
+    """The rows of weight (n, d) at integer indices of any shape: (…, d).
+
+    The row `padding_idx` gets no gradient. Rows whose `norm_type`-norm is above `max_norm` are
+    first shortened to it, in the weight itself. `scale_grad_by_freq` divides the gradient of a row
+    by how often it is asked for. Raises IndexError for an index outside 0 … n − 1.
+    """
+    _not_there("embedding", sparse=sparse)
+    if padding_idx is not None:
+        padding_idx = _row(padding_idx, weight.shape[0])
+    if max_norm is not None:
+        _shorten(weight, ops.unique(input), max_norm, norm_type)
+    return ops.embedding(weight, input, padding_idx, scale_grad_by_freq)
+
+
+@no_grad()
+def _shorten(weight, index, max_norm, norm_type):
+    """Scale the rows of weight at an index in place, so that no norm is above max_norm."""
+    rows = ops.embedding(weight, index)
+    norms = ops.norm(rows, norm_type, 1, True)
+    weight[index] = rows * ops.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
+
+
+def dropout(input, p=0.5, training=True, inplace=False):
+    """input with a random share p of its elements zero, the rest divided by 1 − p (1207.0580)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p lies within 0 … 1, got {p}")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return _changed(ops.mul, input, inplace, 0.0)
+    return _changed(ops.dropout, input, inplace, p, draw_seed())
+
+
+def dropout1d(input, p=0.5, training=True, inplace=False):
+    """`dropout` of whole channels of (N, C, L) or (C, L) (arXiv:1411.4280)."""
+    return _channel_dropout("dropout1d", 1, input, p, training, inplace)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """`dropout` of whole channels of images (N, C, H, W) or (C, H, W)."""
+    return _channel_dropout("dropout2d", 2, input, p, training, inplace)
+
+
+def _channel_dropout(name, n, input, p, training, inplace):
+    x, alone = _batch(name, input, n)
+    keep = dropout(x.new_ones(x.shape[:2] + (1,) * n), p, training)
+    return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
+
+
+def alpha_dropout(input, p=0.5, training=False, inplace=False):
+    """`dropout` that keeps mean 0 and variance 1, for use with `selu` (arXiv:1706.02515)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"alpha_dropout: p lies within 0 … 1, got {p}")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return _changed(ops.mul, input, inplace, 0.0)
+    low = -1.7580993408473766  # where selu ends for x → −∞
+    keep = (rand_like(input) >= p).to(input.dtype)
+    scale = 1 / math.sqrt((1 - p) * (1 + p * low**2))
+    shift = ((1 - keep) - p) * (low * scale)
+    return _changed(lambda x: x * (keep * scale) + shift, input, inplace)
+
+
+def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False,
+                  mode="mean", sparse=False, per_sample_weights=None, include_last_offset=False,
+                  padding_idx=None):  # fmt: skip
+    """The sum, mean or largest of the rows of weight for each bag of indices.
+
+    `input` (N, L) holds N bags of L; a row of indices is cut into bags that begin at `offsets`.
+    `per_sample_weights`, like `input`, weighs the rows of a sum. `padding_idx` does not count. With
+    `include_last_offset` the last offset is where the last bag ends. For the rest see `embedding`.
+    """
+    _not_there("embedding_bag", sparse=sparse)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f'embedding_bag: the mode is "sum", "mean" or "max", got {mode!r}')
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError("embedding_bag: scale_grad_by_freq goes with a sum or a mean")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(f'embedding_bag: weights go with the mode "sum", not {mode!r}')
+    if input.ndim == 1 and offsets is None or input.ndim == 2 and offsets is not None:
+        raise ValueError("embedding_bag: offsets go with a row of indices, not with a matrix")
+    if input.ndim == 2:
+        ends = [input.shape[1] * (i + 1) for i in range(len(input))]
+    else:
+        ends = [*offsets.tolist()[1:], *([] if include_last_offset else [len(input)])]
+    rows = embedding(input.reshape(-1), weight, padding_idx, max_norm, norm_type,
+                     scale_grad_by_freq)  # fmt: skip
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.reshape(-1, 1)
+    counts = input.reshape(-1) != (-1 if padding_idx is None else _row(padding_idx, len(weight)))
+    bags, start = [], 0
+    for end in ends:
+        bag = rows[start:end][counts[start:end]]
+        empty = not len(bag)
+        bags.append(bag.sum(0) if empty or mode == "sum" else
+                    bag.mean(0) if mode == "mean" else bag.max(0).values)  # fmt: skip
+        start = end
+    return ops.stack(bags) if bags else weight[:0]
+
+
+def bilinear(input1, input2, weight, bias=None):
+    """x₁ᵀ weight[o] x₂ + bias for every output o: (…, n), (…, m), (out, n, m) to (…, out)."""
+    one_dtype("bilinear", input1, input2, weight, bias)
+    y = ops.einsum("...n,onm,...m->...o", input1, weight, input2)
+    return y if bias is None else y + bias

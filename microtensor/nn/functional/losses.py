@@ -1,0 +1,348 @@
+"""Losses, each reduced to a mean or a sum, or left as it is."""
+
+import functools
+import math
+
+from ... import ops
+from ...autograd.errors import one_dtype, warn
+from ...backends.dtypes import INT
+from ...ops.composite.indexing import _check_positions
+from ...tensor.creation import full_like
+from ..reduction import takes_old_reduction
+from .activations import log_softmax, logsigmoid, softplus
+from .distances import pairwise_distance
+
+# ---- losses --------------------------------------------------------------------------
+
+
+@takes_old_reduction
+def cross_entropy(
+    input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    """−ln softmax(input)[target], for input (C), (N, C) or (N, C, d₁, …).
+
+    `target` holds classes, in the shape of `input` without C, or probabilities, in the shape of
+    `input`. `weight` (C) weighs the classes; the mean is taken over the weights of the targets that
+    are not `ignore_index`, and is NaN if there are none. Label smoothing: arXiv:1512.00567.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(
+            f"cross_entropy: label_smoothing lies within 0 … 1, got {label_smoothing}"
+        )
+    if target.is_floating_point():
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index {ignore_index} is a class, and targets that are "
+                "probabilities have none"
+            )
+        return _cross_entropy_of_shares(input, target, weight, reduction, label_smoothing)
+    rows, target, shape = _classes_last("cross_entropy", input, target, weight)
+    _known(reduction)
+    losses = ops.cross_entropy(rows, target, weight, ignore_index, label_smoothing, reduction)
+    return ops.reshape(losses, shape) if reduction == "none" and len(shape) != 1 else losses
+
+
+def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
+    """cross_entropy for targets that are probabilities."""
+    if input.shape != target.shape:
+        raise RuntimeError(
+            f"cross_entropy: probabilities need the shape of the input, {tuple(input.shape)}, "
+            f"got {tuple(target.shape)}"
+        )
+    dim = 1 if input.ndim > 1 else 0
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / input.shape[dim]
+    cost = log_softmax(input, dim) * target
+    if weight is not None:
+        cost = cost * ops.reshape(weight, (-1,) + (1,) * (input.ndim - dim - 1))
+    return _reduced(-ops.sum(cost, dim), reduction)
+
+
+@takes_old_reduction
+def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
+    """−input[target]: `cross_entropy` of what are log-probabilities already."""
+    rows, target, shape = _classes_last("nll_loss", input, target, weight)
+    if target.dtype.rank != INT:
+        raise RuntimeError(f"nll_loss: targets are integers, got {target.dtype}")
+    counted = target != ignore_index
+    safe = ops.where(counted, target, 0)
+    _check_positions("nll_loss", safe, rows.shape[1], IndexError)
+    losses = -ops.gather(rows, 1, safe[:, None])[:, 0]
+    if weight is not None:
+        losses = losses * weight[safe]
+    losses = ops.where(counted, losses, 0.0)
+    return _reduced_classes(losses, target, weight, ignore_index, reduction, shape)
+
+
+def _classes_last(name, input, target, weight):
+    """Input (N, C, d₁, …) as rows (n, C), target (N, d₁, …) as (n), and the target's shape."""
+    shape, sizes = tuple(target.shape), tuple(input.shape)
+    right = sizes[:1] + sizes[2:] if len(sizes) > 1 else ()
+    if not sizes or shape != right:
+        kind = RuntimeError if shape[:1] == right[:1] else ValueError
+        raise kind(f"{name}: an input (N, C, …) goes with targets (N, …); got {sizes} with {shape}")
+    classes = sizes[1 if len(sizes) > 1 else 0]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(f"{name}: {classes} class weights are needed, got {tuple(weight.shape)}")
+    one_dtype(name, input, weight)
+    if len(sizes) == 2:
+        return input, target, shape
+    if len(sizes) > 2:
+        input = ops.movedim(input, 1, -1)
+    n = math.prod(shape)
+    return ops.reshape(input, (n, classes)), ops.reshape(target, (n,)), shape
+
+
+def _reduced_classes(losses, target, weight, ignore_index, reduction, shape):
+    """`_reduced` with a mean over the weights of the targets that count."""
+    if reduction != "mean":
+        return _reduced(ops.reshape(losses, shape), reduction)
+    counted = target != ignore_index
+    weights = counted if weight is None else weight.detach()[target[counted]]
+    total = weights.sum().item()
+    # nothing to divide by gives NaN, but leaves the gradient zero, as in PyTorch
+    return losses.sum() / total if total else losses.sum() + math.nan
+
+
+def _known(reduction):
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f'reduction: "none", "mean" or "sum" is needed, got {reduction!r}')
+
+
+def _reduced(losses, reduction):
+    """The losses as they are, their sum, or their mean."""
+    _known(reduction)
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    return losses.mean() if losses.numel() else losses.sum() + math.nan
+
+
+def _alike(name, input, target):
+    """Warn of shapes that would be broadcast, which is seldom meant."""
+    if input.shape != target.shape:
+        mine, wanted = tuple(target.shape), tuple(input.shape)
+        what = f"{name}: the target's shape {mine} differs from the input's {wanted} and"
+        try:
+            ops.broadcast_shapes(wanted, mine)
+        except RuntimeError:
+            raise RuntimeError(f"{what} cannot be broadcast") from None
+        warn(f"{what} is broadcast")
+
+
+@takes_old_reduction
+def mse_loss(input, target, *, reduction="mean", weight=None):
+    """(input − target)². A `weight` like the input weighs the elements, and their mean."""
+    _alike("mse_loss", input, target)
+    return _weighed("mse_loss", ops.square(input - target), weight, reduction)
+
+
+@takes_old_reduction
+def l1_loss(input, target, *, reduction="mean", weight=None):
+    """|input − target|. A `weight` like the input weighs the elements, and their mean."""
+    _alike("l1_loss", input, target)
+    return _weighed("l1_loss", ops.abs(input - target), weight, reduction)
+
+
+def _weighed(name, losses, weight, reduction):
+    """`_reduced`, with a mean over the weights."""
+    if weight is None:
+        return _reduced(losses, reduction)
+    if weight.shape != losses.shape:
+        raise ValueError(
+            f"{name}: a weight of shape {tuple(losses.shape)} is needed, got {tuple(weight.shape)}"
+        )
+    if reduction == "mean":
+        return ops.sum(losses * weight) / ops.sum(weight)
+    return _reduced(losses * weight, reduction)
+
+
+@takes_old_reduction
+def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
+    """d² / 2 beta where d = |input − target| < beta, else d − beta / 2 (arXiv:1504.08083)"""
+    if beta < 0:
+        raise RuntimeError(f"smooth_l1_loss: beta is at least 0, got {beta}")
+    if beta == 0:
+        return l1_loss(input, target, reduction=reduction)
+    _alike("smooth_l1_loss", input, target)
+    return _reduced(_huber(input - target, beta) / beta, reduction)
+
+
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """d² / 2 where d = |input − target| < delta, else delta (d − delta / 2), times `weight`."""
+    if delta <= 0:
+        raise RuntimeError(f"huber_loss: delta is above 0, got {delta}")
+    _alike("huber_loss", input, target)
+    losses = _huber(input - target, delta)
+    return _reduced(losses if weight is None else losses * weight, reduction)
+
+
+def _huber(difference, delta):
+    size = ops.abs(difference)
+    near = ops.square(difference) * 0.5
+    return ops.where(size < delta, near, delta * (size - 0.5 * delta))
+
+
+@takes_old_reduction
+def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
+    """−t ln x − (1 − t) ln(1 − x), each logarithm at least −100, for probabilities x."""
+    _same("binary_cross_entropy", input, target)
+    one_dtype("binary_cross_entropy", input, target)
+    if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
+        raise RuntimeError("binary_cross_entropy: the input lies within 0 … 1")
+    losses = ops.binary_cross_entropy(input, target)
+    return _reduced(losses if weight is None else losses * weight, reduction)
+
+
+@takes_old_reduction
+def binary_cross_entropy_with_logits(
+    input, target, weight=None, *, reduction="mean", pos_weight=None
+):
+    """−t ln σ(x) − (1 − t) ln σ(−x), safe for large |x|; `pos_weight` multiplies the first term."""
+    _same("binary_cross_entropy_with_logits", input, target)
+    share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    losses = (1 - target) * input - share * ops.logsigmoid(input)
+    return _reduced(losses if weight is None else losses * weight, reduction)
+
+
+def _same(name, input, target):
+    if input.shape != target.shape:
+        raise ValueError(
+            f"{name}: input and target need one shape, got {tuple(input.shape)} and "
+            f"{tuple(target.shape)}"
+        )
+
+
+@takes_old_reduction
+def kl_div(input, target, *, reduction="mean", log_target=False):
+    """t (ln t − input), for log-probabilities `input`; "batchmean" divides the sum by the batch."""
+    if log_target:
+        losses = ops.exp(target) * (target - input)
+    else:
+        losses = ops.xlogy(target, target) - target * input
+    if reduction == "batchmean":
+        return losses.sum() / (len(input) if input.ndim else 1)
+    return _reduced(losses, reduction)
+
+
+@takes_old_reduction
+def margin_ranking_loss(input1, input2, target, margin=0, *, reduction="mean"):
+    """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
+    return _reduced(ops.relu(-target * (input1 - input2) + float(margin)), reduction)
+
+
+@takes_old_reduction
+def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
+    """x where t is 1, max(0, margin − x) where t is −1"""
+    far = ops.where(target != 1, ops.relu(margin - input), 0.0)
+    near = ops.where(target != -1, input, 0.0)
+    return _reduced(far + near, reduction)
+
+
+@takes_old_reduction
+def soft_margin_loss(input, target, *, reduction="mean"):
+    """ln(1 + e^(−t x)) for t of 1 and −1"""
+    return _reduced(softplus(-target * input, 1.0, math.inf), reduction)
+
+
+@takes_old_reduction
+def cosine_embedding_loss(input1, input2, target, margin=0, *, reduction="mean"):
+    """1 − cos(x₁, x₂) where t is 1, max(0, cos(x₁, x₂) − margin) where t is −1"""
+    dim = input1.ndim - 1
+    x, y = input1, input2
+    lengths = ops.sqrt(((x * x).sum(dim) + 1e-12) * ((y * y).sum(dim) + 1e-12))
+    cosine = (x * y).sum(dim) / lengths
+    near = ops.where(target == 1, 1 - cosine, 0.0)
+    far = ops.where(target == -1, ops.relu(cosine - margin), 0.0)
+    return _reduced(near + far, reduction)
+
+
+@takes_old_reduction
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, *,
+                        reduction="mean"):  # fmt: skip
+    """max(0, |anchor − positive| − |anchor − negative| + margin), in the p-norm.
+
+    With `swap`, |positive − negative| where that is smaller than |anchor − negative|.
+    """
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_loss: the margin is above 0, got {margin}")
+    return triplet_margin_with_distance_loss(
+        anchor, positive, negative, margin=margin, swap=swap, reduction=reduction,
+        distance_function=functools.partial(pairwise_distance, p=p, eps=eps),
+    )  # fmt: skip
+
+
+def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_function=None,
+                                      margin=1.0, swap=False, reduction="mean"):  # fmt: skip
+    """`triplet_margin_loss` with a distance of one's own in place of `pairwise_distance`."""
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_with_distance_loss: margin is above 0, got {margin}")
+    distance = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = ops.minimum(far, distance(positive, negative))
+    return _reduced(ops.relu(margin + near - far), reduction)
+
+
+@takes_old_reduction
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction="mean"):
+    """Σ max(0, margin − x[t] + x[j])ᵖ / C over the classes j ≠ t, for input (N, C) or (C)."""
+    rows = input if input.ndim == 2 else input.reshape(1, -1)
+    place = target.reshape(-1, 1)
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p is 1 or 2, got {p}")
+    if weight is not None and weight.ndim != 1:
+        raise ValueError(f"multi_margin_loss: a weight (C) is needed, got {tuple(weight.shape)}")
+    _known(reduction)
+    if rows.shape != (target.numel(), rows.shape[1] or 1) or target.ndim > 1:
+        raise RuntimeError(
+            "multi_margin_loss: an input (N, C) with a target (N) is needed, or (C) with (), got "
+            f"{tuple(input.shape)} and {tuple(target.shape)}"
+        )
+    losses = ops.relu(margin - ops.gather(rows, 1, place) + rows) ** p
+    if weight is not None:
+        losses = losses * weight[place]
+    losses = ops.scatter(losses, 1, place, 0.0).sum(1) / rows.shape[1]
+    return _reduced(losses if target.ndim else losses[0], reduction)
+
+
+@takes_old_reduction
+def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean"):
+    """The mean over the classes of −t ln σ(x) − (1 − t) ln σ(−x)."""
+    losses = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    losses = losses if weight is None else losses * weight
+    return _reduced(losses.mean(-1), reduction)
+
+
+@takes_old_reduction
+def poisson_nll_loss(input, target, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
+    """eˣ − t x, or x − t ln(x + eps) for a rate that is no logarithm.
+
+    `full` adds Stirling's approximation of ln t! where t > 1.
+    """
+    rate, log_rate = (ops.exp(input), input) if log_input else (input, ops.log(input + eps))
+    losses = rate - target * log_rate
+    if full:
+        some = ops.where(target > 1, target, 1.0)
+        stirling = some * ops.log(some) - some + 0.5 * ops.log(2 * math.pi * some)
+        losses = losses + ops.where(target > 1, stirling, 0.0)
+    return _reduced(losses, reduction)
+
+
+def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+    """(ln v + (x − t)² / v) / 2, with v = var, at least eps; `full` adds ln(2π) / 2."""
+    if not isinstance(var, (int, float)) and bool((var < 0).any()) or var is None:
+        raise ValueError("gaussian_nll_loss: the variance is at least 0")
+    var = full_like(input, var) if isinstance(var, (int, float)) else var
+    if var.shape != input.shape:
+        if var.shape == input.shape[:-1]:
+            var = var[..., None]
+        elif var.ndim != input.ndim or [n for n, m in zip(var.shape, input.shape) if n != m] != [1]:
+            raise ValueError(
+                f"gaussian_nll_loss: a variance like the input {tuple(input.shape)}, or of size 1 "
+                f"in one dimension, is needed, got {tuple(var.shape)}"
+            )
+    bounded = var + (ops.clamp(var, eps) - var).detach()
+    losses = 0.5 * (ops.log(bounded) + ops.square(input - target) / bounded)
+    return _reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)

@@ -1,0 +1,74 @@
+"""Loading a state into a module: all that is missing, unexpected or wrong is said at once."""
+
+from collections import OrderedDict, namedtuple
+
+import numpy as np
+
+from ..autograd.in_place import write_array
+from ..tensor import Tensor
+from ..tensor.creation import as_tensor
+
+TENSORS = (Tensor, np.ndarray, np.generic, bool, int, float)  # what a state may hold as one
+
+
+class _IncompatibleKeys(namedtuple("_IncompatibleKeys", "missing_keys unexpected_keys")):
+    """What `load_state_dict` did not find, and found without a place for it."""
+
+    def __repr__(self):
+        return super().__repr__() if any(self) else "<All keys matched successfully>"
+
+
+def load(root, state_dict, strict, assign):
+    """`Module.load_state_dict` of the module `root`."""
+    state_dict, missing, unexpected, errors = OrderedDict(state_dict), [], [], []
+    for path, module in list(root.named_modules(remove_duplicate=False)):
+        prefix, found = path and path + ".", (missing, unexpected, errors)
+        module._load_from_state_dict(state_dict, prefix, {}, strict, *found)
+    modules = list(root.named_modules(remove_duplicate=False))
+    own = {_join(path, name): t for path, module in modules for name, t in module._saved()}
+    extra = {
+        _join(path, "_extra_state"): module
+        for path, module in modules
+        if module._has_own("set_extra_state")
+    }
+    state = {k: v for k, v in state_dict.items() if k not in extra}
+    unexpected += [k for k in state if k not in own]
+    errors += [
+        f"{k} is a {type(v).__name__}, the module needs a tensor"
+        for k, v in state.items()
+        if k in own and not isinstance(v, TENSORS)
+    ]
+    state = {k: as_tensor(v) for k, v in state.items() if isinstance(v, TENSORS)}
+    _refuse_unfit(root, own, state, errors, missing if strict else [], unexpected if strict else [])
+    for key, tensor in own.items():
+        if key in state and assign:
+            root._assign(key, state[key])
+        elif key in state:
+            value = state[key].detach().to(tensor.device, tensor.dtype)
+            write_array(tensor._data, value._data, "load_state_dict")
+    for key, module in extra.items():
+        if key in state_dict:
+            module.set_extra_state(state_dict[key])
+    found = _IncompatibleKeys(missing, unexpected)
+    for module in root.modules():
+        for hook in list(module._after_loading.values()):
+            hook(module, found)
+    return found
+
+
+def _refuse_unfit(root, own, state, errors, missing, unexpected):
+    """Raise RuntimeError, with all that is wrong, unless a state fits the module's own tensors."""
+    wrong = [
+        f"{k} is {tuple(state[k].shape)}, the module needs {tuple(own[k].shape)}"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    lines = [("missing", missing), ("unexpected", unexpected), ("shape differs", wrong),
+             ("also", errors)]  # fmt: skip
+    told = "".join(f"\n  {what}: {', '.join(found)}" for what, found in lines if found)
+    if told:
+        raise RuntimeError(f"load_state_dict: the state does not fit {type(root).__name__}:{told}")
+
+
+def _join(path, name):
+    return f"{path}.{name}" if path else name

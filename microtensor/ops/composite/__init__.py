@@ -1,0 +1,1 @@
+"""Functions made of operations, which have no derivative of their own."""

@@ -1,0 +1,97 @@
+"""Functions of each element that are made of operations."""
+
+import math
+
+from ...autograd import TensorBase
+from ...backends.dtypes import float64
+from ..conversion import cast
+from ..elementwise import (
+    LN2,
+    add,
+    clamp_,
+    div_,
+    logaddexp,
+    logit_,
+    mul,
+    pow,
+    rounded_quotient_,
+    sub,
+)
+
+
+def div(a, b, *, rounding_mode=None):
+    """a / b; with the mode "floor" or "trunc" the whole number below it, or towards zero."""
+    if rounding_mode is None:
+        return div_(a, b)
+    if rounding_mode not in ("floor", "trunc"):
+        raise RuntimeError(
+            f'div: rounding_mode must be None, "floor" or "trunc", got {rounding_mode!r}'
+        )
+    return rounded_quotient_(a, b, rounding_mode)
+
+
+def rsub(x, other, *, alpha=1):
+    """other − alpha·x"""
+    return sub(other, x, alpha=alpha)
+
+
+def addcmul(x, tensor1, tensor2, *, value=1):
+    """x + value·tensor1·tensor2"""
+    return add(x, mul(tensor1, tensor2), alpha=value)
+
+
+def addcdiv(x, tensor1, tensor2, *, value=1):
+    """x + value·tensor1 / tensor2"""
+    return add(x, div_(tensor1, tensor2), alpha=value)
+
+
+def positive(x):
+    """x itself."""
+    return x
+
+
+def float_power(a, b):
+    """aᵇ in float64."""
+    return pow(*(cast(x, float64) if isinstance(x, TensorBase) else float(x) for x in (a, b)))
+
+
+def ldexp(a, b):
+    """a 2ᵇ"""
+    return mul(a, pow(2.0, b))
+
+
+def clamp(x, min=None, max=None):
+    """x, but at least `min` and at most `max`: numbers or tensors. Where min > max it is max."""
+    if min is None and max is None:
+        raise RuntimeError("clamp: at least one of min and max is needed")
+    return clamp_(x, min, max)
+
+
+def clamp_min(x, min):
+    """x, but at least min."""
+    return clamp(x, min)
+
+
+def clamp_max(x, max):
+    """x, but at most max."""
+    return clamp(x, max=max)
+
+
+def logaddexp2(a, b):
+    """log₂(2ᵃ + 2ᵇ)"""
+    return logaddexp(a * LN2, b * LN2) / LN2
+
+
+def logit(x, eps=None):
+    """ln(x / (1 − x)), of an x that is kept within eps … 1 − eps."""
+    return logit_(x if eps is None else clamp(x, eps, 1 - eps))
+
+
+def deg2rad(x):
+    """Degrees in radians."""
+    return mul(x, math.pi / 180)
+
+
+def rad2deg(x):
+    """Radians in degrees."""
+    return mul(x, 180 / math.pi)

@@ -1,0 +1,214 @@
+"""Sorting, ranks, medians and quantiles, made of operations."""
+
+import math
+
+from ...autograd import TensorBase
+from ...autograd.arguments import results
+from ...backends.dtypes import int64
+from ..conversion import clone
+from ..elementwise import ceil, floor, lerp, maximum, minimum, round, sub
+from ..logic import eq, ge, le, ne
+from ..ordering import argsort
+from ..reductions import amax, amin, argmax, argmin, sum
+from ..shapes import _positive, reshape
+from .elementwise import clamp
+from .indexing import gather, narrow, where
+from .shapes import flip, movedim, stack, unbind
+
+
+def sort(x, dim=-1, descending=False, stable=False):
+    """(values, indices): x in order along `dim`."""
+    order = argsort(x, dim, descending)
+    return return_types.sort(gather(x, dim, order), order)
+
+
+def topk(x, k, dim=-1, largest=True, sorted=True):
+    """(values, indices): the k largest, or smallest, elements along `dim`, in order."""
+    n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
+    if not 0 <= k <= n:
+        raise RuntimeError(f"topk: k = {k} is not within 0 … {n}, the size of dimension {dim}")
+    order = argsort(x, dim, largest)
+    if x.ndim:
+        order = narrow(order, dim, 0, k)
+    return return_types.topk(gather(x, dim, order), order)
+
+
+def max(x, dim=None, keepdim=False):
+    """The largest element; (values, indices) along `dim`; or the larger of two tensors."""
+    return _extreme(x, dim, keepdim, amax, argmax, return_types.max)
+
+
+def min(x, dim=None, keepdim=False):
+    """The smallest element; (values, indices) along `dim`; or the smaller of two tensors."""
+    return _extreme(x, dim, keepdim, amin, argmin, return_types.min)
+
+
+def _extreme(x, dim, keepdim, of_all, position, result):
+    if isinstance(dim, TensorBase):
+        return (maximum if of_all is amax else minimum)(x, dim)
+    if dim is None:
+        return of_all(x)
+    index = position(x, dim, True)
+    return result(*_without(gather(x, dim, index), index, dim, keepdim))
+
+
+def aminmax(x, *, dim=None, keepdim=False):
+    """(min, max) of all elements, or along `dim`."""
+    return return_types.aminmax(amin(x, dim, keepdim), amax(x, dim, keepdim))
+
+
+# ---- the middle, and what is there most often ----------------------------------------
+
+
+def kthvalue(x, k, dim=-1, keepdim=False):
+    """(values, indices): the k-th smallest element along `dim`, counted from 1; NaN is largest."""
+    n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
+    if not 1 <= k <= n:
+        raise RuntimeError(f"kthvalue: k = {k} is not within 1 … {n}, the size of dimension {dim}")
+    return return_types.kthvalue(*_ranked(x, argsort(x, dim), k - 1, dim, keepdim))
+
+
+def _ranked(x, order, rank, dim, keepdim):
+    """(values, indices): what stands at a rank, a number or a tensor, of the order along `dim`."""
+    if x.ndim:
+        if isinstance(rank, TensorBase):
+            order = gather(order, dim, rank)
+        else:
+            order = narrow(order, dim, rank, 1)
+    return _without(gather(x, dim, order), order, dim, keepdim)
+
+
+def _without(values, index, dim, keepdim):
+    """Both without the dimension of size 1, unless it is kept."""
+    if not keepdim and values.ndim:
+        dim = _positive(dim, values.ndim)
+        shape = tuple(n for d, n in enumerate(values.shape) if d != dim)
+        values, index = reshape(values, shape), reshape(index, shape)
+    return values, index
+
+
+def median(x, dim=None, keepdim=False):
+    """The middle element, the lower of two, NaN if there is one; (values, indices) along `dim`."""
+    return _median(x, dim, keepdim, return_types.median, skip_nan=False)
+
+
+def nanmedian(x, dim=None, keepdim=False):
+    """The median of the elements that are not NaN."""
+    return _median(x, dim, keepdim, return_types.nanmedian, skip_nan=True)
+
+
+def _median(x, dim, keepdim, result, skip_nan):
+    if dim is None:
+        if not x.numel():
+            return x.new_full((), math.nan)
+        return _median(reshape(x, (-1,)), 0, False, result, skip_nan).values
+    n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
+    if not n:
+        raise IndexError("median: there must be at least one element to choose from")
+    numbers = sum(eq(x, x), dim, True)  # which stand before the NaN
+    if skip_nan:
+        rank = clamp(sub(numbers, 1), 0) // 2
+    else:
+        rank = where(eq(numbers, n), (n - 1) // 2, clamp(numbers, max=n - 1))
+    return result(*_ranked(x, argsort(x, dim), rank, dim, keepdim))
+
+
+def mode(x, dim=-1, keepdim=False):
+    """(values, indices): the element found most often along `dim`, the smallest of several."""
+    dim = _positive(dim, x.ndim)
+    last = movedim(x, dim, -1) if x.ndim else reshape(x, (1,))
+    often = sum(eq(last[..., :, None], last[..., None, :]), -1)  # n² comparisons: the plain way
+    values = where(eq(often, amax(often, -1, True)), last.detach(), last.detach().amax())
+    values = amin(values, -1, True)
+    line = eq(last.detach(), values).long()
+    index = last.shape[-1] - 1 - argmax(flip(line, -1), -1, True)  # the last of the equals
+    picked = gather(last, -1, index)
+    if not x.ndim:
+        return return_types.mode(reshape(picked, ()), reshape(index, ()))
+    return return_types.mode(
+        *_without(movedim(picked, -1, dim), movedim(index, -1, dim), dim, keepdim)
+    )
+
+
+def quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
+    """What a share q of the elements is below; for a row of q, one for each in a new dimension 0.
+
+    Between two elements: "linear", "lower", "higher", "nearest" or "midpoint".
+    """
+    return _quantile(x, q, dim, keepdim, interpolation, skip_nan=False)
+
+
+def nanquantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
+    """The quantile of the elements that are not NaN."""
+    return _quantile(x, q, dim, keepdim, interpolation, skip_nan=True)
+
+
+def _quantile(x, q, dim, keepdim, interpolation, skip_nan):
+    q = q if isinstance(q, TensorBase) else x.new_tensor(q)
+    if q.ndim > 1 or bool(((q < 0) | (q > 1)).any()):
+        raise RuntimeError(f"quantile: q lies within 0 … 1, alone or in a row, got {q!r}")
+    kept = tuple(1 if dim is None or d == _positive(dim, x.ndim) else n
+                 for d, n in enumerate(x.shape))  # fmt: skip
+    line = reshape(x, (-1,)) if dim is None or not x.ndim else movedim(x, dim, -1)
+    line = sort(line).values
+    n = line.shape[-1]
+    numbers = sum(eq(line, line), -1, True)
+    rank = q.reshape(-1) * clamp(sub(numbers, 1), 0)  # (…, number of q)
+    if not skip_nan:
+        rank = where(eq(numbers, n), rank, n - 1.0)
+    below, above = floor(rank), ceil(rank)
+    if interpolation == "nearest":
+        below = above = round(rank)
+    share = {
+        "linear": rank - below, "nearest": 0.0, "lower": 0.0, "higher": 1.0, "midpoint": 0.5
+    }.get(interpolation)  # fmt: skip
+    if share is None:
+        raise RuntimeError(f"quantile: there is no interpolation {interpolation!r}")
+    low, high = gather(line, -1, below.long()), gather(line, -1, above.long())
+    if interpolation == "midpoint":
+        share = (above > below).to(x.dtype) * 0.5
+    y = low if interpolation in ("lower", "nearest") else lerp(low, high, share)
+    y = movedim(y, -1, 0)
+    y = reshape(y, (y.shape[0], *(kept if keepdim else y.shape[1:])))
+    return y if q.ndim else y[0]
+
+
+def cummax(x, dim):
+    """(values, indices): the largest element so far along `dim`, the last of equals."""
+    return return_types.cummax(*_running(x, dim, ge))
+
+
+def cummin(x, dim):
+    """(values, indices): the smallest element so far along `dim`, the last of equals."""
+    return return_types.cummin(*_running(x, dim, le))
+
+
+def _running(x, dim, better):
+    """(values, indices) of the best element so far: each row looks back over those before it."""
+    if not x.ndim:
+        return clone(x), x.new_zeros((), dtype=int64)
+    steps, best, index = unbind(x.detach(), dim), None, []
+    for i, step in enumerate(steps):
+        if best is None:
+            best, at = step, step.new_zeros(tuple(step.shape), dtype=int64)
+        else:
+            ahead = better(step, best) | ne(step, step)
+            best, at = where(ahead, step, best), where(ahead, i, at)
+        index.append(at)
+    index = stack(index, dim) if index else x.new_zeros(tuple(x.shape), dtype=int64)
+    return gather(x, dim, index), index
+
+
+def msort(x):
+    """x in order along its first dimension."""
+    return sort(x, 0).values
+
+
+class return_types:
+    """What operations with two results return."""
+
+    max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = (
+        results(name, "values", "indices")
+        for name in "max min sort topk median nanmedian mode kthvalue cummax cummin".split()
+    )
+    aminmax = results("aminmax", "min", "max")

@@ -1,0 +1,201 @@
+"""Schedules that follow a curve: cosines, one cycle, many cycles."""
+
+import math
+
+from .scheduler import LRScheduler, _set
+
+
+def _cosine(start, end, share):
+    """From `start` to `end` along half a cosine wave, `share` from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _line(start, end, share):
+    return start + (end - start) * share
+
+
+class CosineAnnealingLR(LRScheduler):
+    """lr = eta_min + (base − eta_min) (1 + cos(π epoch / T_max)) / 2  (arXiv:1608.03983)"""
+
+    def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
+        self._require(T_max > 0, f"T_max must be above 0, got {T_max}")
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch):
+        return [_cosine(base, self.eta_min, epoch / self.T_max) for base in self.base_lrs]
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """CosineAnnealingLR again and again: over T_0 steps, then T_mult times as many, and so on.
+
+    `step(epoch)` goes to any place, also between two epochs (arXiv:1608.03983).
+    """
+
+    def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):
+        self._require(T_0 > 0 and isinstance(T_0, int), f"T_0 is an int above 0, got {T_0}")
+        self._require(T_mult >= 1 and isinstance(T_mult, int), f"T_mult is 1, 2, …, got {T_mult}")
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch):
+        length = self.T_0
+        while epoch >= length and self.T_mult > 1:
+            epoch, length = epoch - length, length * self.T_mult
+        return [_cosine(base, self.eta_min, epoch % length / length) for base in self.base_lrs]
+
+    def get_lr(self):
+        return self.lr_at(self.last_epoch)
+
+    def step(self, epoch=None):
+        """Go one step further, or to `epoch`."""
+        if epoch is None:
+            return super().step()
+        self._require(epoch >= 0, f"an epoch of at least 0 is needed, got {epoch}")
+        self.last_epoch = math.floor(epoch)
+        self._last_lr = self.lr_at(epoch)
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            _set(group, lr)
+        return None
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / div_factor to max_lr, then down to that first rate / final_div_factor.
+
+    The way up takes `pct_start` of `total_steps` (or of epochs · steps_per_epoch); with
+    `three_phase` the way back to the first rate takes as long, and the rest goes on down. Momentum
+    (or β₁) moves the other way. Raises ValueError after the last step. arXiv:1708.07120
+    """
+
+    def __init__(
+        self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
+        anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95,
+        div_factor=25.0, final_div_factor=1e4, three_phase=False, last_epoch=-1,
+    ):  # fmt: skip
+        self._attach(optimizer)
+        if total_steps is None:
+            known = epochs is not None and steps_per_epoch is not None
+            self._require(known, "total_steps is needed, or both epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        self._require(total_steps > 0, f"total_steps must be above 0, got {total_steps}")
+        self._require(0 <= pct_start <= 1, f"pct_start must be within 0 … 1, got {pct_start}")
+        self._require(
+            anneal_strategy in ("cos", "linear"),
+            f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}",
+        )
+        self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
+        self.max_lrs = self._for_each_group("max_lr", max_lr)
+        first = [lr / div_factor for lr in self.max_lrs]
+        last = [lr / final_div_factor for lr in first]
+        high = self._for_each_group("max_momentum", max_momentum)
+        low = self._for_each_group("base_momentum", base_momentum)
+        up = pct_start * total_steps - 1
+        # where each phase ends, with which rates and which momenta
+        self.phases = [[up, self.max_lrs, low], [total_steps - 1, last, high]]
+        if three_phase:
+            self.phases.insert(1, [2 * up, first, high])
+        self.start = [0, first, high]
+        self.cycle_momentum = cycle_momentum
+        self._require(
+            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
+            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
+        )
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, first):
+                group["initial_lr"] = lr
+        super().__init__(optimizer, last_epoch)
+
+    def _at(self, epoch, which):
+        """The rates (1) or momenta (2) of each group, on the way through the phase of `epoch`."""
+        start = self.start
+        for end in self.phases[:-1]:
+            if epoch <= end[0]:
+                break
+            start = end
+        else:
+            end = self.phases[-1]
+        length = end[0] - start[0]
+        share = (epoch - start[0]) / length if length else 1.0
+        curve = _cosine if self.anneal_strategy == "cos" else _line
+        return [curve(a, b, share) for a, b in zip(start[which], end[which])]
+
+    def lr_at(self, epoch):
+        return self._at(epoch, 1)
+
+    def get_lr(self):
+        if self.last_epoch > self.total_steps:
+            raise ValueError(
+                f"OneCycleLR: step {self.last_epoch} of a schedule of {self.total_steps} steps"
+            )
+        if self.cycle_momentum:
+            for group, momentum in zip(self.optimizer.param_groups, self._at(self.last_epoch, 2)):
+                _set_momentum(group, momentum)
+        return self.lr_at(self.last_epoch)
+
+
+class CyclicLR(LRScheduler):
+    """Up from base_lr to max_lr in step_size_up steps, down in step_size_down, and again.
+
+    (arXiv:1506.01186). The height is multiplied by 1 in mode "triangular", by ½ after each cycle in
+    "triangular2", and by gammaᵉᵖᵒᶜʰ in "exp_range"; or by scale_fn of the number of the cycle, or
+    with scale_mode "iterations" of the epoch. Momentum goes the other way, unless told not to.
+    """
+
+    def __init__(
+        self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None,
+        mode="triangular", gamma=1.0, scale_fn=None, scale_mode="cycle", cycle_momentum=True,
+        base_momentum=0.8, max_momentum=0.9, last_epoch=-1,
+    ):  # fmt: skip
+        self._attach(optimizer)
+        modes = "triangular", "triangular2", "exp_range"
+        self._require(scale_fn or mode in modes, f"the mode is one of {modes}, got {mode!r}")
+        self._require(
+            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
+            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
+        )
+        self.step_size_up = float(step_size_up)
+        self.step_size_down = float(step_size_down or step_size_up)
+        self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
+        self.scale_mode = scale_mode if scale_fn or mode != "exp_range" else "iterations"
+        self.max_lrs = self._for_each_group("max_lr", max_lr)
+        self.cycle_momentum = cycle_momentum
+        self.base_momentums = self._for_each_group("base_momentum", base_momentum)
+        self.max_momentums = self._for_each_group("max_momentum", max_momentum)
+        if last_epoch == -1:
+            for group, lr in zip(optimizer.param_groups, self._for_each_group("base_lr", base_lr)):
+                group["initial_lr"] = lr
+                _set(group, lr)
+        super().__init__(optimizer, last_epoch)
+
+    def _height(self, epoch):
+        """How far up from base_lr to max_lr."""
+        length = self.step_size_up + self.step_size_down
+        cycle, step = divmod(epoch, length)
+        up = step <= self.step_size_up
+        share = step / self.step_size_up if up else (length - step) / self.step_size_down
+        number = cycle + 1 if self.scale_mode == "cycle" else epoch
+        if self.scale_fn:
+            return share * self.scale_fn(number)
+        return share * {
+            "triangular": 1.0, "triangular2": 0.5 ** (number - 1), "exp_range": self.gamma**number,
+        }[self.mode]  # fmt: skip
+
+    def lr_at(self, epoch):
+        height = self._height(epoch)
+        return [low + (top - low) * height for low, top in zip(self.base_lrs, self.max_lrs)]
+
+    def get_lr(self):
+        if self.cycle_momentum:
+            height = self._height(self.last_epoch)
+            for group, low, top in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums
+            ):
+                _set_momentum(group, top - (top - low) * height)
+        return self.lr_at(self.last_epoch)
+
+
+def _set_momentum(group, momentum):
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum

@@ -1,0 +1,133 @@
+"""Schedules that multiply the base rate by a factor of the number of steps."""
+
+import types
+from bisect import bisect_right
+
+from .scheduler import LRScheduler
+
+
+class FactorLR(LRScheduler):
+    """lr = base · factor(epoch)"""
+
+    def factor_at(self, epoch):
+        """What the base is multiplied with after `epoch` steps."""
+        raise NotImplementedError
+
+    def lr_at(self, epoch):
+        factor = self.factor_at(epoch)
+        return [base * factor for base in self.base_lrs]
+
+
+class ExponentialLR(FactorLR):
+    """lr = base · gamma^epoch"""
+
+    def __init__(self, optimizer, gamma, last_epoch=-1):
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.gamma**epoch
+
+
+class StepLR(FactorLR):
+    """lr = base · gamma^⌊epoch / step_size⌋"""
+
+    def __init__(self, optimizer, step_size, gamma=0.1, last_epoch=-1):
+        self._require(step_size > 0, f"step_size must be above 0, got {step_size}")
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.gamma ** (epoch // self.step_size)
+
+
+class MultiStepLR(FactorLR):
+    """lr = base · gamma^(how many milestones have been reached)"""
+
+    def __init__(self, optimizer, milestones, gamma=0.1, last_epoch=-1):
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.gamma ** bisect_right(self.milestones, epoch)
+
+
+class ConstantLR(FactorLR):
+    """lr = base · factor before step `total_iters`, then base."""
+
+    def __init__(self, optimizer, factor=1 / 3, total_iters=5, last_epoch=-1):
+        self._require(0 <= factor <= 1, f"factor must be within 0 … 1, got {factor}")
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return self.factor if epoch < self.total_iters else 1.0
+
+
+class LinearLR(FactorLR):
+    """lr = base · a line from start_factor at step 0 to end_factor at step `total_iters`."""
+
+    def __init__(self, optimizer, start_factor=1 / 3, end_factor=1.0, total_iters=5, last_epoch=-1):
+        self._require(
+            0 < start_factor <= 1, f"start_factor must be within 0 … 1, got {start_factor}"
+        )
+        self._require(0 <= end_factor <= 1, f"end_factor must be within 0 … 1, got {end_factor}")
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        if epoch >= self.total_iters:
+            return self.end_factor
+        return self.start_factor + (self.end_factor - self.start_factor) * epoch / self.total_iters
+
+
+class PolynomialLR(FactorLR):
+    """lr = base · (1 − epoch / total_iters)^power, and 0 from step `total_iters` on."""
+
+    def __init__(self, optimizer, total_iters=5, power=1.0, last_epoch=-1):
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def factor_at(self, epoch):
+        return (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
+
+
+class LambdaLR(LRScheduler):
+    """lr = base · f(epoch), with one function for all groups or one for each.
+
+    Its state keeps the attributes of callable objects; plain functions are not part of it.
+    """
+
+    def __init__(self, optimizer, lr_lambda, last_epoch=-1):
+        self._attach(optimizer)
+        self.lr_lambdas = self._for_each_group("lr_lambda", lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch):
+        return [base * f(epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
+
+    def get_lr(self):
+        return self.lr_at(self.last_epoch)  # a user's function has the last word, as in PyTorch
+
+    def state_dict(self):
+        plain = types.FunctionType, types.BuiltinFunctionType
+        kept = [None if isinstance(f, plain) else dict(vars(f)) for f in self.lr_lambdas]
+        return {**super().state_dict(), "lr_lambdas": kept}
+
+    def load_state_dict(self, state_dict):
+        functions = self.lr_lambdas
+        super().load_state_dict(state_dict)
+        for f, kept in zip(functions, self.lr_lambdas, strict=True):
+            if kept is not None:
+                vars(f).update(kept)
+        self.lr_lambdas = functions
+
+
+class MultiplicativeLR(LambdaLR):
+    """lr ← lr · f(epoch) at every step but the first."""
+
+    def get_lr(self):
+        lrs = [group["lr"] for group in self.optimizer.param_groups]
+        if not self.last_epoch:
+            return lrs
+        return [lr * f(self.last_epoch) for lr, f in zip(lrs, self.lr_lambdas)]

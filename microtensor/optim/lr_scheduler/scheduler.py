@@ -1,0 +1,125 @@
+"""The base of all schedules."""
+
+from ...tensor import Tensor
+from ..optimizer import Optimizer
+
+
+class LRScheduler:
+    """Sets the learning rate of each group of an optimizer: when it is made, and at every step.
+
+    A subclass states `lr_at(epoch)`, the rates after that many steps; or, as in PyTorch,
+    `get_lr()`, the rates to set now. `last_epoch` counts the steps; to continue, load a
+    `state_dict()`.
+    """
+
+    _get_lr_called_within_step = True  # asked by get_lr() of older programs, which else warn
+
+    def __init__(self, optimizer, last_epoch=-1):
+        self._attach(optimizer)
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch != -1 and "initial_lr" not in group:
+                raise KeyError(
+                    f"{self._name}: group {i} has no 'initial_lr'; to go on from epoch "
+                    f"{last_epoch}, load the optimizer's state first"
+                )
+        self.base_lrs, self.last_epoch, self._last_lr, self._step_count = [], last_epoch, None, 0
+        self._note_new_groups()
+        self.step()
+
+    _name = property(lambda self: type(self).__name__)
+
+    def _attach(self, optimizer):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{self._name}: an optimizer is needed, got {type(optimizer).__name__}")
+        self.optimizer = optimizer
+
+    def lr_at(self, epoch):
+        """The learning rate of each group after `epoch` steps."""
+        raise NotImplementedError(f"{self._name} defines neither lr_at nor get_lr")
+
+    def get_lr(self):
+        """The learning rates to set now. A rate that someone else has changed keeps that change."""
+        now = self.lr_at(self.last_epoch)
+        if self._last_lr is None and self.last_epoch:  # goes on from a checkpoint
+            return now
+        before = self.lr_at(self.last_epoch - 1) if self.last_epoch else self.base_lrs
+        return [
+            new if group["lr"] == old or not old else group["lr"] * new / old
+            for group, old, new in zip(self.optimizer.param_groups, before, now, strict=True)
+        ]
+
+    def get_last_lr(self):
+        """The learning rate of each group, as this schedule last set it."""
+        return list(self._last_lr)
+
+    def step(self, epoch=None):
+        """Go one step further, or to a given epoch. Call it after the optimizer's step."""
+        groups = self.optimizer.param_groups
+        self._note_new_groups()
+        self._step_count += 1
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        lrs = self.get_lr() if epoch is None else self._get_closed_form_lr()
+        for group, lr in zip(groups, lrs, strict=True):
+            _set(group, lr)
+        self._last_lr = _rates(groups)
+
+    def _get_closed_form_lr(self):
+        """The learning rates at `last_epoch`, whatever they were before."""
+        ours = type(self).get_lr is LRScheduler.get_lr
+        return self.lr_at(self.last_epoch) if ours else self.get_lr()
+
+    def _note_new_groups(self):
+        """Take the rates of the optimizer's groups as bases: at first of all, later of new ones."""
+        new = self.optimizer.param_groups[len(self.base_lrs) :]
+        self.base_lrs = self.base_lrs + [g.setdefault("initial_lr", float(g["lr"])) for g in new]
+
+    def _restart(self):
+        """Begin again at step 0."""
+        for group in self.optimizer.param_groups:
+            _set(group, group["initial_lr"])
+        self.last_epoch = -1
+        self.step()
+
+    def state_dict(self):
+        """What `load_state_dict` needs to continue: everything but the optimizer."""
+        return {name: value for name, value in vars(self).items() if name != "optimizer"}
+
+    def load_state_dict(self, state_dict):
+        """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
+
+        Raises ValueError for the state of a schedule that knows less, or that would put a value in
+        place of the optimizer or of a method.
+        """
+        for name in state_dict:
+            if name == "optimizer" or callable(getattr(type(self), str(name), None)):
+                raise ValueError(f"{self._name}: the state of no schedule has {name!r:.80}")
+        if not state_dict.keys() >= self.state_dict().keys():
+            raise ValueError(
+                f"{self._name}: the state of this schedule has {sorted(self.state_dict())}, "
+                f"got {sorted(state_dict)}"
+            )
+        vars(self).update(state_dict)
+
+    def _require(self, holds, message):
+        if not holds:
+            raise ValueError(f"{self._name}: {message}")
+
+    def _for_each_group(self, name, value):
+        """One value for each group, from one for all or a list."""
+        count = len(self.optimizer.param_groups)
+        if not isinstance(value, (list, tuple)):
+            return [value] * count
+        self._require(len(value) == count, f"{len(value)} of {name} for {count} groups")
+        return list(value)
+
+
+def _set(group, lr):
+    """Give a group its rate: a rate that is a tensor stays that tensor."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(float(lr))
+    else:
+        group["lr"] = lr
+
+
+def _rates(groups):
+    return [lr.clone() if isinstance(lr, Tensor) else lr for lr in (g["lr"] for g in groups)]
