@@ -61,6 +61,8 @@ ParameterGroups: TypeAlias = (
     "Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]"
 )
 
+Hook: TypeAlias = Callable[..., Any]
+
 # ---- builtins, for classes that have methods of these names --------------------------
 
 Bool: TypeAlias = bool

@@ -162,7 +162,7 @@ def cofactors(A):
     return y, pull
 
 
-@op
+@op(several=True)
 def slogdet_(A):
     """The sign and the logarithm of |A|.    ∂A = g A⁻ᵀ, g of the logarithm"""
     _square(A)
@@ -287,7 +287,7 @@ def _gaps(a):
     return backend_of(a).where(gap == 0, 0.0, 1 / backend_of(a).where(gap == 0, 1.0, gap))
 
 
-@op
+@op(several=True)
 def eigh_(A, /, upper):
     """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
     _square(A)
@@ -321,7 +321,7 @@ def eigvalsh(A, UPLO="L"):
     return eigh(A, UPLO).eigenvalues
 
 
-@op
+@op(several=True)
 def svd_(A, /, full):
     """U, s, Vᵀ of A = U diag(s) Vᵀ, s falling.
 
@@ -366,7 +366,7 @@ def svdvals(A):
     return s, lambda g: (U * g[..., None, :]) @ Vh
 
 
-@op
+@op(several=True)
 def qr_(A):
     """Q, R of A = Q R.    ∂A = (∂Q + Q C) R⁻ᵀ, C = the lower half of R ∂Rᵀ − ∂Qᵀ Q, mirrored"""
     Q, R = xp(A).linalg.qr(A)

@@ -105,7 +105,7 @@ def stack_(*tensors, dim=0):
     return xp(tensors[0]).stack(list(tensors), axis=axis), pull
 
 
-@op(view=True)
+@op(view=True, several=True)
 def split_(x, /, lengths, dim):
     """Consecutive parts of x along dim, of the given lengths.    ∂x = the parts of g joined"""
     axis, parts, start = _positive(dim, len(x.shape)), [], 0

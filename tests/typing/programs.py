@@ -32,6 +32,17 @@ def tensors() -> None:
     assert_type(x.detach().add_(1), Tensor)
     assert_type(x.to(mt.float64).view(4), Tensor)
     assert_type(x.transpose(0, 1), Tensor)
+    assert_type(x.max(), Tensor)
+    assert_type(x.max(dim=0).values, Tensor)
+    assert_type(mt.max(x, x), Tensor)
+    values, index = mt.sort(x, dim=0)
+    assert_type(index, Tensor)
+    assert_type(mt.topk(x, 1).indices, Tensor)
+    assert_type(x.split(1), tuple[Tensor, ...])
+    assert_type(mt.cat([x, x], dim=0), Tensor)
+    assert_type(mt.where(x > 1, x, 0.0), Tensor)
+    assert_type(mt.where(x > 1), tuple[Tensor, ...])
+    assert_type(nn.functional.cross_entropy(x, mt.tensor([0, 1])), Tensor)
     assert_type(x.numel(), int)
     assert_type(x.dtype, mt.dtype)
     assert_type(x.device, mt.device)
@@ -87,7 +98,8 @@ def training(steps: int = 2) -> float:
 
 @mt.no_grad()
 def evaluated(net: Net, x: Tensor) -> Tensor:
-    return net(x).argmax(-1)
+    scores: Tensor = net(x)
+    return scores.argmax(-1)
 
 
 def looking() -> None:
