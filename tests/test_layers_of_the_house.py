@@ -15,6 +15,7 @@ FILES = sorted(p for top in ("microtensor", "models", "demos") for p in (HOUSE /
 # from the rows before its own, and from the places before it in its row.
 FLOORS = [
     "backends",
+    "typing",
     "autograd",
     "ops",
     "tensor",
@@ -47,12 +48,27 @@ def name_of(path):
 NAMES = {name_of(p) for p in FILES}
 
 
+ONLY_TYPED = "microtensor.typing"  # names types of higher floors, which only type checkers read
+
+
+class _WithoutTypeChecking(ast.NodeTransformer):
+    """A file as it runs."""
+
+    def visit_If(self, node):
+        if ast.unparse(node.test) == "TYPE_CHECKING":
+            return node.orelse
+        return self.generic_visit(node)
+
+
 @functools.cache
 def imports(path):
     """The modules that a file imports, also inside of its functions."""
     found = set()
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if name_of(path) == ONLY_TYPED:
+        tree = _WithoutTypeChecking().visit(tree)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -21,19 +21,24 @@ place), `hooks` (where gradients arrive), `arguments`, `modes`, `errors`. Where 
 in place and no hook is registered, they do nothing.
 """
 
+from __future__ import annotations
+
 import functools
 import operator
+from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Concatenate, Literal, overload
 
 from ..backends import backend_of, quiet, xp
 from ..backends.dtypes import PYTHON
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
+from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, registry, sequence
 from .calls import WRONG, names, op_error, public
 from .errors import caller, check_gradient, describe, on_one_device
-from .hooks import AccumulateGrad, as_own_tensor, deliver, held_by_slot_alone, run_hooks
+from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
 from .saved import changes, check_saved
 from .views import edge_of, mark_view, refresh
@@ -41,7 +46,15 @@ from .views import edge_of, mark_view, refresh
 # ---- operations ----------------------------------------------------------------------
 
 
-def op(function=None, /, *, promote=None, view=False):
+@overload
+def op(function: Rule[P], /) -> Callable[Concatenate[TensorLike, P], Tensor]: ...
+@overload
+def op(*, promote: Promotion = ..., view: bool = ...
+       ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensor]]: ...  # fmt: skip
+@overload
+def op(*, several: Literal[True], promote: Promotion = ..., view: bool = ...
+       ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensors]]: ...  # fmt: skip
+def op(function=None, /, *, promote=None, view=False, several=False):
     """Make an operation of tensors from a function of arrays.
 
     `function(*inputs, **parameters)` returns the value and its pullbacks: one function of the
@@ -51,10 +64,11 @@ def op(function=None, /, *, promote=None, view=False):
     returns a tuple of values gets a tuple of gradients. Write the body with `xp(x)` and operators.
 
     `promote` gives the inputs one dtype by PyTorch's rules: "same", or "float" for operations whose
-    result is floating. `view` says that the value may share memory with the first input.
+    result is floating. `view` says that the value may share memory with the first input, `several`
+    that it is a tuple (for type checkers: it works without).
     """
     if function is None:
-        return functools.partial(op, promote=promote, view=view)
+        return functools.partial(op, promote=promote, view=view, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
@@ -142,7 +156,7 @@ def op(function=None, /, *, promote=None, view=False):
 
     call.op_name, call.function, call.replace_body = name, function, replace_body
     call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
-    call.promote, call.view = promote, view
+    call.promote, call.view, call.several = promote, view, several
     registry[name] = call
     names.add(name)
     return call
@@ -205,14 +219,7 @@ class Node:
     @property
     def next_functions(self):
         """PyTorch's form of the edges: (node, index) of each input, (None, 0) for none."""
-        return tuple(
-            (None, 0)
-            if edge is None
-            else edge
-            if isinstance(edge[0], Node)
-            else (AccumulateGrad(edge[0]), 0)
-            for edge in self.edges
-        )
+        return tuple((None, 0) if e is None else (as_node(e[0]), e[1]) for e in self.edges)
 
     def leads_to(self, wanted):
         """Whether a gradient goes from here to one of the nodes and leaves in a set."""
@@ -311,17 +318,11 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
 
 @public
 @quiet
-def grad(
-    outputs,
-    inputs,
-    grad_outputs=None,
-    retain_graph=None,
-    create_graph=False,
-    only_inputs=True,
-    allow_unused=None,
-    is_grads_batched=False,
-    materialize_grads=False,
-):
+def grad(outputs: TensorOrTensors, inputs: TensorOrTensors,
+         grad_outputs: TensorOrTensors | None = None,
+         retain_graph: bool | None = None, create_graph: bool = False, only_inputs: bool = True,
+         allow_unused: bool | None = None, is_grads_batched: bool = False,
+         materialize_grads: bool = False) -> Tensors:  # fmt: skip
     """The derivatives of the sum of `outputs` with respect to each of `inputs`, as a tuple.
 
     With `create_graph` the derivatives can be differentiated again. An input that the outputs do

@@ -1,8 +1,12 @@
 """autograd.Function: an operation whose derivative is written by hand, in PyTorch's form."""
 
+from __future__ import annotations
+
 import functools
 from types import SimpleNamespace
+from typing import Any
 
+from ..typing import T, Tensor
 from .base import TensorBase
 from .engine import Node
 from .modes import enable_grad, is_grad_enabled, no_grad
@@ -15,22 +19,22 @@ class Context:
     saved_tensors = ()
     _constant = ()  # results without a derivative
 
-    def __init__(self, needs_input_grad):
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
 
-    def save_for_backward(self, *tensors):
+    def save_for_backward(self, *tensors: Tensor) -> None:
         """Keep tensors; `saved_tensors` gives them back. Changing one in place is noticed."""
         self.saved_tensors = tensors
 
-    def mark_non_differentiable(self, *results):
+    def mark_non_differentiable(self, *results: Tensor) -> None:
         """Say that no gradient flows through these results."""
         self._constant = results
 
-    def mark_dirty(self, *inputs):
+    def mark_dirty(self, *inputs: Tensor) -> None:
         """Refused: `forward` must not change its inputs in place."""
         raise NotImplementedError("mark_dirty: forward cannot change its inputs; return new ones")
 
-    def set_materialize_grads(self, value):
+    def set_materialize_grads(self, value: bool) -> None:
         """Results that no gradient reached have zeros as gradient: True is the only choice."""
         if not value:
             raise NotImplementedError("set_materialize_grads(False): zeros are always made")
@@ -50,15 +54,15 @@ class Function:
     setup_context = None
 
     @staticmethod
-    def forward(*args):
+    def forward(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("a Function needs a static method forward(ctx, *inputs)")
 
     @staticmethod
-    def backward(ctx, *gradients):
+    def backward(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("a Function needs a static method backward(ctx, *gradients)")
 
     @classmethod
-    def apply(cls, *inputs):
+    def apply(cls, *inputs: Any) -> Any:
         """forward(), recorded as one operation whose derivative is backward()."""
         edges = [edge_of(x) if isinstance(x, TensorBase) else None for x in inputs]
         ctx = Context(tuple(edge is not None for edge in edges))
@@ -106,7 +110,7 @@ class _Barrier(Function):
         )
 
 
-def once_differentiable(backward):
+def once_differentiable(backward: T) -> T:
     """Mark the backward() of a Function whose result must not be differentiated again."""
 
     @functools.wraps(backward)

@@ -1,18 +1,22 @@
 """Pullbacks against central differences: whether derivatives are right."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..backends import xp
 from ..backends.promotion import is_float
+from ..typing import Tensor, TensorOrTensors
 from .base import TensorBase, as_list
 from .engine import grad
 from .modes import enable_grad
 
 
-def gradcheck(
-    func, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, nondet_tol=0.0, *,
-    fast_mode=False,
-):  # fmt: skip
+def gradcheck(func: Callable[..., Any], inputs: TensorOrTensors, eps: float = 1e-6,
+              atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True,
+              nondet_tol: float = 0.0, *, fast_mode: bool = False) -> bool:  # fmt: skip
     """Compare the pullbacks with central differences, (f(x + eps) − f(x − eps)) / 2 eps.
 
     `inputs` are float64 tensors; those that require a gradient are checked. Returns True, or raises
@@ -84,10 +88,11 @@ def _differences(function, array, eps):
     return out
 
 
-def gradgradcheck(
-    func, inputs, grad_outputs=None, eps=1e-6, atol=1e-5, rtol=1e-3,
-    gen_non_contig_grad_outputs=False, raise_exception=True, nondet_tol=0.0, *, fast_mode=False,
-):  # fmt: skip
+def gradgradcheck(func: Callable[..., Any], inputs: TensorOrTensors,
+                  grad_outputs: Sequence[Tensor] | None = None, eps: float = 1e-6,
+                  atol: float = 1e-5, rtol: float = 1e-3, gen_non_contig_grad_outputs: bool = False,
+                  raise_exception: bool = True, nondet_tol: float = 0.0, *,
+                  fast_mode: bool = False) -> bool:  # fmt: skip
     """`gradcheck` of the derivatives of `func`: the second derivatives."""
     inputs = tuple(as_list(inputs))
     with enable_grad():

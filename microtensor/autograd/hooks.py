@@ -28,6 +28,11 @@ class AccumulateGrad:
         return "AccumulateGrad"
 
 
+def as_node(source):
+    """A node as it is, the node of a leaf."""
+    return AccumulateGrad(source) if isinstance(source, TensorBase) else source
+
+
 def run_hooks(source, slots):
     """Run the hooks of a node or leaf on the gradients in its slots, then do what retain_grad asks.
 

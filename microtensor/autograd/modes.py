@@ -1,10 +1,13 @@
 """What a thread does beside computing values: record, or not; look for the first NaN."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 import threading
 
 from ..backends.restoring import Restoring
+from ..typing import T
 from .errors import check_finite
 
 
@@ -53,10 +56,10 @@ class Switch(Restoring):
             return cls()(args[0])  # @no_grad without parentheses
         return super().__new__(cls)
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._enter(vars(mode), mode.with_(**self.modes))
 
-    def __call__(self, function):
+    def __call__(self, function: T) -> T:
         modes = self.modes  # a new switch for each call: calls may overlap, in threads, generators
 
         if inspect.isgeneratorfunction(function):
@@ -107,14 +110,14 @@ class enable_grad(Switch):
 class inference_mode(Switch):
     """`no_grad` for code that will never be differentiated. `inference_mode(False)` records."""
 
-    def __init__(self, mode=True):
+    def __init__(self, mode: bool = True) -> None:
         self.modes = {"grad": not mode, "inference": bool(mode)}
 
 
 class detect_anomaly(Switch):
     """Name the first operation that produces a NaN or an infinity, and the line that called it."""
 
-    def __init__(self, check_nan=True):
+    def __init__(self, check_nan: bool = True) -> None:
         self.modes = {"anomaly": bool(check_nan)}
 
 
@@ -123,13 +126,13 @@ class set_grad_enabled(Switch):
 
     switch = "grad"
 
-    def __init__(self, mode):
+    def __init__(self, mode: bool) -> None:
         self.modes = {self.switch: bool(mode)}
         self._set = False
         super().__enter__()
         self._set = True
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         if not self._set:
             return super().__enter__()
         self._set = False  # it has been entered already, and is to be left once
@@ -139,7 +142,7 @@ class set_grad_enabled(Switch):
             self.close()
             raise
 
-    def __call__(self, function):
+    def __call__(self, function: T) -> T:
         self.__exit__()
         return super().__call__(function)
 
@@ -149,15 +152,15 @@ class set_detect_anomaly(set_grad_enabled):
 
     switch = "anomaly"
 
-    def __init__(self, mode, check_nan=True):
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
         super().__init__(mode and check_nan)
 
 
-def is_grad_enabled():
+def is_grad_enabled() -> bool:
     """Whether operations are being recorded."""
     return mode.grad
 
 
-def is_inference_mode_enabled():
+def is_inference_mode_enabled() -> bool:
     """Whether `inference_mode` is on."""
     return mode.inference

@@ -5,8 +5,11 @@ small operation. The state lives in a context variable, so it is worked out once
 set and reset around an operation. For the user's own NumPy code nothing changes.
 """
 
+from __future__ import annotations
+
 import contextvars
 import functools
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,9 +30,10 @@ with np.errstate(all="ignore"):
 warnings, IGNORED = (
     _found[0] if len(_found) == 1 else (_Errstate(), dict.fromkeys(np.geterr(), "ignore"))
 )
+T = TypeVar("T")
 
 
-def quiet(function):
+def quiet(function: T) -> T:
     """The function with NumPy's warnings off while it runs."""
 
     @functools.wraps(function)

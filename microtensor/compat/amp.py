@@ -4,35 +4,40 @@ On a CPU it saves no time here, because bfloat16 is computed in float32 and roun
 that a program which asks for it gets the numbers that it gets from PyTorch.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import warnings
+from typing import Any
 
 from .. import ops
 from ..autograd import no_grad
 from ..autograd.autocast import install
 from ..autograd.modes import Switch, mode
 from ..backends.dtypes import bfloat16, dtype_of, float16, float32
+from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 from ..tensor.creation import full
+from ..typing import Device, Dtype, StateDict, dtype
 from . import cuda
 
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia")  # that programs may ask for
 
 
-def is_autocast_enabled(device_type="cuda"):
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether an `autocast` of this device is on in this thread."""
     return device_type == "cpu" and mode.autocast is not None
 
 
-def get_autocast_dtype(device_type):
+def get_autocast_dtype(device_type: str) -> dtype:
     """What an `autocast` of this device casts to: bfloat16 on the CPU unless told otherwise."""
     if device_type != "cpu":
         return float16
     return bfloat16 if mode.autocast is None else mode.autocast
 
 
-def is_autocast_available(device_type):
+def is_autocast_available(device_type: str) -> bool:
     """Whether `autocast` does anything on this device: on the CPU."""
     return device_type == "cpu"
 
@@ -47,7 +52,8 @@ class autocast(Switch):
     itself off with a warning, as in PyTorch, and so it does with one.
     """
 
-    def __init__(self, device_type, dtype=None, enabled=True, cache_enabled=None):
+    def __init__(self, device_type: str, dtype: Dtype | None = None, enabled: bool = True,
+                 cache_enabled: bool | None = None) -> None:  # fmt: skip
         if not isinstance(device_type, str):
             raise ValueError(f"autocast: the device is a string such as 'cpu', got {device_type!r}")
         self.device = device_type.split(":")[0]
@@ -69,12 +75,12 @@ class autocast(Switch):
             install()
             self.modes = {"autocast": self.fast_dtype if self._enabled else None}
 
-    def __enter__(self):
+    def __enter__(self) -> autocast:
         super().__enter__()
         return self
 
 
-def custom_fwd(fwd=None, *, device_type, cast_inputs=None):
+def custom_fwd(fwd: Any = None, *, device_type: str, cast_inputs: Any = None) -> Any:
     """Decorates `forward` of a Function: within autocast inputs are cast to `cast_inputs` first.
 
     Autocast is then off inside; without `cast_inputs` it stays as it is.
@@ -96,7 +102,7 @@ def custom_fwd(fwd=None, *, device_type, cast_inputs=None):
     return forward
 
 
-def custom_bwd(bwd=None, *, device_type):
+def custom_bwd(bwd: Any = None, *, device_type: str) -> Any:
     """Decorates `backward` of a Function: autocast is on in it as it was in `forward`."""
     if bwd is None:
         return functools.partial(custom_bwd, device_type=device_type)
@@ -121,8 +127,9 @@ class GradScaler:
     `backoff_factor`; after `growth_interval` good steps in a row by `growth_factor`.
     """
 
-    def __init__(self, device="cuda", init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5,
-                 growth_interval=2000, enabled=True):  # fmt: skip
+    def __init__(self, device: Device = "cuda", init_scale: float = 2.0**16,
+                 growth_factor: float = 2.0, backoff_factor: float = 0.5,
+                 growth_interval: int = 2000, enabled: bool = True) -> None:  # fmt: skip
         if device == "cuda" and enabled and not cuda.is_available():
             warnings.warn("GradScaler: there is no GPU, so it is turned off", stacklevel=2)
             enabled = False
@@ -138,17 +145,17 @@ class GradScaler:
         self._found = {}  # {id of an optimizer: whether a gradient is not finite, None: has none}
         self._stepped = set()
 
-    def is_enabled(self):
+    def is_enabled(self) -> bool:
         """Whether it does anything."""
         return self._enabled
 
-    def get_scale(self):
+    def get_scale(self) -> float:
         """What the loss is multiplied with, as a number."""
         if not self._enabled:
             return 1.0
         return self._init_scale if self._scale is None else self._scale.item()
 
-    def scale(self, outputs):
+    def scale(self, outputs: Any) -> Any:
         """A loss, or several, times the scale."""
         if not self._enabled:
             return outputs
@@ -167,7 +174,7 @@ class GradScaler:
             raise AssertionError(f"{name}: scale() has to come first, once in every step")
 
     @no_grad()
-    def unscale_(self, optimizer):
+    def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the scale, in place: call it before they are clipped."""
         if not self._enabled:
             return
@@ -186,7 +193,7 @@ class GradScaler:
             g.mul_(1 / self._scale.item())
         self._found[id(optimizer)] = bad if grads else None
 
-    def step(self, optimizer, *args, **kwargs):
+    def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """`optimizer.step()`, unless a gradient is not finite."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
@@ -204,7 +211,7 @@ class GradScaler:
         self._stepped.add(id(optimizer))
         return result
 
-    def update(self, new_scale=None):
+    def update(self, new_scale: float | None = None) -> None:
         """Choose the scale of the next step. Call it once, after all steps."""
         if not self._enabled:
             return
@@ -224,7 +231,7 @@ class GradScaler:
                 self._good_steps = 0
         self._found, self._stepped = {}, set()
 
-    def state_dict(self):
+    def state_dict(self) -> StateDict:
         """What `load_state_dict` needs to continue; empty if it is turned off."""
         if not self._enabled:
             return {}
@@ -236,7 +243,7 @@ class GradScaler:
             "_growth_tracker": self._good_steps,
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`."""
         if not self._enabled:
             return

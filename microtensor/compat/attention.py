@@ -1,7 +1,10 @@
 """PyTorch's choice among ways of computing attention: here there is one."""
 
+from __future__ import annotations
+
 import contextlib
 import enum
+from typing import Any
 
 
 class SDPBackend(enum.Enum):
@@ -11,7 +14,7 @@ class SDPBackend(enum.Enum):
 
 
 @contextlib.contextmanager
-def sdpa_kernel(backends, set_priority=False):
+def sdpa_kernel(backends: Any, set_priority: bool = False) -> Any:
     """Nothing: `scaled_dot_product_attention` is computed in one way."""
     for kind in [backends] if isinstance(backends, SDPBackend) else backends:
         if not isinstance(kind, SDPBackend):
@@ -20,6 +23,7 @@ def sdpa_kernel(backends, set_priority=False):
 
 
 @contextlib.contextmanager
-def sdp_kernel(enable_flash=True, enable_math=True, enable_mem_efficient=True, enable_cudnn=True):
+def sdp_kernel(enable_flash: bool = True, enable_math: bool = True,
+               enable_mem_efficient: bool = True, enable_cudnn: bool = True) -> Any:  # fmt: skip
     """Nothing: the older form of `sdpa_kernel`."""
     yield

@@ -1,6 +1,11 @@
 """Questions about the GPU, and PyTorch's names for what it may be asked."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ..backends import backend_for, gpu_count
+from ..typing import Device
 from .absent import absent
 
 
@@ -8,7 +13,7 @@ class OutOfMemoryError(RuntimeError):
     """What programs catch when a GPU is full. Never raised here: CuPy has an error of its own."""
 
 
-def is_available():
+def is_available() -> bool:
     """Whether `device="cuda"` works: CuPy is installed and finds a GPU."""
     try:
         backend_for("cuda")
@@ -17,39 +22,39 @@ def is_available():
     return True
 
 
-def device_count():
+def device_count() -> int:
     """How many GPUs there are."""
     return gpu_count()
 
 
-def current_device():
+def current_device() -> Any:
     """The number of the GPU in use. Raises RuntimeError where there is none."""
     backend_for("cuda")
     return 0
 
 
-def synchronize(device=None):
+def synchronize(device: Device | None = None) -> Any:
     """Wait until everything that was asked of the GPU is done."""
     backend_for("cuda").synchronize()
 
 
-def is_bf16_supported():
+def is_bf16_supported() -> bool:
     """False: no GPU computes in bfloat16 here; the CPU does, in float32."""
     return False
 
 
-def manual_seed(seed):
+def manual_seed(seed: int) -> Any:
     """Nothing: one stream of random numbers serves all devices; `mt.manual_seed` starts it."""
 
 
 manual_seed_all = manual_seed
 
 
-def empty_cache():
+def empty_cache() -> Any:
     """Nothing: memory goes back when its last tensor goes."""
 
 
-def is_initialized():
+def is_initialized() -> bool:
     """Whether there is a GPU: it needs no start."""
     return is_available()
 
@@ -57,7 +62,7 @@ def is_initialized():
 _initialized = False  # programs ask it to know whether the GPU has random numbers of its own
 
 
-def memory_allocated(device=None):
+def memory_allocated(device: Device | None = None) -> int:
     """0: nothing is counted."""
     return 0
 
@@ -65,11 +70,11 @@ def memory_allocated(device=None):
 max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 
 
-def reset_peak_memory_stats(device=None):
+def reset_peak_memory_stats(device: Device | None = None) -> Any:
     """Nothing: nothing is counted."""
 
 
-def is_current_stream_capturing():
+def is_current_stream_capturing() -> Any:
     """False: operations run one after the other, at once."""
     return False
 

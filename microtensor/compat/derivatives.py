@@ -1,11 +1,18 @@
 """Matrices of derivatives and products with them: PyTorch's `autograd.functional`."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 from .. import autograd, ops
 from ..tensor import Tensor
 from ..tensor.creation import zeros_like
+from ..typing import TensorOrTensors
 
 
-def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False):
+def jacobian(func: Callable[..., Any], inputs: TensorOrTensors, create_graph: bool = False,
+             strict: bool = False, vectorize: bool = False) -> Any:  # fmt: skip
     """∂func(*inputs)ᵢ/∂inputsⱼ, of the result's shape and then the input's.
 
     Several results, of which func returns a tuple, give a tuple, and in it several inputs one of
@@ -26,7 +33,8 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False):
     return tuple(found) if isinstance(results, tuple) else found[0]
 
 
-def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
+def hessian(func: Callable[..., Any], inputs: TensorOrTensors, create_graph: bool = False,
+            strict: bool = False, vectorize: bool = False) -> Any:  # fmt: skip
     """∂²func(*inputs)/∂inputsᵢ∂inputsⱼ of a function whose value is one number.
 
     Several inputs give a tuple of tuples. Zeros and `strict` are as in `jacobian`.
@@ -44,7 +52,8 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False):
     return jacobian(gradient, inputs, create_graph, strict)
 
 
-def vjp(func, inputs, v=None, create_graph=False, strict=False):
+def vjp(func: Callable[..., Any], inputs: TensorOrTensors, v: Any = None,
+        create_graph: bool = False, strict: bool = False) -> Any:  # fmt: skip
     """func(*inputs), and vᵀ ∂func/∂inputs; v may be left out where the result is one number.
 
     Zeros where no result depends on an input: `strict` raises RuntimeError there.

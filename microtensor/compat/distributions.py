@@ -4,8 +4,11 @@ Parameters are tensors or numbers; they and the scored values broadcast. `sample
 differentiated; `rsample()`, where it is there, is, with respect to the parameters.
 """
 
+from __future__ import annotations
+
 import math
 import types
+from typing import Any
 
 from .. import ops
 from ..autograd import no_grad
@@ -14,6 +17,7 @@ from ..backends.dtypes import finfo
 from ..nn import functional as F
 from ..tensor import random
 from ..tensor.creation import as_tensor, full
+from ..typing import Tensor
 from .absent import absent
 
 
@@ -28,7 +32,7 @@ class Distribution:
     batch_shape = property(lambda self: self.mean.shape[: self.mean.ndim - self._event_dims])
     event_shape = property(lambda self: self.mean.shape[self.mean.ndim - self._event_dims :])
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws, of shape sample_shape and then the distribution's, without gradients."""
         with no_grad():
             return self.rsample(sample_shape)
@@ -51,7 +55,9 @@ def _away_from_0_and_1(probs):
 class Categorical(Distribution):
     """One of n classes for each row, by `probs` (which are normalized) or `logits` (…, n)."""
 
-    def __init__(self, probs=None, logits=None, validate_args=None):
+    def __init__(
+        self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: Any = None
+    ) -> None:
         _of_probabilities(probs, logits)
         self.probs = F.softmax(logits, -1) if probs is None else probs / probs.sum(-1, True)
         log = F.log_softmax(logits, -1) if probs is None else _away_from_0_and_1(self.probs).log()
@@ -59,19 +65,19 @@ class Categorical(Distribution):
         self.mode = self.probs.argmax(-1)
         self.mean = full(self.mode.shape, math.nan)  # classes have none
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         rows = self.probs.detach().reshape(-1, self.probs.shape[-1])
         drawn = random.multinomial(rows, math.prod(sample_shape), replacement=True)
         return drawn.t().reshape(*sample_shape, *self.probs.shape[:-1])
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the probability of these classes."""
         value = value.long().unsqueeze(-1)
         shape = (*ops.broadcast_shapes(value.shape[:-1], self.logits.shape[:-1]), -1)
         logits = self.logits.expand(*shape[:-1], self.logits.shape[-1])
         return logits.gather(-1, value.expand(*shape[:-1], 1)).squeeze(-1)
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """−Σ p log p, in nats."""
         return -(self.probs * self.logits).sum(-1)
 
@@ -79,7 +85,9 @@ class Categorical(Distribution):
 class Bernoulli(Distribution):
     """1 with probability `probs`, or sigmoid(`logits`), else 0."""
 
-    def __init__(self, probs=None, logits=None, validate_args=None):
+    def __init__(
+        self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: Any = None
+    ) -> None:
         _of_probabilities(probs, logits)
         if logits is None:
             self.probs = as_tensor(probs)
@@ -89,15 +97,15 @@ class Bernoulli(Distribution):
             self.probs = ops.sigmoid(self.logits)
         self.mean, self.variance = self.probs, self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return random.bernoulli(self.probs.detach().expand(self._shape(sample_shape)))
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the probability of these 0s and 1s."""
         logits, value = ops.broadcast_tensors(self.logits, value)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """−p log p − (1 − p) log(1 − p), in nats."""
         return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
@@ -105,30 +113,32 @@ class Bernoulli(Distribution):
 class Normal(Distribution):
     """Mean `loc` and standard deviation `scale`."""
 
-    def __init__(self, loc, scale, validate_args=None):
+    def __init__(
+        self, loc: Tensor | float, scale: Tensor | float, validate_args: Any = None
+    ) -> None:
         self.loc, self.scale = ops.broadcast_tensors(as_tensor(loc), as_tensor(scale))
         self.mean = self.mode = self.loc
         self.stddev, self.variance = self.scale, self.scale**2
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """loc + scale·ε, with a standard normal ε."""
         noise = random.randn(self._shape(sample_shape), dtype=self.loc.dtype)
         return self.loc + self.scale * noise
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """−(x − loc)² / 2 scale² − log scale − log √2π"""
         z = (value - self.loc) / self.scale
         return -0.5 * z * z - self.scale.log() - 0.5 * math.log(2 * math.pi)
 
-    def cdf(self, value):
+    def cdf(self, value: Tensor) -> Tensor:
         """The probability of this value or less, ½ (1 + erf(z / √2))."""
         return 0.5 * (1 + ops.erf((value - self.loc) / (self.scale * math.sqrt(2))))
 
-    def icdf(self, value):
+    def icdf(self, value: Tensor) -> Tensor:
         """The number that `cdf` gives this value for."""
         return self.loc + self.scale * ops.erfinv(2 * value - 1) * math.sqrt(2)
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """log scale + ½ log 2πe"""
         return self.scale.log() + 0.5 * math.log(2 * math.pi * math.e)
 
@@ -136,22 +146,22 @@ class Normal(Distribution):
 class Uniform(Distribution):
     """Evenly from `low` to `high`."""
 
-    def __init__(self, low, high, validate_args=None):
+    def __init__(self, low: Any, high: Any, validate_args: Any = None) -> None:
         self.low, self.high = ops.broadcast_tensors(as_tensor(low), as_tensor(high))
         self.mean = (self.low + self.high) / 2
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """low + (high − low)·u, with u within 0 … 1."""
         u = random.rand(self._shape(sample_shape), dtype=self.mean.dtype)
         return self.low + (self.high - self.low) * u
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """−log(high − low) inside, −∞ outside"""
         inside = (value >= self.low) & (value < self.high)
         outside = full((), -math.inf, dtype=self.mean.dtype)
         return ops.where(inside, -(self.high - self.low).log(), outside)
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """log(high − low)"""
         return (self.high - self.low).log()
 
@@ -162,23 +172,24 @@ class Beta(Distribution):
     a is `concentration1` and b `concentration0`, both above 0.
     """
 
-    def __init__(self, concentration1, concentration0, validate_args=None):
+    def __init__(self, concentration1: Tensor | float, concentration0: Tensor | float,
+                 validate_args: Any = None) -> None:  # fmt: skip
         a, b = as_tensor(concentration1), as_tensor(concentration0)
         a, b = ops.broadcast_tensors(*(c if c.is_floating_point() else c.float() for c in (a, b)))
         self.concentration1, self.concentration0, total = a, b, a + b
         self.mean, self.variance = a / total, a * b / (total**2 * (total + 1))
 
     @property
-    def mode(self):
+    def mode(self) -> Tensor:
         """Where the density is largest; with both below 1 that is at both ends, and 1 is told."""
         a, b = self.concentration1, self.concentration0
         up, down = (a - 1).clamp(min=0), (b - 1).clamp(min=0)
         return ops.where((a < 1) & (b < 1), 1.0, up / (up + down))
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         raise NotImplementedError("Beta.rsample: draws are not differentiated; use sample()")
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         a, b = (c.detach().cpu().numpy() for c in (self.concentration1, self.concentration0))
         shape, like = self._shape(sample_shape), self.mean
         return random._draw(None, lambda r: r.beta(a, b, shape), like.dtype, like.device)
@@ -188,12 +199,12 @@ class Beta(Distribution):
         a, b = self.concentration1, self.concentration0
         return a.lgamma() + b.lgamma() - (a + b).lgamma()
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """(a − 1) ln x + (b − 1) ln(1 − x) − ln B(a, b)"""
         a, b = self.concentration1, self.concentration0
         return ops.xlogy(a - 1, value) + ops.xlogy(b - 1, 1 - value) - self._log_of_whole()
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """ln B(a, b) − (a − 1) ψ(a) − (b − 1) ψ(b) + (a + b − 2) ψ(a + b)"""
         a, b = self.concentration1, self.concentration0
         apart = (a - 1) * a.digamma() + (b - 1) * b.digamma()
@@ -205,8 +216,9 @@ class MultivariateNormal(Distribution):
 
     _event_dims = 1
 
-    def __init__(self, loc, covariance_matrix=None, precision_matrix=None, scale_tril=None,
-                 validate_args=None):  # fmt: skip
+    def __init__(self, loc: Tensor | float, covariance_matrix: Tensor | None = None,
+                 precision_matrix: Tensor | None = None, scale_tril: Tensor | None = None,
+                 validate_args: Any = None) -> None:  # fmt: skip
         if [covariance_matrix, precision_matrix, scale_tril].count(None) != 2:
             raise ValueError(
                 "MultivariateNormal: one of covariance_matrix, precision_matrix and scale_tril "
@@ -222,7 +234,7 @@ class MultivariateNormal(Distribution):
         self.covariance_matrix = self.scale_tril @ self.scale_tril.mT
         self.variance = (self.scale_tril**2).sum(-1)
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """loc + L ε, with a standard normal ε."""
         noise = random.randn(self._shape(sample_shape), dtype=self.loc.dtype)
         return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
@@ -230,7 +242,7 @@ class MultivariateNormal(Distribution):
     def _log_of_det(self):
         return self.scale_tril.diagonal(0, -2, -1).log().sum(-1)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """−½ |L⁻¹ (x − loc)|² − log det L − n log √2π"""
         away = ops.linalg.solve_triangular(
             self.scale_tril, (value - self.loc).unsqueeze(-1), upper=False
@@ -238,7 +250,7 @@ class MultivariateNormal(Distribution):
         n = self.loc.shape[-1]
         return -0.5 * (away**2).sum((-2, -1)) - self._log_of_det() - n * math.log(2 * math.pi) / 2
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """log det L + n/2 log 2πe"""
         return self._log_of_det() + 0.5 * self.loc.shape[-1] * math.log(2 * math.pi * math.e)
 
@@ -246,7 +258,8 @@ class MultivariateNormal(Distribution):
 class Independent(Distribution):
     """Another distribution, the last `reinterpreted_batch_ndims` dimensions of which are one."""
 
-    def __init__(self, base_distribution, reinterpreted_batch_ndims, validate_args=None):
+    def __init__(self, base_distribution: Distribution, reinterpreted_batch_ndims: int,
+                 validate_args: Any = None) -> None:  # fmt: skip
         self.base_dist, self._dims = base_distribution, reinterpreted_batch_ndims
         self._event_dims = base_distribution._event_dims + reinterpreted_batch_ndims
 
@@ -256,22 +269,22 @@ class Independent(Distribution):
     def _sum(self, x):
         return x.sum(tuple(range(-self._dims, 0))) if self._dims else x
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """The sum of the base's over those dimensions."""
         return self._sum(self.base_dist.log_prob(value))
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """The sum of the base's over those dimensions."""
         return self._sum(self.base_dist.entropy())
 
 
-def kl_divergence(p, q):
+def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
     """∫ p log(p / q) of two distributions of one kind, in nats."""
     if type(p) is type(q) is Normal:
         ratio, shift = (p.scale / q.scale) ** 2, ((p.loc - q.loc) / q.scale) ** 2

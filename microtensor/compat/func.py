@@ -1,17 +1,22 @@
 """Functions of functions: derivatives, a function over a batch, a module with other parameters."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from .. import autograd, ops
+from ..nn.module import Module
 from ..tensor import Tensor
 from ..tensor.creation import zeros_like
 from ..utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
-def functional_call(
-    module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False
-):
+def functional_call(module: Module, parameter_and_buffer_dicts: Any, args: Any = None,
+                    kwargs: dict[str, Any] | None = None, *, tie_weights: bool = True,
+                    strict: bool = False) -> Any:  # fmt: skip
     """module(*args, **kwargs) with these tensors, by name, in place of its own.
 
     One dict, or several. A shared parameter is replaced under all its names, unless told otherwise;
@@ -56,7 +61,9 @@ def _replaced(module, named, tie_weights, strict):
             registry[key] = before[name]
 
 
-def grad_and_value(func, argnums=0, has_aux=False):
+def grad_and_value(
+    func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function that gives the derivatives of func's one number, and that number.
 
     Derivatives of argument `argnums`, or of several, each a tensor or a tree of tensors. With
@@ -86,7 +93,7 @@ def grad_and_value(func, argnums=0, has_aux=False):
     return call
 
 
-def grad(func, argnums=0, has_aux=False):
+def grad(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that gives the derivatives of func's one number; with `has_aux`, a pair."""
     both = grad_and_value(func, argnums, has_aux)
 
@@ -98,7 +105,8 @@ def grad(func, argnums=0, has_aux=False):
     return call
 
 
-def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
+def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error",
+         *, chunk_size: Any = None) -> Callable[..., Any]:  # fmt: skip
     """A function that calls func for each slice of its arguments and stacks what it returns.
 
     `in_dims` says along which dimension an argument is sliced, None for one that is given whole,

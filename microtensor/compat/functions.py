@@ -4,7 +4,13 @@ A function says in its docstring what it does not do; a setting can be read and 
 nothing.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 from .. import ops
+from ..nn.module import Module
 from ..tensor import Size, Tensor
 from ..tensor.creation import as_tensor
 from . import func
@@ -16,8 +22,9 @@ vmap = func.vmap
 asarray = as_tensor
 
 
-def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mode=None,
-            options=None, disable=False):  # fmt: skip
+def compile(model: Module | None = None, *, fullgraph: bool = False, dynamic: Any = None,
+            backend: str = "inductor", mode: Any = None, options: Any = None,
+            disable: bool = False) -> Any:  # fmt: skip
     """The model or function as it is: nothing is compiled. Also a decorator.
 
     Its `_orig_mod`, in PyTorch the model that was wrapped, is the model too.
@@ -25,12 +32,12 @@ def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mo
     return (lambda function: function) if model is None else model
 
 
-def as_it_is(function=None, **options):
+def as_it_is(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """The function or module as it is. Also a decorator with options."""
     return (lambda function: function) if function is None else function
 
 
-def set_float32_matmul_precision(precision):
+def set_float32_matmul_precision(precision: str) -> None:
     """Take "highest", "high" or "medium"; products are computed in full precision always."""
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(
@@ -40,51 +47,52 @@ def set_float32_matmul_precision(precision):
     settings["precision"] = precision
 
 
-def set_flush_denormal(mode):
+def set_flush_denormal(mode: Any) -> Any:
     """Whether numbers too small for a full mantissa become 0 from now on: they never do."""
     return False
 
 
-def get_float32_matmul_precision():
+def get_float32_matmul_precision() -> str:
     """What was last set; "highest" at first."""
     return settings["precision"]
 
 
-def use_deterministic_algorithms(mode, *, warn_only=False):
+def use_deterministic_algorithms(mode: Any, *, warn_only: bool = False) -> None:
     """Remember the wish: every operation here is deterministic on the CPU anyway."""
     settings["deterministic"] = bool(mode)
 
 
-def are_deterministic_algorithms_enabled():
+def are_deterministic_algorithms_enabled() -> bool:
     """What was last wished for."""
     return settings["deterministic"]
 
 
-def checkpoint(function, *args, use_reentrant=None, preserve_rng_state=True, **kwargs):
+def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: Any = None,
+               preserve_rng_state: bool = True, **kwargs: Any) -> Any:  # fmt: skip
     """function(*args): the activations are kept, not computed again as PyTorch does."""
     return function(*args, **kwargs)
 
 
-def get_device_states(*args):
+def get_device_states(*args: Any) -> Any:
     """The numbers of the GPUs that hold these tensors, and their generators' states: none."""
     return [], []
 
 
-def set_device_states(devices, states):
+def set_device_states(devices: Any, states: Any) -> Any:
     """Nothing: one stream of random numbers serves all devices."""
 
 
-def broadcast_shapes(*shapes):
+def broadcast_shapes(*shapes: Any) -> Size:
     """The Size that tensors of these shapes broadcast to."""
     return Size(ops.broadcast_shapes(*shapes))
 
 
-def t(input):
+def t(input: Tensor) -> Tensor:
     """A matrix transposed."""
     return input.t()
 
 
-def typename(value):
+def typename(value: Any) -> str:
     """The name of a tensor's type, or of another value's."""
     if isinstance(value, Tensor):
         return value.type()
@@ -97,12 +105,12 @@ def _assert(condition, message):
     assert condition, message
 
 
-def is_nonzero(input):
+def is_nonzero(input: Tensor) -> bool:
     """Whether the one element is not 0."""
     return input.is_nonzero()
 
 
-def norm_except_dim(v, pow=2, dim=0):
+def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     """The `pow`-norms of the slices of v along dim; of all of v for −1."""
     if dim == -1:
         return ops.norm(v, pow)

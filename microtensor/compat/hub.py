@@ -1,8 +1,11 @@
 """Published weights by their address, kept in the folder where PyTorch keeps them."""
 
+from __future__ import annotations
+
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from ..backends.naming import missing
 from ..files.serialization import load, write_whole
@@ -10,13 +13,15 @@ from ..files.serialization import load, write_whole
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file
 
 
-def get_dir():
+def get_dir() -> str:
     """$TORCH_HOME/hub, or ~/.cache/torch/hub."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", f"{cache}/torch")), "hub")
 
 
-def download_url_to_file(url, dst, hash_prefix=None, progress=True):
+def download_url_to_file(
+    url: str, dst: Any, hash_prefix: str | None = None, progress: bool = True
+) -> None:
     """Write what is at an address to a file, whole or not at all. `progress` is not shown.
 
     Raises RuntimeError where its SHA-256 does not begin with `hash_prefix`.
@@ -31,8 +36,9 @@ def download_url_to_file(url, dst, hash_prefix=None, progress=True):
     write_whole(dst, data)
 
 
-def load_state_dict_from_url(url, model_dir=None, map_location=None, progress=True,
-                             check_hash=False, file_name=None, weights_only=False):  # fmt: skip
+def load_state_dict_from_url(url: str, model_dir: str | None = None, map_location: Any = None,
+                             progress: bool = True, check_hash: bool = False, file_name: Any = None,
+                             weights_only: bool = False) -> Any:  # fmt: skip
     """`load` of a file that is downloaded first, to `model_dir`, if it is not there.
 
     Whatever `weights_only` says, only tensors and plain values come: an address is not trusted.

@@ -1,9 +1,12 @@
 """`as_torch`: within it `import torch` finds microtensor."""
 
+from __future__ import annotations
+
 import importlib.util
 import operator
 import re
 import sys
+from typing import Any
 
 from ..backends.naming import PACKAGE
 from .paths import ROOT, Finder
@@ -65,7 +68,7 @@ class as_torch:
     `__version__` is then that of the PyTorch that is spoken, and tensors look as PyTorch's do.
     """
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         package = sys.modules[ROOT]
         self.torchs, self.finder = _taken(), Finder(_ours, after=_give)
         _give()
@@ -74,7 +77,7 @@ class as_torch:
         PACKAGE[0], package.__version__ = "torch", _Version(SPOKEN)
         return package
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         PACKAGE[0], sys.modules[ROOT].__version__ = self.before
         sys.meta_path.remove(self.finder)
         _taken()

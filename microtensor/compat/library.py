@@ -6,8 +6,12 @@
 `ops.mine.double` is then the same operation. Its derivative is what `register_autograd` says.
 """
 
+from __future__ import annotations
+
 import inspect
 import types
+from collections.abc import Callable
+from typing import Any
 
 from .. import ops
 from ..autograd.function import Function
@@ -16,7 +20,7 @@ from ..autograd.function import Function
 class CustomOpDef:
     """A function that was given a name, and maybe a derivative."""
 
-    def __init__(self, name, function):
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name, self.function = name, function
         self.__doc__, self.__wrapped__ = function.__doc__, function
         self.register_autograd(self._refuse)
@@ -26,12 +30,12 @@ class CustomOpDef:
             f"backward: {self.name} has no derivative; register_autograd gives it one"
         )
 
-    def __call__(self, *args, **named):
+    def __call__(self, *args: Any, **named: Any) -> Any:
         bound = inspect.signature(self.function).bind(*args, **named)
         bound.apply_defaults()
         return self._differentiable.apply(*bound.args)
 
-    def register_autograd(self, backward, /, *, setup_context=None):
+    def register_autograd(self, backward: Any, /, *, setup_context: Any = None) -> Any:
         """Let backward(ctx, *gradients) be its derivative; setup_context(ctx, inputs, output)
         keeps what it needs.
         """
@@ -40,7 +44,7 @@ class CustomOpDef:
         members = {name: staticmethod(member) for name, member in members.items()}
         self._differentiable = type(self.name, (Function,), members)
 
-    def register_fake(self, fn=None, /):
+    def register_fake(self, fn: Callable[..., Any] | None = None, /) -> Any:
         """Nothing: what shapes come out is found by running it. Also a decorator."""
         return (lambda fn: fn) if fn is None else fn
 
@@ -48,7 +52,8 @@ class CustomOpDef:
 _known = {}
 
 
-def custom_op(name, fn=None, /, *, mutates_args, device_types=None, schema=None):
+def custom_op(name: str, fn: Callable[..., Any] | None = None, /, *, mutates_args: Any,
+              device_types: Any = None, schema: Any = None) -> Any:  # fmt: skip
     """Give a function a name, "place::name". Also a decorator. The rest changes nothing."""
 
     def define(function):
@@ -62,12 +67,14 @@ def custom_op(name, fn=None, /, *, mutates_args, device_types=None, schema=None)
     return define if fn is None else define(fn)
 
 
-def register_autograd(op, backward, /, *, setup_context=None, lib=None):
+def register_autograd(
+    op: Any, backward: Any, /, *, setup_context: Any = None, lib: Any = None
+) -> Any:
     """`CustomOpDef.register_autograd`, of an operation or of its name."""
     _found(op).register_autograd(backward, setup_context=setup_context)
 
 
-def register_fake(op, func=None, /, *, lib=None):
+def register_fake(op: Any, func: Callable[..., Any] | None = None, /, *, lib: Any = None) -> Any:
     """`CustomOpDef.register_fake`, of an operation or of its name."""
     return _found(op).register_fake(func)
 

@@ -1,33 +1,37 @@
 """What older programs call: `Variable`, `FloatTensor`, `qr` with its older arguments, `range`."""
 
+from __future__ import annotations
+
 import functools
 import warnings
+from typing import Any
 
 from .. import ops
 from ..autograd.arguments import results
 from ..backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
 from ..tensor import Tensor
 from ..tensor.creation import arange
+from ..typing import Device, Dtype
 from . import cuda
 
 
-def set_default_tensor_type(t):
+def set_default_tensor_type(t: Any) -> None:
     """`set_default_dtype`, by a type or its name: FloatTensor, "torch.DoubleTensor"."""
     set_default_dtype(dtype_of(t))
 
 
-def qr(input, some=True):
+def qr(input: Tensor, some: bool = True) -> Any:
     """Q and R with input = Q R: the older form of `linalg.qr`."""
     return ops.linalg.qr(input, "reduced" if some else "complete")
 
 
-def svd(input, some=True, compute_uv=True):
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """U, S and V with input = U diag(S) Vᵀ; `linalg.svd` gives Vᵀ."""
     u, s, vh = ops.linalg.svd(input, full_matrices=not some)
     return u, s, vh.mT
 
 
-def svd_lowrank(A, q=6, niter=2, M=None):
+def svd_lowrank(A: Tensor, q: int = 6, niter: int = 2, M: Any = None) -> Any:
     """U, S and V of the q largest singular values of A, or of A − M: exact, not to be iterated."""
     return tuple(part[..., :q] for part in svd(A if M is None else A - M))
 
@@ -35,14 +39,18 @@ def svd_lowrank(A, q=6, niter=2, M=None):
 triangular_solved = results("triangular_solve", "solution", "cloned_coefficient")
 
 
-def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: float = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
     """(X, A) with A X = b, or Aᵀ X = b: the older form of `linalg.solve_triangular`."""
     M, of = (A.mT, not upper) if transpose else (A, upper)
     solution = ops.linalg.solve_triangular(M, b, upper=of, unitriangular=unitriangular)
     return triangular_solved(solution, A.clone())
 
 
-def inclusive_range(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+def inclusive_range(start: float = 0, end: float | None = None, step: float = 1, *,
+                    dtype: Dtype | None = None, device: Device | None = None,
+                    requires_grad: bool = False) -> Tensor:  # fmt: skip
     """start, start + step, … up to `end`, which is among them, as floats: `torch.range`, old."""
     if end is None:
         raise TypeError("range: an end is needed")

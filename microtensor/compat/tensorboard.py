@@ -1,10 +1,13 @@
 """A writer of numbers and texts for programs that log to TensorBoard: to CSV files instead."""
 
+from __future__ import annotations
+
 import csv
 import functools
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 
 class SummaryWriter:
@@ -15,8 +18,9 @@ class SummaryWriter:
     or runs/comment.
     """
 
-    def __init__(self, log_dir=None, comment="", purge_step=None, max_queue=10, flush_secs=120,
-                 filename_suffix=""):  # fmt: skip
+    def __init__(self, log_dir: str | None = None, comment: str = "", purge_step: int | None = None,
+                 max_queue: int = 10, flush_secs: int = 120,
+                 filename_suffix: str = "") -> None:  # fmt: skip
         self.log_dir = str(Path("runs", comment) if log_dir is None else log_dir)
         self._files, self._left_out = {}, set()
         self._table("scalars")
@@ -37,26 +41,30 @@ class SummaryWriter:
         now = time.time() if walltime is None else walltime
         self._table(table).writerow([tag, step, value, f"{now:.3f}"])
 
-    def add_scalar(self, tag, scalar_value, global_step=None, walltime=None, new_style=False,
-                   double_precision=False):  # fmt: skip
+    def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None,
+                   walltime: Any = None, new_style: bool = False,
+                   double_precision: bool = False) -> None:  # fmt: skip
         """One number under a tag."""
         self._add("scalars", tag, float(scalar_value), global_step, walltime)
 
-    def add_text(self, tag, text_string, global_step=None, walltime=None):
+    def add_text(
+        self, tag: str, text_string: Any, global_step: int | None = None, walltime: Any = None
+    ) -> None:
         """One text under a tag."""
         self._add("texts", tag, text_string, global_step, walltime)
 
-    def add_scalars(self, main_tag, tag_scalar_dict, global_step=None, walltime=None):
+    def add_scalars(self, main_tag: str, tag_scalar_dict: Any, global_step: int | None = None,
+                    walltime: Any = None) -> None:  # fmt: skip
         """Several numbers, under main_tag/name."""
         for name, value in tag_scalar_dict.items():
             self.add_scalar(f"{main_tag}/{name}", value, global_step, walltime)
 
-    def flush(self):
+    def flush(self) -> None:
         """Write what is still in memory."""
         for file, _ in self._files.values():
             file.flush()
 
-    def close(self):
+    def close(self) -> None:
         """Write everything and close the files; what is added later opens them again."""
         for file, _ in self._files.values():
             file.close()
@@ -72,8 +80,8 @@ class SummaryWriter:
             self._left_out.add(name)
             warnings.warn(f"SummaryWriter: what {name} is given is not kept", stacklevel=2)
 
-    def __enter__(self):
+    def __enter__(self) -> SummaryWriter:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self.close()

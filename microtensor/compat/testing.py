@@ -1,6 +1,9 @@
 """What test suites call: `assert_close`, with PyTorch's tolerances."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +15,10 @@ from ..tensor.creation import as_tensor
 TOLERANCES = {float16: (1e-3, 1e-5), float32: (1.3e-6, 1e-5), float64: (1e-7, 1e-7)}  # rtol, atol
 
 
-def assert_close(
-    actual, expected, *, allow_subclasses=True, rtol=None, atol=None, equal_nan=False,
-    check_device=True, check_dtype=True, check_layout=True, check_stride=False, msg=None,
-):  # fmt: skip
+def assert_close(actual: Any, expected: Any, *, allow_subclasses: bool = True,
+                 rtol: float | None = None, atol: float | None = None, equal_nan: bool = False,
+                 check_device: bool = True, check_dtype: bool = True, check_layout: bool = True,
+                 check_stride: bool = False, msg: Any = None) -> None:  # fmt: skip
     """Raise AssertionError unless |actual − expected| ≤ atol + rtol |expected| everywhere.
 
     Tensors, arrays and numbers are compared, also within lists and dicts; shapes, dtypes and

@@ -6,28 +6,39 @@ metadata, and what `mt.save` writes there, is not looked at.
 Under `compat.as_torch()` a program that imports them from there gets these.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 from ..backends import backend_for
 from ..files.serialization import array_of, by_name, entries, made, save_file
 from ..files.whole import read_whole
+from ..nn.module import Module
+from ..typing import Device, Path, Tensor
 
 
-def load(data, device="cpu"):
+def load(data: Any, device: Device = "cpu") -> dict[str, Tensor]:
     """The tensors in the bytes of a safetensors file, by name. Raises LoadError for others."""
     backend = backend_for(device)
     return {name: made(array_of(name, entry), backend) for name, entry in entries(data)}
 
 
-def load_file(filename, device="cpu", *, backend="mmap"):
+def load_file(
+    filename: Path, device: Device = "cpu", *, backend: str = "mmap"
+) -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name; the whole file is read, whatever `backend`."""
     return load(read_whole(filename), device)
 
 
-def save(tensors, metadata=None):
+def save(tensors: Mapping[str, Tensor], metadata: Any = None) -> bytes:
     """A dict of tensors as the bytes of a safetensors file."""
     return by_name(tensors, metadata)
 
 
-def save_model(model, filename, metadata=None, force_contiguous=True):
+def save_model(
+    model: Module, filename: Path, metadata: Any = None, force_contiguous: bool = True
+) -> None:
     """Write a module's state; a tensor it has under several names once, noted in the metadata."""
     state, metadata = model.state_dict(), dict(metadata or {})
     for kept, others in _shared(state):
@@ -37,7 +48,8 @@ def save_model(model, filename, metadata=None, force_contiguous=True):
     save_file(state, filename, metadata or None)
 
 
-def load_model(model, filename, strict=True, device="cpu", *, backend="mmap"):
+def load_model(model: Module, filename: Path, strict: bool = True, device: Device = "cpu", *,
+               backend: str = "mmap") -> Any:  # fmt: skip
     """Load what `save_model` wrote: (names missing in the file, names of no place in the model).
 
     Raises RuntimeError, if `strict`, where there are any.

@@ -7,6 +7,13 @@ Nothing here knows a bug by its looks. Each check is a sentence that holds of ev
 right, and is put to the test on this one: its docstring is the sentence.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..nn.module import Module
+from ..optim.optimizer import Optimizer
 from .derivative_checks import SLACK, _derivatives, _sums
 from .finding import KINDS, WIDTH, Finding, Report
 from .model_checks import (
@@ -33,7 +40,8 @@ CHECKS = (
 )  # fmt: skip
 
 
-def diagnose(model, batch, *, loss=None, optimizer=None, step=None, evaluate=None):
+def diagnose(model: Module, batch: Any, *, loss: Any = None, optimizer: Optimizer | None = None,
+             step: Callable[..., Any] | None = None, evaluate: Any = None) -> Report:  # fmt: skip
     """What is wrong with a model, where, and the evidence: a `Report`.
 
     `model(*batch)` gives the loss, alone or last of a tuple; a model that takes all but the last of

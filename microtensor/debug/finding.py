@@ -1,7 +1,11 @@
 """What `diagnose` finds, and the report that says it."""
 
+from __future__ import annotations
+
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 WIDTH = 100  # columns of a terminal
 KINDS = {
@@ -43,22 +47,22 @@ class Report:
     untested: list = field(default_factory=list)
 
     @property
-    def healthy(self):
+    def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
 
     @property
-    def kinds(self):
+    def kinds(self) -> list[str]:
         """The kinds of what was found: {"mask"}."""
         return {f.kind for f in self.findings}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.findings)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.findings)
 
-    def __str__(self):
+    def __str__(self) -> str:
         n = len(self.findings)
         told = "healthy" if not n else f"{n} thing{'s' * (n > 1)} wrong"
         lines = [f"{self.model}: {told}", ""]

@@ -6,13 +6,18 @@ recorder.step(loss)                         # in the loop, after optimizer.step(
 recorder.save("run.png")                    # or "run.html": one page, offline
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..autograd import TensorBase, is_grad_enabled
 from ..backends import backend_of
 from ..files.serialization import write_whole
+from ..nn.module import Module
+from ..optim.optimizer import Optimizer
 from ..utils.pages import embedded, from_file, printable
 
 __all__ = ["Recorder"]
@@ -32,7 +37,9 @@ class Recorder:
     changes; hooks are there only while a step is recorded, and the rest of the time costs nothing.
     """
 
-    def __init__(self, model, optimizer=None, every=10, start=0):
+    def __init__(
+        self, model: Module, optimizer: Optimizer | None = None, every: int = 10, start: int = 0
+    ) -> None:
         if not isinstance(every, int) or every < 1:
             raise ValueError(f"Recorder: every is a number of steps, at least 1, got {every!r}")
         self.name, self.optimizer = type(model).__name__, optimizer
@@ -51,7 +58,7 @@ class Recorder:
 
     # ---- recording -------------------------------------------------------------------------------
 
-    def step(self, loss):
+    def step(self, loss: Any) -> None:
         """Note a step of training, after the optimizer made it. `loss` is a number or a Tensor."""
         self.losses.append(float(loss))
         if self._before:
@@ -60,16 +67,16 @@ class Recorder:
         if len(self.losses) % self.every == 0:
             self._listen()
 
-    def close(self):
+    def close(self) -> None:
         """Take the hooks away. `step` does so too."""
         for hook in self._hooks:
             hook.remove()
         self._hooks, self._heard, self._before = [], {}, {}
 
-    def __enter__(self):
+    def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self.close()
 
     def _listen(self):
@@ -110,14 +117,14 @@ class Recorder:
         step, loss = self.start + len(self.losses), self.losses[-1]
         return {"step": step, "loss": loss, "lr": lr, "modules": modules}
 
-    def series(self, name):
+    def series(self, name: str) -> Any:
         """(steps, {path: values}) of one number: gradient, update, weight, mean, std, zeros."""
         steps = [r["step"] for r in self.records]
         return steps, {p: [r["modules"][p].get(name) for r in self.records] for p in self.modules}
 
     # ---- showing ---------------------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write a picture (.png) or a page that needs no network (.html). Returns the path.
 
         The picture needs matplotlib. ValueError for another ending, or before anything was noted.
@@ -131,7 +138,7 @@ class Recorder:
         write_whole(path, draw())
         return path
 
-    def figure(self):
+    def figure(self) -> Any:
         """The picture, as a figure of matplotlib."""
         from .recorded import figure
 

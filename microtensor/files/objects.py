@@ -12,12 +12,15 @@ With weights_only=False a file may name anything that can be imported: that is a
 pickle.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import re
 import sys
 from abc import ABCMeta
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +45,7 @@ OLDER = {  # where the functions of a file were in older versions; those of ops/
 _safe = []
 
 
-def add_safe_globals(safe_globals):
+def add_safe_globals(safe_globals: Any) -> None:
     """Let every file name these classes and functions from now on.
 
     An entry may also be (class or function, "module.name"), the name that it has in the file.
@@ -56,18 +59,18 @@ def add_safe_globals(safe_globals):
     _safe.extend(entries)
 
 
-def get_safe_globals():
+def get_safe_globals() -> list[Any]:
     """The classes and functions that every file may name."""
     return list(_safe)
 
 
-def clear_safe_globals():
+def clear_safe_globals() -> None:
     """Let no file name a class or function."""
     _safe.clear()
 
 
 @contextlib.contextmanager
-def safe_globals(safe_globals):
+def safe_globals(safe_globals: Any) -> Any:
     """Within, files may name these classes and functions, and no others: see `add_safe_globals`.
 
     A whole module needs its own class, those of its parts, and its functions:

@@ -18,12 +18,17 @@ the safetensors library (`files/tensors.py`), the structure by a table of the ki
 Objects come only of classes that the caller names (`files/objects.py`).
 """
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ..backends import backend_for, backend_of
 from ..backends.bfloat16 import BFloat16Array
 from ..tensor import Tensor
+from ..typing import File, Path
 from .objects import (
     add_safe_globals,
     clear_safe_globals,
@@ -42,7 +47,8 @@ from .tensors import safetensors as _safetensors
 from .whole import LoadError, read_whole, whole_file, write_whole
 
 
-def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_serialization=True):
+def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: int = 2,
+         _use_new_zipfile_serialization: bool = True) -> None:  # fmt: skip
     """Write `obj` to a path, whole or not at all, or to an open binary file.
 
     `obj` is a tensor, an array of NumPy, None, a bool, a number, a string, a path, a dtype, a
@@ -59,7 +65,8 @@ def save(obj, f, pickle_module=None, pickle_protocol=2, _use_new_zipfile_seriali
         write_whole(f, data)
 
 
-def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None):
+def load(f: File, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool = True,
+         mmap: Any = None) -> Any:  # fmt: skip
     """What `save` wrote, its tensors on the CPU or on the device `map_location`.
 
     As in PyTorch, that may also be a dict of devices by device, or a function of a tensor and its
@@ -95,7 +102,7 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
 ZIP = b"PK\3\4"
 
 
-def get_unsafe_globals_in_checkpoint(f):
+def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
     """The names of the classes and functions that a file asks for and may not name yet.
 
     That is what `safe_globals` would have to name. Nothing is made of the file. Of one by
@@ -121,7 +128,7 @@ def _load_error(f, error):
     return LoadError(f"{name} cannot be loaded: {error}")
 
 
-def save_file(tensors, filename, metadata=None):
+def save_file(tensors: Mapping[str, Tensor], filename: Path, metadata: Any = None) -> None:
     """Write a dict of tensors by name, and nothing of our own, for other programs to read.
 
     Strings in `metadata` go into the header; readers of weights ask for {"format": "pt"} there.

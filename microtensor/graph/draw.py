@@ -3,15 +3,19 @@
 Only what Graphviz and graphviz-pure draw alike is used: boxes, HTML-like labels and clusters.
 """
 
+from __future__ import annotations
+
 import itertools
 import sys
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import graphviz
 import numpy as np
 
+from ..typing import Tensor
 from ..utils.pages import brief, dot_label
 from .flow import LIMITS, kind_of, size_of
 from .fold import fold
@@ -45,11 +49,11 @@ class Drawing(graphviz.Digraph):
 
     _sheet = None
 
-    def again(self, depth=None, expand=None):
+    def again(self, depth: Any = None, expand: Any = None) -> Any:
         return self._sheet.drawn(depth, expand)
 
     @property
-    def deepest(self):
+    def deepest(self) -> int:
         return max((len(v.calls) for v in self._sheet.whole.vertices), default=0)
 
     def _repr_mimebundle_(self, include=None, exclude=None, **_):
@@ -59,26 +63,11 @@ class Drawing(graphviz.Digraph):
             return {"text/plain": f"{missing}\n\n{self.source}"}
 
 
-def draw(
-    output,
-    params=None,
-    names=None,
-    values=False,
-    grads=False,
-    depth=None,
-    expand=None,
-    *,
-    view="forward",
-    derivatives=False,
-    gradient=None,
-    calls=None,
-    limits=LIMITS,
-    theme="paper",
-    direction="LR",
-    legend=True,
-    title="",
-    **attributes,
-):
+def draw(output: Any, params: Any = None, names: Any = None, values: Any = False,
+         grads: Any = False, depth: Any = None, expand: Any = None, *, view: str = "forward",
+         derivatives: bool = False, gradient: Tensor | None = None, calls: Any = None,
+         limits: Any = LIMITS, theme: str = "paper", direction: str = "LR", legend: bool = True,
+         title: str = "", **attributes: Any) -> Drawing:  # fmt: skip
     """A drawing of the graph behind a tensor, or a list or {name: tensor} of several.
 
     `output` may be a function that computes it: `draw(lambda: model(x), params=model, depth=1)`

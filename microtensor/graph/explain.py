@@ -7,6 +7,8 @@ The reasons stand in derivations.md, a book with a page for every operation; its
 of NumPy, which are run.
 """
 
+from __future__ import annotations
+
 import difflib
 import inspect
 import re
@@ -14,6 +16,7 @@ import textwrap
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +34,7 @@ SYMBOLS = {
 }  # fmt: skip
 
 
-def explain(what):
+def explain(what: Any) -> Explanation:
     """An operation, by name, function or symbol ("@"), or the one that made a tensor, explained.
 
     print(mt.explain("softmax")); in a notebook it shows itself. A tensor's operation is explained
@@ -176,7 +179,7 @@ class Explanation:
     gradient_kept: bool = False  # and g is the gradient that arrived at it
     freed: bool = False  # backward() has let go of them
 
-    def sections(self):
+    def sections(self) -> Any:
         """(title, [(kind, text)]) of every section; kind is "text" or "code"."""
         yield "Formula", [("text", t) for t in (self.formula, *self._derivatives()) if t]
         if self.composed:
@@ -240,7 +243,7 @@ class Explanation:
                 f"(f(x + h) − f(x − h)) / 2h, agree with every ∂ to within {self.run.error:.0e}."
             )
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = f"{self.name}({', '.join(self.arguments)})" if self.arguments else self.name
         out = [head, "═" * min(len(head), WIDTH)]
         for title, parts in self.sections():

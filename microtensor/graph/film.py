@@ -5,11 +5,16 @@ each operation on the way forward and one for each on the way back, youngest fir
 optimizer, one more for each of its steps.
 """
 
+from __future__ import annotations
+
 import itertools
 import sys
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
+from ..optim.optimizer import Optimizer
+from ..typing import Tensor
 from ..utils.pages import escaped
 from .act import Act, Frame
 from .draw import draw
@@ -36,16 +41,16 @@ class Film:
     missing: Exception | None = None  # and what to install
 
     @property
-    def forward(self):
+    def forward(self) -> Tensor:
         """The frames of the forward pass."""
         return [f for f in self.frames if f.phase == "forward"]
 
     @property
-    def backward(self):
+    def backward(self) -> Any:
         """The frames of the backward pass."""
         return [f for f in self.frames if f.phase == "backward"]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.frames)
 
     def _repr_html_(self):
@@ -57,18 +62,9 @@ class Film:
         )
 
 
-def film(
-    output,
-    params=None,
-    names=None,
-    *,
-    gradient=None,
-    optimizer=None,
-    steps=1,
-    title="",
-    theme="slides",
-    direction="LR",
-):
+def film(output: Any, params: Any = None, names: Any = None, *, gradient: Tensor | None = None,
+         optimizer: Optimizer | None = None, steps: int = 1, title: str = "", theme: str = "slides",
+         direction: str = "LR") -> Film:  # fmt: skip
     """A film of how a tensor was computed and how its gradient flows back, to be rendered.
 
     `render(film(loss), "loss.html")` plays it in a browser, "loss.gif" is an animation, and a path

@@ -1,14 +1,17 @@
 """Smaller graphs: modules folded into one vertex each, identical neighbours into one of them."""
 
+from __future__ import annotations
+
 import difflib
 from dataclasses import replace
+from typing import Any
 
-from .trace import _numel
+from .trace import Graph, _numel
 
 __all__ = ["fold"]
 
 
-def fold(graph, depth, expand=None):
+def fold(graph: Graph, depth: Any, expand: Any = None) -> Graph:
     """The graph with module calls `depth` levels down as one vertex each; 0 is the whole model.
 
     Modules that call no others are one vertex wherever they are. Modules that follow one another

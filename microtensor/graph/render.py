@@ -1,5 +1,7 @@
 """Pictures of DOT text, made by Graphviz's `dot`, else by `graphviz-pure`, else the text itself."""
 
+from __future__ import annotations
+
 import io
 import os
 import re
@@ -9,6 +11,7 @@ import sys
 import sysconfig
 import warnings
 from pathlib import Path
+from typing import Any
 
 from ..backends.installed import how_to_install
 from ..utils.pages import BACKSLASH
@@ -27,7 +30,7 @@ class NoRenderer(RuntimeError):
     """No program is installed that can make this picture."""
 
 
-def render(graph, path, dpi=144):
+def render(graph: Any, path: Path, dpi: int = 144) -> Any:
     """Write a drawing or a film to a file, as the suffix says. Returns its path.
 
     A drawing becomes .svg, .png, .pdf, .dot, or .html: one page that is panned, zoomed, hovered
@@ -63,7 +66,7 @@ def _drawing(graph, source, path, dpi):
     return _write(path, picture(source, kind, dpi))
 
 
-def picture(source, kind="svg", dpi=144):
+def picture(source: Any, kind: str = "svg", dpi: int = 144) -> bytes:
     """The picture of a DOT text as bytes: "svg", "png" or "pdf".
 
     Raises NoRenderer if nothing installed can make it, RuntimeError for a text that is not DOT.

@@ -5,6 +5,8 @@ knows nothing of pictures. `watch(model)` notes which module was at work when, s
 can be folded by module.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
 import linecache
@@ -13,11 +15,14 @@ import os
 import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..autograd import TensorBase
 from ..autograd.base import sequence
 from ..autograd.errors import line_of
 from ..backends import backend_of
+from ..nn.module import Module
+from ..typing import Tensor
 from ..utils.pages import brief
 from .flow import flow_of, local
 from .options import Options
@@ -94,17 +99,17 @@ class Call:
 
     path: str
     kind: str
-    parent: "Call | None"
+    parent: Call | None
     start: int
     end: float = float("inf")
     arguments: list = field(default_factory=list, repr=False)  # tensors that came from outside
 
     @functools.cached_property
-    def chain(self):
+    def chain(self) -> Any:
         """This call and those around it, the outermost first."""
         return (*(self.parent.chain if self.parent else ()), self)
 
-    def owns(self, name):
+    def owns(self, name: str) -> Any:
         """Whether a parameter of this name belongs to the module."""
         return not self.path or name.startswith(self.path + ".")
 
@@ -112,12 +117,12 @@ class Call:
 class watch:
     """A context manager that notes which module is at work when, for `describe` and `draw`."""
 
-    def __init__(self, model):
+    def __init__(self, model: Module) -> None:
         self.model = model
         self.calls, self._open, self._handles = [], [], []
         self._root = Call("", brief(type(model).__name__), None, 0)
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         for path, module in self.model.named_modules():
             self._handles += [
                 module.register_forward_pre_hook(
@@ -127,7 +132,7 @@ class watch:
             ]
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         for handle in self._handles:
             handle.remove()
 
@@ -146,7 +151,7 @@ class watch:
             if call.path == path:
                 break
 
-    def chain(self, number):
+    def chain(self, number: Any) -> Any:
         """The calls that an operation of this birth number belongs to, the outermost first."""
         i = bisect_right(self.calls, number, key=lambda call: call.start)
         call = self.calls[i - 1] if i else None
@@ -175,18 +180,10 @@ def called(function):
 # ---- the description -----------------------------------------------------------------
 
 
-def describe(
-    output,
-    params=None,
-    names=None,
-    values=False,
-    grads=False,
-    gradient=None,
-    calls=None,
-    scope=None,
-    flows=False,
-    derivatives=False,
-):
+def describe(output: Any, params: Any = None, names: Any = None, values: Any = False,
+             grads: Any = False, gradient: Tensor | None = None, calls: Any = None,
+             scope: Any = None, flows: bool = False,
+             derivatives: bool = False) -> Graph:  # fmt: skip
     """The graph behind a tensor, a list or a {name: tensor} of them, as a `Graph`.
 
     `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and

@@ -1,8 +1,13 @@
 """A softmax over many classes that costs less for the frequent ones (arXiv:1609.04309)."""
 
+from __future__ import annotations
+
 from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
 
 from .. import ops
+from ..typing import Device, Dtype, Tensor
 from . import functional as F
 from .containers import ModuleList, Sequential
 from .layers import Linear
@@ -19,8 +24,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     in_features // div_valueⁱ⁺¹ features does.
     """
 
-    def __init__(self, in_features, n_classes, cutoffs, div_value=4.0, head_bias=False, device=None,
-                 dtype=None):  # fmt: skip
+    def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int],
+                 div_value: float = 4.0, head_bias: bool = False, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         cutoffs = list(cutoffs)
         rising = all(a < b for a, b in zip([0, *cutoffs], [*cutoffs, n_classes]))
@@ -50,13 +56,13 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         """(first class, the one after the last) of each cluster."""
         return zip(self.cutoffs[:-1], self.cutoffs[1:])
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw all weights anew."""
         for module in self.modules():
             if isinstance(module, Linear):
                 module.reset_parameters()
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Any:
         """(output, loss)."""
         if target.ndim == 0 and input.ndim == 1:
             output = self(input[None], target[None]).output[0]
@@ -83,7 +89,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 output = ops.index_add(output, 0, rows, own)
         return _ASMoutput(output, -output.mean())
 
-    def log_prob(self, input):
+    def log_prob(self, input: Tensor) -> Tensor:
         """ln P of every class: (N, n_classes)."""
         head = F.log_softmax(self.head(input), 1)
         parts = [head[:, : self.shortlist_size]]
@@ -91,6 +97,6 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             parts.append(F.log_softmax(tail(input), 1) + head[:, i : i + 1])
         return ops.cat(parts, 1)
 
-    def predict(self, input):
+    def predict(self, input: Tensor) -> Tensor:
         """The likeliest class of each row: (N)."""
         return ops.argmax(self.log_prob(input), 1)

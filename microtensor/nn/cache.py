@@ -4,12 +4,15 @@ What a token offers to later ones, its key and its value, does not change when t
 mask keeps it from seeing them. So both are computed once and kept.
 """
 
+from __future__ import annotations
+
 import math
 
 from ..autograd import is_grad_enabled
 from ..autograd.errors import describe
 from ..autograd.modes import mode
 from ..backends import backend_of, quiet
+from ..typing import Tensor
 
 
 class KVCache:
@@ -18,18 +21,20 @@ class KVCache:
     `heads` are those of the keys; dtype and device are those of the tensor `like`.
     """
 
-    def __init__(self, layers, batch_size, heads, length, head_dim, like):
+    def __init__(
+        self, layers: int, batch_size: int, heads: int, length: int, head_dim: int, like: Tensor
+    ) -> None:
         shape = (batch_size, heads, length, head_dim)
         self.layers = [
             LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)
         ]
 
     @property
-    def length(self):
+    def length(self) -> int:
         """How many tokens it has seen."""
         return self.layers[0].length
 
-    def positions(self, idx):
+    def positions(self, idx: Tensor) -> Tensor:
         """The places (T,) in the text of the tokens idx (B, T) that come next."""
         places = idx._wrap(self._positions(idx._data)[0])
         if mode.tape is not None:
@@ -47,11 +52,11 @@ class LayerCache:
     G are the heads of keys, each of which several heads of queries may share.
     """
 
-    def __init__(self, keys, values):
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values, self.length = keys, values, 0
 
     @quiet
-    def attend(self, q, k, v):
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Keep k and v (B, T, G, D) of T new tokens; what q (B, T, H, D) finds: (B, T, H D).
 
         A token sees itself and all before it; H / G queries share a key. It is for inference:

@@ -1,9 +1,14 @@
 """Modules that hold modules or parameters."""
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from .. import backends
 from ..tensor import Tensor
+from ..typing import Parameters
 from ..utils._pytree import tree_map
 from .module import Module, Parameter
 from .showing import tree
@@ -29,29 +34,29 @@ class _List(Module):
             )
         return str(index % len(self))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._held)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._held.values())
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._like(list(self)[index])
         return self._held[self._place(index)]
 
-    def __setitem__(self, index, value):
+    def __setitem__(self, index: Any, value: Any) -> None:
         self._put(self._place(index), value)
 
     def _put(self, name, value):
         setattr(self, name, value)
 
-    def __delitem__(self, index):
+    def __delitem__(self, index: Any) -> None:
         rest = list(self)
         del rest[index]
         self._refill(rest)
 
-    def __contains__(self, value):
+    def __contains__(self, value: Any) -> bool:
         return any(value is held for held in self)
 
     def __dir__(self):
@@ -63,33 +68,33 @@ class _List(Module):
         for i, value in enumerate(values):
             self._put(str(i), value)
 
-    def append(self, value):
+    def append(self, value: Any) -> _List:
         """Add one at the end. Returns the container."""
         self._put(str(len(self)), value)
         return self
 
-    def extend(self, values):
+    def extend(self, values: Any) -> _List:
         """Add several at the end. Returns the container."""
         for value in list(values):
             self.append(value)
         return self
 
-    def insert(self, index, value):
+    def insert(self, index: int, value: Any) -> None:
         """Add one before the place `index`."""
         values = list(self)
         values.insert(index, value)
         self._refill(values)
 
-    def pop(self, index=-1):
+    def pop(self, index: Any = -1) -> Any:
         """Take one out and return it."""
         value = self[index]
         del self[index]
         return value
 
-    def __iadd__(self, values):
+    def __iadd__(self, values: Any) -> _List:
         return self.extend(values)
 
-    def __add__(self, values):
+    def __add__(self, values: Any) -> _List:
         return self._like([*self, *values])
 
     def _like(self, values):
@@ -102,13 +107,13 @@ class Sequential(_List):
     Takes the modules, or one dictionary of them by name.
     """
 
-    def __init__(self, *args):
+    def __init__(self, *args: Any) -> None:
         super().__init__()
         named = args[0].items() if len(args) == 1 and isinstance(args[0], dict) else None
         for name, module in named if named is not None else enumerate(args):
             self.add_module(str(name), module)
 
-    def forward(self, input):
+    def forward(self, input: Any) -> Any:
         for module in self:
             input = module(input)
         return input
@@ -127,17 +132,17 @@ class Sequential(_List):
 class ModuleList(_List):
     """A list of modules."""
 
-    def __init__(self, modules=None):
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         if modules is not None:
             self.extend(modules)
 
-    def append(self, module):
+    def append(self, module: Module) -> ModuleList:
         """Add a module at the end. Returns the list."""
         self.add_module(str(len(self)), module)
         return self
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Equal neighbours are shown once: (0-3): 4 x Block(…)"""
         groups = []  # [first, last, repr]
         for i, module in enumerate(self):
@@ -155,10 +160,10 @@ class ModuleList(_List):
 class _Shown:
     """Something whose repr is ready."""
 
-    def __init__(self, text):
+    def __init__(self, text: Any) -> None:
         self.text = text
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.text
 
 
@@ -179,7 +184,7 @@ class _Parameters(Module):
         super().__delattr__(name)
         self._order.pop(name, None)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """A line for each, as PyTorch shows them."""
         return "\n".join(
             f"  ({name}): "
@@ -195,7 +200,7 @@ class _Parameters(Module):
 class ParameterList(_Parameters, _List):
     """A list of parameters, and of whatever else; tensors that are put in become parameters."""
 
-    def __init__(self, values=None):
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
         if values is not None:
             self.extend(values)
@@ -206,7 +211,7 @@ class _Dict(Module):
 
     _kind = "_modules"
 
-    def __init__(self, values=None):
+    def __init__(self, values: Any = None) -> None:
         super().__init__()
         if values is not None:
             self.update(values)
@@ -215,42 +220,42 @@ class _Dict(Module):
     def _held(self):
         return getattr(self, self._kind)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._held)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._held)
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self._held
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         return self._held[name]
 
-    def __delitem__(self, name):
+    def __delitem__(self, name: str) -> None:
         self.pop(name)
 
-    def keys(self):
+    def keys(self) -> Any:
         return self._held.keys()
 
-    def values(self):
+    def values(self) -> Any:
         return self._held.values()
 
-    def items(self):
+    def items(self) -> Any:
         return self._held.items()
 
-    def update(self, values):
+    def update(self, values: Any) -> None:
         """Add what a dictionary holds, or (name, value) pairs."""
         for name, value in dict(values).items():
             self[name] = value
 
-    def pop(self, name):
+    def pop(self, name: str) -> Any:
         """Take one out and return it."""
         value = self[name]
         delattr(self, name)
         return value
 
-    def clear(self):
+    def clear(self) -> None:
         """Take all out."""
         for name in list(self):
             delattr(self, name)
@@ -259,20 +264,20 @@ class _Dict(Module):
 class ModuleDict(_Dict):
     """A dictionary of modules by name, in the order in which they were added."""
 
-    def __init__(self, modules=None):
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__(modules)
 
-    def __setitem__(self, name, module):
+    def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, module)
 
 
 class ParameterDict(_Parameters, _Dict):
     """A dictionary of parameters, and of whatever else; tensors put in become parameters."""
 
-    def __init__(self, parameters=None):
+    def __init__(self, parameters: Parameters | None = None) -> None:
         super().__init__(parameters)
 
-    def __setitem__(self, name, value):
+    def __setitem__(self, name: str, value: Any) -> None:
         self._put(str(name), value)
 
 
@@ -283,7 +288,9 @@ class DataParallel(Module):
     what it is given go there, and without one `device_ids` says nothing.
     """
 
-    def __init__(self, module, device_ids=None, output_device=None, dim=0):
+    def __init__(
+        self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0
+    ) -> None:
         super().__init__()
         count = backends.gpu_count()
         self.device_ids = list(range(count) if device_ids is None else device_ids) if count else []
@@ -294,7 +301,7 @@ class DataParallel(Module):
             )
         self.module = module.to("cuda") if self.device_ids else module
 
-    def forward(self, *inputs, **options):
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         if self.device_ids:
             inputs, options = tree_map(
                 lambda x: x.to("cuda") if isinstance(x, Tensor) else x, (inputs, options)

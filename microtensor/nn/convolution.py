@@ -1,8 +1,13 @@
 """Convolutions and pools of signals (1d) and images (2d): formulas in `ops/convolution.py`."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from ..tensor.creation import empty
+from ..typing import Device, Dtype, Pair, Shape, Tensor
 from . import functional as F
 from . import init
 from .module import Module, Parameter
@@ -20,10 +25,10 @@ class _ConvNd(Module):
 
     transposed = False
 
-    def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
-        bias=True, padding_mode="zeros", device=None, dtype=None,
-    ):  # fmt: skip
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1,
+                 padding: Any = 0, dilation: Pair = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         name, n = type(self).__name__, self.dimensions
         if groups < 1 or in_channels % groups or out_channels % groups:
@@ -48,7 +53,7 @@ class _ConvNd(Module):
         )
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
@@ -56,7 +61,7 @@ class _ConvNd(Module):
             bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
 
     def _conv_forward(self, input, weight, bias):
@@ -75,7 +80,7 @@ class _ConvNd(Module):
             return [part for t in reversed(total) for part in (t // 2, t - t // 2)]
         return [part for p in reversed(self.padding) for part in (p, p)]
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         n = self.dimensions
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
                  f"stride={self.stride}"]  # fmt: skip
@@ -104,10 +109,10 @@ class _Transposed(_ConvNd):
 
     transposed = True
 
-    def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0,
-        groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None,
-    ):  # fmt: skip
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1,
+                 padding: Any = 0, output_padding: int = 0, groups: int = 1, bias: bool = True,
+                 dilation: Pair = 1, padding_mode: str = "zeros", device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         if padding_mode != "zeros" or isinstance(padding, str):
             raise ValueError(f"{type(self).__name__}: only zeros can be padded, a number of them")
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
@@ -116,7 +121,7 @@ class _Transposed(_ConvNd):
             output_padding, self.dimensions, type(self).__name__, "output_padding"
         )
 
-    def forward(self, input, output_size=None):
+    def forward(self, input: Tensor, output_size: Shape | None = None) -> Tensor:
         """`output_size` (sizes, or the whole shape) chooses the output_padding."""
         more = self.output_padding
         if output_size is not None:
@@ -155,15 +160,15 @@ class ConvTranspose2d(_Transposed):
 class _Pool(Module):
     """forward(input) = function(input, …) with the settings that the constructor was given."""
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
         vars(self).update(settings)
         self._settings = tuple(settings)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return self.function(input, **{name: getattr(self, name) for name in self._settings})
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         shown = self._settings[:4] if "dilation" in self._settings else self._settings[:3]
         parts = [f"{name}={getattr(self, name)}" for name in shown]
         if "ceil_mode" in self._settings and "dilation" in self._settings:
@@ -172,8 +177,9 @@ class _Pool(Module):
 
 
 class _MaxPool(_Pool):
-    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False,
-                 ceil_mode=False):  # fmt: skip
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Any = 0,
+                 dilation: Pair = 1, return_indices: bool = False,
+                 ceil_mode: bool = False) -> None:  # fmt: skip
         super().__init__(
             kernel_size=kernel_size, stride=stride if stride is not None else kernel_size,
             padding=padding, dilation=dilation, return_indices=return_indices, ceil_mode=ceil_mode,
@@ -194,8 +200,8 @@ class AvgPool1d(_Pool):
     __doc__ = F.avg_pool1d.__doc__
     function = staticmethod(F.avg_pool1d)
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False,
-                 count_include_pad=True):  # fmt: skip
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Any = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True) -> None:  # fmt: skip
         kernel_size, stride, padding = (
             F._each(v, 1, "AvgPool1d", "kernel_size, stride or padding")
             for v in (kernel_size, kernel_size if stride is None else stride, padding)
@@ -208,8 +214,9 @@ class AvgPool2d(_Pool):
     __doc__ = F.avg_pool2d.__doc__
     function = staticmethod(F.avg_pool2d)
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False,
-                 count_include_pad=True, divisor_override=None):  # fmt: skip
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Any = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True,
+                 divisor_override: int | None = None) -> None:  # fmt: skip
         super().__init__(
             kernel_size=kernel_size, stride=stride if stride is not None else kernel_size,
             padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad,
@@ -218,7 +225,7 @@ class AvgPool2d(_Pool):
 
 
 class _MaxUnpool(_Pool):
-    def __init__(self, kernel_size, stride=None, padding=0):
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Any = 0) -> None:
         name, n = type(self).__name__, self.dimensions
         kernel_size, stride, padding = (
             F._each(v, n, name, "kernel_size, stride or padding")
@@ -226,7 +233,7 @@ class _MaxUnpool(_Pool):
         )
         super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
 
-    def forward(self, input, indices, output_size=None):
+    def forward(self, input: Tensor, indices: Tensor, output_size: Shape | None = None) -> Tensor:
         return self.function(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
         )
@@ -246,7 +253,7 @@ class AdaptiveAvgPool1d(_Pool):
     __doc__ = F.adaptive_avg_pool1d.__doc__
     function = staticmethod(F.adaptive_avg_pool1d)
 
-    def __init__(self, output_size):
+    def __init__(self, output_size: Shape) -> None:
         super().__init__(output_size=output_size)
 
 
@@ -259,10 +266,10 @@ class AdaptiveMaxPool1d(_Pool):
     __doc__ = F.adaptive_max_pool1d.__doc__
     function = staticmethod(F.adaptive_max_pool1d)
 
-    def __init__(self, output_size, return_indices=False):
+    def __init__(self, output_size: Shape, return_indices: bool = False) -> None:
         super().__init__(output_size=output_size, return_indices=return_indices)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
 
 
@@ -279,11 +286,11 @@ class _Pad(Module):
 
     mode, value = "constant", 0.0
 
-    def __init__(self, padding):
+    def __init__(self, padding: Any) -> None:
         super().__init__()
         self.padding = F._each(padding, 2 * self.dimensions, type(self).__name__, "padding")
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         if self.mode == "circular" and input.ndim - self.dimensions not in (1, 2):
             raise ValueError(
                 f"{type(self).__name__}: an input (N, C, …) or (C, …) of {self.dimensions + 2} or "
@@ -291,7 +298,7 @@ class _Pad(Module):
             )
         return F.pad(input, self.padding, self.mode, self.value)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.padding}"
 
 
@@ -299,11 +306,11 @@ class ConstantPad1d(_Pad):
     __doc__ = _Pad.__doc__
     dimensions = 1
 
-    def __init__(self, padding, value):
+    def __init__(self, padding: Any, value: Any) -> None:
         super().__init__(padding)
         self.value = value
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"
 
 
@@ -355,8 +362,10 @@ class CircularPad2d(_Pad):
 class Upsample(Module):
     __doc__ = F.interpolate.__doc__
 
-    def __init__(self, size=None, scale_factor=None, mode="nearest", align_corners=None,
-                 recompute_scale_factor=None):  # fmt: skip
+    def __init__(self, size: Shape | None = None,
+                 scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
+                 align_corners: bool | None = None,
+                 recompute_scale_factor: bool | None = None) -> None:  # fmt: skip
         super().__init__()
         if isinstance(scale_factor, (tuple, list)):
             scale_factor = tuple(map(float, scale_factor))
@@ -365,11 +374,11 @@ class Upsample(Module):
         self.size, self.scale_factor, self.mode = size, scale_factor, mode
         self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners,
                              self.recompute_scale_factor)  # fmt: skip
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         if self.scale_factor is not None:
             return f"scale_factor={self.scale_factor!r}, mode={self.mode!r}"
         return f"size={self.size!r}, mode={self.mode!r}"
@@ -378,57 +387,63 @@ class Upsample(Module):
 class UpsamplingNearest2d(Upsample):
     """`Upsample` of images with "nearest"."""
 
-    def __init__(self, size=None, scale_factor=None):
+    def __init__(
+        self, size: Shape | None = None, scale_factor: float | Sequence[float] | None = None
+    ) -> None:
         super().__init__(size, scale_factor)
 
 
 class UpsamplingBilinear2d(Upsample):
     """`Upsample` of images with "bilinear" and aligned corners."""
 
-    def __init__(self, size=None, scale_factor=None):
+    def __init__(
+        self, size: Shape | None = None, scale_factor: float | Sequence[float] | None = None
+    ) -> None:
         super().__init__(size, scale_factor, "bilinear", True)
 
 
 class PixelShuffle(Module):
     __doc__ = F.pixel_shuffle.__doc__
 
-    def __init__(self, upscale_factor):
+    def __init__(self, upscale_factor: int) -> None:
         super().__init__()
         self.upscale_factor = upscale_factor
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.pixel_shuffle(input, self.upscale_factor)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"upscale_factor={self.upscale_factor}"
 
 
 class PixelUnshuffle(Module):
     __doc__ = F.pixel_unshuffle.__doc__
 
-    def __init__(self, downscale_factor):
+    def __init__(self, downscale_factor: int) -> None:
         super().__init__()
         self.downscale_factor = downscale_factor
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.pixel_unshuffle(input, self.downscale_factor)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
 
 
 class Unfold(Module):
     __doc__ = F.unfold.__doc__
 
-    def __init__(self, kernel_size, dilation=1, padding=0, stride=1):
+    def __init__(
+        self, kernel_size: Pair, dilation: Pair = 1, padding: Any = 0, stride: Pair = 1
+    ) -> None:
         super().__init__()
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, "
             f"stride={self.stride}"
@@ -438,16 +453,17 @@ class Unfold(Module):
 class Fold(Module):
     __doc__ = F.fold.__doc__
 
-    def __init__(self, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    def __init__(self, output_size: Shape, kernel_size: Pair, dilation: Pair = 1, padding: Any = 0,
+                 stride: Pair = 1) -> None:  # fmt: skip
         super().__init__()
         self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
         self.padding, self.stride = padding, stride
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding,
                       self.stride)  # fmt: skip
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"output_size={self.output_size}, kernel_size={self.kernel_size}, "
             f"dilation={self.dilation}, padding={self.padding}, stride={self.stride}"

@@ -1,11 +1,15 @@
 """What a module's call is wrapped in: hooks on gradients, and errors in the module's name."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ..autograd import is_grad_enabled, op
 from ..autograd.calls import names, told
-from ..tensor import Tensor
+from ..tensor import Handle, Tensor
 
 
-@op
+@op(several=True)
 def observe(*tensors, see):
     """The tensors as they are; see(g) looks at their gradients.    ∂xᵢ = gᵢ, as see returns it"""
     return tensors, lambda g: see(g if isinstance(g, tuple) else (g,))
@@ -16,30 +20,30 @@ class Hidden:
 
     __slots__ = ("call",)
 
-    def __init__(self, call):
+    def __init__(self, call: Any) -> None:
         self.call = call
 
-    def __call__(self, grads):
+    def __call__(self, grads: Any) -> Any:
         return self.call(grads)
 
 
 class Watch:
     """One call of a module: shows its hooks the gradients of what went in and of what came out."""
 
-    def __init__(self, module, hooks):
+    def __init__(self, module: Any, hooks: Any) -> None:
         self.module = module
         self.first, self.hooks = (
             [hook for handle, hook in hooks.items() if handle.before is before]
             for before in (True, False)
         )
 
-    def before(self, args):
+    def before(self, args: Any) -> Any:
         """The arguments, watched."""
         args, self.inner = _watched(args, self._arrived)
         self.count = len(args)
         return args
 
-    def after(self, result):
+    def after(self, result: Any) -> Any:
         """The result, watched."""
         one = not isinstance(result, tuple)
         result, _ = _watched((result,) if one else result, self._started)
@@ -93,3 +97,15 @@ def told_by(module, args, kwargs, error):
     if kind.__module__.partition(".")[0] != __package__.partition(".")[0]:
         return error
     return told(kind.__name__, module.forward, args, kwargs, error, kept=names)
+
+
+def added(module_class, hooks, value, prepend, with_kwargs=False):
+    """The handle of a hook that is put among others, first with `prepend`."""
+    module_class.revision += 1
+    handle = Handle(hooks, value)
+    handle.with_kwargs, handle.before = with_kwargs, False
+    if prepend:
+        rest = {h: v for h, v in hooks.items() if h is not handle}
+        hooks.clear()
+        hooks.update({handle: value, **rest})
+    return handle

@@ -1,17 +1,20 @@
 """First values of parameters. Each function fills a tensor in place and returns it."""
 
+from __future__ import annotations
+
 import math
 
 from .. import ops
 from ..autograd import no_grad
 from ..autograd.calls import public_names
 from ..tensor import creation
-from ..tensor.random import rand, randn, randperm
+from ..tensor.random import Generator, rand, randn, randperm
+from ..typing import Tensor
 
 no_grad_ = no_grad()
 
 
-def calculate_gain(nonlinearity, param=None):
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """By how much to scale weights that a nonlinearity follows, so that the variance is kept."""
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
@@ -23,19 +26,24 @@ def calculate_gain(nonlinearity, param=None):
 
 
 @no_grad_
-def uniform_(tensor, a=0.0, b=1.0, generator=None):
+def uniform_(
+    tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Fill from the uniform distribution over [a, b)."""
     return tensor.uniform_(a, b, generator=generator)
 
 
 @no_grad_
-def normal_(tensor, mean=0.0, std=1.0, generator=None):
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Fill from the normal distribution."""
     return tensor.normal_(mean, std, generator=generator)
 
 
 @no_grad_
-def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0,
+                  b: float = 2.0, generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Fill from the normal distribution, cut off outside [a, b]."""
     below, above = (math.erf((bound - mean) / std * math.sqrt(0.5)) for bound in (a, b))
     share = rand(*tensor.shape, dtype="float64", device=tensor.device, generator=generator)
@@ -44,23 +52,23 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
 
 
 @no_grad_
-def constant_(tensor, val):
+def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one number."""
     return tensor.fill_(val)
 
 
-def ones_(tensor):
+def ones_(tensor: Tensor) -> Tensor:
     """Fill with 1."""
     return constant_(tensor, 1.0)
 
 
-def zeros_(tensor):
+def zeros_(tensor: Tensor) -> Tensor:
     """Fill with 0."""
     return constant_(tensor, 0.0)
 
 
 @no_grad_
-def eye_(tensor):
+def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with ones on the diagonal and zeros elsewhere."""
     if tensor.ndim != 2:
         raise ValueError(f"eye_: a matrix is needed, got shape {tuple(tensor.shape)}")
@@ -68,7 +76,7 @@ def eye_(tensor):
 
 
 @no_grad_
-def dirac_(tensor, groups=1):
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill a convolution's weight so that each channel passes as it is: 1 in the middle of its own.
 
     Where there are more channels out than in, the rest is 0; `groups` are those of the convolution.
@@ -95,13 +103,15 @@ def _calculate_fan_in_and_fan_out(tensor):
     return tensor.shape[1] * field, tensor.shape[0] * field
 
 
-def xavier_uniform_(tensor, gain=1.0, generator=None):
+def xavier_uniform_(
+    tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Uniform in ±gain √(6 / (fan in + fan out)) (Glorot and Bengio 2010)."""
     bound = gain * math.sqrt(6 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor, gain=1.0, generator=None):
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with deviation gain √(2 / (fan in + fan out)) (Glorot and Bengio 2010)."""
     std = gain * math.sqrt(2 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return normal_(tensor, 0.0, std, generator)
@@ -118,19 +128,25 @@ def _kaiming_std(tensor, a, mode, nonlinearity):
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
 
-def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in",
+                     nonlinearity: str = "leaky_relu",
+                     generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Uniform in ±gain √(3 / fan) (arXiv:1502.01852); `a` is the slope of the leaky ReLU."""
     bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in",
+                    nonlinearity: str = "leaky_relu",
+                    generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Normal with deviation gain / √fan (arXiv:1502.01852); `a` is the slope of the leaky ReLU."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
 @no_grad_
-def sparse_(tensor, sparsity, std=0.01, generator=None):
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
+) -> Tensor:
     """Normal with deviation std, and zeros in that share of each column, at random."""
     if tensor.ndim != 2:
         raise ValueError(f"sparse_: a matrix is needed, got shape {tuple(tensor.shape)}")
@@ -142,7 +158,7 @@ def sparse_(tensor, sparsity, std=0.01, generator=None):
 
 
 @no_grad_
-def orthogonal_(tensor, gain=1.0, generator=None):
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with gain times a random matrix of orthonormal rows or columns (arXiv:1312.6120).
 
     Dimensions beyond the first count as columns.

@@ -1,10 +1,14 @@
 """Layers: linear maps, tables, normalization, dropout."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 from .. import ops
 from ..autograd import no_grad
 from ..tensor.creation import empty, ones, zeros
+from ..typing import Device, Dtype, Shape, Tensor
 from . import functional as F
 from . import init
 from .module import Module, Parameter
@@ -13,38 +17,38 @@ from .module import Module, Parameter
 class Identity(Module):
     """The input as it is. Arguments of the constructor are ignored."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, input):
+    def forward(self, input: Any) -> Any:
         return input
 
 
 class Flatten(Module):
     """The dimensions from start_dim to end_dim made one; the first is kept as the batch."""
 
-    def __init__(self, start_dim=1, end_dim=-1):
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return ops.flatten(input, self.start_dim, self.end_dim)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Unflatten(Module):
     """One dimension split into several of the given sizes; one of them may be −1."""
 
-    def __init__(self, dim, unflattened_size):
+    def __init__(self, dim: int, unflattened_size: Shape) -> None:
         super().__init__()
         self.dim, self.unflattened_size = dim, unflattened_size
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return ops.unflatten(input, self.dim, self.unflattened_size)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
@@ -54,7 +58,8 @@ class Linear(Module):
     Both start uniform in ±1/√in_features.
     """
 
-    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True,
+                 device: Device | None = None, dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
@@ -63,17 +68,17 @@ class Linear(Module):
         )
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return ops.linear(input, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
@@ -87,8 +92,8 @@ class NonDynamicallyQuantizableLinear(Linear):
 class Bilinear(Module):
     """x₁ᵀ weight[o] x₂ + bias for every output o. Both start uniform in ±1/√in1_features."""
 
-    def __init__(self, in1_features, in2_features, out_features, bias=True, device=None,
-                 dtype=None):  # fmt: skip
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True,
+                 device: Device | None = None, dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self.in1_features, self.in2_features = in1_features, in2_features
         self.out_features = out_features
@@ -99,16 +104,16 @@ class Bilinear(Module):
         )
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
         bound = 1 / math.sqrt(self.in1_features)
         for p in self.parameters():
             init.uniform_(p, -bound, bound)
 
-    def forward(self, input1, input2):
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
             f"out_features={self.out_features}, bias={self.bias is not None}"
@@ -131,7 +136,9 @@ class _Table(Module):
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, embeddings, freeze=True, *args, **settings):
+    def from_pretrained(
+        cls, embeddings: Tensor, freeze: bool = True, *args: Any, **settings: Any
+    ) -> Any:
         """A table (n, d) that is there already, trained further unless `freeze`."""
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: a matrix is needed, got {tuple(embeddings.shape)}")
@@ -139,14 +146,14 @@ class _Table(Module):
         table.weight.requires_grad_(not freeze)
         return table
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw the rows anew."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
             with no_grad():
                 self.weight[self.padding_idx] = 0
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         parts = [f"{self.num_embeddings}, {self.embedding_dim}"]
         for name, usual in self._shown.items():
             if getattr(self, name) != usual:
@@ -162,16 +169,18 @@ class Embedding(_Table):
 
     _shown = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
 
-    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None,
-                 norm_type=2.0, scale_grad_by_freq=False, sparse=False, _weight=None, _freeze=False,
-                 device=None, dtype=None):  # fmt: skip
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+                 max_norm: float | None = None, norm_type: float = 2.0,
+                 scale_grad_by_freq: bool = False, sparse: bool = False,
+                 _weight: Tensor | None = None, _freeze: bool = False, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self._set_up(_weight, _freeze, device, dtype, num_embeddings=num_embeddings,
                      embedding_dim=embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
                      norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq,
                      sparse=sparse)  # fmt: skip
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
                            self.scale_grad_by_freq)  # fmt: skip
 
@@ -182,16 +191,20 @@ class EmbeddingBag(_Table):
     _shown = {"max_norm": None, "norm_type": 2, "scale_grad_by_freq": False, "mode": None,
               "padding_idx": None}  # fmt: skip
 
-    def __init__(self, num_embeddings, embedding_dim, max_norm=None, norm_type=2.0,
-                 scale_grad_by_freq=False, mode="mean", sparse=False, _weight=None,
-                 include_last_offset=False, padding_idx=None, device=None, dtype=None):  # fmt: skip
+    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None,
+                 norm_type: float = 2.0, scale_grad_by_freq: bool = False, mode: str = "mean",
+                 sparse: bool = False, _weight: Tensor | None = None,
+                 include_last_offset: bool = False, padding_idx: int | None = None,
+                 device: Device | None = None, dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self._set_up(_weight, False, device, dtype, num_embeddings=num_embeddings,
                      embedding_dim=embedding_dim, max_norm=max_norm, norm_type=norm_type,
                      scale_grad_by_freq=scale_grad_by_freq, mode=mode, sparse=sparse,
                      include_last_offset=include_last_offset, padding_idx=padding_idx)  # fmt: skip
 
-    def forward(self, input, offsets=None, per_sample_weights=None):
+    def forward(
+        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
+    ) -> Tensor:
         return F.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
             self.mode, False, per_sample_weights, self.include_last_offset, self.padding_idx,
@@ -201,15 +214,9 @@ class EmbeddingBag(_Table):
 class LayerNorm(Module):
     """(x − mean) / √(var + eps) · weight + bias over the last dimensions (arXiv:1607.06450)."""
 
-    def __init__(
-        self,
-        normalized_shape,
-        eps=1e-5,
-        elementwise_affine=True,
-        bias=True,
-        device=None,
-        dtype=None,
-    ):
+    def __init__(self, normalized_shape: Shape, eps: float = 1e-5, elementwise_affine: bool = True,
+                 bias: bool = True, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self.normalized_shape, self.eps = _shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
@@ -221,17 +228,17 @@ class LayerNorm(Module):
             "bias", Parameter(zeros(shape, **where)) if elementwise_affine and bias else None
         )
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Make the weight 1 and the bias 0 again."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}"
 
@@ -242,24 +249,24 @@ class RMSNorm(Module):
     Without `eps`, the distance from 1 to the next number of the dtype.
     """
 
-    def __init__(
-        self, normalized_shape, eps=None, elementwise_affine=True, device=None, dtype=None
-    ):
+    def __init__(self, normalized_shape: Shape, eps: float | None = None,
+                 elementwise_affine: bool = True, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self.normalized_shape, self.eps = _shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         weight = ones(self.normalized_shape, device=device, dtype=dtype)
         self.register_parameter("weight", Parameter(weight) if elementwise_affine else None)
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Make the weight 1 again."""
         if self.weight is not None:
             init.ones_(self.weight)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
@@ -272,37 +279,37 @@ def _shape(shape):
 class Dropout(Module):
     """In training a random share p of the elements zero, the rest divided by 1 − p (1207.0580)."""
 
-    def __init__(self, p=0.5, inplace=False):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p lies within 0 … 1, got {p}")
         self.p, self.inplace = p, inplace
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, self.training, self.inplace)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
 
 
 class Dropout1d(Dropout):
     """`Dropout` of whole channels of (N, C, L) (arXiv:1411.4280)."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(Dropout):
     """`Dropout` of whole channels of images (N, C, H, W)."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(Dropout):
     """`Dropout` that keeps mean 0 and variance 1, for use with `SELU` (arXiv:1706.02515)."""
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.alpha_dropout(input, self.p, self.training, self.inplace)
 
 
@@ -312,20 +319,20 @@ class AlphaDropout(Dropout):
 class CosineSimilarity(Module):
     __doc__ = F.cosine_similarity.__doc__
 
-    def __init__(self, dim=1, eps=1e-8):
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()
         self.dim, self.eps = dim, eps
 
-    def forward(self, x1, x2):
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return F.cosine_similarity(x1, x2, self.dim, self.eps)
 
 
 class PairwiseDistance(Module):
     __doc__ = F.pairwise_distance.__doc__
 
-    def __init__(self, p=2.0, eps=1e-6, keepdim=False):
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
         self.norm, self.eps, self.keepdim = p, eps, keepdim
 
-    def forward(self, x1, x2):
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

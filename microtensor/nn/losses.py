@@ -1,5 +1,11 @@
 """Losses as modules; the formulas are in `functional`."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..typing import Tensor
 from . import functional as F
 from .layers import PairwiseDistance
 from .module import Module
@@ -9,7 +15,9 @@ from .reduction import old_reduction, takes_old_reduction
 class _Loss(Module):
     """A loss of input and target whose `reduction` is "mean", "sum" or "none"."""
 
-    def __init__(self, size_average=None, reduce=None, reduction="mean"):
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
         """The first two say in older programs what `reduction` says."""
         super().__init__()
         self.reduction = old_reduction(size_average, reduce, reduction)
@@ -18,7 +26,8 @@ class _Loss(Module):
 class _WeightedLoss(_Loss):
     """A loss that weighs classes or elements."""
 
-    def __init__(self, weight=None, size_average=None, reduce=None, reduction="mean"):
+    def __init__(self, weight: Tensor | None = None, size_average: bool | None = None,
+                 reduce: bool | None = None, reduction: str = "mean") -> None:  # fmt: skip
         super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
 
@@ -27,11 +36,12 @@ class CrossEntropyLoss(_WeightedLoss):
     __doc__ = F.cross_entropy.__doc__
 
     @takes_old_reduction
-    def __init__(self, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100,
+                 reduction: str = "mean", label_smoothing: float = 0.0) -> None:  # fmt: skip
         super().__init__(weight, reduction=reduction)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(
             input,
             target,
@@ -46,11 +56,13 @@ class NLLLoss(_WeightedLoss):
     __doc__ = F.nll_loss.__doc__
 
     @takes_old_reduction
-    def __init__(self, weight=None, *, ignore_index=-100, reduction="mean"):
+    def __init__(
+        self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
         super().__init__(weight, reduction=reduction)
         self.ignore_index = ignore_index
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.nll_loss(
             input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
         )
@@ -60,10 +72,10 @@ class MSELoss(_Loss):
     __doc__ = F.mse_loss.__doc__
 
     @takes_old_reduction
-    def __init__(self, *, reduction="mean"):
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
@@ -71,10 +83,10 @@ class L1Loss(_Loss):
     __doc__ = F.l1_loss.__doc__
 
     @takes_old_reduction
-    def __init__(self, *, reduction="mean"):
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
@@ -82,22 +94,22 @@ class SmoothL1Loss(_Loss):
     __doc__ = F.smooth_l1_loss.__doc__
 
     @takes_old_reduction
-    def __init__(self, *, reduction="mean", beta=1.0):
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
         self.beta = beta
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
 class HuberLoss(_Loss):
     __doc__ = F.huber_loss.__doc__
 
-    def __init__(self, reduction="mean", delta=1.0):
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
         self.delta = delta
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
@@ -105,10 +117,10 @@ class BCELoss(_WeightedLoss):
     __doc__ = F.binary_cross_entropy.__doc__
 
     @takes_old_reduction
-    def __init__(self, weight=None, *, reduction="mean"):
+    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
         super().__init__(weight, reduction=reduction)
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
@@ -116,11 +128,12 @@ class BCEWithLogitsLoss(_WeightedLoss):
     __doc__ = F.binary_cross_entropy_with_logits.__doc__
 
     @takes_old_reduction
-    def __init__(self, weight=None, *, reduction="mean", pos_weight=None):
+    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean",
+                 pos_weight: Tensor | None = None) -> None:  # fmt: skip
         super().__init__(weight, reduction=reduction)
         self.register_buffer("pos_weight", pos_weight)
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )
@@ -130,23 +143,23 @@ class KLDivLoss(_Loss):
     __doc__ = F.kl_div.__doc__
 
     @takes_old_reduction
-    def __init__(self, *, reduction="mean", log_target=False):
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction)
         self.log_target = log_target
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
 
 class _Set(_Loss):
     """A loss whose function takes the settings that the constructor was given by name."""
 
-    def __init__(self, reduction="mean", **settings):
+    def __init__(self, reduction: str = "mean", **settings: Any) -> None:
         super().__init__(reduction=reduction)
         vars(self).update(settings)
         self._settings = *settings, "reduction"
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Tensor:
         return self.function(*inputs, **{name: getattr(self, name) for name in self._settings})
 
 
@@ -155,7 +168,7 @@ class SoftMarginLoss(_Set):
     function = staticmethod(F.soft_margin_loss)
 
     @takes_old_reduction
-    def __init__(self, *, reduction="mean"):
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
 
@@ -164,7 +177,7 @@ class MarginRankingLoss(_Set):
     function = staticmethod(F.margin_ranking_loss)
 
     @takes_old_reduction
-    def __init__(self, margin=0.0, *, reduction="mean"):
+    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction, margin=margin)
 
 
@@ -173,7 +186,7 @@ class HingeEmbeddingLoss(_Set):
     function = staticmethod(F.hinge_embedding_loss)
 
     @takes_old_reduction
-    def __init__(self, margin=1.0, *, reduction="mean"):
+    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction, margin=margin)
 
 
@@ -182,7 +195,7 @@ class CosineEmbeddingLoss(_Set):
     function = staticmethod(F.cosine_embedding_loss)
 
     @takes_old_reduction
-    def __init__(self, margin=0.0, *, reduction="mean"):
+    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction, margin=margin)
 
 
@@ -191,7 +204,8 @@ class TripletMarginLoss(_Set):
     function = staticmethod(F.triplet_margin_loss)
 
     @takes_old_reduction
-    def __init__(self, margin=1.0, p=2.0, eps=1e-6, swap=False, *, reduction="mean"):
+    def __init__(self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
+                 *, reduction: str = "mean") -> None:  # fmt: skip
         super().__init__(reduction, margin=margin, p=p, eps=eps, swap=swap)
 
 
@@ -199,7 +213,9 @@ class TripletMarginWithDistanceLoss(_Set):
     __doc__ = F.triplet_margin_with_distance_loss.__doc__
     function = staticmethod(F.triplet_margin_with_distance_loss)
 
-    def __init__(self, *, distance_function=None, margin=1.0, swap=False, reduction="mean"):
+    def __init__(self, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+                 margin: float = 1.0, swap: bool = False,
+                 reduction: str = "mean") -> None:  # fmt: skip
         super().__init__(reduction, margin=margin, swap=swap)
         self.distance_function = (
             PairwiseDistance() if distance_function is None else distance_function
@@ -212,7 +228,8 @@ class MultiMarginLoss(_Set):
     function = staticmethod(F.multi_margin_loss)
 
     @takes_old_reduction
-    def __init__(self, p=1, margin=1.0, weight=None, *, reduction="mean"):
+    def __init__(self, p: float = 1, margin: float = 1.0, weight: Tensor | None = None, *,
+                 reduction: str = "mean") -> None:  # fmt: skip
         super().__init__(reduction, p=p, margin=margin)
         self.register_buffer("weight", weight)
         self._settings = *self._settings, "weight"
@@ -223,7 +240,7 @@ class MultiLabelSoftMarginLoss(_Set):
     function = staticmethod(F.multilabel_soft_margin_loss)
 
     @takes_old_reduction
-    def __init__(self, weight=None, *, reduction="mean"):
+    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.register_buffer("weight", weight)
         self._settings = *self._settings, "weight"
@@ -234,7 +251,8 @@ class PoissonNLLLoss(_Set):
     function = staticmethod(F.poisson_nll_loss)
 
     @takes_old_reduction
-    def __init__(self, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
+    def __init__(self, log_input: bool = True, full: bool = False, *, eps: float = 1e-8,
+                 reduction: str = "mean") -> None:  # fmt: skip
         super().__init__(reduction, log_input=log_input, full=full, eps=eps)
 
 
@@ -242,7 +260,9 @@ class CTCLoss(_Set):
     __doc__ = F.ctc_loss.__doc__
     function = staticmethod(F.ctc_loss)
 
-    def __init__(self, blank=0, reduction="mean", zero_infinity=False):
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
         super().__init__(reduction, blank=blank, zero_infinity=zero_infinity)
 
 
@@ -250,5 +270,5 @@ class GaussianNLLLoss(_Set):
     __doc__ = F.gaussian_nll_loss.__doc__
     function = staticmethod(F.gaussian_nll_loss)
 
-    def __init__(self, *, full=False, eps=1e-6, reduction="mean"):
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction, full=full, eps=eps)

@@ -1,6 +1,10 @@
 """Module: a function with parameters, made of other modules."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from ..autograd import no_grad
 from ..backends.device import device as device_of
@@ -8,8 +12,9 @@ from ..backends.dtypes import FLOAT, bfloat16, float16, float32, float64
 from ..backends.dtypes import dtype as _dtype
 from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
+from ..typing import Device, Dtype, Hook, StateDict
 from .buffer import Buffer
-from .hooks import Watch, told_by
+from .hooks import Watch, added, told_by
 from .loading import _join, load
 from .showing import tree
 
@@ -20,7 +25,7 @@ class Parameter(Tensor):
     Shares the memory of `data`. Results of operations with it are plain tensors.
     """
 
-    def __init__(self, data=None, requires_grad=True):
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         self._data = (empty(0) if data is None else as_tensor(data))._data
         self.requires_grad = requires_grad
 
@@ -37,17 +42,17 @@ class Module:
     _before_saving = _after_saving = _before_loading = _after_loading = {}
     revision = 0  # how often a part or a hook of any module came or went
 
-    def __init__(self):
+    def __init__(self) -> None:
         for registry in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, registry, {})
         self._non_persistent_buffers_set = set()  # names of the buffers that are not saved
         self._forward_pre_hooks, self._forward_hooks, self._backward_hooks = {}, {}, {}
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
             try:
                 return self.forward(*args, **kwargs)
@@ -112,8 +117,7 @@ class Module:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
     def _forgot(self):
-        kind = type(self).__name__
-        return f"{kind}.__init__() must call super().__init__()"
+        return f"{type(self).__name__}.__init__() must call super().__init__()"
 
     def _register(self, name, value, kind, registry, replace=False):
         """Add a parameter, buffer or module, or None to keep its place."""
@@ -131,20 +135,17 @@ class Module:
         registry[name] = value
         Module.revision += 1
 
-    def register_parameter(self, name, param):
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter (or None, to keep its place) under a name."""
         self._register(name, param, Parameter, self._parameters)
 
-    def register_buffer(self, name, tensor, persistent=True):
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is part of the state but not trained; saved only if `persistent`."""
         self._register(name, tensor, Tensor, self._buffers)
-        (
-            self._non_persistent_buffers_set.discard
-            if persistent
-            else self._non_persistent_buffers_set.add
-        )(name)
+        unsaved = self._non_persistent_buffers_set
+        (unsaved.discard if persistent else unsaved.add)(name)
 
-    def add_module(self, name, module):
+    def add_module(self, name: str, module: Module | None) -> None:
         """Add a module (or None) under a name."""
         self._register(name, module, Module, self._modules)
 
@@ -152,7 +153,8 @@ class Module:
 
     # ---- what belongs to it ----------------------------------------------------------
 
-    def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+    def named_modules(self, memo: dict[int, Any] | None = None, prefix: str = "",
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:  # fmt: skip
         """(path, module) for this module and all below it, each once unless told otherwise."""
         memo = set() if memo is None else memo
         if self in memo:
@@ -175,15 +177,17 @@ class Module:
                         seen.add(value)
                     yield _join(path, name), value
 
-    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+                         ) -> Iterator[tuple[str, Parameter]]:  # fmt: skip
         """(path, parameter) for all parameters; a shared one under its first path only."""
         return self._named("_parameters", prefix, recurse, remove_duplicate)
 
-    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+    def named_buffers(self, prefix: str = "", recurse: bool = True,
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:  # fmt: skip
         """(path, buffer) for all buffers; a shared one under its first path only."""
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
-    def named_children(self):
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) for the modules directly below, each once."""
         seen = set()
         for name, module in self._modules.items():
@@ -191,24 +195,24 @@ class Module:
                 seen.add(module)
                 yield name, module
 
-    def modules(self, remove_duplicate=True):
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it, each once unless told otherwise."""
         named = self.named_modules(remove_duplicate=remove_duplicate)
         return (module for _, module in named)
 
-    def parameters(self, recurse=True):
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, a shared one once."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def buffers(self, recurse=True):
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers, a shared one once."""
         return (b for _, b in self.named_buffers(recurse=recurse))
 
-    def children(self):
+    def children(self) -> Iterator[Module]:
         """The modules directly below."""
         return (module for _, module in self.named_children())
 
-    def get_submodule(self, target):
+    def get_submodule(self, target: str) -> Module:
         """The module at a path such as "blocks.0.attn". Raises AttributeError if there is none."""
         module = self
         for name in target.split(".") if target else ():
@@ -217,7 +221,7 @@ class Module:
                 raise AttributeError(f"{name!r} of {target!r} is not a Module")
         return module
 
-    def set_submodule(self, target, module, strict=False):
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Put a module at a path; with `strict`, only where one is."""
         path, _, name = target.rpartition(".")
         if not target or not isinstance(module, Module):
@@ -227,11 +231,11 @@ class Module:
             self.get_submodule(target)
         setattr(parent, name, module)
 
-    def get_parameter(self, target):
+    def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path. Raises AttributeError if there is none."""
         return self._get("_parameters", target, "parameter")
 
-    def get_buffer(self, target):
+    def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path. Raises AttributeError if there is none."""
         return self._get("_buffers", target, "buffer")
 
@@ -244,7 +248,8 @@ class Module:
 
     # ---- saving and loading ----------------------------------------------------------
 
-    def state_dict(self, *, destination=None, prefix="", keep_vars=False):
+    def state_dict(self, *, destination: StateDict | None = None, prefix: str = "",
+                   keep_vars: bool = False) -> StateDict:  # fmt: skip
         """{path: tensor} of all parameters and persistent buffers, sharing their memory.
 
         A module whose class says otherwise, here or in `_save_to_state_dict`, is asked itself.
@@ -271,18 +276,19 @@ class Module:
             if tensor is not None and name not in self._non_persistent_buffers_set:
                 yield name, tensor
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> Any:
         """What belongs into the `state_dict()` besides tensors: of a class that defines it."""
         raise RuntimeError(f"{self._get_name()} does not define get_extra_state()")
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: Any) -> None:
         """Take up what `get_extra_state` gave."""
         raise RuntimeError(f"{self._get_name()} does not define set_extra_state()")
 
     def _has_own(self, method):
         return getattr(type(self), method) is not getattr(Module, method)
 
-    def load_state_dict(self, state_dict, strict=True, assign=False):
+    def load_state_dict(self, state_dict: StateDict, strict: bool = True,
+                        assign: bool = False) -> Any:  # fmt: skip
         """Copy tensors by their path; with `assign`, take them themselves.
 
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
@@ -295,10 +301,8 @@ class Module:
     ):
         """Look what is missing. A subclass may change the dict first: what it holds is loaded."""
         for hook in list(self._before_loading.values()):
-            hook(
-                self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
-                error_msgs,
-            )  # fmt: skip
+            hook(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                 error_msgs)  # fmt: skip
         names = [name for name, _ in self._saved()]
         names += ["_extra_state"] * self._has_own("set_extra_state")
         missing_keys += [prefix + name for name in names if prefix + name not in state_dict]
@@ -313,14 +317,14 @@ class Module:
 
     # ---- changing it as a whole ------------------------------------------------------
 
-    def apply(self, fn):
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call fn on every module below and on this one, the deepest first. Returns the module."""
         for module in self.children():
             module.apply(fn)
         fn(self)
         return self
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Let dropout and the like behave as in training, or not. Returns the module."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: the mode is True or False, got {mode!r}")
@@ -328,17 +332,17 @@ class Module:
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """`train(False)`."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad=True):
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Let gradients flow to the parameters, or not. Returns the module."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of the parameters, or fill them with zeros."""
         for p in self.parameters():
             if set_to_none:
@@ -347,7 +351,8 @@ class Module:
                 p.grad = p.grad.detach()
                 p.grad.zero_()
 
-    def to(self, *args, device=None, dtype=None, non_blocking=False, memory_format=None):
+    def to(self, *args: Any, device: Device | None = None, dtype: Dtype | None = None,
+           non_blocking: bool = False, memory_format: Any = None) -> Self:  # fmt: skip
         """Move parameters and buffers to a device, or give the floating ones another dtype.
 
         The module itself changes, its Parameter objects stay the same. Returns the module.
@@ -365,7 +370,7 @@ class Module:
             lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
         )
 
-    def to_empty(self, *, device, recurse=True):
+    def to_empty(self, *, device: Device, recurse: bool = True) -> Self:
         """The module on a device; what its parameters hold is not to be relied on."""
         return self.to(device=device)
 
@@ -381,76 +386,78 @@ class Module:
                         module._buffers[name] = fn(b)
         return self
 
-    def type(self, dst_type):
+    def type(self, dst_type: Dtype) -> Self:
         """Parameters and buffers in a floating-point dtype."""
         return self.to(dst_type)
 
-    def half(self):
+    def half(self) -> Self:
         return self.to(float16)
 
-    def bfloat16(self):
+    def bfloat16(self) -> Self:
         return self.to(bfloat16)
 
-    def float(self):
+    def float(self) -> Self:
         return self.to(float32)
 
-    def double(self):
+    def double(self) -> Self:
         return self.to(float64)
 
-    def cpu(self):
+    def cpu(self) -> Self:
         return self.to("cpu")
 
-    def share_memory(self):
+    def share_memory(self) -> Self:
         """The module as it is: it runs as one process, whose memory needs no sharing."""
         return self
 
-    def cuda(self, device=None):
+    def cuda(self, device: Device | None = None) -> Self:
         return self.to("cuda" if device is None else device_of(device))
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: see `mt.compile`."""
 
     # ---- hooks -----------------------------------------------------------------------
 
-    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+    def register_forward_pre_hook(self, hook: Hook, *, prepend: bool = False,
+                                  with_kwargs: bool = False) -> Handle:  # fmt: skip
         """Call hook(module, args) before forward; what it returns replaces the arguments.
 
         With `with_kwargs`, hook(module, args, kwargs), which returns both or None.
         """
-        return _added(self._forward_pre_hooks, hook, prepend, with_kwargs)
+        return added(Module, self._forward_pre_hooks, hook, prepend, with_kwargs)
 
-    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
+    def register_forward_hook(self, hook: Hook, *, prepend: bool = False,
+                              with_kwargs: bool = False) -> Handle:  # fmt: skip
         """Call hook(module, args, result) after forward; what it returns replaces the result.
 
         With `with_kwargs`, hook(module, args, kwargs, result).
         """
-        return _added(self._forward_hooks, hook, prepend, with_kwargs)
+        return added(Module, self._forward_hooks, hook, prepend, with_kwargs)
 
-    def register_full_backward_hook(self, hook, prepend=False):
+    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> Handle:
         """Call hook(module, grad_input, grad_output) when the gradients of a call are known.
 
         Both are tuples, of the positional arguments and of the results, with None for what has no
         gradient. What the hook returns replaces grad_input.
         """
-        return _added(self._backward_hooks, hook, prepend)
+        return added(Module, self._backward_hooks, hook, prepend)
 
-    def register_full_backward_pre_hook(self, hook, prepend=False):
+    def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> Handle:
         """Call hook(module, grad_output) before; what it returns replaces grad_output."""
-        handle = _added(self._backward_hooks, hook, prepend)
+        handle = added(Module, self._backward_hooks, hook, prepend)
         handle.before = True
         return handle
 
-    def register_state_dict_pre_hook(self, hook):
+    def register_state_dict_pre_hook(self, hook: Hook) -> Handle:
         """Call hook(module, prefix, keep_vars) before a `state_dict()` is made."""
         return self._rarely("_before_saving", hook)
 
-    def register_state_dict_post_hook(self, hook):
+    def register_state_dict_post_hook(self, hook: Hook) -> Handle:
         """Call hook(module, state_dict, prefix, {}) afterwards; it may change the dict."""
         return self._rarely("_after_saving", hook)
 
     _register_state_dict_hook = register_state_dict_post_hook  # its older name
 
-    def register_load_state_dict_pre_hook(self, hook):
+    def register_load_state_dict_pre_hook(self, hook: Hook) -> Handle:
         """Call hook(module, state_dict, prefix, {}, strict, missing_keys, unexpected_keys, errors)
         before a state is loaded.
 
@@ -465,35 +472,24 @@ class Module:
         with_it = hook if with_module else lambda module, *args: hook(*args)
         return self.register_load_state_dict_pre_hook(with_it)
 
-    def register_load_state_dict_post_hook(self, hook):
+    def register_load_state_dict_post_hook(self, hook: Hook) -> Handle:
         """Call hook(module, (missing_keys, unexpected_keys)) after a state was loaded."""
         return self._rarely("_after_loading", hook)
 
     register_backward_hook = register_full_backward_hook  # its older name
 
-    def has_hooks(self):
+    def has_hooks(self) -> bool:
         """Whether someone listens to its calls."""
         return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks)
 
     # ---- showing it ------------------------------------------------------------------
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """What repr() says of this module besides its name and its modules."""
         return ""
 
     def _get_name(self):
         return type(self).__name__
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return tree(self._get_name(), self.extra_repr(), self._modules.items())
-
-
-def _added(hooks, value, prepend, with_kwargs=False):
-    Module.revision += 1
-    handle = Handle(hooks, value)
-    handle.with_kwargs, handle.before = with_kwargs, False
-    if prepend:
-        rest = {h: v for h, v in hooks.items() if h is not handle}
-        hooks.clear()
-        hooks.update({handle: value, **rest})
-    return handle

@@ -1,7 +1,10 @@
 """Normalization of the channels of (N, C, …): over the batch, in groups, or each alone."""
 
+from __future__ import annotations
+
 from ..autograd import no_grad
 from ..tensor.creation import ones, tensor, zeros
+from ..typing import Device, Dtype, Tensor
 from . import functional as F
 from . import init
 from .module import Module, Parameter
@@ -16,7 +19,7 @@ class _Norm(Module):
         bias = Parameter(zeros(channels, **where)) if affine and bias else None
         self.register_parameter("bias", bias)
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Make the weight 1 and the bias 0 again."""
         if self.weight is not None:
             init.ones_(self.weight)
@@ -27,8 +30,9 @@ class _Norm(Module):
 class GroupNorm(_Norm):
     __doc__ = F.group_norm.__doc__
 
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None, *,
-                 bias=True):  # fmt: skip
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
+                 device: Device | None = None, dtype: Dtype | None = None, *,
+                 bias: bool = True) -> None:  # fmt: skip
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(
@@ -38,10 +42,10 @@ class GroupNorm(_Norm):
         self.affine = affine
         self._add_affine(num_channels, affine, bias, {"device": device, "dtype": dtype})
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
             f"bias={self.bias is not None}"
@@ -66,14 +70,14 @@ class _RunningNorm(_Norm):
         self.register_buffer("running_var", ones(num_features, **where) if track else None)
         self.register_buffer("num_batches_tracked", tensor(0, device=device) if track else None)
 
-    def reset_running_stats(self):
+    def reset_running_stats(self) -> None:
         """Make the running mean 0 and the running variance 1 again."""
         if self.track_running_stats:
             self.running_mean.zero_()
             self.running_var.fill_(1)
             self.num_batches_tracked.zero_()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Begin anew: parameters and running values."""
         self.reset_running_stats()
         super().reset_parameters()
@@ -86,7 +90,7 @@ class _RunningNorm(_Norm):
                 f"{tuple(input.shape)}"
             )
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
@@ -96,12 +100,14 @@ class _RunningNorm(_Norm):
 class _BatchNorm(_RunningNorm):
     __doc__ = F.batch_norm.__doc__
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True,
-                 device=None, dtype=None, *, bias=True):  # fmt: skip
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = True, track_running_stats: bool = True,
+                 device: Device | None = None, dtype: Dtype | None = None, *,
+                 bias: bool = True) -> None:  # fmt: skip
         super().__init__()
         self._set(num_features, eps, momentum, affine, track_running_stats, bias, device, dtype)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         self._check(input)
         momentum = self.momentum
         if self.training and self.track_running_stats:
@@ -127,12 +133,14 @@ class BatchNorm2d(_BatchNorm):
 class _InstanceNorm(_RunningNorm):
     __doc__ = F.instance_norm.__doc__
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False,
-                 track_running_stats=False, device=None, dtype=None, *, bias=True):  # fmt: skip
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = False, track_running_stats: bool = False,
+                 device: Device | None = None, dtype: Dtype | None = None, *,
+                 bias: bool = True) -> None:  # fmt: skip
         super().__init__()
         self._set(num_features, eps, momentum, affine, track_running_stats, bias, device, dtype)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         self._check(input)
         alone = input.ndim < self.dimensions[1]
         y = F.instance_norm(
@@ -155,12 +163,12 @@ class InstanceNorm2d(_InstanceNorm):
 class LocalResponseNorm(Module):
     __doc__ = F.local_response_norm.__doc__
 
-    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0):
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -4,12 +4,16 @@ The inputs of all times are multiplied with their weights at once; what is left 
 time, and its derivative, is in `ops/recurrent.py`.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import Any
 
 from .. import ops
 from ..autograd.modes import mode
 from ..tensor.creation import arange, empty, zeros
+from ..typing import Device, Dtype, Tensor
 from . import functional as F
 from . import init
 from .module import Module, Parameter
@@ -34,7 +38,7 @@ class _Recurrent(Module):
             parameter = Parameter(empty(shape, device=device, dtype=dtype)) if shape else None
             self.register_parameter(name + suffix, parameter)
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw all weights and biases anew: uniform in ±1/√hidden_size."""
         bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
         for p in self.parameters():
@@ -140,10 +144,10 @@ class RNNBase(_Recurrent):
     `proj_size` shrinks what it gives, and its state h, to that size.
     """
 
-    def __init__(
-        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-        bidirectional=False, proj_size=0, device=None, dtype=None,
-    ):  # fmt: skip
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+                 proj_size: int = 0, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         name = type(self).__name__
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
@@ -170,7 +174,7 @@ class RNNBase(_Recurrent):
         self.reset_parameters()
 
     @property
-    def all_weights(self):
+    def all_weights(self) -> list[list[Tensor]]:
         """The parameters of each layer and direction."""
         ends = [f"_l{i}{end}" for i in range(self.num_layers) for end in self._directions]
         named = self._parameters.items()
@@ -181,10 +185,10 @@ class RNNBase(_Recurrent):
     def _flat_weights_names(self):  # which programs ask for, to initialise them one by one
         return [name for name, p in self._parameters.items() if p is not None]
 
-    def flatten_parameters(self):
+    def flatten_parameters(self) -> None:
         """Nothing: in PyTorch it arranges the weights for a library of the GPU."""
 
-    def forward(self, input, hx=None):
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """(outputs, last states); for an LSTM the states are a pair (h, c), given and returned."""
         packed = isinstance(input, PackedSequence)
         x, keep = input, None
@@ -231,7 +235,7 @@ class RNNBase(_Recurrent):
             x = ways[0] if len(ways) == 1 else ops.cat(ways, -1)
         return x, [ops.stack(s) for s in zip(*last)]
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]
         shown = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False,
                  "dropout": 0.0, "bidirectional": False}  # fmt: skip
@@ -251,10 +255,10 @@ def _each(states, change):
 class RNN(RNNBase, _RNN):
     __doc__ = RNNBase.__doc__
 
-    def __init__(
-        self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True,
-        batch_first=False, dropout=0.0, bidirectional=False, device=None, dtype=None,
-    ):  # fmt: skip
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1,
+                 nonlinearity: str = "tanh", bias: bool = True, batch_first: bool = False,
+                 dropout: float = 0.0, bidirectional: bool = False, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
                          bidirectional, 0, device, dtype)  # fmt: skip
         self.nonlinearity = nonlinearity
@@ -277,13 +281,14 @@ class RNNCellBase(_Recurrent):
     Gives the next state; an LSTM's is a pair (h, c).
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True,
+                 device: Device | None = None, dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self._add_weights("", input_size, bias, device, dtype)
         self.reset_parameters()
 
-    def forward(self, input, hx=None):
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
         """The next state."""
         batched = input.ndim == 2
         for x in (input, *(hx if isinstance(hx, (tuple, list)) else [hx] * (hx is not None))):
@@ -300,15 +305,16 @@ class RNNCellBase(_Recurrent):
         states = states if batched else [s[0] for s in states]
         return states[0] if self.state_count == 1 else tuple(states)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
 
 
 class RNNCell(RNNCellBase, _RNN):
     __doc__ = RNNCellBase.__doc__
 
-    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", device=None,
-                 dtype=None):  # fmt: skip
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True,
+                 nonlinearity: str = "tanh", device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 

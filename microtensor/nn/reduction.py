@@ -1,12 +1,19 @@
 """How a loss says whether it gives all losses, their mean or their sum: `reduction`, and what older
 programs said instead."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 import warnings
+from collections.abc import Callable
+
+from ..typing import T
 
 
-def old_reduction(size_average=None, reduce=None, reduction="mean"):
+def old_reduction(
+    size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> str:
     """The `reduction` that the two older arguments stand for: "none", "sum" or "mean".
 
     Without them `reduction` itself; with one of them it does not count.
@@ -21,7 +28,7 @@ def old_reduction(size_average=None, reduce=None, reduction="mean"):
     return said
 
 
-def takes_old_reduction(function):
+def takes_old_reduction(function: Callable[..., T]) -> Callable[..., T]:
     """Let a loss, or its constructor, take `size_average` and `reduce`, and all of it by position.
 
     They stand where PyTorch has them: the first at the `*`, the second before `reduction`.

@@ -5,8 +5,12 @@ which ones: it goes from module to module, looks up parameters, checks shapes. A
 operations of one call down and does them again without asking: what is left is arithmetic.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import partial
 from operator import attrgetter, is_
+from typing import Any
 
 from ..autograd import TensorBase
 from ..autograd.calls import op_error
@@ -33,14 +37,14 @@ class Replay:
     That a module is now trained or evaluated goes unnoticed.
     """
 
-    def __init__(self, module, function):
+    def __init__(self, module: Module, function: Callable[..., Any]) -> None:
         if not isinstance(module, Module):
             raise TypeError(f"Replay: a Module is needed, got {type(module).__name__}")
         self.module, self.function, self.refused = module, function, None
         self._like = self._revision = self._steps = self._kinds = None
         self._outside, self._memories = {}, ()
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Any:
         try:
             like = [(t._data.shape, t._data.dtype) for t in inputs]
         except AttributeError:
@@ -121,11 +125,12 @@ class Replay:
         self._like, self._revision = like, Module.revision
         return value
 
-    def refuse(self, reason):
+    def refuse(self, reason: str) -> None:
         """What happens while the function runs cannot be replayed."""
         self.refused = self.refused or reason
 
-    def note(self, call, function, inputs, results, plan=None):
+    def note(self, call: Any, function: Callable[..., Any], inputs: Any, results: Any,
+             plan: Any = None) -> None:  # fmt: skip
         """A step: function(*arrays of the inputs)[0] gives the results, a tensor or a tuple.
 
         `plan(arrays, value)` may give a function that writes the value anew where it is.
@@ -134,7 +139,7 @@ class Replay:
         results = results if type(results) is tuple else (results,)
         self._notes.append((call, function, taken, [self._made(r) for r in results], plan))
 
-    def operation(self, call, args, params, arrays, results):
+    def operation(self, call: Any, args: Any, params: Any, arrays: Any, results: Any) -> None:
         """An operation was called with `args`, its body with `arrays`."""
         n = len(args) if call.variadic else len(call.input_names)
         function, inputs, plan = call.function, list(arrays), None

@@ -1,11 +1,15 @@
 """Images at other places than their own pixels': larger, smaller, turned, distorted."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from collections.abc import Sequence
 
 from .. import ops
 from ..ops.composite.convolution import _each
 from ..tensor.creation import arange
+from ..typing import Pair, Shape, Tensor
 
 __all__ = [
     "affine_grid", "grid_sample", "interpolate", "max_unpool1d", "max_unpool2d", "upsample",
@@ -15,8 +19,10 @@ __all__ = [
 # ---- other sizes ---------------------------------------------------------------------
 
 
-def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
-                recompute_scale_factor=None, antialias=False):  # fmt: skip
+def interpolate(input: Tensor, size: Shape | None = None,
+                scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
+                align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
+                antialias: bool = False) -> Tensor:  # fmt: skip
     """(N, C, *S) brought to the sizes `size`, or `scale_factor` times its own.
 
     "nearest" repeats elements, "linear" and "bilinear" draw lines between two of them, "bicubic"
@@ -86,19 +92,25 @@ def _older(name):
     )
 
 
-def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+def upsample(input: Tensor, size: Shape | None = None,
+             scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
+             align_corners: bool | None = None) -> Tensor:  # fmt: skip
     """`interpolate`, by its older name."""
     _older("upsample")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
-def upsample_nearest(input, size=None, scale_factor=None):
+def upsample_nearest(
+    input: Tensor, size: Shape | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Tensor:
     """`interpolate` with "nearest", by its older name."""
     _older("upsample_nearest")
     return interpolate(input, size, scale_factor)
 
 
-def upsample_bilinear(input, size=None, scale_factor=None):
+def upsample_bilinear(
+    input: Tensor, size: Shape | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Tensor:
     """`interpolate` with "bilinear" and aligned corners, by its older name."""
     _older("upsample_bilinear")
     return interpolate(input, size, scale_factor, "bilinear", align_corners=True)
@@ -107,7 +119,7 @@ def upsample_bilinear(input, size=None, scale_factor=None):
 # ---- other places --------------------------------------------------------------------
 
 
-def affine_grid(theta, size, align_corners=None):
+def affine_grid(theta: Tensor, size: Shape, align_corners: bool | None = None) -> Tensor:
     """For each pixel of an image (N, C, H, W) its place (x, y) in another: (N, H, W, 2).
 
     `theta` (N, 2, 3) holds the matrices that (x, y, 1) is multiplied with. Coordinates go from −1
@@ -131,7 +143,8 @@ def affine_grid(theta, size, align_corners=None):
     return places.reshape(1, -1, 3).matmul(theta.mT).reshape(size[0], *size[2:], 2)
 
 
-def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
+                align_corners: bool | None = None) -> Tensor:  # fmt: skip
     """What an image (N, C, H, W) shows at the places (x, y) of grid (N, H′, W′, 2): (N, C, H′, W′).
 
     Coordinates are those of `affine_grid`. "bilinear" weighs the four pixels around a place,
@@ -200,12 +213,14 @@ def _picked(input, x, y):
 # ---- back from the largest -----------------------------------------------------------
 
 
-def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Pair, stride: Pair | None = None,
+                 padding: Pair = 0, output_size: Shape | None = None) -> Tensor:  # fmt: skip
     """What undoes `max_pool1d`: each element at the place that `indices` says, zeros elsewhere."""
     return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
-def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: Pair, stride: Pair | None = None,
+                 padding: Pair = 0, output_size: Shape | None = None) -> Tensor:  # fmt: skip
     """What undoes `max_pool2d`: each element at the place that `indices` says, zeros elsewhere."""
     return _unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 

@@ -1,9 +1,13 @@
 """The Transformer's decoder layer, and the whole of encoder and decoder (arXiv:1706.03762)."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 from .. import ops
 from ..tensor.creation import full
+from ..typing import Device, Dtype, Tensor
 from . import functional as F
 from . import init
 from .attention import (
@@ -24,11 +28,10 @@ class TransformerDecoderLayer(Module):
     MultiheadAttention.
     """
 
-    def __init__(
-        self, d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=F.relu,
-        layer_norm_eps=1e-5, batch_first=False, norm_first=False, bias=True, device=None,
-        dtype=None,
-    ):  # fmt: skip
+    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+                 activation: Any = F.relu, layer_norm_eps: float = 1e-5, batch_first: bool = False,
+                 norm_first: bool = False, bias: bool = True, device: Device | None = None,
+                 dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         where = {"device": device, "dtype": dtype}
         for name in ("self_attn", "multihead_attn"):
@@ -45,10 +48,10 @@ class TransformerDecoderLayer(Module):
             self.add_module(f"dropout{i}", Dropout(dropout))
         self.activation = _get_activation_fn(activation)
 
-    def forward(
-        self, tgt, memory, tgt_mask=None, memory_mask=None, tgt_key_padding_mask=None,
-        memory_key_padding_mask=None, tgt_is_causal=False, memory_is_causal=False,
-    ):  # fmt: skip
+    def forward(self, tgt: Tensor, memory: Tensor, tgt_mask: Tensor | None = None,
+                memory_mask: Tensor | None = None, tgt_key_padding_mask: Tensor | None = None,
+                memory_key_padding_mask: Tensor | None = None, tgt_is_causal: bool = False,
+                memory_is_causal: bool = False) -> Tensor:  # fmt: skip
         """Like `tgt`, which sees itself and `memory`."""
         own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
         other = memory_mask, memory_key_padding_mask, memory_is_causal
@@ -73,12 +76,12 @@ class TransformerDecoderLayer(Module):
 class TransformerDecoder(Module):
     """Copies of one decoder layer, one after the other, and a last normalization."""
 
-    def __init__(self, decoder_layer, num_layers, norm=None):
+    def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
         self.layers = _get_clones(decoder_layer, num_layers)
         self.num_layers, self.norm = num_layers, norm
 
-    def forward(self, tgt, memory, *args, **kwargs):
+    def forward(self, tgt: Tensor, memory: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Like `tgt`; masks as in TransformerDecoderLayer."""
         for layer in self.layers:
             tgt = layer(tgt, memory, *args, **kwargs)
@@ -88,12 +91,12 @@ class TransformerDecoder(Module):
 class Transformer(Module):
     """Encoder and decoder. Matrices start by Xavier's uniform distribution."""
 
-    def __init__(
-        self, d_model=512, nhead=8, num_encoder_layers=6, num_decoder_layers=6,
-        dim_feedforward=2048, dropout=0.1, activation=F.relu, custom_encoder=None,
-        custom_decoder=None, layer_norm_eps=1e-5, batch_first=False, norm_first=False, bias=True,
-        device=None, dtype=None,
-    ):  # fmt: skip
+    def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6,
+                 num_decoder_layers: int = 6, dim_feedforward: int = 2048, dropout: float = 0.1,
+                 activation: Any = F.relu, custom_encoder: Module | None = None,
+                 custom_decoder: Module | None = None, layer_norm_eps: float = 1e-5,
+                 batch_first: bool = False, norm_first: bool = False, bias: bool = True,
+                 device: Device | None = None, dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__()
         where = {"device": device, "dtype": dtype}
         layer = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
@@ -111,11 +114,13 @@ class Transformer(Module):
             if p.ndim > 1:
                 init.xavier_uniform_(p)
 
-    def forward(
-        self, src, tgt, src_mask=None, tgt_mask=None, memory_mask=None, src_key_padding_mask=None,
-        tgt_key_padding_mask=None, memory_key_padding_mask=None, src_is_causal=False,
-        tgt_is_causal=False, memory_is_causal=False,
-    ):  # fmt: skip
+    def forward(self, src: Tensor, tgt: Tensor, src_mask: Tensor | None = None,
+                tgt_mask: Tensor | None = None, memory_mask: Tensor | None = None,
+                src_key_padding_mask: Tensor | None = None,
+                tgt_key_padding_mask: Tensor | None = None,
+                memory_key_padding_mask: Tensor | None = None, src_is_causal: bool = False,
+                tgt_is_causal: bool = False,
+                memory_is_causal: bool = False) -> Tensor:  # fmt: skip
         """Like `tgt`, which sees itself and what the encoder made of `src`."""
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(
@@ -124,6 +129,8 @@ class Transformer(Module):
         )  # fmt: skip
 
     @staticmethod
-    def generate_square_subsequent_mask(sz, device=None, dtype=None):
+    def generate_square_subsequent_mask(
+        sz: int, device: Device | None = None, dtype: Dtype | None = None
+    ) -> Tensor:
         """A mask (sz, sz) that is added: 0 for what came before, −∞ for what is to come."""
         return ops.triu(full((sz, sz), -math.inf, device=device, dtype=dtype), 1)

@@ -27,7 +27,7 @@ def fold_(w, /, shape, sizes, steps, spread):
     return y, lambda g: xp(g).stack([g[p] for p in places], axis=2)
 
 
-@op
+@op(several=True)
 def max_pool_(x, /, sizes, steps, spread):
     """The largest of each window, the first among equals, and its place 0 … K − 1.    ∂x = g there
 

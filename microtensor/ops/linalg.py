@@ -145,7 +145,7 @@ def cofactors(A):
     return y, pull
 
 
-@op
+@op(several=True)
 def slogdet_(A):
     """The sign and the logarithm of |A|.    ∂A = g A⁻ᵀ, g of the logarithm"""
     _square(A)
@@ -241,7 +241,7 @@ def cholesky_solve(B, L, upper=False):
     return solve_triangular(transpose(L, -2, -1), half, upper=True)
 
 
-@op
+@op(several=True)
 def eigh_(A, /, upper):
     """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
     _square(A)
@@ -269,7 +269,7 @@ def eigvalsh(A, UPLO="L"):
     return eigh(A, UPLO).eigenvalues
 
 
-@op
+@op(several=True)
 def svd_(A, /, full):
     """U, s, Vᵀ of A = U diag(s) Vᵀ, s falling.
 
@@ -314,7 +314,7 @@ def svdvals(A):
     return s, lambda g: (U * g[..., None, :]) @ Vh
 
 
-@op
+@op(several=True)
 def qr_(A):
     """Q, R of A = Q R.    ∂A = (∂Q + Q C) R⁻ᵀ, C = the lower half of R ∂Rᵀ − ∂Qᵀ Q, mirrored"""
     Q, R = xp(A).linalg.qr(A)

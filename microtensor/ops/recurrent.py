@@ -73,7 +73,7 @@ def gru_(x, h, weight, bias, keep, /, reverse=False):
     return xp(x).stack(y), pull
 
 
-@op
+@op(several=True)
 def lstm_(x, h, c, weight, keep, /, reverse=False):
     """cₜ = f cₜ₋₁ + i u, hₜ = o tanh(cₜ): all h (T, N, H), and the last c (N, H).
 

@@ -100,7 +100,7 @@ def stack_(*tensors, dim=0):
         raise RuntimeError("only tensors of one shape can be stacked") from None
 
 
-@op(view=True)
+@op(view=True, several=True)
 def split_(x, /, lengths, dim):
     """Consecutive parts of x along dim, of the given lengths.    ∂x = the parts of g joined"""
     axis, parts, start = _positive(dim, len(x.shape)), [], 0

@@ -1,9 +1,14 @@
 """LBFGS: Newton's method with a curvature that is read off the last steps."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from ..autograd import enable_grad
 from ..ops import cat
+from ..typing import ParameterGroups
 from .line_search import Point, strong_wolfe
 from .optimizer import Optimizer
 
@@ -18,8 +23,10 @@ class LBFGS(Optimizer):
     A move is `lr` long, or with `line_search_fn="strong_wolfe"` as long as `line_search` finds.
     """
 
-    def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7,
-                 tolerance_change=1e-9, history_size=100, line_search_fn=None):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1, max_iter: int = 20,
+                 max_eval: int | None = None, tolerance_grad: float = 1e-7,
+                 tolerance_change: float = 1e-9, history_size: int = 100,
+                 line_search_fn: str | None = None) -> None:  # fmt: skip
         if line_search_fn not in (None, "strong_wolfe"):
             raise RuntimeError(
                 f'LBFGS: line_search_fn is "strong_wolfe" or None, got {line_search_fn!r}'
@@ -33,7 +40,7 @@ class LBFGS(Optimizer):
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS: all parameters share one group")
 
-    def check(self, options):
+    def check(self, options: dict[str, Any]) -> None:
         self.require(options["lr"] >= 0, "lr", "at least 0", options["lr"])
 
     def _gradient(self):
@@ -56,7 +63,7 @@ class LBFGS(Optimizer):
             p.detach().add_(by[start : start + p.numel()].view(p.shape))
             start += p.numel()
 
-    def step(self, closure):
+    def step(self, closure: Callable[[], Any]) -> Any:
         """Move to where `closure()` is smaller. Returns the loss at the start."""
         group = self.param_groups[0]
         state = self.state[group["params"][0]]

@@ -1,13 +1,17 @@
 """What all optimizers share: groups of parameters, state, and checkpoints."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..autograd import enable_grad
 from ..autograd.saved import changed
 from ..tensor import Handle, Tensor
+from ..typing import ParameterGroups, StateDict
 
 required = type("required", (), {"__repr__": lambda self: "<required parameter>"})()
 """As the default of an option: every group has to say its own."""
@@ -26,7 +30,7 @@ class Optimizer:
 
     buffers = ()  # the names of state tensors that have their parameter's shape
 
-    def __init__(self, params, defaults):
+    def __init__(self, params: ParameterGroups, defaults: dict[str, Any]) -> None:
         self.defaults, self.param_groups, self.state = defaults, [], defaultdict(dict)
         self.check(defaults)
         if isinstance(params, (Tensor, dict)):
@@ -47,7 +51,7 @@ class Optimizer:
             raise TypeError(f"{self._name}: a set has no order that a checkpoint could rely on")
         return [params] if isinstance(params, Tensor) else list(params)
 
-    def add_param_group(self, param_group):
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add {"params": tensors, option: value …}; options left out have their defaults.
 
         The tensors may be pairs (name, tensor), if those of all groups are. Raises TypeError for
@@ -84,24 +88,24 @@ class Optimizer:
             warnings.warn(f"{self._name}: a group has a parameter twice", stacklevel=3)
         self.param_groups.append(group)
 
-    def check(self, options):
+    def check(self, options: Any) -> None:
         """Raise ValueError where the options of a group make no sense."""
 
-    def require(self, holds, name, wanted, value):
+    def require(self, holds: Any, name: str, wanted: Any, value: Any) -> None:
         """Raise ValueError unless an option holds, which may be a tensor of one element."""
         if isinstance(value, Tensor) and value.numel() != 1:
             raise ValueError(f"{self._name}: {name} is one number, got {tuple(value.shape)}")
         if not holds:
             raise ValueError(f"{self._name}: {name} must be {wanted}, got {value}")
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or fill them with 0."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
                     p.grad = None if set_to_none else p.grad.detach().zero_()
 
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 
         `closure`, if given, computes the gradients first; what it returns is returned.
@@ -120,7 +124,7 @@ class Optimizer:
                     changed(p._data, f"{self._name}.step")
         return loss
 
-    def check_fit(self, p, grad, state):
+    def check_fit(self, p: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
         """Raise RuntimeError unless gradient and state of p have its shape and dtype.
 
         They do not where the parameter has got others (`p.data = …`, `resize_`, `double()`) since.
@@ -148,13 +152,13 @@ class Optimizer:
                 "optimizer, or give it a fitting gradient and state"
             )
 
-    def update(self, p, grad, group, state):
+    def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
         """Change the parameter `p` in place by the rule of the optimizer."""
         raise NotImplementedError(f"{self._name} defines neither update nor step")
 
     # ---- checkpoints --------------------------------------------------------------
 
-    def state_dict(self):
+    def state_dict(self) -> StateDict:
         """{"state": …, "param_groups": …} with parameters replaced by their positions.
 
         What is in it is the optimizer's own, not a copy.
@@ -174,7 +178,7 @@ class Optimizer:
             ],
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`, with copies of its tensors on each parameter's device.
 
         Raises ValueError, and changes nothing, if it is the state of other parameters.
@@ -212,14 +216,14 @@ class Optimizer:
 
     # ---- hooks --------------------------------------------------------------------
 
-    def register_step_pre_hook(self, hook):
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(optimizer, args, kwargs) before each step; it may return others for the step.
 
         Returns a handle whose `remove()` takes the hook away.
         """
         return Handle(self._watched()[0], hook)
 
-    def register_step_post_hook(self, hook):
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(optimizer, args, kwargs) after each step."""
         return Handle(self._watched()[1], hook)
 
@@ -254,7 +258,7 @@ class Optimizer:
         dtype = p.dtype if name != "step" and p.is_floating_point() else value.dtype
         return value.detach().to(device=p.device, dtype=dtype, copy=True)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [f"{self._name} ("]
         for i, group in enumerate(self.param_groups):
             lines += [""] * (i > 0) + [f"Parameter Group {i}"]

@@ -4,12 +4,16 @@
 and they are taken for the sake of programs that pass them.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 from ..autograd import no_grad
 from ..backends import backend_of
 from ..ops import maximum, where
 from ..tensor.creation import full_like, ones, zeros_like
+from ..typing import ParameterGroups, Tensor
 from .optimizer import Optimizer
 
 
@@ -18,10 +22,10 @@ class _Rule(Optimizer):
 
     _options = ""  # their names, in the order in which PyTorch has them
 
-    def __init__(self, params, given):
+    def __init__(self, params: ParameterGroups, given: Any) -> None:
         super().__init__(params, {name: given[name] for name in self._options.split()})
 
-    def check(self, options):
+    def check(self, options: Any) -> None:
         if options.get("differentiable"):
             raise NotImplementedError(
                 f"{self._name}: a step is not part of the graph, as differentiable=True would have "
@@ -49,11 +53,13 @@ class SGD(_Rule):
     buffers = ("momentum_buffer",)
     _options = "lr momentum dampening weight_decay nesterov maximize foreach differentiable fused"
 
-    def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False,
-                 *, maximize=False, foreach=None, differentiable=False, fused=None):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-3, momentum: float = 0,
+                 dampening: int = 0, weight_decay: float = 0, nesterov: bool = False, *,
+                 maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
+                 fused: bool | None = None) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def check(self, options):
+    def check(self, options: Any) -> None:
         super().check(options)
         if options["nesterov"]:
             self.require(options["momentum"] > 0, "momentum", "above 0 with nesterov", 0)
@@ -61,7 +67,7 @@ class SGD(_Rule):
                 options["dampening"] == 0, "dampening", "0 with nesterov", options["dampening"]
             )
 
-    def update(self, p, grad, group, state):
+    def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
         velocity = state.get("momentum_buffer")
         array = backend_of(p._data).sgd(
             p._data, grad._data, None if velocity is None else velocity._data, float(group["lr"]),
@@ -86,12 +92,15 @@ class Adam(_Rule):
     )
     decoupled = False  # also where the options say otherwise, such as those of a saved Adam
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 amsgrad=False, *, foreach=None, maximize=False, capturable=False,
-                 differentiable=False, fused=None, decoupled_weight_decay=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None,
+                 maximize: bool = False, capturable: bool = False, differentiable: bool = False,
+                 fused: bool | None = None,
+                 decoupled_weight_decay: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def update(self, p, grad, group, state):
+    def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
         for name in self.buffers if group["amsgrad"] else self.buffers[:2]:
             if name not in state:
                 state[name] = p._wrap(backend_of(p._data).xp.zeros_like(p._data))
@@ -113,9 +122,11 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2,
-                 amsgrad=False, *, maximize=False, foreach=None, capturable=False,
-                 differentiable=False, fused=None):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,
+                 foreach: bool | None = None, capturable: bool = False,
+                 differentiable: bool = False, fused: bool | None = None) -> None:  # fmt: skip
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach,
                          maximize=maximize, capturable=capturable, differentiable=differentiable,
                          fused=fused, decoupled_weight_decay=True)  # fmt: skip
@@ -131,7 +142,7 @@ class _Composed(_Rule):
     `state["step"]` counts from 1.
     """
 
-    def update(self, p, grad, group, state):
+    def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
         with no_grad():
             grad = -grad if group["maximize"] else grad
             if group.get("decoupled_weight_decay"):
@@ -144,7 +155,7 @@ class _Composed(_Rule):
             state["step"] = int(state.get("step", 0)) + 1
             self.rule(p, grad, group, state, float(group["lr"]))
 
-    def needed(self, group):
+    def needed(self, group: Any) -> Any:
         """The names of the state tensors that a group's options ask for."""
         return self.buffers
 
@@ -159,16 +170,18 @@ class Rprop(_Composed):
     buffers = ("prev", "step_size")
     _options = "lr etas step_sizes foreach maximize differentiable capturable"
 
-    def __init__(self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *,
-                 capturable=False, foreach=None, maximize=False, differentiable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-2,
+                 etas: tuple[float, float] = (0.5, 1.2), step_sizes: tuple[float, int] = (1e-6, 50),
+                 *, capturable: bool = False, foreach: bool | None = None, maximize: bool = False,
+                 differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def check(self, options):
+    def check(self, options: Any) -> None:
         super().check(options)
         small, large = options["etas"]
         self.require(0 < small < 1 < large, "etas", "below and above 1", options["etas"])
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         if state["step"] == 1:
             state["step_size"].fill_(lr)
         (shrink, grow), size, same = group["etas"], state["step_size"], grad * state["prev"]
@@ -188,19 +201,20 @@ class Adagrad(_Composed):
         "differentiable fused"
     )
 
-    def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0,
-                 eps=1e-10, foreach=None, *, maximize=False, differentiable=False,
-                 fused=None):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-2, lr_decay: int = 0,
+                 weight_decay: float = 0, initial_accumulator_value: int = 0, eps: float = 1e-10,
+                 foreach: bool | None = None, *, maximize: bool = False,
+                 differentiable: bool = False, fused: bool | None = None) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def add_param_group(self, param_group):
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for p in group["params"]:
             start = full_like(p.detach(), group["initial_accumulator_value"])
             self.state[p] = {"step": 0, "sum": start}
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         state["sum"].add_(grad * grad)
         lr = lr / (1 + (state["step"] - 1) * group["lr_decay"])
         p.sub_(lr * grad / (state["sum"].sqrt() + group["eps"]))
@@ -217,17 +231,18 @@ class RMSprop(_Composed):
         "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
     )
 
-    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0,
-                 centered=False, capturable=False, foreach=None, maximize=False,
-                 differentiable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-2, alpha: float = 0.99,
+                 eps: float = 1e-8, weight_decay: float = 0, momentum: float = 0,
+                 centered: bool = False, capturable: bool = False, foreach: bool | None = None,
+                 maximize: bool = False, differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def needed(self, group):
+    def needed(self, group: Any) -> Any:
         return [
             n for n, on in zip(self.buffers, (True, group["centered"], group["momentum"])) if on
         ]
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         v = state["square_avg"].lerp_(grad * grad, 1 - group["alpha"])
         if group["centered"]:
             v = v - state["grad_avg"].lerp_(grad, 1 - group["alpha"]).square()
@@ -246,11 +261,13 @@ class Adadelta(_Composed):
     buffers = ("square_avg", "acc_delta")
     _options = "lr rho eps weight_decay maximize capturable foreach differentiable"
 
-    def __init__(self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, foreach=None, *,
-                 capturable=False, maximize=False, differentiable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1.0, rho: float = 0.9,
+                 eps: float = 1e-6, weight_decay: float = 0, foreach: bool | None = None, *,
+                 capturable: bool = False, maximize: bool = False,
+                 differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         v = state["square_avg"].lerp_(grad * grad, 1 - group["rho"])
         u = state["acc_delta"]
         move = grad * (u + group["eps"]).sqrt() / (v + group["eps"]).sqrt()
@@ -267,11 +284,13 @@ class ASGD(_Composed):
     buffers = ("ax",)
     _options = "lr lambd alpha t0 weight_decay foreach maximize differentiable capturable"
 
-    def __init__(self, params, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0,
-                 foreach=None, maximize=False, differentiable=False, capturable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-2, lambd: float = 1e-4,
+                 alpha: float = 0.75, t0: float = 1e6, weight_decay: float = 0,
+                 foreach: bool | None = None, maximize: bool = False, differentiable: bool = False,
+                 capturable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         t = state["step"]  # eta and mu are in the default dtype
         eta, mu = state.setdefault("eta", lr * ones(())), state.setdefault("mu", ones(()))
         p.mul_(1 - group["lambd"] * eta.item()).sub_(eta.item() * grad)
@@ -289,12 +308,13 @@ class Adamax(_Composed):
     buffers = ("exp_avg", "exp_inf")
     _options = "lr betas eps weight_decay foreach maximize differentiable capturable"
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 foreach=None, *, maximize=False, differentiable=False,
-                 capturable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 2e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, foreach: bool | None = None, *, maximize: bool = False,
+                 differentiable: bool = False, capturable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         (b1, b2), v = group["betas"], state["exp_inf"]
         m = state["exp_avg"].lerp_(grad, 1 - b1)
         v.copy_(maximum(b2 * v, grad.abs() + group["eps"]))
@@ -313,12 +333,15 @@ class NAdam(_Composed):
         "capturable differentiable"
     )
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 momentum_decay=4e-3, decoupled_weight_decay=False, *, foreach=None,
-                 maximize=False, capturable=False, differentiable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 2e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, momentum_decay: float = 4e-3,
+                 decoupled_weight_decay: bool = False, *, foreach: bool | None = None,
+                 maximize: bool = False, capturable: bool = False,
+                 differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         (b1, b2), t = group["betas"], state["step"]
         now, after = (b1 * (1 - 0.5 * 0.96 ** (u * group["momentum_decay"])) for u in (t, t + 1))
         state["mu_product"] = state.get("mu_product", ones(())) * now  # in the default dtype
@@ -339,12 +362,14 @@ class RAdam(_Composed):
         "differentiable"
     )
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0,
-                 decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False,
-                 differentiable=False):  # fmt: skip
+    def __init__(self, params: ParameterGroups, lr: float = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, decoupled_weight_decay: bool = False, *,
+                 foreach: bool | None = None, maximize: bool = False, capturable: bool = False,
+                 differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p, grad, group, state, lr):
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         (b1, b2), t = group["betas"], state["step"]
         m = state["exp_avg"].lerp_(grad, 1 - b1) / (1 - b1**t)
         v = state["exp_avg_sq"].lerp_(grad * grad, 1 - b2)

@@ -10,13 +10,19 @@ In a training:
     update_bn(batches, averaged)
 """
 
+from __future__ import annotations
+
 import copy
 import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..autograd import no_grad
 from ..nn.module import Module
 from ..nn.normalization import _BatchNorm
+from ..optim.optimizer import Optimizer
 from ..tensor.creation import tensor
+from ..typing import Device
 from .lr_scheduler import LRScheduler
 from .lr_scheduler.curves import _cosine, _line
 
@@ -28,13 +34,13 @@ def _new_share(decay):
     return 1 - decay
 
 
-def get_ema_avg_fn(decay=0.999):
+def get_ema_avg_fn(decay: float = 0.999) -> Callable[..., Any]:
     """(average, now, count) to decay·average + (1 − decay)·now."""
     share = _new_share(decay)
     return no_grad()(lambda average, now, count: (1 - share) * average + share * now)
 
 
-def get_swa_avg_fn():
+def get_swa_avg_fn() -> Callable[..., Any]:
     """(average of `count` values, now, count) to the average that counts `now` as well."""
     return no_grad()(lambda average, now, count: average + (now - average) / (count + 1))
 
@@ -50,12 +56,12 @@ def _of_lists(average):
     return update
 
 
-def get_ema_multi_avg_fn(decay=0.999):
+def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[..., Any]:
     """`get_ema_avg_fn` for lists of tensors, in place."""
     return _of_lists(get_ema_avg_fn(decay))
 
 
-def get_swa_multi_avg_fn():
+def get_swa_multi_avg_fn() -> Callable[..., Any]:
     """`get_swa_avg_fn` for lists of tensors, in place."""
     # 1 / (count + 1) of a tensor is one of the default dtype, which PyTorch's rounding needs
     return _of_lists(lambda average, now, count: average + (now - average) * (1 / (count + 1)))
@@ -69,7 +75,10 @@ class AveragedModel(Module):
     With `use_buffers` buffers are averaged, too; else they are the model's last ones.
     """
 
-    def __init__(self, model, device=None, avg_fn=None, multi_avg_fn=None, use_buffers=False):
+    def __init__(self, model: Module, device: Device | None = None,
+                 avg_fn: Callable[..., Any] | None = None,
+                 multi_avg_fn: Callable[..., Any] | None = None,
+                 use_buffers: bool = False) -> None:  # fmt: skip
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
             raise AssertionError("AveragedModel: avg_fn or multi_avg_fn, not both")
@@ -78,7 +87,7 @@ class AveragedModel(Module):
         self.register_buffer("n_averaged", tensor(0, device=device))
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, use_buffers
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
 
     def _averaged(self, model):
@@ -86,7 +95,7 @@ class AveragedModel(Module):
         return [t.detach() for t in itertools.chain(model.parameters(), buffers)]
 
     @no_grad()
-    def update_parameters(self, model):
+    def update_parameters(self, model: Module) -> None:
         """Count the model's parameters as they are now; the first ones are simply copied."""
         mine = self._averaged(self.module)
         theirs = [t.to(a.device) for a, t in zip(mine, self._averaged(model), strict=True)]
@@ -102,7 +111,7 @@ class AveragedModel(Module):
 
 
 @no_grad()
-def update_bn(loader, model, device=None):
+def update_bn(loader: Iterable[Any], model: Module, device: Device | None = None) -> None:
     """Give a model's batch norms the plain means over the batches of `loader`, its first items."""
     momenta = {m: m.momentum for m in model.modules() if isinstance(m, _BatchNorm)}
     if not momenta:
@@ -123,7 +132,8 @@ def update_bn(loader, model, device=None):
 class SWALR(LRScheduler):
     """From the rate that a group has to `swa_lr` in `anneal_epochs` steps, and no further."""
 
-    def __init__(self, optimizer, swa_lr, anneal_epochs=10, anneal_strategy="cos", last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, swa_lr: float, anneal_epochs: int = 10,
+                 anneal_strategy: str = "cos", last_epoch: int = -1) -> None:  # fmt: skip
         self._attach(optimizer)
         for group, lr in zip(optimizer.param_groups, self._for_each_group("swa_lr", swa_lr)):
             group["swa_lr"] = lr
@@ -138,7 +148,7 @@ class SWALR(LRScheduler):
         self.anneal_epochs, self.anneal_strategy = anneal_epochs, anneal_strategy
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self):
+    def get_lr(self) -> list[float]:
         curve = _cosine if self.anneal_strategy == "cos" else _line
         step = self._step_count - 1
         shares = (s / max(1, self.anneal_epochs) for s in (step - 1, step))

@@ -1,7 +1,11 @@
 """Arrays from Python's data and from nothing: what the constructors of tensors are made of."""
 
+from __future__ import annotations
+
 import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +16,10 @@ from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
 from ..backends.layouts import strided
+from ..typing import Device, Dtype, Shape, T
 
 
-def constructor(function):
+def constructor(function: Callable[..., T]) -> Callable[..., T]:
     """A function that makes a tensor, with `out=` and the words for where elements lie.
 
     The latter change nothing: see `backends/layouts.py`.
@@ -31,7 +36,9 @@ def constructor(function):
     return construct
 
 
-def array_of(data, dtype=None, device=None, copy=True):
+def array_of(
+    data: Any, dtype: Dtype | None = None, device: Device | None = None, copy: bool | None = True
+) -> Any:
     """The array of a number, nested lists, an array or a tensor, which is copied if `copy`.
 
     `copy=None` shares its memory where dtype and device allow it.
@@ -60,7 +67,9 @@ def array_of(data, dtype=None, device=None, copy=True):
     return array
 
 
-def filled(size, value, dtype=None, device=None):
+def filled(
+    size: Shape, value: Any, dtype: Dtype | None = None, device: Device | None = None
+) -> Any:
     """An array of a shape, filled with one number."""
     dtype = dtype_of_number(value) if dtype is None else dtype_of(dtype)
     backend = backend_for(device or get_default_device())

@@ -1,5 +1,10 @@
 """Tensors as Python's numbers, as NumPy's arrays, as text, and with another dtype or device."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from .. import ops
@@ -9,6 +14,7 @@ from ..backends import backend_for, backend_of
 from ..backends import device as _device_type
 from ..backends.dtypes import DTYPES, FLOAT, TYPES, bfloat16, dtype_of, get_default_dtype
 from ..ops.composite.shapes import sizes
+from ..typing import Bool, Device, Dtype, Float, Int, Scalar, Shape, Tensor, TensorLike
 from .arrays import array_of, constructor, filled
 from .printing import show
 
@@ -16,7 +22,7 @@ from .printing import show
 class Conversion(TensorBase):
     """The part of `Tensor` that makes something else of it, or another tensor like it."""
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         """The elements as an array that shares memory; not of a GPU, bfloat16 or a recorded one."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
@@ -31,18 +37,18 @@ class Conversion(TensorBase):
             mode.tape.refuse("the elements of a tensor are read")
         return backend_of(self._data).to_numpy(self._data)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Dtype | None = None, copy: Bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
         """What NumPy's functions of a tensor, such as np.sqrt(x), give: a tensor."""
         return self._wrap(np.asarray(array))
 
-    def tolist(self):
+    def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
         return self._as_numpy().tolist()
 
-    def item(self):
+    def item(self) -> Scalar:
         """The one element as a Python number. Raises RuntimeError if there are more."""
         if self.numel() != 1:
             raise RuntimeError(
@@ -50,29 +56,29 @@ class Conversion(TensorBase):
             )
         return self._as_numpy().item()
 
-    def __bool__(self):
+    def __bool__(self) -> Bool:
         if self.numel() != 1:
             raise RuntimeError(
                 f"the truth of a tensor of {self.numel()} elements is ambiguous; use any() or all()"
             )
         return bool(self.item())
 
-    def __index__(self):
+    def __index__(self) -> Int:
         if self.dtype.rank == FLOAT:
             raise TypeError(f"only integer tensors can be an index, this one is {self.dtype}")
         return int(self.item())
 
-    def __len__(self):
+    def __len__(self) -> Int:
         if not self.ndim:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         if not self.ndim:
             raise TypeError("iteration over a 0-d tensor")
         return iter(ops.unbind(self))
 
-    def __contains__(self, value):
+    def __contains__(self, value: Any) -> Bool:
         return bool((self == value).any())
 
     def __deepcopy__(self, memo):
@@ -92,24 +98,28 @@ class Conversion(TensorBase):
             (type(self), self._as_numpy(), str(self.device), self._needs_grad, self.dtype),
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return show(self)
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         if spec and self.numel() != 1:
             raise TypeError(f"format: {spec!r} is for one number, got shape {tuple(self.shape)}")
         return format(self.item(), spec) if spec or not self.ndim else str(self)
 
-    def __round__(self, digits=0):
+    def __round__(self, digits: Int = 0) -> Tensor:
         return ops.round(self, digits)
 
-    __float__ = lambda self: float(self.item())  # noqa: E731
-    __int__ = lambda self: int(self.item())  # noqa: E731
+    def __float__(self) -> Float:
+        return float(self.item())
+
+    def __int__(self) -> Int:
+        return int(self.item())
 
     # ---- to another dtype or device --------------------------------------------------
 
-    def to(self, *args, dtype=None, device=None, copy=False, non_blocking=False,
-           memory_format=None):  # fmt: skip
+    def to(self, *args: Any, dtype: Dtype | None = None, device: Device | None = None,
+           copy: Bool = False, non_blocking: Bool = False,
+           memory_format: Any = None) -> Tensor:  # fmt: skip
         """The tensor with another dtype, on another device, or like another tensor."""
         for a in args:
             if isinstance(a, TensorBase):
@@ -129,7 +139,7 @@ class Conversion(TensorBase):
             out = ops.cast(out, dtype_of(dtype))
         return out.clone() if copy and out is self else out
 
-    def type(self, dtype=None):
+    def type(self, dtype: Dtype | None = None) -> Any:
         """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …
 
         The class Tensor stands for the default dtype.
@@ -140,75 +150,78 @@ class Conversion(TensorBase):
             return self.to(get_default_dtype())
         return self.to(getattr(dtype, "where", None), dtype_of(dtype))
 
-    def cpu(self):
+    def cpu(self) -> Tensor:
         """The tensor on the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device=None):
+    def cuda(self, device: Device | None = None) -> Tensor:
         """The tensor on the GPU."""
         return self.to("cuda" if device is None else _device_type(device))
 
-    def contiguous(self, memory_format=None):
+    def contiguous(self, memory_format: Any = None) -> Tensor:
         """The tensor in one block of memory, in row-major order."""
         return self if self.is_contiguous() else ops.contiguous_(self)
 
-    def type_as(self, other):
+    def type_as(self, other: Tensor) -> Tensor:
         """The tensor in the dtype of another."""
         return self.to(other.dtype)
 
-    def bool(self):
+    def bool(self) -> Tensor:
         return self.to("bool")
 
-    def byte(self):
+    def byte(self) -> Tensor:
         return self.to("uint8")
 
-    def char(self):
+    def char(self) -> Tensor:
         return self.to("int8")
 
-    def short(self):
+    def short(self) -> Tensor:
         return self.to("int16")
 
-    def int(self):
+    def int(self) -> Tensor:
         return self.to("int32")
 
-    def long(self):
+    def long(self) -> Tensor:
         return self.to("int64")
 
-    def half(self):
+    def half(self) -> Tensor:
         return self.to("float16")
 
-    def bfloat16(self):
+    def bfloat16(self) -> Tensor:
         return self.to("bfloat16")
 
-    def float(self):
+    def float(self) -> Tensor:
         return self.to("float32")
 
-    def double(self):
+    def double(self) -> Tensor:
         return self.to("float64")
 
     # ---- new tensors of this dtype and device ----------------------------------------
 
     @constructor
-    def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False):
+    def new_full(self, size: Shape, fill_value: TensorLike, *, dtype: Dtype | None = None,
+                 device: Device | None = None,
+                 requires_grad: Bool = False) -> Tensor:  # fmt: skip
         """`fill_value` in shape `size`, with this tensor's dtype and device unless given."""
         array = filled(sizes((size,)), fill_value, dtype or self.dtype, device or self.device)
         out = self._wrap(array)
         return out.requires_grad_() if requires_grad else out
 
-    def new_zeros(self, *size, **options):
+    def new_zeros(self, *size: Any, **options: Any) -> Tensor:
         """Zeros of shape `size`, with this tensor's dtype and device unless others are given."""
         return self.new_full(sizes(size), 0, **options)
 
-    def new_ones(self, *size, **options):
+    def new_ones(self, *size: Any, **options: Any) -> Tensor:
         """Ones of shape `size`, with this tensor's dtype and device unless others are given."""
         return self.new_full(sizes(size), 1, **options)
 
-    def new_empty(self, *size, **options):
+    def new_empty(self, *size: Any, **options: Any) -> Tensor:
         """`new_zeros`."""
         return self.new_full(sizes(size), 0, **options)
 
     @constructor
-    def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+    def new_tensor(self, data: Any, *, dtype: Dtype | None = None, device: Device | None = None,
+                   requires_grad: Bool = False) -> Tensor:  # fmt: skip
         """`data` with this tensor's dtype and device unless others are given."""
         out = self._wrap(array_of(data, dtype or self.dtype, device or self.device))
         return out.requires_grad_() if requires_grad else out
@@ -230,7 +243,7 @@ def transfer(x, /, where):
     return _moved(x, where), lambda g: _moved(g, here)
 
 
-def read_as(kind, x):
+def read_as(kind: Dtype, x: Tensor) -> Tensor:
     """The bytes of x as elements of another dtype."""
     if kind is x.dtype:
         return x.view_as(x)

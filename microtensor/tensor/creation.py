@@ -3,7 +3,10 @@
 Every constructor takes `dtype`, `device` and `requires_grad`, like PyTorch's.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +17,14 @@ from ..backends import backend_for
 from ..backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
 from ..backends.dtypes import result_type as _result_type
 from ..ops.composite.shapes import sizes
+from ..typing import Device, Dtype, Scalar, Shape, TensorLike, dtype
 from .arrays import array_of, constructor, filled
 from .tensor import Tensor
 
 
 @constructor
-def tensor(data, *, dtype=None, device=None, requires_grad=False):
+def tensor(data: Any, *, dtype: Dtype | None = None, device: Device | None = None,
+           requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A new tensor that copies `data`: a number, nested lists, an array or a tensor.
 
     Python floats become float32 (the default dtype), integers int64; arrays keep their dtype.
@@ -27,7 +32,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     return _tensor(data, dtype, device, requires_grad, copy=True)
 
 
-def as_tensor(data, dtype=None, device=None):
+def as_tensor(data: Any, dtype: Dtype | None = None, device: Device | None = None) -> Tensor:
     """`data` as a tensor, sharing its memory where dtype and device allow it."""
     data = data._as_tensor() if hasattr(data, "_as_tensor") else data  # memory, by its tensor
     if isinstance(data, Tensor):
@@ -35,14 +40,16 @@ def as_tensor(data, dtype=None, device=None):
     return _tensor(data, dtype, device, False, copy=None)
 
 
-def from_numpy(array):
+def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: a NumPy array is needed, got {type(array).__name__}")
     return _tensor(array, None, "cpu", False, copy=None)
 
 
-def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
+def frombuffer(
+    buffer: Any, *, dtype: Dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
     """A 1-d tensor that shares the memory of bytes, from byte `offset` on: `count` elements."""
     array = np.frombuffer(buffer, backend_for("cpu").native(dtype_of(dtype)), count, offset)
     out = from_numpy(array)
@@ -58,14 +65,16 @@ def _tensor(data, dtype, device, requires_grad, copy):
 
 
 @constructor
-def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
+def full(size: Shape, fill_value: TensorLike, *, dtype: Dtype | None = None,
+         device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor of shape `size` filled with one number."""
     out = Tensor._wrap(filled(size_of((size,)), fill_value, dtype, device))
     return out.requires_grad_() if requires_grad else out
 
 
 @constructor
-def zeros(*shape, size=None, dtype=None, device=None, requires_grad=False):
+def zeros(*shape: Any, size: Shape | None = None, dtype: Dtype | None = None,
+          device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Zeros, as in zeros(2, 3), zeros((2, 3)) or zeros(size=(2, 3))."""
     return full(
         size_of(shape, size),
@@ -77,7 +86,8 @@ def zeros(*shape, size=None, dtype=None, device=None, requires_grad=False):
 
 
 @constructor
-def ones(*shape, size=None, dtype=None, device=None, requires_grad=False):
+def ones(*shape: Any, size: Shape | None = None, dtype: Dtype | None = None,
+         device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones, as in ones(2, 3)."""
     return full(
         size_of(shape, size),
@@ -89,12 +99,13 @@ def ones(*shape, size=None, dtype=None, device=None, requires_grad=False):
 
 
 @constructor
-def empty(*shape, size=None, dtype=None, device=None, requires_grad=False):
+def empty(*shape: Any, size: Shape | None = None, dtype: Dtype | None = None,
+          device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor to be filled later. It holds zeros, so that nothing is random."""
     return zeros(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def size_of(shape, size=None):
+def size_of(shape: Any, size: Shape | None = None) -> Shape:
     """The shape meant by `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`."""
     size = sizes(shape if size is None else (size,))
     if any(n < 0 for n in size):
@@ -105,7 +116,8 @@ def size_of(shape, size=None):
 
 
 @constructor
-def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False):
+def full_like(input: Tensor, fill_value: TensorLike, *, dtype: Dtype | None = None,
+              device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor like `input`, filled with one number."""
     return full(
         tuple(input.shape),
@@ -116,18 +128,19 @@ def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False
     )
 
 
-def zeros_like(input, **options):
+def zeros_like(input: Tensor, **options: Any) -> Tensor:
     """Zeros like `input`."""
     return full_like(input, 0, **options)
 
 
-def ones_like(input, **options):
+def ones_like(input: Tensor, **options: Any) -> Tensor:
     """Ones like `input`."""
     return full_like(input, 1, **options)
 
 
 @constructor
-def empty_like(input, *, dtype=None, device=None, requires_grad=False):
+def empty_like(input: Tensor, *, dtype: Dtype | None = None, device: Device | None = None,
+               requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor like `input`, to be filled later. It holds the elements of `input`: nothing is
     random, and what was made on "meta", which here has memory, keeps its values on the way.
     """
@@ -138,7 +151,9 @@ def empty_like(input, *, dtype=None, device=None, requires_grad=False):
 
 
 @constructor
-def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+def arange(start: TensorLike, end: TensorLike | None = None, step: TensorLike = 1, *,
+           dtype: Dtype | None = None, device: Device | None = None,
+           requires_grad: bool = False) -> Tensor:  # fmt: skip
     """start, start + step, … up to but without `end`; of one number, from 0 up to it."""
     if end is None:
         start, end = 0, start
@@ -168,37 +183,46 @@ def _line(name, start, end, steps, dtype):
 
 
 @constructor
-def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
+def linspace(start: TensorLike, end: TensorLike, steps: int, *, dtype: Dtype | None = None,
+             device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """`steps` numbers from `start` to `end`, evenly spaced, both included."""
     line = _line("linspace", start, end, steps, dtype)
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
 @constructor
-def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+def logspace(start: TensorLike, end: TensorLike, steps: int, base: float = 10.0, *,
+             dtype: Dtype | None = None, device: Device | None = None,
+             requires_grad: bool = False) -> Tensor:  # fmt: skip
     """`steps` powers of `base`, the exponents evenly spaced from `start` to `end`."""
     line = float(base) ** _line("logspace", start, end, steps, dtype)
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
-def tril_indices(row, col, offset=0, *, dtype=int64, device=None):
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Dtype = int64, device: Device | None = None
+) -> Tensor:
     """The rows and columns (2, n) of the places on and below a diagonal of a (row, col) matrix."""
     return _tensor(np.stack(np.tril_indices(row, offset, col)), dtype, device, False, None)
 
 
-def triu_indices(row, col, offset=0, *, dtype=int64, device=None):
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Dtype = int64, device: Device | None = None
+) -> Tensor:
     """The rows and columns (2, n) of the places on and above a diagonal of a (row, col) matrix."""
     return _tensor(np.stack(np.triu_indices(row, offset, col)), dtype, device, False, None)
 
 
-def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
+def scalar_tensor(s: Scalar, *, dtype: Dtype | None = None, device: Device | None = None,
+                  requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A number as a tensor of no dimensions, a float unless told otherwise."""
     return full((), s, dtype=dtype or get_default_dtype(), device=device,
                 requires_grad=requires_grad)  # fmt: skip
 
 
 @constructor
-def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
+def eye(n: int, m: int | None = None, *, dtype: Dtype | None = None, device: Device | None = None,
+        requires_grad: bool = False) -> Tensor:  # fmt: skip
     """The identity matrix (n, n), or its first m columns."""
     array = np.eye(*size_of((n, n if m is None else m)))
     return _tensor(array, dtype or get_default_dtype(), device, requires_grad, None)
@@ -207,42 +231,44 @@ def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
 # ---- questions about tensors and dtypes ----------------------------------------------
 
 
-def is_tensor(value):
+def is_tensor(value: Any) -> bool:
     """Whether `value` is a Tensor."""
     return isinstance(value, Tensor)
 
 
-def is_floating_point(input):
+def is_floating_point(input: Tensor) -> bool:
     """Whether the elements are floating-point numbers."""
     return input.is_floating_point()
 
 
-def is_complex(input):
+def is_complex(input: Tensor) -> bool:
     """Whether the elements are complex numbers, which nothing here is."""
     return False
 
 
-def numel(input):
+def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
 
 
-def allclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
     """Whether |input − other| ≤ atol + rtol·|other| everywhere."""
     return bool(ops.isclose(input, other, rtol, atol, equal_nan).all())
 
 
-def equal(input, other):
+def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and the same elements."""
     return input.equal(other)
 
 
-def can_cast(from_, to):
+def can_cast(from_: Dtype, to: Dtype) -> bool:
     """Whether PyTorch's rules let a result of one dtype be stored in another."""
     return dtype_of(from_).rank <= dtype_of(to).rank
 
 
-def result_type(*tensors):
+def result_type(*tensors: TensorLike) -> dtype:
     """The dtype of the result of an operation on these tensors and numbers."""
     held = [t for t in tensors if isinstance(t, Tensor)]
     return _result_type(

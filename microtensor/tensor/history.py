@@ -1,26 +1,31 @@
 """A tensor's place in the graph: whether gradients flow to it, and which arrived."""
 
-import weakref
+from __future__ import annotations
 
-from ..autograd import TensorBase, backward
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd import Node, TensorBase, backward
 from ..autograd.views import edge_of
 from ..backends.dtypes import FLOAT
+from ..typing import Tensor, TensorOrTensors
 
 
 class Handle:
     """What takes a hook away again."""
 
-    def __init__(self, hooks, value):
+    def __init__(self, hooks: dict[Any, Any], value: Any) -> None:
         self.hooks = hooks
         hooks[self] = value
 
-    def remove(self):
+    def remove(self) -> None:
         self.hooks.pop(self, None)
 
-    def __enter__(self):
+    def __enter__(self) -> Handle:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self.remove()
 
 
@@ -36,12 +41,12 @@ class History(TensorBase):
         return alias
 
     @property
-    def requires_grad(self):
+    def requires_grad(self) -> bool:
         """Whether gradients flow to this tensor."""
         return edge_of(self) is not None
 
     @requires_grad.setter
-    def requires_grad(self, value):
+    def requires_grad(self, value: Any) -> None:
         if value and self.dtype.rank != FLOAT:
             raise RuntimeError(
                 f"requires_grad: only floating-point tensors have one, this one is {self.dtype}"
@@ -53,22 +58,29 @@ class History(TensorBase):
             )
         self._needs_grad = bool(value)
 
-    def requires_grad_(self, requires_grad=True):
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Let gradients flow to this leaf, or not. Returns the tensor."""
         self.requires_grad = requires_grad
         return self
 
     @property
-    def grad_fn(self):
+    def grad_fn(self) -> Node | None:
         """The node of the operation that made this tensor; None for a leaf."""
         _ = self.requires_grad  # a view follows its base
         return self._node
 
-    is_leaf = property(lambda self: self.grad_fn is None)
-    output_nr = property(lambda self: self._index)
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by a user, and not by a recorded operation."""
+        return self.grad_fn is None
 
     @property
-    def data(self):
+    def output_nr(self) -> int:
+        """Which of the results of `grad_fn` it is."""
+        return self._index
+
+    @property
+    def data(self) -> Tensor:
         """The same memory as a tensor without history, whose changes in place nobody notices.
 
         Changing what a derivative still needs is then no error, as in PyTorch: `detach()` is safer.
@@ -78,18 +90,18 @@ class History(TensorBase):
         return out
 
     @data.setter
-    def data(self, value):
+    def data(self, value: Any) -> None:
         if not isinstance(value, TensorBase):
             raise TypeError(f"data: a Tensor is needed, got {type(value).__name__}")
         self._data = value._data
 
     @property
-    def grad(self):
+    def grad(self) -> Any:
         """The gradient that backward() has summed up for this leaf, or None."""
         return self._grad
 
     @grad.setter
-    def grad(self, value):
+    def grad(self, value: Any) -> None:
         if not isinstance(value, TensorBase) and value is not None:
             raise TypeError(f"grad: a Tensor or None is needed, got {type(value).__name__}")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
@@ -102,11 +114,11 @@ class History(TensorBase):
     def _is_view(self):  # drawings of other packages ask
         return self._base is not None
 
-    def detach(self):
+    def detach(self) -> Tensor:
         """The same memory as a tensor without history."""
         return self._wrap(self._data)
 
-    def detach_(self):
+    def detach_(self) -> Tensor:
         """Forget the history. Returns the tensor."""
         if self._base is not None:
             raise RuntimeError(
@@ -115,14 +127,16 @@ class History(TensorBase):
         self._node, self._index, self._needs_grad = None, 0, False
         return self
 
-    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None,
+                 create_graph: bool = False,
+                 inputs: TensorOrTensors | None = None) -> None:  # fmt: skip
         """Add the derivative of this tensor to `.grad` of every leaf that it was computed from.
 
         `gradient`, of this tensor's shape, weighs its elements and may be left out for one element.
         """
         backward(self, gradient, retain_graph, create_graph, inputs)
 
-    def retain_grad(self):
+    def retain_grad(self) -> None:
         """Keep the gradient of this tensor in `.grad` although it is not a leaf."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
@@ -130,12 +144,12 @@ class History(TensorBase):
             self._node._retaining = [*(self._node._retaining or ()), weakref.ref(self)]
 
     @property
-    def retains_grad(self):
+    def retains_grad(self) -> bool:
         """Whether `retain_grad` was called on this tensor, which is not a leaf."""
         retaining = self.grad_fn and self._node._retaining or ()
         return any(ref() is self for ref in retaining)
 
-    def register_hook(self, hook):
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(grad) when the gradient of this tensor is known; what it returns replaces it.
 
         Returns a handle whose `remove()` takes the hook away.
@@ -147,7 +161,7 @@ class History(TensorBase):
             place._hooks = {}
         return Handle(place._hooks, (self._index, hook, self._wrap))
 
-    def register_post_accumulate_grad_hook(self, hook):
+    def register_post_accumulate_grad_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(tensor) of this leaf when backward() has added to its `.grad`.
 
         So a parameter may take its step, and drop its gradient, at once. Returns a handle whose

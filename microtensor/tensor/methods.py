@@ -1,27 +1,38 @@
 """From an operation to the methods of `Tensor` that are made of it."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any, Concatenate
 
 from .. import ops
 from ..autograd.arguments import FACTORS, factor_first
 from ..autograd.calls import names, told
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
+from ..typing import P, T, Tensor, TensorLike
 
 
-def both(function):
+def both(
+    function: Callable[Concatenate[Any, P], T],
+) -> tuple[Callable[Concatenate[Any, P], T], Callable[Concatenate[Any, P], Tensor]]:
     """An operation as two methods: x.exp() and, in place, x.exp_()."""
     forms = function, in_place_form(function)
     name = function.__name__
     return tuple(factor_first(form, *FACTORS[name]) for form in forms) if name in FACTORS else forms
 
 
-def both_shapes(function):
+def both_shapes(
+    function: Callable[Concatenate[Any, P], T],
+) -> tuple[Callable[Concatenate[Any, P], T], Callable[Concatenate[Any, P], Tensor]]:
     """An operation that rearranges as two methods: x.squeeze() and, in place, x.squeeze_()."""
     return function, reshaping_form(function.__name__ + "_", function)
 
 
-def in_place_form(function):
+def in_place_form(
+    function: Callable[Concatenate[Any, P], object],
+) -> Callable[Concatenate[Any, P], Tensor]:
     """The form of an operation that changes its first input."""
     name = function.__name__ + "_"
 
@@ -38,7 +49,9 @@ def in_place_form(function):
     return method
 
 
-def reshaping_form(name, function):
+def reshaping_form(
+    name: str, function: Callable[Concatenate[Any, P], object]
+) -> Callable[Concatenate[Any, P], Tensor]:
     """The form of an operation that shows the tensor's own memory under another shape."""
 
     def method(self, *args):
@@ -55,12 +68,12 @@ def reshaping_form(name, function):
     return method
 
 
-def reflected(function):
+def reflected(function: Callable[..., T]) -> Callable[[Any, TensorLike], T]:
     """An operation with its two inputs exchanged: 1 - x is x.__rsub__(1)."""
     return lambda self, other: function(other, self)
 
 
-def with_sizes(function):
+def with_sizes(function: Callable[..., T]) -> Callable[..., T]:
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
     def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
@@ -73,9 +86,13 @@ def with_sizes(function):
     return method
 
 
-def resized(x, *size):
+def resized(x: Tensor, *size: Any) -> Tensor:
     """The first elements in another shape, and zeros after them where it holds more."""
     size, flat = sizes(size), x.reshape(-1)
     more = math.prod(size) - len(flat)
     flat = ops.cat([flat, x.new_zeros(more)]) if more > 0 else flat[: math.prod(size)]
     return flat.reshape(size)
+
+
+def indexed(tensor, index, value=None):
+    """What x[index], and x[index] = value, take: for the error of a wrong index."""

@@ -1,18 +1,22 @@
 """How tensors look: with shape and dtype, or, within `compat.as_torch()`, as PyTorch shows them."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
 from ..backends.dtypes import bool_, get_default_dtype, int64
 from ..backends.naming import PACKAGE
+from ..typing import Tensor
 
 OPTIONS = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
 PROFILES = {"default": {**OPTIONS}, "short": {**OPTIONS, "precision": 2, "edgeitems": 2}}
 PROFILES["full"] = {**OPTIONS, "threshold": math.inf}
 
 
-def set_printoptions(profile=None, **options):
+def set_printoptions(profile: str | None = None, **options: Any) -> None:
     """Digits after the point (precision), elements before "…" (threshold, edgeitems), linewidth.
 
     `sci_mode` True always writes 1.0000e+00, False never, None by need. Profiles are "default",
@@ -24,7 +28,7 @@ def set_printoptions(profile=None, **options):
     OPTIONS.update({**PROFILES.get(profile, {}), **options})
 
 
-def show(x):
+def show(x: Tensor) -> str:
     """The text of a tensor."""
     return _as_pytorch(x) if PACKAGE[0] == "torch" else _with_shape(x)
 

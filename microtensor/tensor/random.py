@@ -1,7 +1,11 @@
 """Random tensors. One stream of numbers on every device: the generator is NumPy's PCG64."""
 
+from __future__ import annotations
+
 import contextlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +17,7 @@ from ..backends import backend_for
 from ..backends.device import get_default_device
 from ..backends.dtypes import bfloat16, dtype_of, float16, float64, get_default_dtype, int64
 from ..ops.composite.shapes import sizes
+from ..typing import Device, Dtype, Shape
 from .creation import constructor, size_of
 from .tensor import Tensor
 
@@ -20,12 +25,12 @@ from .tensor import Tensor
 class Generator:
     """A stream of random numbers with its own state."""
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device: Device = "cpu") -> None:
         self.device = device
         self._seed = self._numbers = None
 
     @property
-    def numbers(self):
+    def numbers(self) -> np.random.Generator:
         """NumPy's generator, made when it is first used, so that np.random is imported then."""
         if mode.tape is not None:
             mode.tape.refuse("random numbers are drawn")
@@ -33,27 +38,27 @@ class Generator:
             self.seed()
         return self._numbers
 
-    def manual_seed(self, seed):
+    def manual_seed(self, seed: int) -> Generator:
         """Start the stream again at `seed`. Returns the generator."""
         self._seed = int(seed)
         self._numbers = np.random.Generator(np.random.PCG64(self._seed % 2**64))
         return self
 
-    def seed(self):
+    def seed(self) -> int:
         """Start the stream at a seed that nobody knows, and return it."""
         return self.manual_seed(int(np.random.SeedSequence().entropy % 2**63)).initial_seed()
 
-    def initial_seed(self):
+    def initial_seed(self) -> int:
         """The seed that the stream started with."""
         return self._seed if self._numbers is not None else self.seed()
 
-    def get_state(self):
+    def get_state(self) -> Tensor:
         """Where the stream stands, as a tensor of bytes."""
         numbers = self.numbers.bit_generator.state
         state = json.dumps([self._seed, numbers]).encode()
         return Tensor._wrap(np.frombuffer(state, np.uint8).copy())
 
-    def set_state(self, state):
+    def set_state(self, state: Any) -> Generator:
         """Continue a stream where `get_state` found it. Returns the generator."""
         try:
             seed, numbers = json.loads(bytes(state.cpu().numpy()))
@@ -69,33 +74,33 @@ class Generator:
 default_generator = Generator()
 
 
-def manual_seed(seed):
+def manual_seed(seed: int) -> Generator:
     """Start the default stream of random numbers at `seed`. Returns its generator."""
     return default_generator.manual_seed(seed)
 
 
-def seed():
+def seed() -> int:
     """Start the default stream at a seed that nobody knows, and return it."""
     return default_generator.seed()
 
 
-def initial_seed():
+def initial_seed() -> int:
     """The seed that the default stream started with."""
     return default_generator.initial_seed()
 
 
-def get_rng_state():
+def get_rng_state() -> Tensor:
     """Where the default stream stands, as a tensor of bytes."""
     return default_generator.get_state()
 
 
-def set_rng_state(state):
+def set_rng_state(state: Tensor) -> None:
     """Continue the default stream where `get_rng_state` found it."""
     default_generator.set_state(state)
 
 
 @contextlib.contextmanager
-def fork_rng(devices=None, enabled=True):
+def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
     """Within, numbers are drawn that the default stream will not miss afterwards."""
     state = get_rng_state()
     try:
@@ -105,7 +110,7 @@ def fork_rng(devices=None, enabled=True):
             set_rng_state(state)
 
 
-def draw_seed(generator=None):
+def draw_seed(generator: Generator | None = None) -> int:
     """A seed for one kernel (a dropout mask), drawn from a stream."""
     return int((generator or default_generator).numbers.integers(1 << 63))
 
@@ -128,21 +133,27 @@ def _fractions(numbers, shape, dtype):
 
 
 @constructor
-def rand(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
+def rand(*shape: Any, size: Shape | None = None, generator: Generator | None = None,
+         dtype: Dtype | None = None, device: Device | None = None,
+         requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Numbers from [0, 1), all alike."""
     size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
     return _draw(generator, lambda r: _fractions(r, size, dtype), dtype, device, requires_grad)
 
 
 @constructor
-def randn(*shape, size=None, generator=None, dtype=None, device=None, requires_grad=False):
+def randn(*shape: Any, size: Shape | None = None, generator: Generator | None = None,
+          dtype: Dtype | None = None, device: Device | None = None,
+          requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Numbers from the normal distribution with mean 0 and variance 1."""
     size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
     return _draw(generator, lambda r: _normal(r, size, dtype), dtype, device, requires_grad)
 
 
 @constructor
-def randint(low=None, high=None, size=None, *, generator=None, dtype=None, device=None):
+def randint(low: int | None = None, high: Any = None, size: Shape | None = None, *,
+            generator: Generator | None = None, dtype: Dtype | None = None,
+            device: Device | None = None) -> Tensor:  # fmt: skip
     """Integers from low (0 if only one bound is given) up to but without high."""
     if size is None:
         high, size = None, high
@@ -155,24 +166,25 @@ def randint(low=None, high=None, size=None, *, generator=None, dtype=None, devic
 
 
 @constructor
-def randperm(n, *, generator=None, dtype=None, device=None):
+def randperm(n: int, *, generator: Generator | None = None, dtype: Dtype | None = None,
+             device: Device | None = None) -> Tensor:  # fmt: skip
     """The integers 0 … n − 1 in random order."""
     if n < 0:
         raise RuntimeError(f"randperm: n must be at least 0, got {n}")
     return _draw(generator, lambda r: r.permutation(n), dtype or int64, device)
 
 
-def rand_like(input, **options):
+def rand_like(input: Tensor, **options: Any) -> Tensor:
     """`rand` like another tensor."""
     return rand(*input.shape, **{"dtype": input.dtype, "device": input.device, **options})
 
 
-def randn_like(input, **options):
+def randn_like(input: Tensor, **options: Any) -> Tensor:
     """`randn` like another tensor."""
     return randn(*input.shape, **{"dtype": input.dtype, "device": input.device, **options})
 
 
-def randint_like(input, low=0, high=None, **options):
+def randint_like(input: Tensor, low: int = 0, high: int | None = None, **options: Any) -> Tensor:
     """`randint` like another tensor, in its dtype."""
     if high is None:
         low, high = 0, low
@@ -180,9 +192,9 @@ def randint_like(input, low=0, high=None, **options):
     return randint(low, high, tuple(input.shape), **{**where, **options})
 
 
-def normal(
-    mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None, requires_grad=False
-):
+def normal(mean: Tensor | float = 0.0, std: Tensor | float = 1.0, size: Shape | None = None, *,
+           generator: Generator | None = None, dtype: Dtype | None = None,
+           device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Numbers from normal distributions; mean and std may be tensors."""
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
@@ -193,7 +205,9 @@ def normal(
     return out.requires_grad_() if requires_grad else out
 
 
-def bernoulli(input, p=None, *, generator=None):
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
     """1 with the probability that `input` states for each element (or p), else 0."""
     p = input if p is None else p
     _probability("bernoulli", p)
@@ -201,7 +215,7 @@ def bernoulli(input, p=None, *, generator=None):
         return (rand_like(input, dtype=_drawn(input), generator=generator) < p).to(input.dtype)
 
 
-def poisson(input, generator=None):
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """How often something happens that on average happens `input` times, for each element."""
     if bool((input < 0).any()):
         raise RuntimeError("poisson: rates are at least 0")
@@ -213,7 +227,8 @@ def _drawn(input):
     return input.dtype if input.is_floating_point() else get_default_dtype()
 
 
-def multinomial(input, num_samples, replacement=False, *, generator=None):
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
+                generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Positions (…, num_samples) drawn with the weights in each row of `input` (…, n).
 
     Raises RuntimeError for weights that are negative, not finite or all 0, or for more samples

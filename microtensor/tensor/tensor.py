@@ -1,5 +1,10 @@
 """Class Tensor. Its body reads as a table of contents: the operations themselves are in `ops/`."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .. import ops
@@ -12,6 +17,7 @@ from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
 from ..backends.naming import Shown
 from ..ops.composite.shapes import sizes
+from ..typing import Dtype, TensorLike
 from .conversion import Conversion, read_as
 from .description import Description
 from .history import History
@@ -19,6 +25,7 @@ from .methods import (
     both,
     both_shapes,
     in_place_form,
+    indexed,
     reflected,
     reshaping_form,
     resized,
@@ -35,7 +42,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     __array_priority__ = 1000  # array + tensor is a Tensor
 
-    def __init__(self, *data, dtype=None):
+    def __init__(self, *data: Any, dtype: Dtype | None = None) -> None:
         """`Tensor(2, 3)` holds zeros of that shape, `Tensor([1, 2])` these numbers, as floats."""
         if len(data) == 1 and isinstance(data[0], Size):
             data = data[0]
@@ -51,7 +58,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         self._data = np.asarray(array) if isinstance(array, np.generic) else array
         return self
 
-    def new(self, *data):
+    def new(self, *data: Any) -> Tensor:
         """`Tensor(…)` with this tensor's dtype and device: zeros of a shape, or the given data."""
         return Tensor(*data, dtype=self.dtype).to(self.device)
 
@@ -62,19 +69,19 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     # ---- indexing --------------------------------------------------------------------
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Tensor:
         try:
             for step in ops.in_steps(ops.plain_index(index, self)):
                 self = ops.getitem(self, step)
         except Exception as error:
-            raise told("getitem", _indexed, (self, index), {}, error)  # noqa: B904
+            raise told("getitem", indexed, (self, index), {}, error)  # noqa: B904
         return self
 
-    def __setitem__(self, index, value):
+    def __setitem__(self, index: Any, value: Any) -> None:
         try:
             self._set(index, value)
         except Exception as error:
-            raise told("setitem", _indexed, (self, index, value), {}, error)  # noqa: B904
+            raise told("setitem", indexed, (self, index, value), {}, error)  # noqa: B904
 
     def _set(self, index, value):
         *first, last = ops.in_steps(ops.plain_index(index, self))
@@ -125,19 +132,19 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     __ior__ = in_place_form(ops.bitwise_or)
     __ixor__ = in_place_form(ops.bitwise_xor)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: TensorLike) -> Tensor:
         """other · self; of a list or string as many copies: [0] * n."""
         return NotImplemented if isinstance(other, (list, tuple, str)) else ops.mul(self, other)
 
-    def __pos__(self):
+    def __pos__(self) -> Tensor:
         return self
 
     __hash__ = object.__hash__
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> Tensor:
         return ops.eq(self, other) if _comparable(other) else NotImplemented
 
-    def __ne__(self, other):
+    def __ne__(self, other: object) -> Tensor:
         return ops.ne(self, other) if _comparable(other) else NotImplemented
 
     # ---- elementwise -----------------------------------------------------------------
@@ -326,7 +333,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     diagflat = ops.diagflat
     broadcast_to = with_sizes(ops.broadcast_to)
 
-    def view(self, *shape, dtype=None):
+    def view(self, *shape: Any, dtype: Dtype | None = None) -> Tensor:
         """The same memory under another shape. Raises RuntimeError where that needs a copy.
 
         A dtype in place of the shape reads the same bytes as numbers of another kind, without a
@@ -346,19 +353,19 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
             out = ops.reshape(self, sizes(shape))
         return out
 
-    def view_as(self, other):
+    def view_as(self, other: Tensor) -> Tensor:
         """The same memory under the shape of another tensor."""
         return self.view(*other.shape)
 
-    def reshape_as(self, other):
+    def reshape_as(self, other: Tensor) -> Tensor:
         """The elements in the shape of another tensor."""
         return ops.reshape(self, tuple(other.shape))
 
-    def expand_as(self, other):
+    def expand_as(self, other: Tensor) -> Tensor:
         """The tensor expanded to the shape of another."""
         return ops.expand(self, tuple(other.shape))
 
-    def t(self):
+    def t(self) -> Tensor:
         """A matrix transposed."""
         if self.ndim > 2:
             raise RuntimeError(
@@ -367,9 +374,23 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         return ops.transpose(self, 0, 1) if self.ndim == 2 else self
 
     conj = ops.conj
-    real = property(ops.real)
-    T = property(lambda self: ops.permute(self, tuple(reversed(range(self.ndim)))))
-    mT = mH = H = property(lambda self: ops.transpose(self, -2, -1))
+
+    @property
+    def real(self) -> Tensor:
+        """The tensor: nothing here is complex."""
+        return ops.real(self)
+
+    @property
+    def T(self) -> Tensor:
+        """The dimensions in reverse order."""
+        return ops.permute(self, tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions exchanged."""
+        return ops.transpose(self, -2, -1)
+
+    mH = H = mT
 
     # ---- picking and putting ---------------------------------------------------------
 
@@ -394,7 +415,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     index_fill, index_fill_ = both(ops.index_fill)
     index_put, index_put_ = both(ops.index_put)
 
-    def where(self, condition, other):
+    def where(self, condition: Tensor, other: Tensor) -> Tensor:
         """This tensor where the condition holds, else `other`."""
         return ops.where(condition, self, other)
 
@@ -429,35 +450,37 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     # ---- questions -------------------------------------------------------------------
 
-    def equal(self, other):
+    def equal(self, other: Tensor) -> bool:
         """Whether another tensor has the same shape and the same elements."""
         return self.shape == other.shape and bool((self == other).all())
 
-    def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+    def allclose(
+        self, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    ) -> bool:
         """Whether |self − other| ≤ atol + rtol·|other| everywhere."""
         return bool(ops.isclose(self, other, rtol, atol, equal_nan).all())
 
     # ---- in place --------------------------------------------------------------------
 
-    def copy_(self, source, non_blocking=False):
+    def copy_(self, source: Tensor, non_blocking: bool = False) -> Tensor:
         """Take the elements of `source`, converted and broadcast. Returns the tensor."""
         return self._assign("copy_", ..., source.to(self.device))
 
-    def fill_(self, value):
+    def fill_(self, value: Any) -> Tensor:
         """Make every element `value`. Returns the tensor."""
         return self._assign("fill_", ..., value)
 
-    def fill_diagonal_(self, value):
+    def fill_diagonal_(self, value: Any) -> Tensor:
         """Make every element of a matrix's diagonal `value`. Returns the tensor."""
         ops.diagonal(self).fill_(value)
         return self
 
-    def apply_(self, callable):
+    def apply_(self, callable: Callable[[Any], Any]) -> Tensor:
         """Make every element x callable(x), a Python number. Returns the tensor."""
         new = [callable(x) for x in self.reshape(-1).tolist()]
         return self.copy_(self.new_tensor(new).reshape(self.shape))
 
-    def zero_(self):
+    def zero_(self) -> Tensor:
         """Make every element 0. Returns the tensor."""
         return self._assign("zero_", ..., 0)
 
@@ -466,17 +489,10 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     resize_as_ = reshaping_form("resize_as_", lambda self, other: resized(self, other.shape))
 
 
-def _indexed(tensor, index, value=None):
-    """What is told of a wrong index."""
-
-
-public_methods(
-    Tensor,
-    "size stride to type type_as view view_as reshape_as expand_as new new_zeros new_ones "
-    "new_empty new_full new_tensor copy_ fill_ fill_diagonal_ apply_ equal allclose register_hook "
-    "register_post_accumulate_grad_hook where requires_grad_ backward",
-    of_class=False,
-)
+public_methods(Tensor, "size stride to type type_as view view_as reshape_as expand_as new "
+               "new_zeros new_ones new_empty new_full new_tensor copy_ fill_ fill_diagonal_ apply_ "
+               "equal allclose register_hook register_post_accumulate_grad_hook where "
+               "requires_grad_ backward", of_class=False)  # fmt: skip
 _new = object.__new__
 
 

@@ -1,12 +1,16 @@
 """Trees of tensors: lists, tuples, named tuples and dicts within each other, and their leaves."""
 
+from __future__ import annotations
+
 from collections import OrderedDict, defaultdict, namedtuple
+from collections.abc import Callable
+from typing import Any
 
 MappingKey = namedtuple("MappingKey", "key")
 _registered = {}  # a class: (what its parts are, how they are put together)
 
 
-def register_pytree_node(cls, flatten_fn, unflatten_fn, **options):
+def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **options: Any) -> None:
     """Let objects of a class be trees: flatten_fn(tree) gives its parts and a context, from which
     unflatten_fn(parts, context) puts it together. `options` are for PyTorch's exports.
     """
@@ -48,7 +52,7 @@ class TreeSpec:
         self.num_leaves = sum(c.num_leaves for c in children) if build else 1
 
 
-def tree_flatten(tree):
+def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
     """(its leaves in order, its TreeSpec)"""
     parts, build = _parts(tree)
     if build is None:
@@ -57,7 +61,7 @@ def tree_flatten(tree):
     return [x for leaves, _ in found for x in leaves], TreeSpec(build, [spec for _, spec in found])
 
 
-def tree_unflatten(leaves, treespec):
+def tree_unflatten(leaves: Any, treespec: Any) -> Any:
     """The tree with these leaves. ValueError if they are too few or too many."""
     leaves = list(leaves)
     if len(leaves) != treespec.num_leaves:
@@ -71,12 +75,12 @@ def _grow(leaves, spec):
     return next(leaves) if not spec.build else spec.build([_grow(leaves, c) for c in spec.children])
 
 
-def tree_leaves(tree):
+def tree_leaves(tree: Any) -> list[Any]:
     """The leaves in order."""
     return tree_flatten(tree)[0]
 
 
-def tree_map(func, tree, *rests):
+def tree_map(func: Callable[..., Any], tree: Any, *rests: Any) -> Any:
     """The tree of func(leaf, …): of one tree, or of several of one shape."""
     leaves, spec = tree_flatten(tree)
     return tree_unflatten(map(func, leaves, *(tree_leaves(rest) for rest in rests)), spec)

@@ -1,24 +1,29 @@
 """Activations, and their forms that change the input in place."""
 
+from __future__ import annotations
+
 import functools
 import warnings
+from typing import Any
 
 from ... import ops
 from ...tensor.random import rand_like
+from ...typing import Dtype, Tensor
 from .arguments import _changed
 
 
-def relu(input, inplace=False):
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)"""
     return _changed(ops.relu, input, inplace)
 
 
-def leaky_relu(input, negative_slope=0.01, inplace=False):
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope·x"""
     return _changed(ops.leaky_relu, input, inplace, negative_slope)
 
 
-def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
+def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+          inplace: bool = False) -> Tensor:  # fmt: skip
     """x where x > 0, else x times a number drawn from lower … upper; their mean in evaluation.
 
     (arXiv:1505.00853)
@@ -29,123 +34,131 @@ def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
     return _changed(lambda x: ops.where(x > 0, x, x * slope), input, inplace)
 
 
-def elu(input, alpha=1.0, inplace=False):
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (eˣ − 1) (arXiv:1511.07289)"""
     return _changed(ops.elu, input, inplace, alpha)
 
 
-def celu(input, alpha=1.0, inplace=False):
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (e^(x/alpha) − 1) (arXiv:1704.07483)"""
     return _changed(ops.celu, input, inplace, alpha)
 
 
-def selu(input, inplace=False):
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """The ELU whose results keep mean 0 and variance 1 (arXiv:1706.02515)."""
     return _changed(ops.selu, input, inplace)
 
 
-def prelu(input, weight):
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight·x, with one weight or one for each channel (arXiv:1502.01852)."""
     return ops.prelu(input, weight)
 
 
-def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
     """x within min_val … max_val, else the nearer of them"""
     return _changed(ops.hardtanh, input, inplace, min_val, max_val)
 
 
-def relu6(input, inplace=False):
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """x within 0 … 6, else the nearer of them"""
     return _changed(ops.relu6, input, inplace)
 
 
-def hardsigmoid(input, inplace=False):
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """A sigmoid of three straight lines: relu6(x + 3) / 6"""
     return _changed(ops.hardsigmoid, input, inplace)
 
 
-def hardswish(input, inplace=False):
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x) (arXiv:1905.02244)"""
     return _changed(ops.hardswish, input, inplace)
 
 
-def threshold(input, threshold, value, inplace=False):
+def threshold(input: Tensor, threshold: float, value: Any, inplace: bool = False) -> Tensor:
     """x where x > threshold, else value"""
     return _changed(ops.threshold, input, inplace, threshold, value)
 
 
-def hardshrink(input, lambd=0.5):
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0"""
     return ops.hardshrink(input, lambd)
 
 
-def softshrink(input, lambd=0.5):
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x brought nearer to 0 by lambd; 0 where |x| ≤ lambd"""
     return ops.softshrink(input, lambd)
 
 
-def tanhshrink(input):
+def tanhshrink(input: Tensor) -> Tensor:
     """x − tanh x"""
     return ops.tanhshrink(input)
 
 
-def softsign(input):
+def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)"""
     return ops.softsign(input)
 
 
-def mish(input, inplace=False):
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (arXiv:1908.08681)"""
     return _changed(ops.mish, input, inplace)
 
 
-def glu(input, dim=-1):
+def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half of x along `dim` times the sigmoid of the second (arXiv:1612.08083)."""
     return ops.glu(input, dim)
 
 
-def silu(input, inplace=False):
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x σ(x), also called swish (arXiv:1606.08415)"""
     return _changed(ops.silu, input, inplace)
 
 
-def gelu(input, approximate="none"):
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x Φ(x), Φ the normal distribution; "tanh" approximates it (arXiv:1606.08415)."""
     return ops.gelu(input, approximate)
 
 
-def softplus(input, beta=1.0, threshold=20.0):
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """ln(1 + e^βx) / β, and x itself where βx > threshold"""
     return ops.softplus(input, beta, threshold)
 
 
-def sigmoid(input):
+def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e⁻ˣ)"""
     return ops.sigmoid(input)
 
 
-def logsigmoid(input):
+def logsigmoid(input: Tensor) -> Tensor:
     """ln(1 / (1 + e⁻ˣ))"""
     return ops.logsigmoid(input)
 
 
-def tanh(input):
+def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent."""
     return ops.tanh(input)
 
 
-def softmax(input, dim=None, _stacklevel=3, dtype=None):
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Dtype | None = None
+) -> Tensor:
     """eˣ / Σ eˣ along `dim`; `dtype` is converted to first."""
     x = input if dtype is None else input.to(dtype)
     return ops.softmax(x, _dim("softmax", x, dim, _stacklevel))
 
 
-def softmin(input, dim=None, _stacklevel=3, dtype=None):
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Dtype | None = None
+) -> Tensor:
     """softmax(−x)"""
     return softmax(-input, dim, _stacklevel + 1, dtype)
 
 
-def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Dtype | None = None
+) -> Tensor:
     """x − ln Σ eˣ along `dim`; `dtype` is converted to first."""
     x = input if dtype is None else input.to(dtype)
     return ops.log_softmax(x, _dim("log_softmax", x, dim, _stacklevel))
@@ -160,7 +173,9 @@ def _dim(name, x, dim, stacklevel):
     return dim
 
 
-def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+def gumbel_softmax(
+    logits: Tensor, tau: int = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
     """A random draw from softmax(logits), differentiable: softmax((logits + noise) / tau).
 
     `hard` gives one-hot vectors with the derivative of the soft ones (arXiv:1611.01144).

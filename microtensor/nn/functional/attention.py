@@ -1,17 +1,22 @@
 """Attention of queries to keys and values."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 from ... import ops
 from ...backends.dtypes import bool_
 from ...tensor.random import draw_seed
+from ...typing import Tensor
 
 # ---- attention -----------------------------------------------------------------------
 
 
-def scaled_dot_product_attention(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
-):
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Any,
+                                 attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+                                 is_causal: bool = False, scale: Tensor | float | None = None,
+                                 enable_gqa: bool = False) -> Tensor:  # fmt: skip
     """softmax(query keyᵀ·scale + mask) value (arXiv:1706.03762).
 
     query (…, L, E), key (…, S, E), value (…, S, V) give (…, L, V). A boolean mask (…, L, S) is

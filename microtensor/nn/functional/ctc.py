@@ -1,14 +1,19 @@
 """The loss of a sequence whose steps are not assigned to its targets."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 from ... import ops
 from ...tensor.creation import arange, as_tensor, full, zeros_like
+from ...typing import Tensor
 from .losses import _reduced
 
 
-def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean",
-             zero_infinity=False):  # fmt: skip
+def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any,
+             blank: int = 0, reduction: str = "mean",
+             zero_infinity: bool = False) -> Tensor:  # fmt: skip
     """−ln P(targets), whichever of the steps say them (Graves et al., 2006).
 
     `log_probs` (T, N, C), or (T, C), holds ln P of each class at each step; `targets` (N, S), or

@@ -1,15 +1,18 @@
 """One-hot rows, norms and distances."""
 
+from __future__ import annotations
+
 import math
 
 from ... import ops
 from ...backends.dtypes import INT
 from ...tensor.creation import arange, triu_indices
+from ...typing import Tensor
 
 # ---- shapes and distances ------------------------------------------------------------
 
 
-def one_hot(tensor, num_classes=-1):
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Integers (…) as rows (…, num_classes) with a 1 at their place; as many as needed for −1."""
     if tensor.dtype.rank != INT:
         raise RuntimeError(f"one_hot: classes are integers, got {tensor.dtype}")
@@ -22,19 +25,19 @@ def one_hot(tensor, num_classes=-1):
     return (tensor[..., None] == arange(n, device=tensor.device)).to("int64")
 
 
-def normalize(input, p=2.0, dim=1, eps=1e-12):
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """input divided by its p-norm along `dim`, or by eps where that is larger."""
     return input / ops.clamp(ops.norm(input, p, dim, True), eps)
 
 
-def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁·x₂ / (|x₁| |x₂|) along `dim`, no norm counted below eps."""
     x1, x2 = ops.broadcast_tensors(x1, x2)
     norms = (ops.clamp(ops.norm(x, 2, dim), eps) for x in (x1, x2))
     return ops.sum(x1 * x2, dim) / math.prod(norms)
 
 
-def pdist(input, p=2.0):
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """How far each row of (N, D) is from each below it, by the p-norm: N (N − 1) / 2 numbers."""
     if input.ndim != 2:
         raise RuntimeError(f"pdist: rows (N, D) are needed, got shape {tuple(input.shape)}")
@@ -42,6 +45,8 @@ def pdist(input, p=2.0):
     return ops.vector_norm(input[rows] - input[below], p, -1)
 
 
-def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
     """The p-norm of x₁ − x₂ + eps along the last dimension."""
     return ops.norm(x1 - x2 + eps, p, -1, keepdim)

@@ -1,14 +1,21 @@
 """Signals (N, C, L) and images (N, C, H, W): convolution, pooling, padding, windows, pixels."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from ... import ops
 from ...ops.composite.convolution import _batch, _each, _padded
 from ...ops.convolution import _count, fold_, windows_
 from ...tensor.creation import arange, full
+from ...typing import Pair, Shape, Tensor
 
 
-def pad(input, pad, mode="constant", value=None):
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """input with `value` (0) around it: pad = (left, right) of the last dimension, then the one
     before it, and so on. Negative numbers cut off.
 
@@ -64,7 +71,9 @@ adaptive_avg_pool1d, adaptive_avg_pool2d = ops.adaptive_avg_pool1d, ops.adaptive
 adaptive_max_pool1d, adaptive_max_pool2d = ops.adaptive_max_pool1d, ops.adaptive_max_pool2d
 
 
-def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+def unfold(
+    input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Any = 0, stride: Pair = 1
+) -> Tensor:
     """The windows of images (N, C, H, W) as columns: (N, C·K, P)."""
     x, alone = _batch("unfold", input, 2)
     sizes, spread, pad, steps = (
@@ -76,7 +85,8 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
     return ops.squeeze(y, 0) if alone else y
 
 
-def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
+def fold(input: Tensor, output_size: Shape, kernel_size: Pair, dilation: Pair = 1, padding: Any = 0,
+         stride: Pair = 1) -> Tensor:  # fmt: skip
     """Columns (N, C·K, P) added up to images (N, C, H, W): what `unfold` took apart."""
     x, alone = (ops.unsqueeze(input, 0), True) if input.ndim == 2 else (input, False)
     shape, sizes, spread, pad, steps = (
@@ -96,7 +106,7 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     return ops.squeeze(y, 0) if alone else y
 
 
-def pixel_shuffle(input, upscale_factor):
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(…, C·r², H, W) to (…, C, H·r, W·r): channels become r × r pixels (arXiv:1609.05158)."""
     *batch, c, h, w = input.shape
     r = upscale_factor
@@ -104,7 +114,7 @@ def pixel_shuffle(input, upscale_factor):
     return ops.reshape(ops.permute(x, (0, 1, 4, 2, 5, 3)), (*batch, c // r**2, h * r, w * r))
 
 
-def pixel_unshuffle(input, downscale_factor):
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """What undoes `pixel_shuffle`."""
     *batch, c, h, w = input.shape
     r = downscale_factor

@@ -1,5 +1,7 @@
 """Linear layers, tables of rows, and dropout."""
 
+from __future__ import annotations
+
 import math
 
 from ... import ops
@@ -7,12 +9,13 @@ from ...autograd import no_grad
 from ...autograd.errors import one_dtype
 from ...ops.composite.convolution import _batch
 from ...tensor.random import draw_seed, rand_like
+from ...typing import Tensor
 from .arguments import _changed, _not_there, _row
 
 # ---- layers --------------------------------------------------------------------------
 
 
-def linear(input, weight, bias=None):
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input weightᵀ + bias: (…, n) with weight (m, n) and bias (m) gives (…, m).
 
     A weight (n) gives (…); a bias of another shape is broadcast.
@@ -26,8 +29,9 @@ def linear(input, weight, bias=None):
     return y if bias is None else y + bias
 
 
-def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
-              scale_grad_by_freq=False, sparse=False):  # fmt: skip
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None,
+              max_norm: float | None = None, norm_type: float = 2.0,
+              scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:  # fmt: skip
     """The rows of weight (n, d) at integer indices of any shape: (…, d).
 
     The row `padding_idx` gets no gradient. Rows whose `norm_type`-norm is above `max_norm` are
@@ -50,7 +54,7 @@ def _shorten(weight, index, max_norm, norm_type):
     weight[index] = rows * ops.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
 
 
-def dropout(input, p=0.5, training=True, inplace=False):
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """input with a random share p of its elements zero, the rest divided by 1 − p (1207.0580)."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p lies within 0 … 1, got {p}")
@@ -61,12 +65,16 @@ def dropout(input, p=0.5, training=True, inplace=False):
     return _changed(ops.dropout, input, inplace, p, draw_seed())
 
 
-def dropout1d(input, p=0.5, training=True, inplace=False):
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """`dropout` of whole channels of (N, C, L) or (C, L) (arXiv:1411.4280)."""
     return _channel_dropout("dropout1d", 1, input, p, training, inplace)
 
 
-def dropout2d(input, p=0.5, training=True, inplace=False):
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """`dropout` of whole channels of images (N, C, H, W) or (C, H, W)."""
     return _channel_dropout("dropout2d", 2, input, p, training, inplace)
 
@@ -77,7 +85,9 @@ def _channel_dropout(name, n, input, p, training, inplace):
     return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
 
 
-def alpha_dropout(input, p=0.5, training=False, inplace=False):
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """`dropout` that keeps mean 0 and variance 1, for use with `selu` (arXiv:1706.02515)."""
     if not 0 <= p <= 1:
         raise ValueError(f"alpha_dropout: p lies within 0 … 1, got {p}")
@@ -92,9 +102,11 @@ def alpha_dropout(input, p=0.5, training=False, inplace=False):
     return _changed(lambda x: x * (keep * scale) + shift, input, inplace)
 
 
-def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False,
-                  mode="mean", sparse=False, per_sample_weights=None, include_last_offset=False,
-                  padding_idx=None):  # fmt: skip
+def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
+                  max_norm: float | None = None, norm_type: float = 2,
+                  scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
+                  per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+                  padding_idx: int | None = None) -> Tensor:  # fmt: skip
     """The sum, mean or largest of the rows of weight for each bag of indices.
 
     `input` (N, L) holds N bags of L; a row of indices is cut into bags that begin at `offsets`.
@@ -129,7 +141,7 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     return ops.stack(bags) if bags else weight[:0]
 
 
-def bilinear(input1, input2, weight, bias=None):
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x₁ᵀ weight[o] x₂ + bias for every output o: (…, n), (…, m), (out, n, m) to (…, out)."""
     one_dtype("bilinear", input1, input2, weight, bias)
     y = ops.einsum("...n,onm,...m->...o", input1, weight, input2)

@@ -1,13 +1,17 @@
 """Losses, each reduced to a mean or a sum, or left as it is."""
 
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Callable
 
 from ... import ops
 from ...autograd.errors import one_dtype, warn
 from ...backends.dtypes import INT
 from ...ops.composite.indexing import _check_positions
 from ...tensor.creation import full_like
+from ...typing import Tensor
 from ..reduction import takes_old_reduction
 from .activations import log_softmax, logsigmoid, softplus
 from .distances import pairwise_distance
@@ -16,9 +20,9 @@ from .distances import pairwise_distance
 
 
 @takes_old_reduction
-def cross_entropy(
-    input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
+                  ignore_index: int = -100, reduction: str = "mean",
+                  label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
     """−ln softmax(input)[target], for input (C), (N, C) or (N, C, d₁, …).
 
     `target` holds classes, in the shape of `input` without C, or probabilities, in the shape of
@@ -59,7 +63,8 @@ def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
 
 
 @takes_old_reduction
-def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
+             ignore_index: int = -100, reduction: str = "mean") -> Tensor:  # fmt: skip
     """−input[target]: `cross_entropy` of what are log-probabilities already."""
     rows, target, shape = _classes_last("nll_loss", input, target, weight)
     if target.dtype.rank != INT:
@@ -132,14 +137,18 @@ def _alike(name, input, target):
 
 
 @takes_old_reduction
-def mse_loss(input, target, *, reduction="mean", weight=None):
+def mse_loss(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
+) -> Tensor:
     """(input − target)². A `weight` like the input weighs the elements, and their mean."""
     _alike("mse_loss", input, target)
     return _weighed("mse_loss", ops.square(input - target), weight, reduction)
 
 
 @takes_old_reduction
-def l1_loss(input, target, *, reduction="mean", weight=None):
+def l1_loss(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
+) -> Tensor:
     """|input − target|. A `weight` like the input weighs the elements, and their mean."""
     _alike("l1_loss", input, target)
     return _weighed("l1_loss", ops.abs(input - target), weight, reduction)
@@ -159,7 +168,9 @@ def _weighed(name, losses, weight, reduction):
 
 
 @takes_old_reduction
-def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
     """d² / 2 beta where d = |input − target| < beta, else d − beta / 2 (arXiv:1504.08083)"""
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss: beta is at least 0, got {beta}")
@@ -169,7 +180,8 @@ def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     return _reduced(_huber(input - target, beta) / beta, reduction)
 
 
-def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
+               weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """d² / 2 where d = |input − target| < delta, else delta (d − delta / 2), times `weight`."""
     if delta <= 0:
         raise RuntimeError(f"huber_loss: delta is above 0, got {delta}")
@@ -185,7 +197,9 @@ def _huber(difference, delta):
 
 
 @takes_old_reduction
-def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
     """−t ln x − (1 − t) ln(1 − x), each logarithm at least −100, for probabilities x."""
     _same("binary_cross_entropy", input, target)
     one_dtype("binary_cross_entropy", input, target)
@@ -196,9 +210,9 @@ def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
 
 
 @takes_old_reduction
-def binary_cross_entropy_with_logits(
-    input, target, weight=None, *, reduction="mean", pos_weight=None
-):
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
+                                     reduction: str = "mean",
+                                     pos_weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """−t ln σ(x) − (1 − t) ln σ(−x), safe for large |x|; `pos_weight` multiplies the first term."""
     _same("binary_cross_entropy_with_logits", input, target)
     share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
@@ -215,7 +229,9 @@ def _same(name, input, target):
 
 
 @takes_old_reduction
-def kl_div(input, target, *, reduction="mean", log_target=False):
+def kl_div(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
     """t (ln t − input), for log-probabilities `input`; "batchmean" divides the sum by the batch."""
     if log_target:
         losses = ops.exp(target) * (target - input)
@@ -227,13 +243,17 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
 
 
 @takes_old_reduction
-def margin_ranking_loss(input1, input2, target, margin=0, *, reduction="mean"):
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: int = 0, *, reduction: str = "mean"
+) -> Tensor:
     """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
     return _reduced(ops.relu(-target * (input1 - input2) + float(margin)), reduction)
 
 
 @takes_old_reduction
-def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
+def hinge_embedding_loss(
+    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
     """x where t is 1, max(0, margin − x) where t is −1"""
     far = ops.where(target != 1, ops.relu(margin - input), 0.0)
     near = ops.where(target != -1, input, 0.0)
@@ -241,13 +261,15 @@ def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
 
 
 @takes_old_reduction
-def soft_margin_loss(input, target, *, reduction="mean"):
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """ln(1 + e^(−t x)) for t of 1 and −1"""
     return _reduced(softplus(-target * input, 1.0, math.inf), reduction)
 
 
 @takes_old_reduction
-def cosine_embedding_loss(input1, input2, target, margin=0, *, reduction="mean"):
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: int = 0, *, reduction: str = "mean"
+) -> Tensor:
     """1 − cos(x₁, x₂) where t is 1, max(0, cos(x₁, x₂) − margin) where t is −1"""
     dim = input1.ndim - 1
     x, y = input1, input2
@@ -259,8 +281,9 @@ def cosine_embedding_loss(input1, input2, target, margin=0, *, reduction="mean")
 
 
 @takes_old_reduction
-def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, *,
-                        reduction="mean"):  # fmt: skip
+def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0,
+                        p: float = 2, eps: float = 1e-6, swap: bool = False, *,
+                        reduction: str = "mean") -> Tensor:  # fmt: skip
     """max(0, |anchor − positive| − |anchor − negative| + margin), in the p-norm.
 
     With `swap`, |positive − negative| where that is smaller than |anchor − negative|.
@@ -273,8 +296,10 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
     )  # fmt: skip
 
 
-def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_function=None,
-                                      margin=1.0, swap=False, reduction="mean"):  # fmt: skip
+def triplet_margin_with_distance_loss(
+        anchor: Tensor, positive: Tensor, negative: Tensor, *,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: float = 1.0,
+        swap: bool = False, reduction: str = "mean") -> Tensor:  # fmt: skip
     """`triplet_margin_loss` with a distance of one's own in place of `pairwise_distance`."""
     if margin <= 0:
         raise ValueError(f"triplet_margin_with_distance_loss: margin is above 0, got {margin}")
@@ -286,7 +311,9 @@ def triplet_margin_with_distance_loss(anchor, positive, negative, *, distance_fu
 
 
 @takes_old_reduction
-def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction="mean"):
+def multi_margin_loss(input: Tensor, target: Tensor, p: float = 1, margin: float = 1.0,
+                      weight: Tensor | None = None, *,
+                      reduction: str = "mean") -> Tensor:  # fmt: skip
     """Σ max(0, margin − x[t] + x[j])ᵖ / C over the classes j ≠ t, for input (N, C) or (C)."""
     rows = input if input.ndim == 2 else input.reshape(1, -1)
     place = target.reshape(-1, 1)
@@ -308,7 +335,9 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction=
 
 
 @takes_old_reduction
-def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean"):
+def multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
     """The mean over the classes of −t ln σ(x) − (1 − t) ln σ(−x)."""
     losses = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     losses = losses if weight is None else losses * weight
@@ -316,7 +345,8 @@ def multilabel_soft_margin_loss(input, target, weight=None, *, reduction="mean")
 
 
 @takes_old_reduction
-def poisson_nll_loss(input, target, log_input=True, full=False, *, eps=1e-8, reduction="mean"):
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *,
+                     eps: float = 1e-8, reduction: str = "mean") -> Tensor:  # fmt: skip
     """eˣ − t x, or x − t ln(x + eps) for a rate that is no logarithm.
 
     `full` adds Stirling's approximation of ln t! where t > 1.
@@ -330,7 +360,8 @@ def poisson_nll_loss(input, target, log_input=True, full=False, *, eps=1e-8, red
     return _reduced(losses, reduction)
 
 
-def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False,
+                      eps: float = 1e-6, reduction: str = "mean") -> Tensor:  # fmt: skip
     """(ln v + (x − t)² / v) / 2, with v = var, at least eps; `full` adds ln(2π) / 2."""
     if not isinstance(var, (int, float)) and bool((var < 0).any()) or var is None:
         raise ValueError("gaussian_nll_loss: the variance is at least 0")

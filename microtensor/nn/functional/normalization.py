@@ -1,21 +1,27 @@
 """Normalization over the last dimensions, groups of channels, or the batch."""
 
+from __future__ import annotations
+
 import math
 
 from ... import ops
 from ...autograd import no_grad
 from ...backends.dtypes import float64
+from ...typing import Shape, Tensor
 from .images import avg_pool1d, pad
 
 
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(input: Tensor, normalized_shape: Shape, weight: Tensor | None = None,
+               bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """(x − mean) / √(var + eps) · weight + bias over the last dimensions (arXiv:1607.06450)."""
     rows, weight, bias = _rows_to_norm("layer_norm", input, normalized_shape, weight, bias)
     y = ops.layer_norm(rows, weight, bias, eps)
     return y if rows is input else ops.reshape(y, tuple(input.shape))
 
 
-def rms_norm(input, normalized_shape, weight=None, eps=None):
+def rms_norm(
+    input: Tensor, normalized_shape: Shape, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     """x / √(mean x² + eps) · weight over the last dimensions (arXiv:1910.07467).
 
     Without `eps`, the distance from 1 to the next number of the dtype it is computed in: float32
@@ -28,7 +34,8 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     return y if rows is input else ops.reshape(y, tuple(input.shape))
 
 
-def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None,
+               bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """layer_norm over the channels of each group and all positions of (N, C, …) (1803.08494).
 
     `weight` and `bias` (C) follow.
@@ -51,8 +58,9 @@ def _scaled(x, weight, bias):
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False,
-               momentum=0.1, eps=1e-5):  # fmt: skip
+def batch_norm(input: Tensor, running_mean: Tensor, running_var: Tensor,
+               weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
+               momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """(x − mean) / √(var + eps) · weight + bias for each channel of (N, C, …) (arXiv:1502.03167).
 
     In training mean and variance are those of the batch, and the running ones, if given, move
@@ -93,8 +101,10 @@ def _in_dtype_of(input, y):
     return y if y._data.dtype is input._data.dtype else y.type_as(input)
 
 
-def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
-                  use_input_stats=True, momentum=0.1, eps=1e-5):  # fmt: skip
+def instance_norm(input: Tensor, running_mean: Tensor | None = None,
+                  running_var: Tensor | None = None, weight: Tensor | None = None,
+                  bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1,
+                  eps: float = 1e-5) -> Tensor:  # fmt: skip
     """batch_norm of each element of the batch by itself (arXiv:1607.08022)."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
@@ -111,7 +121,9 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
     return group_norm(input, input.shape[1], weight, bias, eps)
 
 
-def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+def local_response_norm(
+    input: Tensor, size: Shape, alpha: float = 1e-4, beta: float = 0.75, k: int = 1.0
+) -> Tensor:
     """x / (k + alpha·mean x²)^beta, the mean over `size` neighbouring channels of (N, C, …)."""
     if input.ndim < 3:
         raise ValueError(f"local_response_norm: (N, C, …) is needed, got {tuple(input.shape)}")

@@ -22,3 +22,10 @@ for _place in (globals(), vars(rnn), vars(prune), vars(parametrize), vars(parame
             and value.__module__.startswith(__name__)
         ],
     )
+
+__all__ = [
+    "clip_grad", "clip_grad_norm_", "clip_grad_value_", "convert_parameters", "fuse_conv_bn_eval",
+    "fuse_conv_bn_weights", "fusion", "get_total_norm", "parameters_to_vector", "parametrizations",
+    "parametrize", "prune", "remove_spectral_norm", "remove_weight_norm", "rnn", "spectral_norm",
+    "vector_to_parameters", "weight_norm",
+]  # fmt: skip

@@ -1,13 +1,20 @@
 """Gradients kept from growing too large."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from ... import ops
 from ...autograd import no_grad
 from ...tensor import Tensor
 from ...tensor.creation import tensor
+from ...typing import Parameters
 
 
 @no_grad()
-def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+def get_total_norm(tensors: Sequence[Tensor], norm_type: float = 2.0,
+                   error_if_nonfinite: bool = False,
+                   foreach: bool | None = None) -> Tensor:  # fmt: skip
     """The p-norm of the elements of all tensors together, as a 0-d tensor.
 
     Raises RuntimeError if it is not finite and `error_if_nonfinite`. PyTorch's `foreach`, here and
@@ -26,7 +33,9 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=Non
 
 
 @no_grad()
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+def clip_grad_norm_(parameters: Parameters, max_norm: float, norm_type: float = 2.0,
+                    error_if_nonfinite: bool = False,
+                    foreach: bool | None = None) -> Tensor:  # fmt: skip
     """Scale the gradients in place so that their p-norm, all together, is at most `max_norm`.
 
     Returns the norm that they had (arXiv:1211.5063).
@@ -41,7 +50,9 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
 
 @no_grad()
-def clip_grad_value_(parameters, clip_value, foreach=None):
+def clip_grad_value_(
+    parameters: Parameters, clip_value: float, foreach: bool | None = None
+) -> None:
     """Bring every element of the gradients, in place, into ±clip_value."""
     for g in _grads(parameters):
         g.clamp_(-float(clip_value), float(clip_value))

@@ -1,12 +1,17 @@
 """A convolution and the batch norm behind it as one convolution, which computes the same."""
 
-import copy
+from __future__ import annotations
 
+import copy
+from typing import Any
+
+from ...nn.module import Module
 from ...ops import rsqrt
+from ...typing import Tensor
 from ..module import Parameter
 
 
-def fuse_conv_bn_eval(conv, bn, transpose=False):
+def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Module:
     """The convolution that gives what `bn`, in evaluation, gives for the result of `conv`."""
     if conv.training or bn.training:
         raise AssertionError("fuse_conv_bn_eval: both modules have to be in evaluation: eval()")
@@ -18,7 +23,9 @@ def fuse_conv_bn_eval(conv, bn, transpose=False):
     return fused
 
 
-def fuse_conv_bn_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, transpose=False):
+def fuse_conv_bn_weights(conv_w: Tensor, conv_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor,
+                         bn_eps: float, bn_w: Tensor | None, bn_b: Tensor | None,
+                         transpose: bool = False) -> tuple[Parameter, Parameter]:  # fmt: skip
     """Its weight w·s and bias (b − mean)·s + shift, with s = scale / √(var + eps)."""
     scale = rsqrt(bn_rv + bn_eps)
     scale = scale if bn_w is None else scale * bn_w

@@ -1,8 +1,13 @@
 """Weights of a certain form: of learned length, of norm 1, orthogonal."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ... import ops
 from ...autograd import no_grad
 from ...tensor.creation import eye
+from ...typing import Tensor
 from ..functional import normalize
 from ..module import Module
 from .parametrize import register_parametrization
@@ -10,7 +15,7 @@ from .parametrize import register_parametrization
 # ---- length and direction ------------------------------------------------------------
 
 
-def length(v, dim):
+def length(v: Tensor, dim: int) -> Tensor:
     """The norms of the slices of v along dim; of all of v for None."""
     if dim is None or dim == -1:
         return ops.sqrt(ops.square(v).sum())
@@ -21,18 +26,18 @@ def length(v, dim):
 class _WeightNorm(Module):
     """g · v / |v|"""
 
-    def __init__(self, dim):
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, g, v):
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
         return v * (g / length(v, self.dim))
 
-    def right_inverse(self, weight):
+    def right_inverse(self, weight: Tensor) -> Any:
         return length(weight, self.dim), weight
 
 
-def weight_norm(module, name="weight", dim=0):
+def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
     """Let `module.<name>` be g · v / |v|; returns the module.
 
     g is its original0, v its original1; the length is that of each slice along `dim`, of the whole
@@ -44,18 +49,18 @@ def weight_norm(module, name="weight", dim=0):
 # ---- the largest singular value ------------------------------------------------------
 
 
-def outputs_of(module):
+def outputs_of(module: Module) -> Any:
     """The dimension of the outputs in the weight of a module."""
     return 1 if getattr(module, "transposed", False) else 0
 
 
-def channels_first(weight, dim):
+def channels_first(weight: Tensor, dim: int) -> Any:
     """The weight as a matrix whose rows are its slices along dim."""
     return ops.flatten(ops.movedim(weight, dim, 0), 1)
 
 
 @no_grad()
-def direction(matrix, x, y, eps):
+def direction(matrix: Tensor, x: Tensor, y: Any, eps: float) -> Any:
     """y = the direction of matrix x, in place: a step of the power iteration."""
     y.copy_(normalize(matrix @ x, dim=0, eps=eps))
 
@@ -63,7 +68,9 @@ def direction(matrix, x, y, eps):
 class _SpectralNorm(Module):
     """weight / σ, with its largest singular value σ = uᵀ W v."""
 
-    def __init__(self, weight, n_power_iterations=1, dim=0, eps=1e-12):
+    def __init__(
+        self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12
+    ) -> None:
         super().__init__()
         if n_power_iterations <= 0:
             raise ValueError(
@@ -82,7 +89,7 @@ class _SpectralNorm(Module):
             direction(matrix, self._v, self._u, self.eps)
             direction(matrix.T, self._u, self._v, self.eps)
 
-    def forward(self, weight):
+    def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:
             return normalize(weight, dim=0, eps=self.eps)
         matrix = channels_first(weight, self.dim)
@@ -91,11 +98,12 @@ class _SpectralNorm(Module):
         u, v = self._u.clone(), self._v.clone()  # as they are now, for the derivative
         return weight / ops.dot(u, matrix @ v)
 
-    def right_inverse(self, value):
+    def right_inverse(self, value: Any) -> Any:
         return value
 
 
-def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
+def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int = 1,
+                  eps: float = 1e-12, dim: int | None = None) -> Module:  # fmt: skip
     """Let `module.<name>` be the original over its largest singular value; returns the module.
 
     That is found by `n_power_iterations` whenever it is read in training, and 15 at first. The rows
@@ -118,14 +126,14 @@ def _flip(q, r):
 class _Orthogonal(Module):
     """A matrix whose columns, or rows if these are fewer, are orthonormal."""
 
-    def __init__(self, weight, orthogonal_map, use_trivialization):
+    def __init__(self, weight: Tensor, orthogonal_map: str, use_trivialization: bool) -> None:
         super().__init__()
         self.shape, self.orthogonal_map = weight.shape, orthogonal_map
         self.use_trivialization = use_trivialization
         if use_trivialization:
             self.register_buffer("base", None)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         n, k = X.shape[-2:]
         X = X.mT if n < k else X
         Q = self._reflected(X) if self.orthogonal_map == "householder" else self._rotated(X)
@@ -157,7 +165,7 @@ class _Orthogonal(Module):
         return Q * ops.diagonal(X, 0, -2, -1).trunc()[..., None, :]
 
     @no_grad()
-    def right_inverse(self, Q):
+    def right_inverse(self, Q: Tensor) -> Any:
         if Q.shape != self.shape:
             raise ValueError(
                 f"orthogonal: a matrix of shape {tuple(self.shape)} is needed, got {tuple(Q.shape)}"
@@ -180,7 +188,8 @@ class _Orthogonal(Module):
         return bool((Q.mT @ Q - eye(Q.shape[-1], dtype=Q.dtype)).abs().max() < near)
 
 
-def orthogonal(module, name="weight", orthogonal_map=None, *, use_trivialization=True):
+def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None = None, *,
+               use_trivialization: bool = True) -> Module:  # fmt: skip
     """Let the matrix `module.<name>` be orthogonal, or have orthonormal columns or rows.
 
     The map is "matrix_exp" (arXiv:1901.08428), "cayley", or "householder", which is usual where it

@@ -6,10 +6,15 @@
 the original.
 """
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
 from copy import deepcopy
+from typing import Any
 
 from ...autograd import no_grad
+from ...nn.module import Module
 from ...tensor import Tensor
 from ..containers import ModuleDict, ModuleList
 from ..module import Parameter
@@ -18,7 +23,7 @@ _cache = None  # {(module, name): tensor} within cached()
 
 
 @contextlib.contextmanager
-def cached():
+def cached() -> Iterator[None]:
     """Within, each parametrized tensor is computed once."""
     global _cache
     outermost = _cache is None
@@ -36,7 +41,7 @@ class ParametrizationList(ModuleList):
     Where the last of their `right_inverse`s gives several tensors they are original0, original1 …
     """
 
-    def __init__(self, modules, original, unsafe=False):
+    def __init__(self, modules: Any, original: Tensor, unsafe: bool = False) -> None:
         super().__init__(modules)
         new = self._undone(original)
         self.is_tensor = isinstance(new, Tensor)
@@ -81,7 +86,7 @@ class ParametrizationList(ModuleList):
         return [value for name, value in named.items() if name.startswith("original")]
 
     @no_grad()
-    def right_inverse(self, value):
+    def right_inverse(self, value: Any) -> None:
         """Let the originals be such that the tensor becomes `value`."""
         for module in reversed(list(self)):
             if not hasattr(module, "right_inverse"):
@@ -93,7 +98,7 @@ class ParametrizationList(ModuleList):
         for old, new in zip(self._originals(), [value] if self.is_tensor else value):
             old.data = new.data
 
-    def forward(self):
+    def forward(self) -> Tensor:
         first, *others = self
         value = first(*self._originals())
         for module in others:
@@ -101,7 +106,9 @@ class ParametrizationList(ModuleList):
         return value
 
 
-def register_parametrization(module, tensor_name, parametrization, *, unsafe=False):
+def register_parametrization(
+    module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
+) -> Module:
     """Let `module.<tensor_name>` be parametrization(original); returns the module.
 
     The parametrization is a Module. It may have `right_inverse`, which gives the original for a
@@ -165,7 +172,7 @@ def _written(name):
     return lambda module, value: module.parametrizations[name].right_inverse(value)
 
 
-def is_parametrized(module, tensor_name=None):
+def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
     """Whether the module has parametrized tensors, or one of that name."""
     tensors = module._modules.get("parametrizations")
     if not isinstance(tensors, ModuleDict):
@@ -173,12 +180,14 @@ def is_parametrized(module, tensor_name=None):
     return bool(len(tensors)) if tensor_name is None else tensor_name in tensors
 
 
-def type_before_parametrizations(module):
+def type_before_parametrizations(module: Module) -> type[Module]:
     """The class of the module without its parametrizations."""
     return type(module).__bases__[0] if is_parametrized(module) else type(module)
 
 
-def remove_parametrizations(module, tensor_name, leave_parametrized=True):
+def remove_parametrizations(
+    module: Module, tensor_name: str, leave_parametrized: bool = True
+) -> Module:
     """Make `module.<tensor_name>` an ordinary parameter or buffer again; returns the module.
 
     It keeps its value, or with `leave_parametrized=False` becomes the original.

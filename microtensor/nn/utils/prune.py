@@ -7,9 +7,16 @@ zeroes the smallest 30 %. The product is computed before every forward. Pruned a
 counts what is left.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
 from ... import ops
+from ...nn.module import Module
 from ...tensor.creation import ones_like, zeros_like
 from ...tensor.random import rand, rand_like
+from ...typing import Shape, Tensor, TensorOrTensors
 from .convert_parameters import parameters_to_vector
 
 
@@ -22,27 +29,30 @@ class BasePruningMethod:
 
     PRUNING_TYPE = "unstructured"
 
-    def __call__(self, module, inputs):
+    def __call__(self, module: Module, inputs: TensorOrTensors) -> None:
         object.__setattr__(module, self._tensor_name, self.apply_mask(module))
 
-    def compute_mask(self, t, default_mask):
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """A mask like t, of ones and zeros: default_mask, with more zeros."""
         raise NotImplementedError(f"{type(self).__name__} does not define compute_mask()")
 
-    def apply_mask(self, module):
+    def apply_mask(self, module: Module) -> Tensor:
         """`<name>_orig · <name>_mask`"""
         mask = getattr(module, self._tensor_name + "_mask")
         orig = getattr(module, self._tensor_name + "_orig")
         return mask.to(orig.dtype) * orig
 
-    def prune(self, t, default_mask=None, importance_scores=None):
+    def prune(
+        self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
+    ) -> Tensor:
         """t with zeros where its importance, |t| unless given, is least."""
         scores = t if importance_scores is None else importance_scores
         mask = ones_like(t) if default_mask is None else default_mask
         return t * self.compute_mask(scores, default_mask=mask)
 
     @classmethod
-    def apply(cls, module, name, *args, importance_scores=None, **kwargs):
+    def apply(cls, module: Module, name: str, *args: Any, importance_scores: Tensor | None = None,
+              **kwargs: Any) -> BasePruningMethod:  # fmt: skip
         """Prune `module.<name>` and return the method, which is a hook of the module now."""
         method = cls(*args, **kwargs)
         method._tensor_name = name
@@ -70,7 +80,7 @@ class BasePruningMethod:
         method._handle = module.register_forward_pre_hook(method)
         return method
 
-    def remove(self, module):
+    def remove(self, module: Module) -> None:
         """Make the pruned tensor an ordinary parameter again."""
         name = self._tensor_name
         weight = self.apply_mask(module)
@@ -84,19 +94,19 @@ class BasePruningMethod:
 class PruningContainer(BasePruningMethod):
     """Methods one after the other, each choosing among what those before have left."""
 
-    def __init__(self, *methods):
+    def __init__(self, *methods: Any) -> None:
         self._methods, self._tensor_name = methods, methods[-1]._tensor_name if methods else None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._methods)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[BasePruningMethod]:
         return iter(self._methods)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> BasePruningMethod:
         return self._methods[index]
 
-    def compute_mask(self, t, default_mask):
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         last, mask = self._methods[-1], default_mask.clone()
         if last.PRUNING_TYPE == "unstructured":
             left = mask == 1
@@ -116,12 +126,12 @@ class PruningContainer(BasePruningMethod):
 class _Amount(BasePruningMethod):
     """A method with an `amount`: a number of elements or slices, or a share of them."""
 
-    def __init__(self, amount):
+    def __init__(self, amount: int | float) -> None:
         if amount < 0 or isinstance(amount, float) and amount > 1:
             raise ValueError(f"prune: the amount is a share or a number, at least 0, got {amount}")
         self.amount = amount
 
-    def count(self, size):
+    def count(self, size: Shape) -> int:
         """How many of `size` are to go."""
         if isinstance(self.amount, float):
             return round(self.amount * size)
@@ -131,7 +141,7 @@ class _Amount(BasePruningMethod):
 
 
 class _Elements(_Amount):
-    def compute_mask(self, t, default_mask):
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         mask, n = default_mask.clone(), self.count(t.numel())
         if n:
             least = ops.topk(self.scores(t).reshape(-1), n, largest=False).indices
@@ -142,11 +152,11 @@ class _Elements(_Amount):
 class _Slices(_Amount):
     PRUNING_TYPE = "structured"
 
-    def __init__(self, amount, dim=-1):
+    def __init__(self, amount: int | float, dim: int = -1) -> None:
         super().__init__(amount)
         self.dim = dim
 
-    def compute_mask(self, t, default_mask):
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         if t.ndim < 2:
             raise ValueError(f"prune: slices are those of a matrix at least, got {tuple(t.shape)}")
         n, dim = self.count(t.shape[self.dim]), self.dim % t.ndim
@@ -161,39 +171,39 @@ class _Slices(_Amount):
 class Identity(BasePruningMethod):
     """Nothing is pruned; the mask is there."""
 
-    def compute_mask(self, t, default_mask):
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         return default_mask
 
 
 class RandomUnstructured(_Elements):
     """Any elements."""
 
-    def scores(self, t):
+    def scores(self, t: Tensor) -> Tensor:
         return rand_like(t)
 
 
 class L1Unstructured(_Elements):
     """The elements of least |t|."""
 
-    def scores(self, t):
+    def scores(self, t: Tensor) -> Tensor:
         return ops.abs(t)
 
 
 class RandomStructured(_Slices):
     """Any slices along `dim`."""
 
-    def scores(self, t, dim):
+    def scores(self, t: Tensor, dim: int) -> Tensor:
         return rand(t.shape[dim])
 
 
 class LnStructured(_Slices):
     """The slices along `dim` of least n-norm."""
 
-    def __init__(self, amount, n, dim=-1):
+    def __init__(self, amount: int | float, n: float, dim: int = -1) -> None:
         super().__init__(amount, dim)
         self.n = n
 
-    def scores(self, t, dim):
+    def scores(self, t: Tensor, dim: int) -> Tensor:
         return ops.norm(t, self.n, [d for d in range(t.ndim) if d != dim])
 
 
@@ -202,53 +212,58 @@ class CustomFromMask(BasePruningMethod):
 
     PRUNING_TYPE = "global"
 
-    def __init__(self, mask):
+    def __init__(self, mask: Tensor) -> None:
         self.mask = mask
 
-    def compute_mask(self, t, default_mask):
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         return default_mask * self.mask.to(default_mask.dtype)
 
 
 # ---- as functions --------------------------------------------------------------------
 
 
-def identity(module, name):
+def identity(module: Module, name: str) -> Module:
     """Give `module.<name>` a mask of ones. Returns the module."""
     Identity.apply(module, name)
     return module
 
 
-def random_unstructured(module, name, amount):
+def random_unstructured(module: Module, name: str, amount: int | float) -> Module:
     """Zero any elements of `module.<name>`: a number, or a share. Returns the module."""
     RandomUnstructured.apply(module, name, amount)
     return module
 
 
-def l1_unstructured(module, name, amount, importance_scores=None):
+def l1_unstructured(
+    module: Module, name: str, amount: int | float, importance_scores: Tensor | None = None
+) -> Module:
     """Zero the elements of least absolute value, or score. Returns the module."""
     L1Unstructured.apply(module, name, amount, importance_scores=importance_scores)
     return module
 
 
-def random_structured(module, name, amount, dim):
+def random_structured(module: Module, name: str, amount: int | float, dim: int) -> Module:
     """Zero any slices along `dim`. Returns the module."""
     RandomStructured.apply(module, name, amount, dim)
     return module
 
 
-def ln_structured(module, name, amount, n, dim, importance_scores=None):
+def ln_structured(module: Module, name: str, amount: int | float, n: float, dim: int,
+                  importance_scores: Tensor | None = None) -> Module:  # fmt: skip
     """Zero the slices along `dim` of least n-norm. Returns the module."""
     LnStructured.apply(module, name, amount, n, dim, importance_scores=importance_scores)
     return module
 
 
-def custom_from_mask(module, name, mask):
+def custom_from_mask(module: Module, name: str, mask: Tensor) -> Module:
     """Zero the elements where the mask is 0. Returns the module."""
     CustomFromMask.apply(module, name, mask)
     return module
 
 
-def global_unstructured(parameters, pruning_method, importance_scores=None, **kwargs):
+def global_unstructured(parameters: Iterable[tuple[Module, str]], pruning_method: Any,
+                        importance_scores: Mapping[tuple[Module, str], Tensor] | None = None,
+                        **kwargs: Any) -> None:  # fmt: skip
     """Prune several (module, name) as one vector, so that the least of all go."""
     parameters, scores = list(parameters), importance_scores or {}
     if pruning_method.PRUNING_TYPE != "unstructured":
@@ -271,7 +286,7 @@ def global_unstructured(parameters, pruning_method, importance_scores=None, **kw
         start += weight.numel()
 
 
-def remove(module, name):
+def remove(module: Module, name: str) -> None:
     """Make a pruned parameter an ordinary one, with its zeros. Returns the module."""
     method = _method_of(module, name)
     if method is None:
@@ -280,7 +295,7 @@ def remove(module, name):
     return module
 
 
-def is_pruned(module):
+def is_pruned(module: Module) -> bool:
     """Whether anything is pruned in the module or below it."""
     return any(
         isinstance(hook, BasePruningMethod)

@@ -1,9 +1,14 @@
 """Sequences of different lengths in one tensor: padded, or packed without the padding."""
 
+from __future__ import annotations
+
 from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
 
 from ... import ops
 from ...tensor.creation import arange, as_tensor, full
+from ...typing import Tensor
 
 
 class PackedSequence(
@@ -22,12 +27,13 @@ class PackedSequence(
             unsorted_indices = ops.argsort(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
-    def to(self, *args, **kwargs):
+    def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The sequence with its data on another device or in another dtype."""
         return self._replace(data=self.data.to(*args, **kwargs))
 
 
-def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="right"):
+def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0,
+                 padding_side: str = "right") -> Tensor:  # fmt: skip
     """Tensors (Tᵢ, …) in one (T, N, …), or (N, T, …) with `batch_first`, padded to the longest."""
     if padding_side not in ("left", "right"):
         raise ValueError(f'pad_sequence: padding_side is "left" or "right", got {padding_side!r}')
@@ -44,13 +50,17 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
     return ops.stack([padded(s) for s in sequences], 0 if batch_first else 1)
 
 
-def unpad_sequence(padded_sequences, lengths, batch_first=False):
+def unpad_sequence(
+    padded_sequences: Tensor, lengths: Any, batch_first: bool = False
+) -> list[Tensor]:
     """The sequences (Tᵢ, …) of a padded tensor, as a list."""
     rows = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     return [row[: int(n)] for row, n in zip(rows, lengths, strict=True)]
 
 
-def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True):
+def pack_padded_sequence(
+    input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
+) -> PackedSequence:
     """A padded tensor (T, N, …), or (N, T, …) with `batch_first`, as a PackedSequence.
 
     Unless the lengths descend already, pass `enforce_sorted=False`.
@@ -78,7 +88,9 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     return PackedSequence(input[: len(there)][there], there.sum(1), order)
 
 
-def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_length=None):
+def pad_packed_sequence(sequence: PackedSequence, batch_first: bool = False,
+                        padding_value: float = 0.0,
+                        total_length: int | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(padded tensor (T, N, …), lengths (N)) of a PackedSequence; (N, T, …) with `batch_first`."""
     data, sizes, _, back = sequence
     longest = len(sizes) if total_length is None else total_length
@@ -97,12 +109,12 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     return (out.transpose(0, 1) if batch_first else out), lengths
 
 
-def pack_sequence(sequences, enforce_sorted=True):
+def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
     """Tensors (Tᵢ, …) as a PackedSequence."""
     lengths = [len(s) for s in sequences]
     return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
 
 
-def unpack_sequence(packed_sequences):
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     """The sequences (Tᵢ, …) of a PackedSequence, as a list."""
     return unpad_sequence(*pad_packed_sequence(packed_sequences))

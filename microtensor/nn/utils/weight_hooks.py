@@ -1,6 +1,12 @@
 """The older form of `parametrizations`: a weight computed before every forward of its module."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ... import ops
+from ...nn.module import Module
+from ...typing import Tensor
 from ..functional import normalize
 from ..module import Parameter
 from .parametrizations import channels_first, direction, length, outputs_of
@@ -12,7 +18,7 @@ class _Hook:
     `take` gives the module those others, and returns what the tensor is until then.
     """
 
-    def __init__(self, module, name):
+    def __init__(self, module: Module, name: str) -> None:
         weight = module._parameters.get(name)
         if weight is None:
             raise ValueError(f"{self.said}: {module} has no parameter {name!r}")
@@ -25,17 +31,17 @@ class _Hook:
         _hooks_of(module)[name] = self
 
     @classmethod
-    def apply(cls, module, *args, **options):
+    def apply(cls, module: Module, *args: Any, **options: Any) -> Any:
         """PyTorch's way of making one: the hook, which the module has now."""
         return cls(module, *args, **options)
 
-    def set(self, module, weight):
+    def set(self, module: Module, weight: Tensor) -> Any:
         object.__setattr__(module, self.name, weight)
 
-    def __call__(self, module, args):
+    def __call__(self, module: Module, args: Any) -> None:
         self.set(module, self.computed(module, module.training))
 
-    def remove(self, module):
+    def remove(self, module: Module) -> None:
         """Make the tensor an ordinary parameter again."""
         weight = self.computed(module, False).detach()
         self.handle.remove()
@@ -60,21 +66,21 @@ def _removed(kind, module, name):
 class WeightNorm(_Hook):
     said, ends = "weight_norm", ("_g", "_v")
 
-    def __init__(self, module, name, dim):
+    def __init__(self, module: Module, name: str, dim: int) -> None:
         self.dim = dim
         super().__init__(module, name)
 
-    def take(self, module, weight):
+    def take(self, module: Module, weight: Tensor) -> Any:
         setattr(module, self.name + "_g", Parameter(length(weight.detach(), self.dim)))
         setattr(module, self.name + "_v", Parameter(weight.detach()))
         return self.computed(module, False)
 
-    def computed(self, module, training):
+    def computed(self, module: Module, training: bool) -> Any:
         g, v = getattr(module, self.name + "_g"), getattr(module, self.name + "_v")
         return v * (g / length(v, self.dim))
 
 
-def weight_norm(module, name="weight", dim=0):
+def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
     """Let `module.<name>` be g · v / |v|, with parameters `<name>_g`, `<name>_v`; returns module.
 
     The length is that of each slice along `dim`; of the whole for None (arXiv:1602.07868).
@@ -83,7 +89,7 @@ def weight_norm(module, name="weight", dim=0):
     return module
 
 
-def remove_weight_norm(module, name="weight"):
+def remove_weight_norm(module: Module, name: str = "weight") -> Module:
     """Make `module.<name>` an ordinary parameter again; returns the module."""
     return _removed(WeightNorm, module, name)
 
@@ -91,11 +97,13 @@ def remove_weight_norm(module, name="weight"):
 class SpectralNorm(_Hook):
     said, ends = "spectral_norm", ("_orig", "_u", "_v")
 
-    def __init__(self, module, name, n_power_iterations, dim, eps):
+    def __init__(
+        self, module: Module, name: str, n_power_iterations: int, dim: int, eps: float
+    ) -> None:
         self.n_power_iterations, self.dim, self.eps = n_power_iterations, dim, eps
         super().__init__(module, name)
 
-    def take(self, module, weight):
+    def take(self, module: Module, weight: Tensor) -> Any:
         module.register_parameter(self.name + "_orig", weight)
         matrix = channels_first(weight.detach(), self.dim)
         for end, size in zip(("_u", "_v"), matrix.shape):
@@ -103,7 +111,7 @@ class SpectralNorm(_Hook):
             module.register_buffer(self.name + end, start)
         return weight.detach()  # until the first forward
 
-    def computed(self, module, training):
+    def computed(self, module: Module, training: bool) -> Any:
         weight, u, v = (getattr(module, self.name + end) for end in self.ends)
         matrix = channels_first(weight, self.dim)
         if training:
@@ -114,7 +122,8 @@ class SpectralNorm(_Hook):
         return weight / ops.dot(u, matrix @ v)
 
 
-def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
+def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int = 1,
+                  eps: float = 1e-12, dim: int | None = None) -> Module:  # fmt: skip
     """Let `module.<name>` be `<name>_orig` over its largest singular value; returns the module.
 
     That is found by `n_power_iterations` before every forward in training, which go on with the
@@ -125,6 +134,6 @@ def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=No
     return module
 
 
-def remove_spectral_norm(module, name="weight"):
+def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
     """Make `module.<name>` an ordinary parameter again; returns the module."""
     return _removed(SpectralNorm, module, name)

@@ -1,11 +1,16 @@
 """Arrangements of tensors that are made of other operations: no derivative of their own."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ...autograd import TensorBase
 from ...backends import backend_of
+from ...typing import Dims, Shape, Tensor, Tensors
 from ..conversion import clone
 from ..indexing import put_at
 from ..shapes import _positive, expand, reshape
@@ -28,22 +33,22 @@ def _with_dims(name, x, n):
 # ---- one shape for another -----------------------------------------------------------
 
 
-def conj(x):
+def conj(x: Tensor) -> Tensor:
     """x itself: nothing here is complex."""
     return x
 
 
-def real(x):
+def real(x: Tensor) -> Tensor:
     """x itself: nothing here is complex."""
     return x
 
 
-def ravel(x):
+def ravel(x: Tensor) -> Tensor:
     """All elements in one row."""
     return reshape(x, (-1,))
 
 
-def broadcast_to(x, size):
+def broadcast_to(x: Tensor, size: Shape) -> Tensor:
     """x expanded to the shape `size`."""
     return expand(x, tuple(size))
 
@@ -62,19 +67,19 @@ def _each(function):
 
 
 @_each
-def atleast_1d(x):
+def atleast_1d(x: Tensor) -> Any:
     """x, a single number as a row of one. Several tensors give a tuple."""
     return x if x.ndim else reshape(x, (1,))
 
 
 @_each
-def atleast_2d(x):
+def atleast_2d(x: Tensor) -> Any:
     """x, with dimensions of size 1 in front until there are two. Several tensors give a tuple."""
     return x if x.ndim > 1 else reshape(x, (1, -1))
 
 
 @_each
-def atleast_3d(x):
+def atleast_3d(x: Tensor) -> Any:
     """x, a matrix with a third dimension, a row with one on either side. Several give a tuple."""
     return x if x.ndim > 2 else reshape(x, (*x.shape, 1) if x.ndim == 2 else (1, -1, 1))
 
@@ -82,29 +87,29 @@ def atleast_3d(x):
 # ---- joining and taking apart --------------------------------------------------------
 
 
-def hstack(tensors):
+def hstack(tensors: Any) -> Tensor:
     """Side by side: along the second dimension, rows along their only one."""
     tensors = [atleast_1d(t) for t in _some("hstack", tensors)]
     return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
 
 
-def vstack(tensors):
+def vstack(tensors: Any) -> Tensor:
     """One below the other: along the first dimension; rows become matrices of one row."""
     return cat([atleast_2d(t) for t in _some("vstack", tensors)], 0)
 
 
-def dstack(tensors):
+def dstack(tensors: Any) -> Tensor:
     """One behind the other: along the third dimension."""
     return cat([atleast_3d(t) for t in _some("dstack", tensors)], 2)
 
 
-def column_stack(tensors):
+def column_stack(tensors: Any) -> Tensor:
     """Side by side, rows as columns."""
     columns = [t if t.ndim > 1 else reshape(t, (-1, 1)) for t in _some("column_stack", tensors)]
     return cat(columns, 1)
 
 
-def block_diag(*tensors):
+def block_diag(*tensors: Any) -> Tensor:
     """Matrices along the diagonal of a larger one, zeros elsewhere."""
     tensors = [atleast_2d(t) for t in tensors]
     width, left, rows = sum(t.shape[1] for t in tensors), 0, []
@@ -116,12 +121,12 @@ def block_diag(*tensors):
     return cat(rows, 0)
 
 
-def split_with_sizes(x, split_sizes, dim=0):
+def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Tensors:
     """Consecutive parts of x along `dim`, of these lengths."""
     return split(x, list(split_sizes), dim)
 
 
-def tensor_split(x, indices_or_sections, dim=0):
+def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> Tensors:
     """Parts of x along `dim`: as many as said and of about one length, or cut at these places."""
     n, cuts = _with_dims("tensor_split", x, 1).shape[_positive(dim, x.ndim)], indices_or_sections
     if isinstance(cuts, TensorBase):
@@ -141,18 +146,18 @@ def _equal_parts(name, x, cuts, dim):
     return tensor_split(x, cuts, dim)
 
 
-def hsplit(x, indices_or_sections):
+def hsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> Tensors:
     """Equal parts along the second dimension, of a row along its only one, or cut at places."""
     x = _with_dims("hsplit", x, 1)
     return _equal_parts("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
-def vsplit(x, indices_or_sections):
+def vsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> Tensors:
     """Equal parts along the first dimension, or cut at places."""
     return _equal_parts("vsplit", _with_dims("vsplit", x, 2), indices_or_sections, 0)
 
 
-def dsplit(x, indices_or_sections):
+def dsplit(x: Tensor, indices_or_sections: int | Sequence[int]) -> Tensors:
     """Equal parts along the third dimension, or cut at places."""
     return _equal_parts("dsplit", _with_dims("dsplit", x, 3), indices_or_sections, 2)
 
@@ -160,7 +165,7 @@ def dsplit(x, indices_or_sections):
 # ---- every one with every other ------------------------------------------------------
 
 
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors: Any, indexing: str = "ij") -> Tensors:
     """For each row the grid of all rows that varies with it; "xy" exchanges the first two sizes."""
     tensors = (
         tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], TensorBase) else tensors
@@ -174,14 +179,14 @@ def meshgrid(*tensors, indexing="ij"):
     return tuple(transpose(g, 0, 1) for g in grids) if swap else grids
 
 
-def cartesian_prod(*tensors):
+def cartesian_prod(*tensors: Any) -> Tensor:
     """Every choice of one element from each row: (choices, number of rows)."""
     if len(tensors) == 1:
         return tensors[0]
     return stack([ravel(grid) for grid in meshgrid(*tensors)], 1)
 
 
-def combinations(x, r=2, with_replacement=False):
+def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """Every choice of r elements of a row, in their order: (choices, r)."""
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     chosen = list(choose(range(len(x)), r))
@@ -193,17 +198,17 @@ def combinations(x, r=2, with_replacement=False):
 # ---- turning and repeating -----------------------------------------------------------
 
 
-def fliplr(x):
+def fliplr(x: Tensor) -> Tensor:
     """x with its second dimension reversed."""
     return flip(_with_dims("fliplr", x, 2), 1)
 
 
-def flipud(x):
+def flipud(x: Tensor) -> Tensor:
     """x with its first dimension reversed."""
     return flip(_with_dims("flipud", x, 1), 0)
 
 
-def rot90(x, k=1, dims=(0, 1)):
+def rot90(x: Tensor, k: int = 1, dims: Dims = (0, 1)) -> Tensor:
     """x turned by k quarters from the first of `dims` towards the second."""
     if len({*dims}) != 2 or len(dims) != 2:
         raise RuntimeError(f"rot90: two different dimensions are needed, got {dims}")
@@ -216,7 +221,9 @@ def rot90(x, k=1, dims=(0, 1)):
     return flip(turned, a if k % 4 == 1 else b)
 
 
-def repeat_interleave(x, repeats, dim=None, *, output_size=None):
+def repeat_interleave(
+    x: Tensor, repeats: Tensor | int, dim: int | None = None, *, output_size: Shape | None = None
+) -> Tensor:
     """Each slice along `dim` repeated, all as often or each as often as is said for it.
 
     Without `dim` it is the elements in one row that are repeated.
@@ -231,7 +238,7 @@ def repeat_interleave(x, repeats, dim=None, *, output_size=None):
 # ---- diagonals and windows -----------------------------------------------------------
 
 
-def diag_embed(x, offset=0, dim1=-2, dim2=-1):
+def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices in dimensions dim1 and dim2 with the rows of x on a diagonal, zeros elsewhere."""
     n = x.shape[-1] + abs(offset)
     line = _positions(x, np.arange(x.shape[-1]))._data
@@ -239,7 +246,7 @@ def diag_embed(x, offset=0, dim1=-2, dim2=-1):
     return movedim(put_at(x, (*x.shape[:-1], n, n), index), (-2, -1), (dim1, dim2))
 
 
-def diag(x, diagonal=0):
+def diag(x: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix with a row on a diagonal; of a matrix, its diagonal."""
     if x.ndim not in (1, 2):
         raise RuntimeError(f"diag: a row or a matrix is needed, got shape {tuple(x.shape)}")
@@ -249,12 +256,12 @@ def diag(x, diagonal=0):
 _diagonal = diagonal
 
 
-def diagflat(x, offset=0):
+def diagflat(x: Tensor, offset: int = 0) -> Tensor:
     """A matrix with all elements of x on a diagonal."""
     return diag_embed(ravel(x), offset)
 
 
-def unfold(x, dimension, size, step):
+def unfold(x: Tensor, dimension: int, size: Shape, step: int) -> Tensor:
     """All windows of `size` elements along a dimension, `step` apart, as a new last dimension."""
     dim = _positive(dimension, x.ndim)
     if not x.ndim:

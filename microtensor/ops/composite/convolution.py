@@ -1,9 +1,13 @@
 """Convolution, pooling and windows of signals and images, made of operations."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from typing import Any
 
 from ...autograd.errors import one_dtype
+from ...typing import Pair, Shape, Tensor
 from ..convolution import fold_, max_pool_, windows_
 from ..linear_algebra import matmul
 from ..reductions import sum as sum_of
@@ -120,7 +124,8 @@ def _transposed(name, n, x, weight, bias, stride, padding, output_padding, group
     return squeeze(y, 0) if alone else y
 
 
-def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
+           padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """Each weight (O, C/groups, k) slides over the input (N, C, L), summed over the channels.
 
     Gives (N, O, P). padding is a number of zeros on both sides, "valid" (none) or "same" (P = L).
@@ -128,22 +133,23 @@ def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
+           padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """`conv1d` for images (N, C, H, W) with weights (O, C/groups, kH, kW)."""
     return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv_transpose1d(
-    input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
-):
+def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
+                     padding: Pair = 0, output_padding: int = 0, groups: int = 1,
+                     dilation: Pair = 1) -> Tensor:  # fmt: skip
     """The derivative of conv1d as a layer: (N, C, P) with weight (C, O/groups, k) to (N, O, L)."""
     return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding,
                        groups, dilation)  # fmt: skip
 
 
-def conv_transpose2d(
-    input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
-):
+def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
+                     padding: Pair = 0, output_padding: int = 0, groups: int = 1,
+                     dilation: Pair = 1) -> Tensor:  # fmt: skip
     """`conv_transpose1d` for images."""
     return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding,
                        groups, dilation)  # fmt: skip
@@ -198,8 +204,9 @@ def _line(x, dim):
     return reshape(line, (-1,) + (1,) * (x.ndim - dim - 1))
 
 
-def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
-               return_indices=False):  # fmt: skip
+def max_pool1d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
+               dilation: Pair = 1, ceil_mode: bool = False,
+               return_indices: bool = False) -> Any:  # fmt: skip
     """The largest of each window of (N, C, L), which moves by its own size unless told `stride`.
 
     `return_indices`: also where they stand. With `ceil_mode` the last window may reach over the
@@ -209,8 +216,9 @@ def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
                      return_indices)  # fmt: skip
 
 
-def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
-               return_indices=False):  # fmt: skip
+def max_pool2d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
+               dilation: Pair = 1, ceil_mode: bool = False,
+               return_indices: bool = False) -> Any:  # fmt: skip
     """`max_pool1d` for images (N, C, H, W)."""
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode,
                      return_indices)  # fmt: skip
@@ -231,15 +239,16 @@ def _avg_pool(name, n, x, kernel_size, stride, padding, ceil_mode, count_include
     return squeeze(y, 0) if alone else y
 
 
-def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False,
-               count_include_pad=True):  # fmt: skip
+def avg_pool1d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:  # fmt: skip
     """The mean of each window of (N, C, L); zeros around it count if count_include_pad."""
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode,
                      count_include_pad, None)  # fmt: skip
 
 
-def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
-               divisor_override=None):  # fmt: skip
+def avg_pool2d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True,
+               divisor_override: int | None = None) -> Tensor:  # fmt: skip
     """`avg_pool1d` for images; `divisor_override` is what the sums are divided by."""
     if divisor_override == 0:
         raise RuntimeError("avg_pool2d: the divisor is not 0")
@@ -270,12 +279,12 @@ def _adaptive_avg_pool(name, n, x, output_size):
     return squeeze(x, 0) if alone else x
 
 
-def adaptive_avg_pool1d(input, output_size):
+def adaptive_avg_pool1d(input: Tensor, output_size: Shape) -> Tensor:
     """The means of `output_size` parts of (N, C, L), nearly of one length."""
     return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
 
 
-def adaptive_avg_pool2d(input, output_size):
+def adaptive_avg_pool2d(input: Tensor, output_size: Shape) -> Tensor:
     """`adaptive_avg_pool1d` for images; a size of None stays as it is."""
     return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)
 
@@ -299,11 +308,11 @@ def _adaptive_max_pool(name, n, x, output_size, return_indices):
     return (y, reshape(cat(indices, 2), shape)) if return_indices else y
 
 
-def adaptive_max_pool1d(input, output_size, return_indices=False):
+def adaptive_max_pool1d(input: Tensor, output_size: Shape, return_indices: bool = False) -> Any:
     """The largest of `output_size` parts of (N, C, L), nearly of one length."""
     return _adaptive_max_pool("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
-def adaptive_max_pool2d(input, output_size, return_indices=False):
+def adaptive_max_pool2d(input: Tensor, output_size: Shape, return_indices: bool = False) -> Any:
     """`adaptive_max_pool1d` for images; a size of None stays as it is."""
     return _adaptive_max_pool("adaptive_max_pool2d", 2, input, output_size, return_indices)

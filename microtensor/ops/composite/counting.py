@@ -3,12 +3,17 @@
 Nothing here has a derivative. The work is NumPy's, on any device.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ...autograd import TensorBase
 from ...autograd.arguments import results
 from ...backends import backend_of
 from ...backends.dtypes import FLOAT, int32, int64
+from ...typing import Shape, Tensor, TensorLike, Tensors
 from ..indexing import put_at
 from ..shapes import _positive
 
@@ -23,7 +28,7 @@ def _there(array, like):
     return like._wrap(backend_of(like._data).asarray(np.asarray(array)))
 
 
-def bincount(x, weights=None, minlength=0):
+def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2 … is among whole numbers; with weights, their sums."""
     if x.ndim != 1 or x.dtype.rank == FLOAT or bool((x < 0).any()):
         raise RuntimeError("bincount: a row of whole numbers that are not negative is needed")
@@ -35,7 +40,9 @@ def bincount(x, weights=None, minlength=0):
     return put_at(weights.detach(), (n,), (x.long()._data,))
 
 
-def searchsorted(sorted_sequence, values, *, out_int32=False, right=False, side=None, sorter=None):
+def searchsorted(sorted_sequence: Tensor, values: Any, *, out_int32: bool = False,
+                 right: bool = False, side: str | None = None,
+                 sorter: Tensor | None = None) -> Tensor:  # fmt: skip
     """Where values would stand in rising rows: before their equals, or behind them if `right`."""
     if side is not None:
         right = side == "right"
@@ -60,19 +67,23 @@ def _is(value):
     return isinstance(value, TensorBase)
 
 
-def bucketize(x, boundaries, *, out_int32=False, right=False):
+def bucketize(
+    x: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
     """The bucket between rising boundaries that each element falls in."""
     return searchsorted(boundaries, x, out_int32=out_int32, right=right)
 
 
-def isin(elements, test_elements, *, assume_unique=False, invert=False):
+def isin(elements: TensorLike, test_elements: TensorLike, *, assume_unique: bool = False,
+         invert: bool = False) -> Tensor:  # fmt: skip
     """Which elements are among the test elements."""
     like = elements if _is(elements) else test_elements
     a, b = (_host(e) if _is(e) else e for e in (elements, test_elements))
     return _there(np.isin(a, b, invert=invert), like)
 
 
-def unique(x, sorted=True, return_inverse=False, return_counts=False, dim=None):
+def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False,
+           return_counts: bool = False, dim: int | None = None) -> Any:  # fmt: skip
     """The different elements, or slices along `dim`, in order; where each went; how often it came.
 
     They are in order whether `sorted` or not.
@@ -87,7 +98,9 @@ def unique(x, sorted=True, return_inverse=False, return_counts=False, dim=None):
     return _chosen(x, values, inverse, counts, return_inverse, return_counts)
 
 
-def unique_consecutive(x, return_inverse=False, return_counts=False, dim=None):
+def unique_consecutive(
+    x: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
     """The elements, or slices along `dim`, without repetitions one after the other."""
     array = _host(x)
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
@@ -107,13 +120,13 @@ def _chosen(x, values, inverse, counts, return_inverse, return_counts):
     return out if len(out) > 1 else out[0]
 
 
-def unravel_index(indices, shape):
+def unravel_index(indices: Tensor, shape: Shape) -> Tensors:
     """Positions that count in row-major order as one index for each dimension."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     return tuple(_there(i, indices) for i in np.unravel_index(_host(indices), shape))
 
 
-def histc(x, bins=100, min=0, max=0):
+def histc(x: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements fall in each of `bins` equal parts of min … max, or of what there is."""
     array = _host(x)
     if min == max:
@@ -124,7 +137,8 @@ def histc(x, bins=100, min=0, max=0):
     return _there(counts, x).to(x.dtype)
 
 
-def histogram(x, bins=100, *, range=None, weight=None, density=False):
+def histogram(x: Tensor, bins: int = 100, *, range: Any = None, weight: Tensor | None = None,
+              density: bool = False) -> Any:  # fmt: skip
     """(hist, bin_edges): how many elements, or how much weight, is in each bin.
 
     `bins` is a number of equal bins over `range`, or their edges.

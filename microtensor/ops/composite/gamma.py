@@ -1,19 +1,22 @@
 """Relatives of the gamma function, made of operations."""
 
+from __future__ import annotations
+
+from ...typing import Tensor
 from ..gamma import polygamma_
 
 
-def lgamma(x):
+def lgamma(x: Tensor) -> Tensor:
     """ln |Γ(x)|"""
     return polygamma_(x, -1)
 
 
-def digamma(x):
+def digamma(x: Tensor) -> Tensor:
     """The derivative of ln |Γ(x)|"""
     return polygamma_(x, 0)
 
 
-def polygamma(n, x):
+def polygamma(n: int, x: Tensor) -> Tensor:
     """The derivative of ln |Γ(x)| of order n + 1."""
     if n < 0:
         raise RuntimeError(f"polygamma: n is at least 0, got {n}")

@@ -1,12 +1,16 @@
 """Elements by index, mask and position: arguments in PyTorch's forms, brought to operations."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import Any, overload
 
 from ...autograd import TensorBase
 from ...autograd.errors import describe
 from ...backends import backend_of
 from ...backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
+from ...typing import Tensor, TensorLike, Tensors
 from ..indexing import (
     _outside,
     diagonal_,
@@ -22,7 +26,7 @@ from ..shapes import _positive, broadcast_shapes, expand, reshape
 from .shapes import movedim
 
 
-def plain_index(index, x):
+def plain_index(index: Any, x: Tensor) -> Any:
     """An index with its tensors and lists as arrays. Raises IndexError where it does not fit."""
     parts = index if isinstance(index, tuple) else (index,)
     if BASIC.issuperset(map(type, parts)):
@@ -72,7 +76,7 @@ def _is_foreign(part, x):
 BASIC = {int, slice, type(None), type(Ellipsis)}  # the parts of an index that make a view
 
 
-def in_steps(index):
+def in_steps(index: Any) -> Any:
     """A plain index as one or two in turn: PyTorch picks by integers before it picks by arrays."""
     parts = index if isinstance(index, tuple) else (index,)
     if int not in map(type, parts) or not any(hasattr(p, "dtype") for p in parts):
@@ -119,12 +123,12 @@ def _in_range(part, x, dim):
         raise IndexError(f"index {wrong} is out of range for dimension {dim} of size {n}")
 
 
-def select(x, dim, index):
+def select(x: Tensor, dim: int, index: Any) -> Tensor:
     """x[index] along dimension `dim`, which is dropped."""
     return x[(slice(None),) * _positive(dim, x.ndim) + (index,)]
 
 
-def narrow(x, dim, start, length):
+def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` elements of x from `start` along dimension `dim`."""
     if not x.ndim:
         raise RuntimeError("narrow: a single number has no dimension to be cut")
@@ -140,7 +144,7 @@ def narrow(x, dim, start, length):
     return x[(slice(None),) * dim + (slice(start, start + length),)]
 
 
-def index_select(x, dim, index):
+def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of x at the positions `index` (1-d) along dimension `dim`."""
     dim, index = _positive(dim, x.ndim), index if index.ndim else reshape(index, (1,))
     if index.ndim > 1:
@@ -149,7 +153,7 @@ def index_select(x, dim, index):
     return x[(slice(None),) * dim + (index,)] if x.ndim else x
 
 
-def masked_select(x, mask):
+def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """The elements of x where mask is true, as one row."""
     shape = _broadcast(x, mask)
     return expand(x, shape)[expand(mask, shape)]
@@ -159,7 +163,7 @@ def _broadcast(*tensors):
     return broadcast_shapes(*(t.shape for t in tensors))
 
 
-def diagonal(x, offset=0, dim1=0, dim2=1):
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonals of the matrices in dimensions dim1 and dim2, as a new last dimension."""
     x = movedim(x, (dim1, dim2), (-2, -1))
     rows, columns = x.shape[-2:]
@@ -168,7 +172,7 @@ def diagonal(x, offset=0, dim1=0, dim2=1):
     return diagonal_(x[..., down : down + n, up : up + n])
 
 
-def gather(x, dim, index):
+def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = x[index[i][j]][j] for dim = 0: x picked along `dim` by an index of its rank."""
     if not x.ndim and index.ndim == 1:
         x = reshape(x, (1,))
@@ -219,7 +223,7 @@ def _check_positions(name, index, n, kind):
         raise kind(f"{name}: index {wrong} is out of range: there are 0 to {n - 1}")
 
 
-def take_along_dim(x, indices, dim=None):
+def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """`gather` with broadcasting; without dim, of all elements in a row."""
     if dim is None:
         return take_along_dim(reshape(x, (-1,)), reshape(indices, (-1,)), 0)
@@ -238,7 +242,8 @@ def _check_integers(name, index):
         raise RuntimeError(f"{name}: an index is made of integers, got {index.dtype}")
 
 
-def scatter(x, dim, index, src=None, *, value=None, reduce=None):
+def scatter(x: Tensor, dim: int, index: Any, src: TensorLike | None = None, *, value: Any = None,
+            reduce: bool | None = None) -> Tensor:  # fmt: skip
     """x with out[index[i][j]][j] = src[i][j] for dim = 0; src may be a number.
 
     With reduce="add" it is added to what is there, and with "multiply" multiplied.
@@ -268,14 +273,16 @@ def _as_large(src, index):
     return src
 
 
-def scatter_add(x, dim, index, src):
+def scatter_add(x: Tensor, dim: int, index: Any, src: TensorLike) -> Tensor:
     """x with out[index[i][j]][j] += src[i][j] for dim = 0."""
     index, src = _as_rows(x, index, src)
     _check_along("scatter_add", x, dim, index, src)
     return scatter_add_(x, index, _as_large(src, index), dim)
 
 
-def scatter_reduce(x, dim, index, src, reduce, *, include_self=True):
+def scatter_reduce(
+    x: Tensor, dim: int, index: Any, src: TensorLike, reduce: bool, *, include_self: bool = True
+) -> Tensor:
     """The sum, prod, mean, amax or amin of x and of what src[i][j] has for place index[i][j].
 
     Without `include_self` x does not count where there is something else.
@@ -317,6 +324,10 @@ def _lowest(dtype):
     return False if dtype.rank == BOOL else -math.inf if dtype.rank == FLOAT else iinfo(dtype).min
 
 
+@overload
+def where(condition: Tensor) -> Tensors: ...
+@overload
+def where(condition: Tensor, a: TensorLike, b: TensorLike) -> Tensor: ...
 def where(condition, a=None, b=None):
     """a where the boolean condition holds, else b; of a condition alone, where it holds."""
     if a is None and b is None:
@@ -331,7 +342,7 @@ def where(condition, a=None, b=None):
     return where_(a, b, condition)
 
 
-def masked_fill(x, mask, value):
+def masked_fill(x: Tensor, mask: Tensor, value: TensorLike) -> Tensor:
     """x with `value` (a number or a 0-d tensor) where the boolean mask holds."""
     if mask.dtype.rank != BOOL:
         raise RuntimeError(f"masked_fill: the mask is made of booleans, got {mask.dtype}")
@@ -342,7 +353,7 @@ def masked_fill(x, mask, value):
     return masked_fill_(x, value, mask._data)
 
 
-def nonzero(x, *, as_tuple=False):
+def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """The positions (n, d) of the elements that are not zero, or a tuple of d columns."""
     positions = nonzero_(x if x.ndim else reshape(x, (1,)))
     if as_tuple:  # here, and only here, a single number counts as a row of one
@@ -350,10 +361,10 @@ def nonzero(x, *, as_tuple=False):
     return positions if x.ndim else positions[:, :0]
 
 
-def argwhere(x):
+def argwhere(x: Tensor) -> Tensor:
     """The positions (n, d) of the elements that are not zero."""
     return nonzero(x)
 
 
-def unbind_columns(positions):
+def unbind_columns(positions) -> Any:
     return tuple(positions[:, i] for i in range(positions.shape[1]))

@@ -1,9 +1,13 @@
 """Products of vectors and matrices, made of operations."""
 
+from __future__ import annotations
+
 import math
 import string
+from typing import Any
 
 from ...backends.dtypes import get_default_dtype, int64
+from ...typing import Tensor
 from ..elementwise import add, mul, sqrt, sub
 from ..linear_algebra import einsum_, matmul
 from ..reductions import cumprod, sum
@@ -13,7 +17,7 @@ from .indexing import diagonal
 from .shapes import flip, roll, stack, transpose
 
 
-def einsum(equation, *operands):
+def einsum(equation: str, *operands: Any) -> Tensor:
     """Σ of products of tensors, by Einstein's notation: einsum("bij,bjk->bik", a, b).
 
     Or with numbers for letters: einsum(a, [0, 1, 2], b, [0, 2, 3], [0, 1, 3]).
@@ -81,29 +85,29 @@ def _product(name, a, b, *dims):
     return matmul(a, b)
 
 
-def dot(a, b):
+def dot(a: Tensor, b: Tensor) -> Tensor:
     """Σ a b of two vectors."""
     return _product("dot", a, b, 1, 1)
 
 
-def mv(a, b):
+def mv(a: Tensor, b: Tensor) -> Tensor:
     """A matrix times a vector."""
     return _product("mv", a, b, 2, 1)
 
 
-def mm(a, b):
+def mm(a: Tensor, b: Tensor) -> Tensor:
     """A matrix times a matrix."""
     return _product("mm", a, b, 2, 2)
 
 
-def bmm(a, b):
+def bmm(a: Tensor, b: Tensor) -> Tensor:
     """Each matrix of a batch times its own: (n, i, j) and (n, j, k) give (n, i, k)."""
     if a.ndim == b.ndim == 3 and a.shape[0] != b.shape[0]:
         raise RuntimeError(f"bmm: the batches differ, {a.shape[0]} and {b.shape[0]}")
     return _product("bmm", a, b, 3, 3)
 
 
-def outer(a, b):
+def outer(a: Tensor, b: Tensor) -> Tensor:
     """The products of each element of a vector with each of another: (n), (m) give (n, m)."""
     if a.ndim != 1 or b.ndim != 1:
         raise RuntimeError(
@@ -112,17 +116,17 @@ def outer(a, b):
     return reshape(a, (-1, 1)) * b
 
 
-def inner(a, b):
+def inner(a: Tensor, b: Tensor) -> Tensor:
     """Σ over the last dimensions of both; with a single number, the product."""
     return mul(a, b) if not a.ndim or not b.ndim else tensordot(a, b, ([-1], [-1]))
 
 
-def vdot(a, b):
+def vdot(a: Tensor, b: Tensor) -> Tensor:
     """Σ a b of two vectors."""
     return dot(a, b)
 
 
-def tensordot(a, b, dims=2):
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Σ over dimensions of a and of b: the last and the first `dims`, or two lists of them."""
     if isinstance(dims, int):
         dims = range(a.ndim - dims, a.ndim), range(dims)
@@ -141,7 +145,7 @@ def tensordot(a, b, dims=2):
     return reshape(matmul(rows, columns), shape)
 
 
-def kron(a, b):
+def kron(a: Tensor, b: Tensor) -> Tensor:
     """Every element of a times all of b, block by block."""
     n = max(a.ndim, b.ndim)
     a, b = (reshape(x, (1,) * (n - x.ndim) + tuple(x.shape)) for x in (a, b))
@@ -150,7 +154,7 @@ def kron(a, b):
     return reshape(product, tuple(k * m for k, m in zip(a.shape, b.shape)))
 
 
-def cross(a, b, dim=-1):
+def cross(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
     """The vector at right angles to a and b, both of size 3 along `dim`."""
     dim = _positive(dim, a.ndim)
     if a.ndim != b.ndim or a.shape[dim] != 3 or b.shape[dim] != 3:
@@ -161,7 +165,8 @@ def cross(a, b, dim=-1):
     return sub(mul(roll(a, -1, dim), roll(b, -2, dim)), mul(roll(a, -2, dim), roll(b, -1, dim)))
 
 
-def cov(x, *, correction=1, fweights=None, aweights=None):
+def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
+        aweights: Tensor | None = None) -> Tensor:  # fmt: skip
     """The covariances (m, m) of m variables, the rows of x (m, n), from n observations.
 
     `fweights` says how often each observation was made, `aweights` how much it counts.
@@ -186,7 +191,7 @@ def cov(x, *, correction=1, fweights=None, aweights=None):
     return found if len(x) != 1 else reshape(found, ())
 
 
-def corrcoef(x):
+def corrcoef(x: Tensor) -> Tensor:
     """The correlations, from −1 to 1, of the rows of x."""
     c = cov(x)
     if not c.ndim:
@@ -195,7 +200,7 @@ def corrcoef(x):
     return clamp(c / reshape(s, (-1, 1)) / s, -1, 1)
 
 
-def vander(x, N=None, increasing=False):
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element of a vector, (n, N): the highest first, unless `increasing`."""
     if x.ndim != 1:
         raise RuntimeError(f"vander: a vector is needed, got shape {tuple(x.shape)}")
@@ -222,27 +227,31 @@ def _plus(x, product, beta, alpha):
     return add(product, x if beta == 1 else mul(x, beta))
 
 
-def addmm(x, mat1, mat2, *, beta=1, alpha=1):
+def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·x + alpha·(a matrix times a matrix)"""
     return _plus(x, mm(mat1, mat2), beta, alpha)
 
 
-def addmv(x, mat, vec, *, beta=1, alpha=1):
+def addmv(x: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·x + alpha·(a matrix times a vector)"""
     return _plus(x, mv(mat, vec), beta, alpha)
 
 
-def addr(x, vec1, vec2, *, beta=1, alpha=1):
+def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·x + alpha·(the outer product of two vectors)"""
     return _plus(x, outer(vec1, vec2), beta, alpha)
 
 
-def baddbmm(x, batch1, batch2, *, beta=1, alpha=1):
+def baddbmm(
+    x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
     """beta·x + alpha·(each matrix of a batch times its own)"""
     return _plus(x, bmm(batch1, batch2), beta, alpha)
 
 
-def addbmm(x, batch1, batch2, *, beta=1, alpha=1):
+def addbmm(
+    x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
     """beta·x + alpha·Σ over a batch of products of matrices"""
     products = bmm(batch1, batch2)
     return _plus(x, sum(products, 0, dtype=products.dtype), beta, alpha)

@@ -1,10 +1,14 @@
 """Sorting, ranks, medians and quantiles, made of operations."""
 
+from __future__ import annotations
+
 import math
+from typing import Any, overload
 
 from ...autograd import TensorBase
 from ...autograd.arguments import results
 from ...backends.dtypes import int64
+from ...typing import Tensor, ValuesIndices
 from ..conversion import clone
 from ..elementwise import ceil, floor, lerp, maximum, minimum, round, sub
 from ..logic import eq, ge, le, ne
@@ -16,13 +20,15 @@ from .indexing import gather, narrow, where
 from .shapes import flip, movedim, stack, unbind
 
 
-def sort(x, dim=-1, descending=False, stable=False):
+def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
     """(values, indices): x in order along `dim`."""
     order = argsort(x, dim, descending)
     return return_types.sort(gather(x, dim, order), order)
 
 
-def topk(x, k, dim=-1, largest=True, sorted=True):
+def topk(
+    x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> ValuesIndices:
     """(values, indices): the k largest, or smallest, elements along `dim`, in order."""
     n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
     if not 0 <= k <= n:
@@ -33,11 +39,23 @@ def topk(x, k, dim=-1, largest=True, sorted=True):
     return return_types.topk(gather(x, dim, order), order)
 
 
+@overload
+def max(x: Tensor) -> Tensor: ...
+@overload
+def max(x: Tensor, dim: int, keepdim: bool = False) -> ValuesIndices: ...
+@overload
+def max(x: Tensor, dim: Tensor) -> Tensor: ...
 def max(x, dim=None, keepdim=False):
     """The largest element; (values, indices) along `dim`; or the larger of two tensors."""
     return _extreme(x, dim, keepdim, amax, argmax, return_types.max)
 
 
+@overload
+def min(x: Tensor) -> Tensor: ...
+@overload
+def min(x: Tensor, dim: int, keepdim: bool = False) -> ValuesIndices: ...
+@overload
+def min(x: Tensor, dim: Tensor) -> Tensor: ...
 def min(x, dim=None, keepdim=False):
     """The smallest element; (values, indices) along `dim`; or the smaller of two tensors."""
     return _extreme(x, dim, keepdim, amin, argmin, return_types.min)
@@ -52,7 +70,7 @@ def _extreme(x, dim, keepdim, of_all, position, result):
     return result(*_without(gather(x, dim, index), index, dim, keepdim))
 
 
-def aminmax(x, *, dim=None, keepdim=False):
+def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) of all elements, or along `dim`."""
     return return_types.aminmax(amin(x, dim, keepdim), amax(x, dim, keepdim))
 
@@ -60,7 +78,7 @@ def aminmax(x, *, dim=None, keepdim=False):
 # ---- the middle, and what is there most often ----------------------------------------
 
 
-def kthvalue(x, k, dim=-1, keepdim=False):
+def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """(values, indices): the k-th smallest element along `dim`, counted from 1; NaN is largest."""
     n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
     if not 1 <= k <= n:
@@ -87,11 +105,19 @@ def _without(values, index, dim, keepdim):
     return values, index
 
 
+@overload
+def median(x: Tensor) -> Tensor: ...
+@overload
+def median(x: Tensor, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 def median(x, dim=None, keepdim=False):
     """The middle element, the lower of two, NaN if there is one; (values, indices) along `dim`."""
     return _median(x, dim, keepdim, return_types.median, skip_nan=False)
 
 
+@overload
+def nanmedian(x: Tensor) -> Tensor: ...
+@overload
+def nanmedian(x: Tensor, dim: int, keepdim: bool = False) -> ValuesIndices: ...
 def nanmedian(x, dim=None, keepdim=False):
     """The median of the elements that are not NaN."""
     return _median(x, dim, keepdim, return_types.nanmedian, skip_nan=True)
@@ -113,7 +139,7 @@ def _median(x, dim, keepdim, result, skip_nan):
     return result(*_ranked(x, argsort(x, dim), rank, dim, keepdim))
 
 
-def mode(x, dim=-1, keepdim=False):
+def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """(values, indices): the element found most often along `dim`, the smallest of several."""
     dim = _positive(dim, x.ndim)
     last = movedim(x, dim, -1) if x.ndim else reshape(x, (1,))
@@ -130,7 +156,8 @@ def mode(x, dim=-1, keepdim=False):
     )
 
 
-def quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
+def quantile(x: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *,
+             interpolation: str = "linear") -> Tensor:  # fmt: skip
     """What a share q of the elements is below; for a row of q, one for each in a new dimension 0.
 
     Between two elements: "linear", "lower", "higher", "nearest" or "midpoint".
@@ -138,7 +165,8 @@ def quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
     return _quantile(x, q, dim, keepdim, interpolation, skip_nan=False)
 
 
-def nanquantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
+def nanquantile(x: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *,
+                interpolation: str = "linear") -> Tensor:  # fmt: skip
     """The quantile of the elements that are not NaN."""
     return _quantile(x, q, dim, keepdim, interpolation, skip_nan=True)
 
@@ -173,12 +201,12 @@ def _quantile(x, q, dim, keepdim, interpolation, skip_nan):
     return y if q.ndim else y[0]
 
 
-def cummax(x, dim):
+def cummax(x: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the largest element so far along `dim`, the last of equals."""
     return return_types.cummax(*_running(x, dim, ge))
 
 
-def cummin(x, dim):
+def cummin(x: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the smallest element so far along `dim`, the last of equals."""
     return return_types.cummin(*_running(x, dim, le))
 
@@ -199,7 +227,7 @@ def _running(x, dim, better):
     return gather(x, dim, index), index
 
 
-def msort(x):
+def msort(x: Tensor) -> Tensor:
     """x in order along its first dimension."""
     return sort(x, 0).values
 

@@ -1,12 +1,16 @@
 """Elements by position under PyTorch's many names; made of getitem, setitem and put_at."""
 
+from __future__ import annotations
+
 import operator
+from typing import Any
 
 import numpy as np
 
 from ...autograd import TensorBase
 from ...autograd.errors import one_dtype
 from ...backends.dtypes import bool_, int64
+from ...typing import Pair, Shape, Tensor
 from ..elementwise import add, mul
 from ..indexing import _outside, put_at, setitem
 from ..shapes import _positive, expand, reshape
@@ -22,13 +26,13 @@ def _check(name, index, n):
         raise IndexError(f"{name}: index {wrong} is out of range: there are {-n} to {n - 1}")
 
 
-def take(x, index):
+def take(x: Tensor, index: Tensor) -> Tensor:
     """The elements of x, counted in row-major order, at an index of any shape."""
     _check("take", index, x.numel())
     return ravel(x)[index]
 
 
-def as_strided(x, size, stride, storage_offset=0):
+def as_strided(x: Tensor, size: Shape, stride: Pair, storage_offset: int = 0) -> Tensor:
     """At [i, j, …] the element storage_offset + i·stride[0] + j·stride[1] … of x's memory: a copy.
 
     x lies in memory in row-major order, without gaps.
@@ -55,14 +59,14 @@ def as_strided(x, size, stride, storage_offset=0):
     return take(x, x.new_tensor(place, dtype=int64))
 
 
-def put(x, index, source, accumulate=False):
+def put(x: Tensor, index: Any, source: Tensor, accumulate: bool = False) -> Tensor:
     """x with source put, or added, at an index that counts in row-major order."""
     _check("put", index, x.numel())
     flat = index_put(ravel(x), (ravel(index),), ravel(source), accumulate)
     return reshape(flat, tuple(x.shape))
 
 
-def index_put(x, indices, values, accumulate=False):
+def index_put(x: Tensor, indices: Tensor, values: Tensor, accumulate: bool = False) -> Tensor:
     """x with x[indices] = values, or += values, which then add up where a place comes twice."""
     one_dtype("index_put", x, values)
     index = plain_index(tuple(indices), x)
@@ -110,7 +114,7 @@ def _slices(name, x, dim, index, source, kind=RuntimeError):
 
 
 @_whole
-def index_add(x, dim, index, source, *, alpha=1):
+def index_add(x: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
     """x with the slices of alpha·source added at positions along `dim`."""
     index = _slices("index_add", x, dim, index, source)
     source = source if alpha == 1 else mul(source, alpha)
@@ -118,13 +122,13 @@ def index_add(x, dim, index, source, *, alpha=1):
 
 
 @_whole
-def index_copy(x, dim, index, source):
+def index_copy(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
     """x with the slices of source put at positions along `dim`."""
     return setitem(x, source, _slices("index_copy", x, dim, index, source, IndexError))
 
 
 @_whole
-def index_fill(x, dim, index, value):
+def index_fill(x: Tensor, dim: int, index: Any, value: Any) -> Tensor:
     """x with the slices at positions along `dim` filled with a number."""
     dim = _positive(dim, x.ndim)
     (*_, places) = _along(x, dim, index, "index_fill")
@@ -133,7 +137,7 @@ def index_fill(x, dim, index, value):
     return masked_fill(x, reshape(filled, (-1,) + (1,) * (x.ndim - dim - 1)), value)
 
 
-def masked_scatter(x, mask, source):
+def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """x with the elements where mask is true taken from source, one after the other."""
     if mask.dtype is not bool_:
         raise RuntimeError(f"masked_scatter: a mask of booleans is needed, got {mask.dtype}")

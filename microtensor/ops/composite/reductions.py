@@ -1,6 +1,11 @@
 """Reductions made of operations."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ...backends.dtypes import bool_
+from ...typing import Dims, Dtype, Tensor, Tensors
 from ..conversion import clone
 from ..elementwise import logaddexp, sub
 from ..indexing import where_
@@ -12,7 +17,7 @@ from .indexing import diagonal, narrow
 from .shapes import cat, sizes
 
 
-def sum_to_size(x, *size):
+def sum_to_size(x: Tensor, *size: Any) -> Tensor:
     """x summed to a size that expands to x's: over what an expansion repeats."""
     size = sizes(size)
     new = x.ndim - len(size)
@@ -22,34 +27,42 @@ def sum_to_size(x, *size):
     return reshape(sum(x, dims, True), size) if dims or not size else x
 
 
-def nansum(x, dim=None, keepdim=False, *, dtype=None):
+def nansum(
+    x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: Dtype | None = None
+) -> Tensor:
     """Σ x, NaN counting 0."""
     return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype)
 
 
-def nanmean(x, dim=None, keepdim=False, *, dtype=None):
+def nanmean(
+    x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: Dtype | None = None
+) -> Tensor:
     """The mean of those elements that are not NaN."""
     total = nansum(x, dim, keepdim, dtype=dtype)
     return div(total, sum(x == x, dim, keepdim))
 
 
-def var(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+def var(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
+        correction: int | None = 1) -> Tensor:  # fmt: skip
     """Σ (x − mean)² / (n − correction), the variance. unbiased=False stands for correction=0."""
     return var_(x, *_correction(dim, unbiased, correction), keepdim)
 
 
-def std(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+def std(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
+        correction: int | None = 1) -> Tensor:  # fmt: skip
     """√var, the standard deviation. unbiased=False stands for correction=0."""
     return std_(x, *_correction(dim, unbiased, correction), keepdim)
 
 
-def var_mean(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+def var_mean(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None,
+             keepdim: bool = False, *, correction: int | None = 1) -> Tensors:  # fmt: skip
     """(var, mean)"""
     dim, correction = _correction(dim, unbiased, correction)
     return var_(x, dim, correction, keepdim), mean(x, dim, keepdim)
 
 
-def std_mean(x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+def std_mean(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None,
+             keepdim: bool = False, *, correction: int | None = 1) -> Tensors:  # fmt: skip
     """(std, mean)"""
     dim, correction = _correction(dim, unbiased, correction)
     return std_(x, dim, correction, keepdim), mean(x, dim, keepdim)
@@ -64,7 +77,7 @@ def _correction(dim, unbiased, correction):
     return dim, 1 if correction is None else correction
 
 
-def logcumsumexp(x, dim):
+def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     """ln Σ eˣ of the elements up to each one."""
     if not x.ndim:
         return clone(x)
@@ -75,12 +88,14 @@ def logcumsumexp(x, dim):
     return x if span > 1 else clone(x)
 
 
-def trapezoid(y, x=None, *, dx=1, dim=-1):
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: Dims = -1) -> Tensor:
     """The area under points y, which are dx apart or stand at x: Σ width · ½ (left + right)."""
     return sum(_trapezoids(y, x, dx, dim), dim)
 
 
-def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
+def cumulative_trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: Dims = -1
+) -> Tensor:
     """The area under points y up to each but the first; see `trapezoid`."""
     return cumsum(_trapezoids(y, x, dx, dim), dim)
 
@@ -96,7 +111,8 @@ def _trapezoids(y, x, dx, dim):
     return (narrow(y, dim, 0, n) + narrow(y, dim, 1, n)) * wide / 2.0
 
 
-def diff(x, n=1, dim=-1, prepend=None, append=None):
+def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
+         append: Tensor | None = None) -> Tensor:  # fmt: skip
     """x[i + 1] − x[i] along `dim`, n times, of x with what is put before and after it."""
     if n < 0:
         raise RuntimeError(f"diff: n is at least 0, got {n}")
@@ -108,7 +124,7 @@ def diff(x, n=1, dim=-1, prepend=None, append=None):
     return x
 
 
-def trace(x):
+def trace(x: Tensor) -> Tensor:
     """Σ of the diagonal of a matrix."""
     if x.ndim != 2:
         raise RuntimeError(f"trace: a matrix is needed, got shape {tuple(x.shape)}")

@@ -1,10 +1,15 @@
 """Shapes and joins under PyTorch's forms, brought to operations."""
 
+from __future__ import annotations
+
 import math
 import operator
+from collections.abc import Sequence
+from typing import Any
 
 from ...autograd import TensorBase
 from ...autograd.errors import describe
+from ...typing import Dims, Tensor, Tensors
 from ..conversion import clone
 from ..shapes import (
     _positive,
@@ -21,14 +26,14 @@ from ..shapes import (
 )
 
 
-def sizes(args):
+def sizes(args: Any) -> tuple[int, ...]:
     """Sizes given one by one, or as one sequence."""
     if len(args) == 1 and not isinstance(args[0], int):
         args = args[0] if isinstance(args[0], (tuple, list)) else (args[0],)
     return tuple(map(operator.index, args))
 
 
-def transpose(x, dim0, dim1):
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """x with two dimensions exchanged."""
     n = x.ndim
     dims = list(range(n))
@@ -38,7 +43,7 @@ def transpose(x, dim0, dim1):
     return permute(x, tuple(dims))
 
 
-def movedim(x, source, destination):
+def movedim(x: Tensor, source: Dims, destination: Dims) -> Tensor:
     """x with the dimensions `source` moved to the places `destination`."""
     source, destination = (
         [_positive(d, x.ndim) for d in ((dims,) if isinstance(dims, int) else dims)]
@@ -54,7 +59,7 @@ def movedim(x, source, destination):
     return permute(x, tuple(moved[d] if d in moved else next(rest) for d in range(x.ndim)))
 
 
-def squeeze(x, dim=None):
+def squeeze(x: Tensor, dim: Dims | None = None) -> Tensor:
     """x without its dimensions of size 1, or without those of `dim` that have size 1."""
     if dim is None:
         dims = range(x.ndim)
@@ -63,13 +68,13 @@ def squeeze(x, dim=None):
     return reshape(x, tuple(n for d, n in enumerate(x.shape) if n != 1 or d not in dims))
 
 
-def unsqueeze(x, dim):
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """x with a new dimension of size 1 at `dim`."""
     dim = _positive(dim, x.ndim + 1)
     return reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
 
 
-def flatten(x, start_dim=0, end_dim=-1):
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """x with the dimensions from start_dim to end_dim made one."""
     start, end = _positive(start_dim, x.ndim), _positive(end_dim, x.ndim)
     if start > end:
@@ -78,7 +83,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     return reshape(x, (*x.shape[:start], size, *x.shape[end + 1 :]))
 
 
-def unflatten(x, dim, sizes):
+def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
     """x with one dimension split into several; one size may be −1."""
     dim = _positive(dim, x.ndim)
     known = math.prod(n for n in sizes if n != -1)
@@ -86,18 +91,18 @@ def unflatten(x, dim, sizes):
     return reshape(x, (*x.shape[:dim], *sizes, *x.shape[dim + 1 :]))
 
 
-def broadcast_tensors(*tensors):
+def broadcast_tensors(*tensors: Tensor) -> Tensors:
     """All tensors expanded to the shape that they broadcast to."""
     shape = broadcast_shapes(*(t.shape for t in tensors))
     return tuple(expand(t, shape) for t in tensors)
 
 
-def cat(tensors, dim=0):
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after the other along `dim`; their other sizes are equal."""
     return cat_(*_some("cat", tensors, ValueError), dim=dim)
 
 
-def stack(tensors, dim=0):
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new dimension `dim`."""
     return stack_(*_some("stack", tensors), dim=dim)
 
@@ -111,7 +116,7 @@ def _some(name, tensors, kind=RuntimeError):
     return tensors
 
 
-def split(x, split_size_or_sections, dim=0):
+def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> Tensors:
     """Consecutive parts of x along `dim`: of one length (the last may be shorter) or of several."""
     n = x.shape[_positive(dim, x.ndim)]
     lengths = split_size_or_sections
@@ -124,7 +129,7 @@ def split(x, split_size_or_sections, dim=0):
     return split_(x, tuple(lengths), dim)
 
 
-def chunk(x, chunks, dim=0):
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> Tensors:
     """At most `chunks` parts of x along `dim`, all of one length but for the last."""
     n = x.shape[_positive(dim, x.ndim)]
     if chunks < 1:
@@ -132,7 +137,7 @@ def chunk(x, chunks, dim=0):
     return split(x, max(1, -(-n // chunks)), dim)
 
 
-def unbind(x, dim=0):
+def unbind(x: Tensor, dim: int = 0) -> Tensors:
     """The slices of x along `dim`, without that dimension, as a tuple."""
     if not x.ndim:
         raise IndexError("unbind: a single number has no dimension to be taken apart")
@@ -142,7 +147,7 @@ def unbind(x, dim=0):
 # ---- repeating, turning, cutting -----------------------------------------------------
 
 
-def repeat(x, *repeats):
+def repeat(x: Tensor, *repeats: Any) -> Tensor:
     """x laid side by side: repeats[i] times along dimension i, new ones in front."""
     repeats = sizes(repeats)
     if len(repeats) < x.ndim:
@@ -156,13 +161,13 @@ def repeat(x, *repeats):
     )
 
 
-def tile(x, *dims):
+def tile(x: Tensor, *dims: Any) -> Tensor:
     """`repeat` that takes fewer numbers than x has dimensions; the first count 1."""
     dims = sizes(dims)
     return repeat(x, (1,) * (x.ndim - len(dims)) + dims)
 
 
-def roll(x, shifts, dims=None):
+def roll(x: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """x with its elements moved by `shifts` along `dims`; what falls off comes back in front."""
     if dims is None:
         return reshape(roll(reshape(x, (-1,)), shifts, 0), tuple(x.shape))
@@ -172,6 +177,6 @@ def roll(x, shifts, dims=None):
     return roll_(x, shifts, dims)
 
 
-def flip(x, dims):
+def flip(x: Tensor, dims: Dims) -> Tensor:
     """x with the dimensions `dims` reversed."""
     return flip_(x, sizes((dims,))) if x.ndim else clone(x)

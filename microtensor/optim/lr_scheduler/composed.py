@@ -1,15 +1,21 @@
 """Schedules made of schedules, and the one that looks at the loss."""
 
+from __future__ import annotations
+
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
 
+from ...optim.optimizer import Optimizer
+from ...typing import StateDict
 from .scheduler import LRScheduler, _rates, _set
 
 
 class SequentialLR(LRScheduler):
     """Schedules one after the other: number i + 1 begins, with its step 0, at milestones[i]."""
 
-    def __init__(self, optimizer, schedulers, milestones):
+    def __init__(self, optimizer: Optimizer, schedulers: Any, milestones: Sequence[int]) -> None:
         self._attach(optimizer)
         self._require(len(schedulers) > 0, "at least one schedule is needed")
         for i, s in enumerate(schedulers):
@@ -35,7 +41,7 @@ class SequentialLR(LRScheduler):
         active._restart()
         self._last_lr = active.get_last_lr()
 
-    def step(self):
+    def step(self) -> None:
         self.last_epoch += 1
         active = self._schedulers[bisect_right(self._milestones, self.last_epoch)]
         if self.last_epoch in self._milestones:
@@ -44,11 +50,11 @@ class SequentialLR(LRScheduler):
             active.step()
         self._last_lr = active.get_last_lr()
 
-    def state_dict(self):
+    def state_dict(self) -> StateDict:
         own = LRScheduler.state_dict(self)
         return {**own, "_schedulers": [s.state_dict() for s in self._schedulers]}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: StateDict) -> None:
         schedulers = self._schedulers
         LRScheduler.load_state_dict(self, state_dict)
         self._schedulers = schedulers
@@ -59,7 +65,7 @@ class SequentialLR(LRScheduler):
 class ChainedScheduler(LRScheduler):
     """Schedules that all make their step at once: each changes what the one before has set."""
 
-    def __init__(self, schedulers, optimizer=None):
+    def __init__(self, schedulers: Any, optimizer: Optimizer | None = None) -> None:
         self._require(len(schedulers) > 0, "at least one schedule is needed")
         self._attach(optimizer or schedulers[0].optimizer)
         for i, s in enumerate(schedulers):
@@ -69,7 +75,7 @@ class ChainedScheduler(LRScheduler):
         self._schedulers = list(schedulers)
         self._last_lr = _rates(self.optimizer.param_groups)
 
-    def step(self):
+    def step(self) -> None:
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = _rates(self.optimizer.param_groups)
@@ -85,10 +91,9 @@ class ReduceLROnPlateau(LRScheduler):
     reduction by eps or less is not made.
     """
 
-    def __init__(
-        self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel",
-        cooldown=0, min_lr=0, eps=1e-8,
-    ):  # fmt: skip
+    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1,
+                 patience: int = 10, threshold: float = 1e-4, threshold_mode: str = "rel",
+                 cooldown: int = 0, min_lr: int = 0, eps: float = 1e-8) -> None:  # fmt: skip
         self._attach(optimizer)
         self._require(factor < 1, f"factor must be below 1, got {factor}")
         self._require(mode in ("min", "max"), f"mode must be 'min' or 'max', got {mode!r}")
@@ -108,7 +113,7 @@ class ReduceLROnPlateau(LRScheduler):
         bound = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
         return metrics < bound if self.mode == "min" else metrics > bound
 
-    def step(self, metrics, epoch=None):
+    def step(self, metrics: Any, epoch: int | None = None) -> None:
         """Go one step further, with the loss (or score) that the schedule watches."""
         metrics = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch

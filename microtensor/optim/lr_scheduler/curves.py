@@ -1,7 +1,12 @@
 """Schedules that follow a curve: cosines, one cycle, many cycles."""
 
-import math
+from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...optim.optimizer import Optimizer
 from .scheduler import LRScheduler, _set
 
 
@@ -17,12 +22,14 @@ def _line(start, end, share):
 class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (base − eta_min) (1 + cos(π epoch / T_max)) / 2  (arXiv:1608.03983)"""
 
-    def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
         self._require(T_max > 0, f"T_max must be above 0, got {T_max}")
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch):
+    def lr_at(self, epoch: int) -> float:
         return [_cosine(base, self.eta_min, epoch / self.T_max) for base in self.base_lrs]
 
 
@@ -32,22 +39,23 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     `step(epoch)` goes to any place, also between two epochs (arXiv:1608.03983).
     """
 
-    def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,
+                 last_epoch: int = -1) -> None:  # fmt: skip
         self._require(T_0 > 0 and isinstance(T_0, int), f"T_0 is an int above 0, got {T_0}")
         self._require(T_mult >= 1 and isinstance(T_mult, int), f"T_mult is 1, 2, …, got {T_mult}")
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch):
+    def lr_at(self, epoch: int) -> float:
         length = self.T_0
         while epoch >= length and self.T_mult > 1:
             epoch, length = epoch - length, length * self.T_mult
         return [_cosine(base, self.eta_min, epoch % length / length) for base in self.base_lrs]
 
-    def get_lr(self):
+    def get_lr(self) -> list[float]:
         return self.lr_at(self.last_epoch)
 
-    def step(self, epoch=None):
+    def step(self, epoch: int | None = None) -> None:
         """Go one step further, or to `epoch`."""
         if epoch is None:
             return super().step()
@@ -67,11 +75,13 @@ class OneCycleLR(LRScheduler):
     (or β₁) moves the other way. Raises ValueError after the last step. arXiv:1708.07120
     """
 
-    def __init__(
-        self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
-        anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95,
-        div_factor=25.0, final_div_factor=1e4, three_phase=False, last_epoch=-1,
-    ):  # fmt: skip
+    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float],
+                 total_steps: int | None = None, epochs: int | None = None,
+                 steps_per_epoch: int | None = None, pct_start: float = 0.3,
+                 anneal_strategy: str = "cos", cycle_momentum: bool = True,
+                 base_momentum: float = 0.85, max_momentum: float = 0.95, div_factor: float = 25.0,
+                 final_div_factor: float = 1e4, three_phase: bool = False,
+                 last_epoch: int = -1) -> None:  # fmt: skip
         self._attach(optimizer)
         if total_steps is None:
             known = epochs is not None and steps_per_epoch is not None
@@ -119,10 +129,10 @@ class OneCycleLR(LRScheduler):
         curve = _cosine if self.anneal_strategy == "cos" else _line
         return [curve(a, b, share) for a, b in zip(start[which], end[which])]
 
-    def lr_at(self, epoch):
+    def lr_at(self, epoch: int) -> float:
         return self._at(epoch, 1)
 
-    def get_lr(self):
+    def get_lr(self) -> list[float]:
         if self.last_epoch > self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step {self.last_epoch} of a schedule of {self.total_steps} steps"
@@ -141,11 +151,12 @@ class CyclicLR(LRScheduler):
     with scale_mode "iterations" of the epoch. Momentum goes the other way, unless told not to.
     """
 
-    def __init__(
-        self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None,
-        mode="triangular", gamma=1.0, scale_fn=None, scale_mode="cycle", cycle_momentum=True,
-        base_momentum=0.8, max_momentum=0.9, last_epoch=-1,
-    ):  # fmt: skip
+    def __init__(self, optimizer: Optimizer, base_lr: float | Sequence[float],
+                 max_lr: float | Sequence[float], step_size_up: int = 2000,
+                 step_size_down: int | None = None, mode: str = "triangular", gamma: float = 1.0,
+                 scale_fn: Any = None, scale_mode: str = "cycle", cycle_momentum: bool = True,
+                 base_momentum: float = 0.8, max_momentum: float = 0.9,
+                 last_epoch: int = -1) -> None:  # fmt: skip
         self._attach(optimizer)
         modes = "triangular", "triangular2", "exp_range"
         self._require(scale_fn or mode in modes, f"the mode is one of {modes}, got {mode!r}")
@@ -180,11 +191,11 @@ class CyclicLR(LRScheduler):
             "triangular": 1.0, "triangular2": 0.5 ** (number - 1), "exp_range": self.gamma**number,
         }[self.mode]  # fmt: skip
 
-    def lr_at(self, epoch):
+    def lr_at(self, epoch: int) -> float:
         height = self._height(epoch)
         return [low + (top - low) * height for low, top in zip(self.base_lrs, self.max_lrs)]
 
-    def get_lr(self):
+    def get_lr(self) -> list[float]:
         if self.cycle_momentum:
             height = self._height(self.last_epoch)
             for group, low, top in zip(

@@ -1,6 +1,9 @@
 """The base of all schedules."""
 
+from __future__ import annotations
+
 from ...tensor import Tensor
+from ...typing import StateDict
 from ..optimizer import Optimizer
 
 
@@ -14,7 +17,7 @@ class LRScheduler:
 
     _get_lr_called_within_step = True  # asked by get_lr() of older programs, which else warn
 
-    def __init__(self, optimizer, last_epoch=-1):
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch != -1 and "initial_lr" not in group:
@@ -33,11 +36,11 @@ class LRScheduler:
             raise TypeError(f"{self._name}: an optimizer is needed, got {type(optimizer).__name__}")
         self.optimizer = optimizer
 
-    def lr_at(self, epoch):
+    def lr_at(self, epoch: int) -> float:
         """The learning rate of each group after `epoch` steps."""
         raise NotImplementedError(f"{self._name} defines neither lr_at nor get_lr")
 
-    def get_lr(self):
+    def get_lr(self) -> list[float]:
         """The learning rates to set now. A rate that someone else has changed keeps that change."""
         now = self.lr_at(self.last_epoch)
         if self._last_lr is None and self.last_epoch:  # goes on from a checkpoint
@@ -48,11 +51,11 @@ class LRScheduler:
             for group, old, new in zip(self.optimizer.param_groups, before, now, strict=True)
         ]
 
-    def get_last_lr(self):
+    def get_last_lr(self) -> list[float]:
         """The learning rate of each group, as this schedule last set it."""
         return list(self._last_lr)
 
-    def step(self, epoch=None):
+    def step(self, epoch: int | None = None) -> None:
         """Go one step further, or to a given epoch. Call it after the optimizer's step."""
         groups = self.optimizer.param_groups
         self._note_new_groups()
@@ -80,11 +83,11 @@ class LRScheduler:
         self.last_epoch = -1
         self.step()
 
-    def state_dict(self):
+    def state_dict(self) -> StateDict:
         """What `load_state_dict` needs to continue: everything but the optimizer."""
         return {name: value for name, value in vars(self).items() if name != "optimizer"}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
 
         Raises ValueError for the state of a schedule that knows less, or that would put a value in

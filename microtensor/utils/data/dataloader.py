@@ -59,27 +59,16 @@ class DataLoader(Generic[T]):
 
     _DataLoader__initialized = False  # by its name in PyTorch: attributes are fixed from then on
 
-    def __init__(
-        self,
-        dataset: Dataset[T],
-        batch_size: int | None = 1,
-        shuffle: bool | None = None,
-        sampler: Sampler | Iterable | None = None,
-        batch_sampler: Sampler[list] | Iterable[list] | None = None,
-        num_workers: int = 0,
-        collate_fn: Callable[[list[T]], Any] | None = None,
-        pin_memory: bool = False,
-        drop_last: bool = False,
-        timeout: float = 0,
-        worker_init_fn: Callable[[int], Any] | None = None,
-        multiprocessing_context: str | BaseContext | None = None,
-        generator: Generator | None = None,
-        *,
-        prefetch_factor: int | None = None,
-        persistent_workers: bool = False,
-        pin_memory_device: str = "",
-        in_order: bool = True,
-    ):
+    def __init__(self, dataset: Dataset[T], batch_size: int | None = 1, shuffle: bool | None = None,
+                 sampler: Sampler | Iterable | None = None,
+                 batch_sampler: Sampler[list] | Iterable[list] | None = None, num_workers: int = 0,
+                 collate_fn: Callable[[list[T]], Any] | None = None, pin_memory: bool = False,
+                 drop_last: bool = False, timeout: float = 0,
+                 worker_init_fn: Callable[[int], Any] | None = None,
+                 multiprocessing_context: str | BaseContext | None = None,
+                 generator: Generator | None = None, *, prefetch_factor: int | None = None,
+                 persistent_workers: bool = False, pin_memory_device: str = "",
+                 in_order: bool = True) -> None:  # fmt: skip
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         iterable = isinstance(dataset, IterableDataset)
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
@@ -133,7 +122,7 @@ class DataLoader(Generic[T]):
         return self._context
 
     @multiprocessing_context.setter
-    def multiprocessing_context(self, context: str | BaseContext | None):
+    def multiprocessing_context(self, context: str | BaseContext | None) -> None:
         if context is not None and not self.num_workers:
             raise ValueError(
                 f"DataLoader: multiprocessing_context={context!r} needs num_workers above 0"
@@ -251,7 +240,7 @@ class _BaseDataLoaderIter:
 
     closed = False
 
-    def __init__(self, loader):
+    def __init__(self, loader: Any) -> None:
         self._dataset, self._generator = loader.dataset, loader.generator
         self._index_sampler = loader._index_sampler
         self._sampler_iter = iter(self._index_sampler)
@@ -294,7 +283,7 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
 
     closed = True  # nothing to be used again
 
-    def __init__(self, loader):
+    def __init__(self, loader: Any) -> None:
         super().__init__(loader)
         self._fetch = Fetcher(
             loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last
@@ -310,7 +299,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     `_asked` has the number of a worker for each batch that was asked for and has not come.
     """
 
-    def __init__(self, loader, started):
+    def __init__(self, loader: Any, started: Any) -> None:
         super().__init__(loader)
         self._timeout, self._in_order = loader.timeout, loader.in_order
         self._prefetch_factor, self._persistent = loader.prefetch_factor, loader.persistent_workers

@@ -1,5 +1,7 @@
 """Data sets: samples by number, or as they come."""
 
+from __future__ import annotations
+
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +23,7 @@ class Dataset(Generic[T]):
     def __getitem__(self, index: Any) -> T:
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__")
 
-    def __add__(self, other: "Dataset") -> "ConcatDataset":
+    def __add__(self, other: Dataset) -> ConcatDataset:
         return ConcatDataset([self, other])
 
 
@@ -31,14 +33,14 @@ class IterableDataset(Dataset[T]):
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__")
 
-    def __add__(self, other: Dataset):
+    def __add__(self, other: Dataset) -> Any:
         raise TypeError("an iterable dataset cannot be added to another; use itertools.chain")
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Sample i is the tuple of element i of each tensor."""
 
-    def __init__(self, *tensors: Tensor):
+    def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
             raise ValueError("TensorDataset: at least one tensor is needed")
         sizes = [len(t) for t in tensors]
@@ -56,7 +58,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 class Subset(Dataset[T]):
     """The samples of a data set with these numbers."""
 
-    def __init__(self, dataset: Dataset[T], indices: Sequence[int]):
+    def __init__(self, dataset: Dataset[T], indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices
 
     def __getitem__(self, index: Any) -> T:
@@ -69,7 +71,7 @@ class Subset(Dataset[T]):
 class ConcatDataset(Dataset[T]):
     """Data sets one after the other."""
 
-    def __init__(self, datasets: Iterable[Dataset[T]]):
+    def __init__(self, datasets: Iterable[Dataset[T]]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
             raise ValueError("ConcatDataset: at least one dataset is needed")

@@ -1,8 +1,10 @@
 """Samplers: the order in which a loader goes through a data set, and the batches it makes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice, repeat
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ...backends.dtypes import float64
 from ...tensor import Tensor
@@ -22,7 +24,7 @@ class Sampler(Generic[T]):
 class SequentialSampler(Sampler[int]):
     """0, 1, 2 …"""
 
-    def __init__(self, data_source: Sized):
+    def __init__(self, data_source: Sized) -> None:
         self.data_source = data_source
 
     def __iter__(self) -> Iterator[int]:
@@ -38,13 +40,9 @@ class RandomSampler(Sampler[int]):
     More samples than there are data, without replacement, go through the data again in a new order.
     """
 
-    def __init__(
-        self,
-        data_source: Sized,
-        replacement: bool = False,
-        num_samples: int | None = None,
-        generator: Generator | None = None,
-    ):
+    def __init__(self, data_source: Sized, replacement: bool = False,
+                 num_samples: int | None = None,
+                 generator: Generator | None = None) -> None:  # fmt: skip
         self.data_source, self.replacement, self.generator = data_source, replacement, generator
         self._num_samples = num_samples
         if self.num_samples < 1:
@@ -71,7 +69,7 @@ class RandomSampler(Sampler[int]):
 class SubsetRandomSampler(Sampler[int]):
     """The given numbers in random order."""
 
-    def __init__(self, indices: Sequence[int], generator: Generator | None = None):
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
         self.indices, self.generator = indices, generator
 
     def __iter__(self) -> Iterator[int]:
@@ -85,13 +83,9 @@ class SubsetRandomSampler(Sampler[int]):
 class WeightedRandomSampler(Sampler[int]):
     """`num_samples` numbers, each drawn with a probability in proportion to its weight."""
 
-    def __init__(
-        self,
-        weights: Sequence[float] | Tensor,
-        num_samples: int,
-        replacement: bool = True,
-        generator: Generator | None = None,
-    ):
+    def __init__(self, weights: Sequence[float] | Tensor, num_samples: int,
+                 replacement: bool = True,
+                 generator: Generator | None = None) -> None:  # fmt: skip
         self.weights = as_tensor(weights, dtype=float64)
         self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
 
@@ -108,7 +102,9 @@ class WeightedRandomSampler(Sampler[int]):
 class BatchSampler(Sampler[list[int]]):
     """Lists of `batch_size` numbers from another sampler; `drop_last` omits a shorter last one."""
 
-    def __init__(self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool):
+    def __init__(
+        self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool
+    ) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number above 0, got {batch_size!r}")
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
@@ -123,7 +119,7 @@ class BatchSampler(Sampler[list[int]]):
 class _InfiniteConstantSampler(Sampler[None]):
     """None for ever: the order of an iterable data set, which has its own."""
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return repeat(None)
 
 
