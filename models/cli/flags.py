@@ -47,8 +47,8 @@ def parser(prog):
     add_folder(p, prog.out)
     group = p.add_argument_group("the text")
     add_text(group)
-    group.add_argument("--tokenizer", choices=["char", "byte", "bpe"],
-                       help=f"what a token is ({prog.tokenizer})")  # fmt: skip
+    group.add_argument("--tokenizer", choices=["char", "byte", "bpe"], metavar="KIND",
+                       help=f"what a token is: char, byte or bpe ({prog.tokenizer})")  # fmt: skip
     add_rare("--vocab-size", 1024, type=int, metavar="N")
     add_rare("--vocabulary", None, metavar="FILE")
     add_rare("--repeats", 1, type=int, metavar="N")
