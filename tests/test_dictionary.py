@@ -46,7 +46,7 @@ def test_the_command_says_what_is_out_of_date_and_mends_it(tmp_path, monkeypatch
     assert dictionary.main(["--check"]) == 1 and copy.read_text(encoding="utf-8") == old
     assert dictionary.main([]) == 0
     assert dictionary.main(["--check"]) == 0
-    copy.write_text("[`MiniGPT.tail`](../models/minigpt.py#L3)", encoding="utf-8")
+    copy.write_text("[`MiniGPT.tail`](../models/ladder/minigpt.py#L3)", encoding="utf-8")
     assert dictionary.main([]) == 2
     assert capsys.readouterr().err == "dictionary.py: minigpt.py has no MiniGPT.tail\n"
 

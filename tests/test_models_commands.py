@@ -220,7 +220,7 @@ def test_every_command_has_the_same_flags_and_a_short_help(name, run):
     assert code == 0 and err == ""
     flags = set(re.findall(r"--[a-z-]+", out))
     assert set(COMMON) - flags == set()
-    assert max(map(len, out.splitlines())) <= 80 and out.count("\n") <= 48
+    assert max(map(len, out.splitlines())) <= 80 and out.count("\n") <= 50
 
 
 @pytest.mark.parametrize(
