@@ -12,7 +12,7 @@ from models.cli import flags, program, run
 from models.ladder import RUNGS
 
 
-def this():
+def shakespeare():
     """The program: MiniGPT on bytes, with samples while it trains."""
     name = Path(__file__).name
     return run.Program(
@@ -22,8 +22,8 @@ def this():
 
 
 def main(argv=None):
-    shakespeare = this()
-    return program.run(lambda args: run.act(shakespeare, args), flags.parser(shakespeare), argv)
+    prog = shakespeare()
+    return program.run(lambda args: run.execute(prog, args), flags.parser(prog), argv)
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ def test_what_a_run_says_and_leaves_behind(run):
 
 
 def test_without_flags_it_is_the_recipe_of_the_readme():
-    args = flags.parser(demo.this()).parse_args([])
-    assert flags.given(args, [*demo.this().rung.sizes, *flags.TRAINING]) == {}
-    config, model = demo.this().training(), MiniGPTConfig()
+    args = flags.parser(demo.shakespeare()).parse_args([])
+    assert flags.given(args, [*demo.shakespeare().rung.sizes, *flags.TRAINING]) == {}
+    config, model = demo.shakespeare().training(), MiniGPTConfig()
     assert config == TrainingConfig()
     assert (config.steps, config.batch_size, config.lr, config.warmup) == (3000, 32, 2e-3, 100)
     assert (config.weight_decay, config.clip, config.final_lr) == (0.01, 1.0, 0.1)
@@ -133,7 +133,7 @@ def test_help_reads_well(run):
     assert code == 0
     for text in ("--resume", "--prompt TEXT", "--top-k N", "(0.002)", "(3000)", "--device"):
         assert text in out
-    for name in [*demo.this().rung.sizes, *flags.TRAINING]:
+    for name in [*demo.shakespeare().rung.sizes, *flags.TRAINING]:
         assert f"--{name.replace('_', '-')} " in out
 
 

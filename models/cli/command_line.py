@@ -22,8 +22,8 @@ from .run import first_prompt  # noqa: F401, likewise
 
 def main(name, argv=None):
     """Run the command line of the rung `name`. Returns the exit code."""
-    this = program_of(name)
-    return program.run(lambda args: run.act(this, args), flags.parser(this), argv)
+    prog = program_of(name)
+    return program.run(lambda args: run.execute(prog, args), flags.parser(prog), argv)
 
 
 def program_of(name):

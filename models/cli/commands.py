@@ -19,7 +19,7 @@ RUNGS = {
     "modern_minigpt": "Llama in small",
 }
 TOOLS = {
-    "ladder": (ladder, "train the rungs on one text, with one budget, and compare them"),
+    "ladder": (ladder, "compare the rungs: one text, one budget"),
     "generate": (generate, "let any model that was kept in a folder continue a text"),
 }
 

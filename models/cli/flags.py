@@ -33,9 +33,9 @@ TRAINING = tuple(f.name for f in fields(TrainingConfig))
 METAVARS = {int: "N", float: "X", str: "NAME"}
 
 
-def parser(this):
+def parser(prog):
     """The parser of a `run.Program`."""
-    p = Parser(this.name, this.about)
+    p = Parser(prog.name, prog.about)
     rare = []  # flags that the last lines of the help list, without a line for each
 
     def add_rare(flag, usual, /, **options):
@@ -44,24 +44,24 @@ def parser(this):
         rare.append(text if usual is None else f"{text} ({usual})")
         p.add_argument(flag, help=argparse.SUPPRESS, **options)
 
-    add_folder(p, this.out)
+    add_folder(p, prog.out)
     group = p.add_argument_group("the text")
     add_text(group)
-    group.add_argument("--tokenizer", choices=["char", "byte", "bpe"],
-                       help=f"what a token is ({this.tokenizer})")  # fmt: skip
+    group.add_argument("--tokenizer", choices=["char", "byte", "bpe"], metavar="KIND",
+                       help=f"what a token is: char, byte or bpe ({prog.tokenizer})")  # fmt: skip
     add_rare("--vocab-size", 1024, type=int, metavar="N")
     add_rare("--vocabulary", None, metavar="FILE")
     add_rare("--repeats", 1, type=int, metavar="N")
     add_rare("--held-out", 0.1, type=float, metavar="X")
 
-    rung = this.rung
+    rung = prog.rung
     add_fields(p.add_argument_group("the model"), rung.config, rung.sizes)
     group = p.add_argument_group("training")
     if rung.counts:
         add_without_effect(group, "counting takes one reading")
         group.add_argument("--seed", type=int, metavar="N", help=f"{HELP['seed']} (0)")
     else:
-        recipe = this.training()
+        recipe = prog.training()
         for field in fields(TrainingConfig):
             flag, metavar = "--" + field.name.replace("_", "-"), METAVARS[field.type]
             default = getattr(recipe, field.name)
@@ -76,7 +76,7 @@ def parser(this):
     add_rare("--device", "cpu", default="cpu", metavar="NAME")
 
     group = p.add_argument_group("writing")
-    add_writing(group, this.prompt_loads)
+    add_writing(group, prog.prompt_loads)
     if hasattr(rung.model, "attention"):
         group.add_argument("--show-attention", action="store_true",
                            help="print and draw the weight on each character")  # fmt: skip

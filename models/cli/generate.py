@@ -29,13 +29,12 @@ def generate(args):
     flags.check_sampling(args)
     path = run.checkpoint_path(args)
     try:
-        if is_counts(path):
-            counts = load_counts(path)
-            model, tokenizer = counts.model, counts.tokenizer
-        else:
-            model, tokenizer = training.load_newest(
-                path, tell=run.to_stderr, use=training.model_from
-            )
+        model, tokenizer = training.load_newest(path, run.to_stderr, training.model_from)
+    except ValueError:
+        if not is_counts(path):
+            raise
+        counts = load_counts(path)
+        model, tokenizer = counts.model, counts.tokenizer
     except FileNotFoundError:
         raise ValueError(
             f"there is no checkpoint at {path}; train first: python -m models minigpt"

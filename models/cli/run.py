@@ -26,7 +26,7 @@ from ..text.tokenizers import (
 )  # fmt: skip
 from ..training import reporting
 from ..training.checkpoints import best_of
-from ..training.counts import is_counts, load_counts, save_counts
+from ..training.counts import load_counts, save_counts
 from . import attention, program
 from .flags import TRAINING, check_sampling, given
 from .interrupt import CtrlC
@@ -61,29 +61,29 @@ class Program:
         return "" if Path(folder) == Path(self.out) else f" --out {folder}"
 
 
-def act(this, args):
+def execute(prog, args):
     """Do what the arguments ask of a Program. Returns the exit code."""
-    check(this, args)
+    check(prog, args)
     path, show = checkpoint_path(args), getattr(args, "show_attention", False)
-    if args.load or this.prompt_loads and args.prompt is not None:
-        found = loaded(this, args, path)
+    if args.load or prog.prompt_loads and args.prompt is not None:
+        found = loaded(prog, args, path)
         if show:
             with files.only_here(path.parent):
-                look(*found, args, path)
+                save_attention(*found, args, path)
     else:
         with files.only_here(path.parent):
-            code, found = learned(this, args, path)
-            if code or this.prompt_loads:
+            code, found = learned(prog, args, path)
+            if code or prog.prompt_loads:
                 return code
             if show:
-                look(*found, args, path)
-    write(this, *found, args)
+                save_attention(*found, args, path)
+    write(prog, *found, args)
     return 0
 
 
-def check(this, args):
+def check(prog, args):
     """ValueError for arguments that no run could follow."""
-    if args.sample_length == 0 and this.prompt_loads:
+    if args.sample_length == 0 and prog.prompt_loads:
         raise ValueError("length must be at least 1, got 0")
     if args.keep < 1:
         raise ValueError(f"keep must be at least 1, got {args.keep}")
@@ -102,9 +102,9 @@ def checkpoint_path(args):
 # ---- the text and its tokens --------------------------------------------------------------------
 
 
-def told(this, args):
-    """What a new training tells about itself: plain values that `--resume` goes by."""
-    about = {"data": args.data, "tokenizer": args.tokenizer or this.tokenizer,
+def about_new_training(prog, args):
+    """The `about` of a new training: plain values by which `--resume` finds its text again."""
+    about = {"data": args.data, "tokenizer": args.tokenizer or prog.tokenizer,
              "held_out": 0.1 if args.held_out is None else args.held_out}  # fmt: skip
     if args.vocabulary is not None:
         about["tokenizer"] = "file"
@@ -152,27 +152,33 @@ def first_prompt(tokenizer):
 # ---- training ----------------------------------------------------------------------------------
 
 
-def learned(this, args, path):
+def learned(prog, args, path):
     """Train in a folder that is ours alone: the exit code, and the model with its tokenizer."""
     try:
-        prepare_and_train = count if this.rung.counts else train
-        return prepare_and_train(this, args, path)
+        prepare_and_train = count if prog.rung.counts else train
+        return prepare_and_train(prog, args, path)
     except KeyboardInterrupt:
-        kept = f"{path} is as it was" if path.exists() else "nothing was kept"
-        print(f"\nleft before the first step; {kept}")
+        print(f"\nleft before the first step; {kept(path)}")
         return 130, None
 
 
-def train(this, args, path):
+def kept(path, step=None):
+    """What an interrupted training leaves, in words."""
+    if step is not None:
+        return f"the checkpoint is that of step {step:,}"
+    return f"{path} is as it was" if path.exists() else "nothing was kept"
+
+
+def train(prog, args, path):
     """Train to the end, or to Ctrl-C: see `learned`."""
-    trainer = prepare(this, args, path)
+    trainer = prepare(prog, args, path)
     try:
-        code = train_on(trainer, this, args)
+        code = train_on(trainer, prog, args)
     except (training.NonFiniteLoss, OSError, MemoryError) as error:
-        print(f"{this.name}: {program.reason(error)}", file=sys.stderr)
+        print(f"{prog.name}: {program.reason(error)}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:  # a second Ctrl-C
-        print(f"left at once; the checkpoint is that of step {trainer.saved_step or 0:,}")
+        print(f"left at once; {kept(path, trainer.saved_step)}")
         code = 130
     return code, (trainer.model, trainer.tokenizer)
 
@@ -185,19 +191,19 @@ def refuse_to_overwrite(args, path):
         )
 
 
-def prepare(this, args, path):
+def prepare(prog, args, path):
     """The trainer that the arguments ask for, a new one or that of a checkpoint."""
-    rung, state = this.rung, None
+    rung, state = prog.rung, None
     if args.resume:
-        state = load(this, args, path, use=lambda state: own_checkpoint(this, state))
-        refuse_changes(this, args, {**state["config"], **state["training"], **state["about"]})
+        state = load(prog, args, path, use=lambda state: own_checkpoint(prog, state))
+        refuse_changes(prog, args, {**state["config"], **state["training"], **state["about"]})
         about, sizes = state["about"], dict(state["config"])
         config = training.TrainingConfig(**{**state["training"], **given(args, ["steps"])})
     else:
         refuse_to_overwrite(args, path)
-        about, sizes = told(this, args), given(args, rung.sizes)
+        about, sizes = about_new_training(prog, args), given(args, rung.sizes)
         rung.config(**sizes)  # ValueError for sizes that make no model, before the text is read
-        config = this.training(**given(args, TRAINING))
+        config = prog.training(**given(args, TRAINING))
     text = text_of(args, about)
     tokenizer = chosen_tokenizer(args, text, about, state)
     sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
@@ -218,7 +224,7 @@ def prepare(this, args, path):
     return trainer
 
 
-def train_on(trainer, this, args):
+def train_on(trainer, prog, args):
     """Train to the end, or to Ctrl-C, and say what is kept. Returns the exit code."""
     config = trainer.config
     tokens = config.batch_size * window(trainer.model)
@@ -235,7 +241,7 @@ def train_on(trainer, this, args):
                 progress(record)
                 if recorder and record.loss is not None:
                     recorder.step(record.loss)
-                if record.validation is not None and this.prompt_loads:
+                if record.validation is not None and prog.prompt_loads:
                     progress.write(specimen(trainer, args))
                 if stop.pressed:
                     break
@@ -247,19 +253,19 @@ def train_on(trainer, this, args):
             draw(trainer)
         if recorder and recorder.records:
             print(f"recorded: {recorder.save(trainer.checkpoint.with_name('training.html'))}")
-    return say_what_is_kept(trainer, this, args)
+    return say_what_is_kept(trainer, prog, args)
 
 
-def say_what_is_kept(trainer, this, args):
+def say_what_is_kept(trainer, prog, args):
     """Print where the checkpoint is, and how to go on. Returns the exit code."""
     step, loss = trainer.validation[-1]
     print(f"held-out loss after step {step:,}: {loss:.3f}")
     print(f"saved after step {trainer.step:,}: {trainer.checkpoint}")
-    command = f"{this.command}{this.folder_flag(args.out)}"
+    command = f"{prog.command}{prog.folder_flag(args.out)}"
     if trainer.step < trainer.config.steps:
         print(f"to go on:   {command} --resume")
         return 130
-    if this.prompt_loads:
+    if prog.prompt_loads:
         print(f'to let it write:   {command} --prompt "ROMEO:"')
     return 0
 
@@ -291,22 +297,22 @@ def draw(trainer):
 # ---- counting ----------------------------------------------------------------------------------
 
 
-def count(this, args, path):
+def count(prog, args, path):
     """Let an n-gram count, and say how well it guesses: see `learned`."""
     counts = None
     if args.resume:
-        counts = load(this, args, path)
-        refuse_changes(this, args, {**vars(counts.model.config), **counts.about})
+        counts = load(prog, args, path)
+        refuse_changes(prog, args, {**vars(counts.model.config), **counts.about})
         about, sizes = counts.about, vars(counts.model.config)
     else:
         refuse_to_overwrite(args, path)
-        about, sizes = told(this, args), given(args, this.rung.sizes)
+        about, sizes = about_new_training(prog, args), given(args, prog.rung.sizes)
     text = text_of(args, about)
     if counts:
         model, tokenizer = counts.model, counts.tokenizer
     else:
         tokenizer = chosen_tokenizer(args, text, about)
-        model = this.rung.build(**{**sizes, "vocab_size": tokenizer.vocab_size})
+        model = prog.rung.build(**{**sizes, "vocab_size": tokenizer.vocab_size})
     sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
     if args.prompt is not None:
         sampling.encode_prompt(model, tokenizer, args.prompt)
@@ -327,43 +333,41 @@ def count(this, args, path):
 # ---- loading -----------------------------------------------------------------------------------
 
 
-def load(this, args, path, tell=print, use=None, best=False):
+def load(prog, args, path, tell=print, use=None, best=False):
     """What `use` makes of the newest checkpoint, or of the best; of an n-gram, its `Counts`.
 
     ValueError, which says what to do, if there is none.
     """
     try:
-        if this.rung.counts:
+        if prog.rung.counts:
             return load_counts(path)
         if best:
             return training.load_checkpoint(best_of(path), use)
         return training.load_newest(path, tell, use)
     except FileNotFoundError:
         flag = "--resume" if args.resume else "--load" if args.load else "--prompt"
-        first = f"{this.command}{this.folder_flag(args.out)}"
+        first = f"{prog.command}{prog.folder_flag(args.out)}"
         where = best_of(path) if best else path
         raise ValueError(
             f"there is no checkpoint at {where}; train first, without {flag}: {first}"
         ) from None
 
 
-def loaded(this, args, path):
+def loaded(prog, args, path):
     """The model in the folder and its tokenizer. ValueError if they are not what is asked for."""
 
     def as_asked(state):
-        wanted, found = this.rung.model.__name__, state["architecture"]
-        if not this.prompt_loads and found != wanted:
+        wanted, found = prog.rung.model.__name__, state["architecture"]
+        if not prog.prompt_loads and found != wanted:
             raise ValueError(f"{path} holds a {found:.60}, not a {wanted}")
         return training.model_from(state)
 
-    tell = to_stderr if this.prompt_loads else print
-    if this.rung.counts:
-        counts = load(this, args, path)
+    tell = to_stderr if prog.prompt_loads else print
+    if prog.rung.counts:
+        counts = load(prog, args, path)
         model, tokenizer = counts.model, counts.tokenizer
-    elif is_counts(path):
-        raise ValueError(f"{path} holds an NGram, not a {this.rung.model.__name__}")
     else:
-        model, tokenizer = load(this, args, path, tell, as_asked, args.best)
+        model, tokenizer = load(prog, args, path, tell, as_asked, args.best)
     if args.vocabulary is not None:
         other = load_tokenizer(args.vocabulary)
         if other.settings() != tokenizer.settings():
@@ -380,9 +384,9 @@ def to_stderr(line):
     print(program.printable(line), file=sys.stderr)
 
 
-def own_checkpoint(this, state):
+def own_checkpoint(prog, state):
     """A checkpoint, if such a program made it. ValueError if another one did."""
-    made, ours = state["architecture"], this.rung.model.__name__
+    made, ours = state["architecture"], prog.rung.model.__name__
     if made != ours:
         raise ValueError(f"it holds a {made:.60}, and this program goes on with a {ours}")
     about = state["about"]
@@ -405,13 +409,13 @@ def own_checkpoint(this, state):
     return state
 
 
-def refuse_changes(this, args, was):
+def refuse_changes(prog, args, was):
     """ValueError if an argument asks for something else than what the checkpoint was made with."""
     about = ("tokenizer", "vocab_size", "held_out", "repeats")
-    wanted = given(args, [*this.rung.sizes, *TRAINING, *about])
+    wanted = given(args, [*prog.rung.sizes, *TRAINING, *about])
     wanted.pop("steps", None)  # more of them may be asked for
-    if this.rung.counts:
-        wanted = given(args, [*this.rung.sizes, *about])
+    if prog.rung.counts:
+        wanted = given(args, [*prog.rung.sizes, *about])
     changes = training.differences({name: was.get(name) for name in wanted}, wanted)
     if changes:
         raise ValueError(f"the checkpoint is of another configuration: {changes}")
@@ -420,17 +424,17 @@ def refuse_changes(this, args, was):
 # ---- writing -----------------------------------------------------------------------------------
 
 
-def write(this, model, tokenizer, args):
+def write(prog, model, tokenizer, args):
     """Print the prompt and what the model makes of it."""
     prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
     length = args.sample_length
     if length is None:
-        length = 500 if this.prompt_loads else 300
-    seed = args.seed if this.prompt_loads else args.seed or 0
+        length = 500 if prog.prompt_loads else 300
+    seed = args.seed if prog.prompt_loads else args.seed or 0
     pieces = sampling.generate_text(
         model, tokenizer, prompt, length, **sampling_options(args, seed)
     )
-    if not this.prompt_loads:
+    if not prog.prompt_loads:
         print("─" * 80)
     print(reporting.printable(prompt).lstrip("\n"), end="", flush=True)
     for piece in pieces:
@@ -444,7 +448,7 @@ def sampling_options(args, seed):
             "generator": generator}  # fmt: skip
 
 
-def look(model, tokenizer, args, path):
+def save_attention(model, tokenizer, args, path):
     """Show what attention looks at, and draw it beside the checkpoint."""
     prompt = first_prompt(tokenizer) if args.prompt is None else args.prompt
     attention.show_attention(model, tokenizer, prompt, path.with_name("attention.png"))

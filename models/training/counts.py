@@ -13,6 +13,7 @@ import microtensor as mt
 from .. import files
 from ..ladder.ngram import NGram, NGramConfig
 from ..text.tokenizers import tokenizer_from
+from .checkpoints import best_of, numbered
 from .schema import insist, is_settings, made, within
 
 FORMAT = "a microtensor n-gram, 1"
@@ -32,7 +33,7 @@ class Counts:
 
 
 def save_counts(model, tokenizer, about, path):
-    """Write what an n-gram has counted, whole or not at all."""
+    """Write what an n-gram has counted, whole or not at all; checkpoints of other models go."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
@@ -43,6 +44,8 @@ def save_counts(model, tokenizer, about, path):
         "counts": [mt.from_numpy(counts.astype(np.int64)) for counts in model.counts],
     }
     mt.save(state, path)
+    for other in (*numbered(path).values(), best_of(path)):
+        other.unlink(missing_ok=True)
 
 
 def is_counts(path):
