@@ -35,7 +35,7 @@ def in_place_form(
     """The form of an operation that changes its first input."""
     name = function.__name__ + "_"
 
-    def method(self, *args, **params):
+    def method(self, *args: Any, **params: Any) -> Tensor:
         return in_place(self, name, function, *args, **params)
 
     method.__name__ = name
@@ -48,7 +48,7 @@ def reshaping_form(
 ) -> Callable[Concatenate[Any, P], Tensor]:
     """The form of an operation that shows the tensor's own memory under another shape."""
 
-    def method(self, *args):
+    def method(self, *args: Any) -> Tensor:
         reshaped_in_place(self, name, function, *args)
         return self
 
@@ -65,7 +65,9 @@ def reflected(function: Callable[..., T]) -> Callable[[Any, TensorLike], T]:
 def with_sizes(function: Callable[..., T]) -> Callable[..., T]:
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
-    def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
+    def method(
+        self, *args: Any, **named: Any
+    ) -> T:  # or by their one name: expand(size=…), permute(dims=…)
         return function(self, sizes(args or tuple(named.values())))
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__
