@@ -22,7 +22,7 @@ MODULES = """
 nn nn.functional nn.init nn.utils nn.utils.rnn nn.utils.prune nn.utils.parametrize
 nn.utils.parametrizations optim optim.lr_scheduler optim.swa_utils utils.data autograd graph
 compat.amp compat.cuda compat.distributions compat.func compat.functions compat.hub
-compat.library compat.testing compat.storage files.serialization debug.diagnosis debug.recorder
+compat.library compat.testing compat.storage debug.diagnosis debug.recorder
 graph.explain tensor.creation tensor.random
 """.split()
 SHOWN = {"__call__", "__enter__", "__exit__", "__getitem__", "__init__", "__iter__", "__len__"}
