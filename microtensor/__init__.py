@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 from importlib import import_module as _import_module
 from math import e, inf, nan, pi
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 # ---- dtypes, devices, memory layouts, threads ----------------------------------------
 
@@ -228,11 +228,19 @@ __all__ = [
 
 # ---- what is loaded when it is asked for: drawing needs graphviz -----------------------
 
-if _TYPE_CHECKING:
-    from . import debug, graph
-    from .debug.diagnosis import diagnose
-    from .debug.recorder import Recorder
-    from .graph.explain import explain
+if _typing.TYPE_CHECKING:
+    from . import debug as debug, graph as graph, typing as typing
+    from .compat import (
+        distributions as distributions, func as func, hub as hub, library as library,
+        storage as storage, testing as testing, weights as weights,
+    )  # fmt: skip
+    from .debug.diagnosis import diagnose as diagnose
+    from .debug.recorder import Recorder as Recorder
+    from .graph.explain import explain as explain
+
+    _shim: _typing.Any = None
+    accelerator = compiler = cpu = fft = fx = jit = multiprocessing = onnx = _shim
+    profiler = special = types = version = xpu = _shim
 
 _LATE = {"explain": "graph.explain", "diagnose": "debug.diagnosis", "Recorder": "debug.recorder"}
 _MODULES = """accelerator compiler cpu debug distributed distributions fft func functional fx graph
@@ -240,12 +248,14 @@ hub jit library multiprocessing onnx profiler special storage testing types vers
 xpu""".split()
 
 
-def __getattr__(name):
-    if name in _LATE:
-        return getattr(_import_module(f".{_LATE[name]}", __name__), name)
-    if name in _MODULES:
-        return _import_module(f".{name}", __name__)
-    return compat.paths.attribute(__name__)(name)
+if not _typing.TYPE_CHECKING:  # which would take any name to be there
+
+    def __getattr__(name):
+        if name in _LATE:
+            return getattr(_import_module(f".{_LATE[name]}", __name__), name)
+        if name in _MODULES:
+            return _import_module(f".{name}", __name__)
+        return compat.paths.attribute(__name__)(name)
 
 
 def __dir__():

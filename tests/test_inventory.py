@@ -8,7 +8,28 @@ import sys
 import inventory
 import pytest
 
-STORED = {**inventory.stored(), **inventory.stored("models")}
+# Names of the house's own machinery that no program imports: they were renamed, or moved to another
+# file. And what files of utils.data and nn had imported for their own use.
+DROPPED = {
+    "microtensor.autograd": "Leaf births changed recorded_in_place reshaped_in_place whole write_array",
+    "microtensor.errors": "op_error",
+    "microtensor.graph.canvas": "svg_shapes",
+    "microtensor.graph.draw": "VIEWS",
+    "microtensor.names": "Shown known_by_all_names",
+    "microtensor.nn.modules.module": "dtype",
+    "microtensor.nn.parameter": "dtype",
+    "microtensor.serialization": "OWN",
+    "microtensor.utils.data.dataloader":
+        "Tensor as_tensor float64 multinomial randint randperm stack tensor",
+    "microtensor.utils.data.dataset": "as_tensor float64 multinomial randint stack tensor",
+    "microtensor.utils.data.sampler": "stack tensor",
+}  # fmt: skip
+GONE = {"microtensor.autograd:Leaf", "microtensor.names:Shown"}
+STORED = {
+    place: [name for name in names if name not in DROPPED.get(place, "").split()]
+    for place, names in {**inventory.stored(), **inventory.stored("models")}.items()
+    if place not in GONE
+}
 
 
 def test_there_are_names():

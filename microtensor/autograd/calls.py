@@ -15,6 +15,8 @@ import opcode
 import operator
 import re
 import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..backends.dtypes import dtype_of
 from .arguments import into, own_names
@@ -31,7 +33,10 @@ _NAME = re.compile(r"([A-Za-z_][\w.]*): ")
 names = {"Module.to"}  # what an error may begin with: functions, classes, operations
 
 
-def public(function, name=None):
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def public(function: F, name: str | None = None) -> F:
     """A function whose errors are told in its name."""
     name = name or function.__name__
     names.add(name)
@@ -46,7 +51,7 @@ def public(function, name=None):
     return call
 
 
-def known_by_all_names(function):
+def known_by_all_names(function: F) -> F:
     """A function of tensors that takes its arguments by all those names."""
     if hasattr(function, "op_name") or isinstance(function, type):  # an operation does so itself
         return function

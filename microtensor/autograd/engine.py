@@ -189,10 +189,8 @@ class Node:
     that it was computed from. `caller` says, by `errors.line_of`, which line called the operation.
     """
 
-    __slots__ = (
-        "op", "args", "params", "edges", "pullback", "shapes", "number", "caller", "_num_outputs",
-        "_hooks", "_retaining", "__weakref__",
-    )  # fmt: skip
+    __slots__ = ("op", "args", "params", "edges", "pullback", "shapes", "number", "caller",
+                 "_num_outputs", "_hooks", "_retaining", "__weakref__")  # fmt: skip
 
     def __init__(self, op, args, params, edges, pullback, shapes):
         self.op, self.args, self.params, self.edges = op, args, params, edges
@@ -293,7 +291,9 @@ class Node:
 
 @public
 @quiet
-def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
+def backward(tensors: TensorOrTensors, grad_tensors: TensorOrTensors | None = None,
+             retain_graph: bool | None = None, create_graph: bool = False,
+             inputs: TensorOrTensors | None = None) -> None:  # fmt: skip
     """Add to `.grad` of every leaf the derivative of the sum of `tensors`.
 
     `grad_tensors` weighs the elements of each tensor and may be left out for a single element.

@@ -65,16 +65,16 @@ class Storage:
 # ---- methods of Tensor, which `additions` gives it -----------------------------------
 
 
-def storage(self):
+def storage(self: Tensor) -> Storage:
     """The memory that the tensor and its views show, number by number."""
     return Storage(self._wrap(memory_of(self._data).ravel(order="K")).view(self.dtype))
 
 
-def untyped_storage(self):
+def untyped_storage(self: Tensor) -> Storage:
     """That memory as bytes."""
     return self.storage().untyped()
 
 
-def storage_offset(self):
+def storage_offset(self: Tensor) -> int:
     """Elements from the beginning of that memory to the first of the tensor."""
     return (self.data_ptr() - self.storage().data_ptr()) // self.itemsize

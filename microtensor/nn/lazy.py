@@ -1,7 +1,11 @@
 """Layers that find the size of their input when they first see one, and then are ordinary ones."""
 
-import inspect
+from __future__ import annotations
 
+import inspect
+from typing import Any
+
+from ..tensor import Tensor
 from .convolution import Conv1d, Conv2d
 from .layers import Linear
 from .normalization import BatchNorm1d, BatchNorm2d
@@ -12,14 +16,14 @@ def _lazy(kind, axis):
     size_name, *names = parameters = inspect.signature(kind).parameters
 
     class Lazy(kind):
-        def __init__(self, *args, **options):
+        def __init__(self, *args: Any, **options: Any) -> None:
             self.options = {**dict(zip(names, args)), **options}
             super().__init__(0, **self.options)
 
-        def reset_parameters(self):
+        def reset_parameters(self) -> None:
             """Nothing is there to be drawn."""
 
-        def forward(self, input):
+        def forward(self, input: Tensor) -> Tensor:
             fitting = kind(input.shape[axis], **self.options)
             self.__class__ = kind
             for name, tensor in fitting.state_dict().items():
@@ -31,7 +35,9 @@ def _lazy(kind, axis):
     Lazy.__name__ = Lazy.__qualname__ = f"Lazy{kind.__name__}"
     Lazy.__module__ = __name__
     own = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
-    Lazy.__init__.__signature__ = inspect.Signature(own + [parameters[name] for name in names])
+    Lazy.__init__.__signature__ = inspect.Signature(
+        own + [parameters[name] for name in names], return_annotation="None"
+    )
     Lazy.__doc__ = (
         f"{kind.__name__} without its first argument, {size_name}: the first input tells it.\n\n"
         "Until then its parameters are empty; it cannot load a state before."

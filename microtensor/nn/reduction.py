@@ -61,7 +61,9 @@ def takes_old_reduction(function: Callable[..., T]) -> Callable[..., T]:
         return function(*args, **named)
 
     parameters = [
-        signature.parameters.get(name, inspect.Parameter(name, _ANYWHERE, default=None))
+        signature.parameters.get(
+            name, inspect.Parameter(name, _ANYWHERE, default=None, annotation="bool | None")
+        )
         for name in own
     ]
     call.__signature__ = signature.replace(

@@ -5,7 +5,11 @@ Sources of the derivatives: Giles, An extended collection of matrix derivative r
 Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from ..autograd import TensorBase, op
 from ..autograd.arguments import results
@@ -13,6 +17,7 @@ from ..autograd.errors import LinAlgError as LinAlgError
 from ..autograd.errors import one_dtype
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
+from ..typing import Dtype, Tensor
 from .composite.arranging import diag_embed
 from .composite.indexing import diagonal as _diagonal
 from .composite.indexing import where
@@ -34,7 +39,9 @@ __all__ = [
 # ---- norms ---------------------------------------------------------------------------
 
 
-def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
+def norm(
+    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Dtype | None = None
+) -> Tensor:
     """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
     dims = (dim,) if isinstance(dim, int) else dim
     if ord is None:
@@ -48,7 +55,8 @@ def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
     return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
 
 
-def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+def matrix_norm(A: Any, ord: Any = "fro", dim: int = (-2, -1), keepdim: bool = False, *,
+                dtype: Dtype | None = None) -> Tensor:  # fmt: skip
     """ "fro": √Σ a²; "nuc": Σ of the singular values; ±2: the largest or smallest of them;
 
     ±1 and ±inf: the largest or smallest Σ |a| of the columns and of the rows.
@@ -93,7 +101,7 @@ def solve_(A, B):
     )
 
 
-def solve(A, B, *, left=True):
+def solve(A: Any, B: Tensor, *, left: bool = True) -> Tensor:
     """The X of A X = B, or of X A = B if not `left`. B holds matrices, or vectors."""
     if not left:
         return transpose(solve(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
@@ -104,7 +112,9 @@ def solve(A, B, *, left=True):
     return solve_(A, B[..., None])[..., 0]
 
 
-def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
+def solve_triangular(
+    A: Any, B: Tensor, *, upper: float, left: bool = True, unitriangular: bool = False
+) -> Tensor:
     """The X of A X = B (X A = B if not `left`), reading only the upper or lower triangle of A."""
     A = triu(A, int(unitriangular)) if upper else tril(A, -int(unitriangular))
     return solve(A + _identity(A) if unitriangular else A, B, left=left)
@@ -156,12 +166,12 @@ def slogdet_(A):
 slogdet_result = results("linalg_slogdet", "sign", "logabsdet")
 
 
-def slogdet(A):
+def slogdet(A: Any) -> Any:
     """(sign, logabsdet): |A| = sign · e^logabsdet, which does not overflow."""
     return slogdet_result(*slogdet_(A))
 
 
-def matrix_power(A, n):
+def matrix_power(A: Any, n: int) -> Tensor:
     """A multiplied with itself: n times, of the inverse if n < 0."""
     A = inv(A) if n < 0 else A
     power, n = None, -n if n < 0 else n
@@ -187,7 +197,7 @@ def matrix_exp(A):
     return _exponential(A), pull
 
 
-def multi_dot(tensors):
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of matrices, multiplied in the order that costs least."""
     tensors = list(tensors)
     if len(tensors) < 2:
@@ -219,13 +229,13 @@ def cholesky_(A):
     return L, pull
 
 
-def cholesky(A, *, upper=False):
+def cholesky(A: Any, *, upper: float = False) -> Tensor:
     """The lower L of A = L Lᵀ, or the upper one of A = Lᵀ L, for a positive definite A."""
     L = cholesky_(A)
     return transpose(L, -2, -1) if upper else L
 
 
-def vander(x, *, N=None):
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0 … N − 1 of each element of x (…, n), as a last dimension."""
     x = x if x.ndim else reshape(x, (1,))
     N = x.shape[-1] if N is None else N
@@ -234,7 +244,7 @@ def vander(x, *, N=None):
     return x[..., None] ** x.new_tensor(range(N))
 
 
-def cholesky_solve(B, L, upper=False):
+def cholesky_solve(B: Tensor, L: Tensor, upper: float = False) -> Tensor:
     """The X of A X = B, where A = L Lᵀ, or Lᵀ L for an upper L."""
     L = transpose(triu(L), -2, -1) if upper else tril(L)
     half = solve_triangular(L, B, upper=False)
@@ -259,12 +269,12 @@ def eigh_(A, /, upper):
 eigh_result = results("linalg_eigh", "eigenvalues", "eigenvectors")
 
 
-def eigh(A, UPLO="L"):
+def eigh(A: Any, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors), rising, of symmetric A, of which only one triangle is read."""
     return eigh_result(*eigh_(A, UPLO.upper() == "U"))
 
 
-def eigvalsh(A, UPLO="L"):
+def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric A, in rising order."""
     return eigh(A, UPLO).eigenvalues
 
@@ -299,7 +309,7 @@ def svd_(A, /, full):
 svd_result = results("linalg_svd", "U", "S", "Vh")
 
 
-def svd(A, full_matrices=True):
+def svd(A: Any, full_matrices: bool = True) -> Any:
     """(U, S, Vh): A = U diag(S) Vh with orthonormal U and Vh, S falling.
 
     The full U and Vh are square; what that adds to them has no derivative.
@@ -333,7 +343,7 @@ def qr_(A):
 qr_result = results("linalg_qr", "Q", "R")
 
 
-def qr(A, mode="reduced"):
+def qr(A: Any, mode: str = "reduced") -> Any:
     """(Q, R): A = Q R with orthonormal columns of Q and an upper R."""
     if mode != "reduced":
         raise RuntimeError(f'qr: only the mode "reduced" is there, got {mode!r}')
@@ -343,7 +353,8 @@ def qr(A, mode="reduced"):
 # ---- least squares -------------------------------------------------------------------
 
 
-def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
+def pinv(A: Any, rcond: float | None = None, hermitian: bool = False, *, atol: float | None = None,
+         rtol: float | None = None) -> Tensor:  # fmt: skip
     """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0.
 
     `rcond` is rtol; of a hermitian A only the lower triangle is read.
@@ -371,7 +382,8 @@ def pinv_(A, /, rtol):
     return P, pull
 
 
-def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
+def matrix_rank(A: Any, tol: float | None = None, hermitian: bool = False, *,
+                atol: float | None = None, rtol: float | None = None) -> Tensor:  # fmt: skip
     """How many singular values are above max(atol, rtol·largest); `tol` is atol."""
     atol = tol if atol is None else atol
     s = svdvals((_symmetric(A) if hermitian else A).detach())
@@ -381,7 +393,7 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
 lstsq_result = results("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 
-def lstsq(A, B, rcond=None, *, driver=None):
+def lstsq(A: Any, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """(solution, residuals, rank, singular_values): the smallest X of those of least |A X − B|².
 
     As in PyTorch the residuals are there for a tall A of full rank unless the driver is "gelsy",
@@ -407,12 +419,12 @@ def lstsq(A, B, rcond=None, *, driver=None):
 # ---- by other names ------------------------------------------------------------------
 
 
-def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonals of matrices, as a new last dimension."""
     return _diagonal(A, offset, dim1, dim2)
 
 
-def vecdot(x, y, *, dim=-1):
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Σ x y along `dim`."""
     return sum(mul(x, y), dim)
 

@@ -36,7 +36,7 @@ def in_place_form(
     """The form of an operation that changes its first input."""
     name = function.__name__ + "_"
 
-    def method(self, *args, **params):
+    def method(self, *args: Any, **params: Any) -> Tensor:
         try:
             return in_place(self, name, function, *args, **params)
         except Exception as error:
@@ -54,7 +54,7 @@ def reshaping_form(
 ) -> Callable[Concatenate[Any, P], Tensor]:
     """The form of an operation that shows the tensor's own memory under another shape."""
 
-    def method(self, *args):
+    def method(self, *args: Any) -> Tensor:
         try:
             reshaped_in_place(self, name, function, *args)
         except Exception as error:
@@ -76,7 +76,8 @@ def reflected(function: Callable[..., T]) -> Callable[[Any, TensorLike], T]:
 def with_sizes(function: Callable[..., T]) -> Callable[..., T]:
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
-    def method(self, *args, **named):  # or by their one name: expand(size=…), permute(dims=…)
+    # the sizes or dimensions may also come by their one name: expand(size=…), permute(dims=…)
+    def method(self, *args: Any, **named: Any) -> T:
         try:
             return function(self, sizes(args or tuple(named.values())))
         except Exception as error:

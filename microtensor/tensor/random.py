@@ -268,7 +268,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
 def _filled(name, draw):
     """A method that fills a tensor with what `draw(numbers, shape, dtype, …)` takes."""
 
-    def method(self, *args, generator=None, **params):
+    def method(
+        self: Tensor, *args: Any, generator: Generator | None = None, **params: Any
+    ) -> Tensor:
         numbers, dtype = (generator or default_generator).numbers, self.dtype
 
         def drawn(x):

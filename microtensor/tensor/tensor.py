@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -483,6 +483,17 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     def zero_(self) -> Tensor:
         """Make every element 0. Returns the tensor."""
         return self._assign("zero_", ..., 0)
+
+    if TYPE_CHECKING:  # what `random` and the PyTorch surface add
+        bernoulli: Callable[..., Tensor]
+        bernoulli_: Callable[..., Tensor]
+        exponential_: Callable[..., Tensor]
+        multinomial: Callable[..., Tensor]
+        normal_: Callable[..., Tensor]
+        random_: Callable[..., Tensor]
+        uniform_: Callable[..., Tensor]
+        storage: Callable[..., Any]
+        untyped_storage: Callable[..., Any]
 
     t_ = reshaping_form("t_", t)
     resize_ = reshaping_form("resize_", resized)

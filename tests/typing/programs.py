@@ -106,6 +106,8 @@ def looking() -> None:
     x = mt.ones(2, requires_grad=True)
     loss = (x * 2).sum()
     mt.graph.draw(loss)
+    str(mt.explain("softmax"))
+    assert_type(mt.distributions.Normal(0.0, 1.0).sample(), Tensor)
     assert_type(mt.grad(loss, x), tuple[Tensor, ...])
     with mt.no_grad(), mt.autocast("cpu"):
         assert_type(x * 2, Tensor)

@@ -56,7 +56,7 @@ def broadcast_to(x: Tensor, size: Shape) -> Tensor:
 def _each(function):
     """A function of one tensor that also takes several, or a sequence of them."""
 
-    def of_each(*tensors):
+    def of_each(*tensors: Any) -> Any:
         if len(tensors) == 1 and isinstance(tensors[0], TensorBase):
             return function(tensors[0])
         tensors = tensors[0] if len(tensors) == 1 else tensors

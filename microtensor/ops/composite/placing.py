@@ -10,7 +10,7 @@ import numpy as np
 from ...autograd import TensorBase
 from ...autograd.errors import one_dtype
 from ...backends.dtypes import bool_, int64
-from ...typing import Pair, Shape, Tensor
+from ...typing import Pair, Shape, T, Tensor
 from ..elementwise import add, mul
 from ..indexing import _outside, put_at, setitem
 from ..shapes import _positive, expand, reshape
@@ -87,10 +87,11 @@ def _along(x, dim, index, name):
     return (slice(None),) * dim + (index._data,)
 
 
-def _whole(function):
+def _whole(function: T) -> T:
     """A function of x with dimensions, for a single number too: as a row of one."""
 
-    def of_any(x, dim, index, source=None, *, value=None, **options):
+    def of_any(x: Tensor, dim: int, index: Tensor, source: Any = None, *, value: Any = None,
+               **options: Any) -> Tensor:  # fmt: skip
         value = value if source is None else source
         if x.ndim:
             return function(x, dim, index, value, **options)
