@@ -22,14 +22,7 @@ from .conversion import Conversion, read_as
 from .description import Description
 from .history import History
 from .methods import (
-    both,
-    both_shapes,
-    in_place_form,
-    indexed,
-    reflected,
-    reshaping_form,
-    resized,
-    with_sizes,
+    both, both_shapes, in_place_form, indexed, reflected, reshaping_form, resized, with_sizes,
 )  # fmt: skip
 from .size import Size
 
@@ -485,13 +478,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         return self._assign("zero_", ..., 0)
 
     if TYPE_CHECKING:  # what `random` and the PyTorch surface add
-        bernoulli: Callable[..., Tensor]
-        bernoulli_: Callable[..., Tensor]
-        exponential_: Callable[..., Tensor]
-        multinomial: Callable[..., Tensor]
-        normal_: Callable[..., Tensor]
-        random_: Callable[..., Tensor]
-        uniform_: Callable[..., Tensor]
+        bernoulli = multinomial = bernoulli_ = exponential_ = normal_ = random_ = uniform_ = new
         storage: Callable[..., Any]
         untyped_storage: Callable[..., Any]
 
