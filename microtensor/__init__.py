@@ -238,7 +238,7 @@ if _typing.TYPE_CHECKING:
     from .debug.recorder import Recorder as Recorder
     from .graph.explain import explain as explain
 
-    _shim: _typing.Any
+    _shim: _typing.Any = None
     accelerator = compiler = cpu = fft = fx = jit = multiprocessing = onnx = _shim
     profiler = special = types = version = xpu = _shim
 
