@@ -154,6 +154,30 @@ def test_an_odd_checkpoint_is_refused_in_one_line(what, capfd):
     assert os.listdir("shakespeare") == ["checkpoint.safetensors"]
 
 
+def in_itself():
+    value = []
+    value.append(value)
+    return value
+
+
+def twice_each():
+    value = []
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize("make", [in_itself, twice_each])
+@pytest.mark.parametrize(
+    "place", [("about",), ("config",), ("tokenizer",), ("optimizer", "param_groups", 0)]
+)
+def test_a_value_without_end_is_no_settings(place, make):
+    state = mt.load("shakespeare/checkpoint.safetensors")
+    forged.at(state, place)["a key"] = make()
+    with pytest.raises(ValueError, match=place[0]):
+        schema.check_checkpoint(state)
+
+
 RESUME_ONLY = dict(
     [
         *(without("about", key) for key in ("data", "tokenizer", "held_out", "text", "sha256")),
