@@ -10,12 +10,18 @@
 multiply, as in PyTorch; `SequentialLR` puts one after the other.
 """
 
+import copy
 import math
 import types
 from bisect import bisect_right
+from collections.abc import Mapping
 
 from ..tensor import Tensor
-from .optimizer import Optimizer
+from .optimizer import NONSENSE, RATES, Optimizer, alike, shown
+
+
+STEPS = 2**53  # more than anybody makes, and exact as a float
+COUNTS = "_step_count", "num_bad_epochs", "cooldown_counter"
 
 
 class LRScheduler:
@@ -30,6 +36,7 @@ class LRScheduler:
 
     def __init__(self, optimizer, last_epoch=-1):
         self._attach(optimizer)
+        self.check()
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch != -1 and "initial_lr" not in group:
                 raise KeyError(
@@ -101,18 +108,45 @@ class LRScheduler:
     def load_state_dict(self, state_dict):
         """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
 
-        Raises ValueError for the state of a schedule that knows less, or that would put a value in
-        place of the optimizer or of a method.
+        Raises ValueError, and changes nothing, for the state of a schedule that knows less, for a
+        value of another kind or that the constructor would refuse, and for one in place of the
+        optimizer or of a method; TypeError if it is no dict.
         """
+        self._verify(state_dict)
+        vars(self).update(state_dict)
+
+    def check(self):
+        """Raise ValueError where the attributes of the schedule make no sense."""
+
+    def _verify(self, state_dict):
+        """Raise what `load_state_dict` raises."""
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"{self._name}: load_state_dict needs a dict, got {kind}")
         for name in state_dict:
             if name == "optimizer" or callable(getattr(type(self), str(name), None)):
                 raise ValueError(f"{self._name}: the state of no schedule has {name!r:.80}")
-        if not state_dict.keys() >= self.state_dict().keys():
+        own = self.state_dict()
+        if not state_dict.keys() >= own.keys():
             raise ValueError(
-                f"{self._name}: the state of this schedule has {sorted(self.state_dict())}, "
-                f"got {sorted(state_dict)}"
+                f"{self._name}: the state of this schedule has {sorted(own)}, "
+                f"got {sorted(map(str, state_dict))}"
             )
-        vars(self).update(state_dict)
+        for name, ours in own.items():
+            value = state_dict[name]
+            few = name not in RATES or len(value) <= len(self.optimizer.param_groups)
+            large = name in COUNTS and not (isinstance(value, int) and -1 <= value <= STEPS)
+            if not alike(ours, value, name in RATES) or not few or large:
+                raise ValueError(
+                    f"{self._name}: the saved {name} is {shown(value)}, where this schedule has "
+                    f"{shown(ours)}"
+                )
+        trial = copy.copy(self)
+        vars(trial).update(state_dict)
+        try:
+            trial.check()
+        except NONSENSE as error:
+            raise ValueError(f"{self._name}: its saved state makes no sense ({error})") from error
 
     def _require(self, holds, message):
         if not holds:
@@ -139,6 +173,14 @@ def _rates(groups):
     return [lr.clone() if isinstance(lr, Tensor) else lr for lr in (g["lr"] for g in groups)]
 
 
+def _power(base, exponent):
+    """base ** exponent as a float, which for what is too large is infinite."""
+    try:
+        return float(base) ** exponent
+    except OverflowError:
+        return math.inf
+
+
 # ---- base · factor(epoch) ---------------------------------------------------------
 
 
@@ -162,19 +204,21 @@ class ExponentialLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor_at(self, epoch):
-        return self.gamma**epoch
+        return _power(self.gamma, epoch)
 
 
 class StepLR(FactorLR):
     """lr = base · gamma^⌊epoch / step_size⌋"""
 
     def __init__(self, optimizer, step_size, gamma=0.1, last_epoch=-1):
-        self._require(step_size > 0, f"step_size must be above 0, got {step_size}")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
+    def check(self):
+        self._require(self.step_size > 0, f"step_size must be above 0, got {self.step_size}")
+
     def factor_at(self, epoch):
-        return self.gamma ** (epoch // self.step_size)
+        return _power(self.gamma, epoch // self.step_size)
 
 
 class MultiStepLR(FactorLR):
@@ -185,16 +229,18 @@ class MultiStepLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor_at(self, epoch):
-        return self.gamma ** bisect_right(self.milestones, epoch)
+        return _power(self.gamma, bisect_right(self.milestones, epoch))
 
 
 class ConstantLR(FactorLR):
     """lr = base · factor before step `total_iters`, then base."""
 
     def __init__(self, optimizer, factor=1 / 3, total_iters=5, last_epoch=-1):
-        self._require(0 <= factor <= 1, f"factor must be within 0 … 1, got {factor}")
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
+
+    def check(self):
+        self._require(0 <= self.factor <= 1, f"factor must be within 0 … 1, got {self.factor}")
 
     def factor_at(self, epoch):
         return self.factor if epoch < self.total_iters else 1.0
@@ -204,12 +250,13 @@ class LinearLR(FactorLR):
     """lr = base · a line from start_factor at step 0 to end_factor at step `total_iters`."""
 
     def __init__(self, optimizer, start_factor=1 / 3, end_factor=1.0, total_iters=5, last_epoch=-1):
-        self._require(
-            0 < start_factor <= 1, f"start_factor must be within 0 … 1, got {start_factor}"
-        )
-        self._require(0 <= end_factor <= 1, f"end_factor must be within 0 … 1, got {end_factor}")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
+
+    def check(self):
+        start, end = self.start_factor, self.end_factor
+        self._require(0 < start <= 1, f"start_factor must be within 0 … 1, got {start}")
+        self._require(0 <= end <= 1, f"end_factor must be within 0 … 1, got {end}")
 
     def factor_at(self, epoch):
         if epoch >= self.total_iters:
@@ -225,7 +272,7 @@ class PolynomialLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor_at(self, epoch):
-        return (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
+        return _power(1 - min(epoch, self.total_iters) / self.total_iters, self.power)
 
 
 class LambdaLR(LRScheduler):
@@ -249,6 +296,16 @@ class LambdaLR(LRScheduler):
         plain = types.FunctionType, types.BuiltinFunctionType
         kept = [None if isinstance(f, plain) else dict(vars(f)) for f in self.lr_lambdas]
         return {**super().state_dict(), "lr_lambdas": kept}
+
+    def _verify(self, state_dict):
+        super()._verify(state_dict)
+        kept = state_dict["lr_lambdas"]
+        own = self.state_dict()["lr_lambdas"]
+        fits = len(kept) == len(own) and all(
+            theirs is None or type(theirs) is dict and ours is not None
+            for ours, theirs in zip(own, kept)
+        )
+        self._require(fits, f"the saved lr_lambdas are {shown(kept)}, not like {shown(own)}")
 
     def load_state_dict(self, state_dict):
         functions = self.lr_lambdas
@@ -285,9 +342,11 @@ class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (base − eta_min) (1 + cos(π epoch / T_max)) / 2  (arXiv:1608.03983)"""
 
     def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
-        self._require(T_max > 0, f"T_max must be above 0, got {T_max}")
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
+
+    def check(self):
+        self._require(self.T_max > 0, f"T_max must be above 0, got {self.T_max}")
 
     def lr_at(self, epoch):
         return [_cosine(base, self.eta_min, epoch / self.T_max) for base in self.base_lrs]
@@ -300,10 +359,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     """
 
     def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):
-        self._require(T_0 > 0 and isinstance(T_0, int), f"T_0 is an int above 0, got {T_0}")
-        self._require(T_mult >= 1 and isinstance(T_mult, int), f"T_mult is 1, 2, …, got {T_mult}")
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         super().__init__(optimizer, last_epoch)
+
+    def check(self):
+        first, more = self.T_0, self.T_mult
+        self._require(first > 0 and isinstance(first, int), f"T_0 is an int above 0, got {first}")
+        self._require(more >= 1 and isinstance(more, int), f"T_mult is 1, 2, …, got {more}")
 
     def lr_at(self, epoch):
         length = self.T_0
@@ -344,13 +406,10 @@ class OneCycleLR(LRScheduler):
             known = epochs is not None and steps_per_epoch is not None
             self._require(known, "total_steps is needed, or both epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
-        self._require(total_steps > 0, f"total_steps must be above 0, got {total_steps}")
         self._require(0 <= pct_start <= 1, f"pct_start must be within 0 … 1, got {pct_start}")
-        self._require(
-            anneal_strategy in ("cos", "linear"),
-            f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}",
-        )
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
+        self.cycle_momentum = cycle_momentum
+        self.check()
         self.max_lrs = self._for_each_group("max_lr", max_lr)
         first = [lr / div_factor for lr in self.max_lrs]
         last = [lr / final_div_factor for lr in first]
@@ -362,15 +421,18 @@ class OneCycleLR(LRScheduler):
         if three_phase:
             self.phases.insert(1, [2 * up, first, high])
         self.start = [0, first, high]
-        self.cycle_momentum = cycle_momentum
-        self._require(
-            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
-            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
-        )
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, first):
                 group["initial_lr"] = lr
         super().__init__(optimizer, last_epoch)
+
+    def check(self):
+        steps, curve = self.total_steps, self.anneal_strategy
+        self._require(steps > 0, f"total_steps must be above 0, got {steps}")
+        self._require(
+            curve in ("cos", "linear"), f"anneal_strategy must be 'cos' or 'linear', got {curve!r}"
+        )
+        _require_momentum(self)
 
     def _at(self, epoch, which):
         """The rates (1) or momenta (2) of each group, on the way through the phase of `epoch`."""
@@ -414,18 +476,13 @@ class CyclicLR(LRScheduler):
         base_momentum=0.8, max_momentum=0.9, last_epoch=-1,
     ):  # fmt: skip
         self._attach(optimizer)
-        modes = "triangular", "triangular2", "exp_range"
-        self._require(scale_fn or mode in modes, f"the mode is one of {modes}, got {mode!r}")
-        self._require(
-            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
-            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
-        )
         self.step_size_up = float(step_size_up)
         self.step_size_down = float(step_size_down or step_size_up)
         self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
         self.scale_mode = scale_mode if scale_fn or mode != "exp_range" else "iterations"
         self.max_lrs = self._for_each_group("max_lr", max_lr)
         self.cycle_momentum = cycle_momentum
+        self.check()
         self.base_momentums = self._for_each_group("base_momentum", base_momentum)
         self.max_momentums = self._for_each_group("max_momentum", max_momentum)
         if last_epoch == -1:
@@ -433,6 +490,15 @@ class CyclicLR(LRScheduler):
                 group["initial_lr"] = lr
                 _set(group, lr)
         super().__init__(optimizer, last_epoch)
+
+    def check(self):
+        modes, mode, by = ("triangular", "triangular2", "exp_range"), self.mode, self.scale_fn
+        self._require(by or mode in modes, f"the mode is one of {modes}, got {mode!r:.100}")
+        self._require(by is None or callable(by), f"scale_fn must be a function, got {by!r:.100}")
+        _require_momentum(self)
+        for name in ("step_size_up", "step_size_down"):
+            size = getattr(self, name)
+            self._require(size > 0, f"{name} must be above 0, got {size}")
 
     def _height(self, epoch):
         """How far up from base_lr to max_lr."""
@@ -444,7 +510,9 @@ class CyclicLR(LRScheduler):
         if self.scale_fn:
             return share * self.scale_fn(number)
         return share * {
-            "triangular": 1.0, "triangular2": 0.5 ** (number - 1), "exp_range": self.gamma**number,
+            "triangular": 1.0,
+            "triangular2": _power(0.5, number - 1),
+            "exp_range": _power(self.gamma, number),
         }[self.mode]  # fmt: skip
 
     def lr_at(self, epoch):
@@ -459,6 +527,13 @@ class CyclicLR(LRScheduler):
             ):
                 _set_momentum(group, top - (top - low) * height)
         return self.lr_at(self.last_epoch)
+
+
+def _require_momentum(schedule):
+    schedule._require(
+        not schedule.cycle_momentum or {"momentum", "betas"} & schedule.optimizer.defaults.keys(),
+        "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
+    )
 
 
 def _set_momentum(group, momentum):
@@ -513,11 +588,19 @@ class SequentialLR(LRScheduler):
         own = LRScheduler.state_dict(self)
         return {**own, "_schedulers": [s.state_dict() for s in self._schedulers]}
 
+    def _verify(self, state_dict):
+        LRScheduler._verify(self, state_dict)
+        states = state_dict["_schedulers"]
+        count = len(self._schedulers)
+        self._require(len(states) == count, f"it has {count} schedules, the saved {len(states)}")
+        for scheduler, state in zip(self._schedulers, states):
+            scheduler._verify(state)
+
     def load_state_dict(self, state_dict):
         schedulers = self._schedulers
         LRScheduler.load_state_dict(self, state_dict)
         self._schedulers = schedulers
-        for scheduler, state in zip(schedulers, state_dict["_schedulers"], strict=True):
+        for scheduler, state in zip(schedulers, state_dict["_schedulers"]):
             scheduler.load_state_dict(state)
 
 
@@ -540,6 +623,7 @@ class ChainedScheduler(LRScheduler):
         self._last_lr = _rates(self.optimizer.param_groups)
 
     state_dict, load_state_dict = SequentialLR.state_dict, SequentialLR.load_state_dict
+    _verify = SequentialLR._verify
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -555,18 +639,21 @@ class ReduceLROnPlateau(LRScheduler):
         cooldown=0, min_lr=0, eps=1e-8,
     ):  # fmt: skip
         self._attach(optimizer)
-        self._require(factor < 1, f"factor must be below 1, got {factor}")
-        self._require(mode in ("min", "max"), f"mode must be 'min' or 'max', got {mode!r}")
-        self._require(
-            threshold_mode in ("rel", "abs"),
-            f"threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}",
-        )
         self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
         self.threshold, self.threshold_mode, self.eps = threshold, threshold_mode, eps
+        self.check()
         self.min_lrs = self._for_each_group("min_lr", min_lr)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = _rates(optimizer.param_groups)
+
+    def check(self):
+        self._require(self.factor < 1, f"factor must be below 1, got {self.factor}")
+        mode, kind = self.mode, self.threshold_mode
+        self._require(mode in ("min", "max"), f"mode must be 'min' or 'max', got {mode!r:.100}")
+        self._require(
+            kind in ("rel", "abs"), f"threshold_mode must be 'rel' or 'abs', got {kind!r:.100}"
+        )
 
     def _is_better(self, metrics):
         margin = -self.threshold if self.mode == "min" else self.threshold
