@@ -92,7 +92,8 @@ class LRScheduler:
     def _note_new_groups(self):
         """Take the rates of the optimizer's groups as bases: at first of all, later of new ones."""
         new = self.optimizer.param_groups[len(self.base_lrs) :]
-        self.base_lrs = self.base_lrs + [g.setdefault("initial_lr", float(g["lr"])) for g in new]
+        new = [g.setdefault("initial_lr", float(g["lr"])) for g in new]
+        self.base_lrs = [*self.base_lrs, *new]
 
     def _restart(self):
         """Begin again at step 0."""
@@ -112,17 +113,20 @@ class LRScheduler:
         value of another kind or that the constructor would refuse, and for one in place of the
         optimizer or of a method; TypeError if it is no dict.
         """
-        self._verify(state_dict)
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"{self._name}: load_state_dict needs a dict, got {kind}")
+        try:
+            self._verify(state_dict)
+        except NONSENSE as error:
+            raise ValueError(f"{self._name}: its saved state makes no sense ({error})") from error
         vars(self).update(state_dict)
 
     def check(self):
         """Raise ValueError where the attributes of the schedule make no sense."""
 
     def _verify(self, state_dict):
-        """Raise what `load_state_dict` raises."""
-        if not isinstance(state_dict, Mapping):
-            kind = type(state_dict).__name__
-            raise TypeError(f"{self._name}: load_state_dict needs a dict, got {kind}")
+        """Raise ValueError, or what a value of the wrong kind gives, where a state is none."""
         for name in state_dict:
             if name == "optimizer" or callable(getattr(type(self), str(name), None)):
                 raise ValueError(f"{self._name}: the state of no schedule has {name!r:.80}")
@@ -134,7 +138,10 @@ class LRScheduler:
             )
         for name, ours in own.items():
             value = state_dict[name]
-            few = name not in RATES or len(value) <= len(self.optimizer.param_groups)
+            if name in RATES:
+                few = len(value) <= len(self.optimizer.param_groups)
+            else:
+                few = name == "milestones" or _form(ours) == _form(value)
             large = name in COUNTS and not (isinstance(value, int) and -1 <= value <= STEPS)
             if not alike(ours, value, name in RATES) or not few or large:
                 raise ValueError(
@@ -143,10 +150,7 @@ class LRScheduler:
                 )
         trial = copy.copy(self)
         vars(trial).update(state_dict)
-        try:
-            trial.check()
-        except NONSENSE as error:
-            raise ValueError(f"{self._name}: its saved state makes no sense ({error})") from error
+        trial.check()
 
     def _require(self, holds, message):
         if not holds:
@@ -171,6 +175,11 @@ def _set(group, lr):
 
 def _rates(groups):
     return [lr.clone() if isinstance(lr, Tensor) else lr for lr in (g["lr"] for g in groups)]
+
+
+def _form(value):
+    """How many lists there are in a value, and of which lengths."""
+    return [_form(inner) for inner in value] if isinstance(value, (list, tuple)) else None
 
 
 def _power(base, exponent):
