@@ -238,6 +238,27 @@ def test_a_minigpt_of_another_program(capfd):
     assert "another program made it" in err and "data" in err
 
 
+def test_links_in_the_folder_of_a_stranger_are_replaced_and_not_followed(tmp_path):
+    victims = tmp_path / "victims"
+    victims.mkdir()
+    names = ["loss.png", "checkpoint-3.safetensors", "best.safetensors", "checkpoint-2.safetensors"]
+    for name in names:
+        (victims / name).write_text("precious")
+        Path("shakespeare", name).symlink_to(victims / name)
+    command = ["--out", "shakespeare", "--resume", "--steps", "3", "--length", "3"]
+    assert demo.main(command) == 0
+    assert [(victims / name).read_text() for name in names] == ["precious"] * 4
+    assert not Path("shakespeare/checkpoint-3.safetensors").is_symlink()
+    showing.save("shakespeare", {"loss.png": b"new"})
+    assert Path("shakespeare/loss.png").read_bytes() == b"new" and not (
+        Path("shakespeare/loss.png").is_symlink()
+    )
+    assert (victims / "loss.png").read_text() == "precious"
+    Path("mine").symlink_to(victims / "loss.png")
+    mt.save(1, "mine")  # who names a link himself means the file that it leads to
+    assert Path("mine").is_symlink() and mt.load(victims / "loss.png") == 1
+
+
 # ---- the same rule for all: the one before ------------------------------------------------------
 
 
