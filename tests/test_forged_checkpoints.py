@@ -156,6 +156,30 @@ def test_an_odd_checkpoint_is_refused_in_one_line(what, capfd):
     assert os.listdir("shakespeare") == ["checkpoint.safetensors"]
 
 
+def in_itself():
+    value = []
+    value.append(value)
+    return value
+
+
+def twice_each():
+    value = []
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize("make", [in_itself, twice_each])
+@pytest.mark.parametrize(
+    "place", [("about",), ("config",), ("tokenizer",), ("optimizer", "param_groups", 0)]
+)
+def test_a_value_without_end_is_no_settings(place, make):
+    state = mt.load("shakespeare/checkpoint.safetensors")
+    forged.at(state, place)["a key"] = make()
+    with pytest.raises(ValueError, match=place[0]):
+        schema.check_checkpoint(state)
+
+
 RESUME_ONLY = dict(
     [
         *(without("about", key) for key in ("data", "tokenizer", "held_out", "text", "sha256")),
@@ -214,6 +238,27 @@ def test_a_minigpt_of_another_program(capfd):
     mt.save(state, "shakespeare/checkpoint.safetensors")
     err = answered(capfd, demo.main(["--out", "shakespeare", "--resume"]))
     assert "another program made it" in err and "data" in err
+
+
+def test_links_in_the_folder_of_a_stranger_are_replaced_and_not_followed(tmp_path):
+    victims = tmp_path / "victims"
+    victims.mkdir()
+    names = ["loss.png", "checkpoint-3.safetensors", "best.safetensors", "checkpoint-2.safetensors"]
+    for name in names:
+        (victims / name).write_text("precious")
+        Path("shakespeare", name).symlink_to(victims / name)
+    command = ["--out", "shakespeare", "--resume", "--steps", "3", "--length", "3"]
+    assert demo.main(command) == 0
+    assert [(victims / name).read_text() for name in names] == ["precious"] * 4
+    assert not Path("shakespeare/checkpoint-3.safetensors").is_symlink()
+    showing.save("shakespeare", {"loss.png": b"new"})
+    assert Path("shakespeare/loss.png").read_bytes() == b"new" and not (
+        Path("shakespeare/loss.png").is_symlink()
+    )
+    assert (victims / "loss.png").read_text() == "precious"
+    Path("mine").symlink_to(victims / "loss.png")
+    mt.save(1, "mine")  # who names a link himself means the file that it leads to
+    assert Path("mine").is_symlink() and mt.load(victims / "loss.png") == 1
 
 
 # ---- the same rule for all: the one before ------------------------------------------------------

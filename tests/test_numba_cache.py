@@ -1,12 +1,15 @@
 """The disk cache of compiled loops: what is wrong with it costs time, and never an operation."""
 
+import hashlib
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
 
 RELU = """
 import warnings
@@ -115,6 +118,60 @@ def test_damaged_files_are_made_anew(damage, filled):
     for path, data in was.items():
         path.rmdir()
         path.write_bytes(data)
+
+
+class Evil:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+OTHERS = {  # who else may write: the modes of folder and file, and whether they are another's
+    "the world, the folder": (0o777, 0o600, False),
+    "the group, the folder": (0o770, 0o600, False),
+    "the world, the files": (0o700, 0o602, False),
+    "the group, the files": (0o700, 0o660, False),
+    "another owner": (0o700, 0o600, True),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no modes")
+@pytest.mark.parametrize("others", OTHERS)
+def test_nothing_is_run_that_others_may_have_written(others, filled, tmp_path):
+    """A forged index or code is not unpickled; it is compiled without, which is said once."""
+    of_folder, of_file, another = OTHERS[others]
+    if another and os.geteuid():
+        pytest.skip("only root gives files away")
+    cache = tmp_path / "cache"
+    shutil.copytree(filled, cache)
+    (folder,) = {path.parent for path in files_of(cache)}
+    for path in files_of(cache):
+        version = pickle.dumps(numba.__version__, -1) if path.suffix == ".nbi" else b""
+        forged = pickle.dumps(Evil(tmp_path / "run"))
+        digest = hashlib.sha256(forged).digest() if path.suffix == ".nbc" else b""
+        path.write_bytes(version + digest + forged)
+        path.chmod(of_file)
+        if another:
+            os.chown(path, 12345, -1)
+    folder.chmod(of_folder)
+    answer = told(start(cache))
+    assert not (tmp_path / "run").exists()
+    assert answer.startswith("1 the compiled loops") and "may be written by others" in answer
+    assert answer.endswith(" 0")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no modes")
+def test_only_the_user_can_write_what_is_kept(tmp_path):
+    """Whatever files are by default, and whoever may write the folder that was given."""
+    tmp_path.chmod(0o777)
+    assert told(start(tmp_path, umask=0)) == "0 0"
+    (folder,) = {path.parent for path in files_of(tmp_path)}
+    assert [path.stat().st_mode & 0o022 for path in (folder, *files_of(tmp_path))] == [0, 0, 0]
+    assert told(start(tmp_path)) == "0 1"
 
 
 def test_two_processes_fill_one_folder(tmp_path):

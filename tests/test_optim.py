@@ -1,5 +1,6 @@
 """Optimizers and schedules: what they compute, what they refuse, what a checkpoint keeps."""
 
+import contextlib
 import copy
 import itertools
 import math
@@ -9,7 +10,11 @@ import pytest
 
 import microtensor as mt
 from microtensor.backends import Backend, NumPyBackend
-from microtensor.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from microtensor.optim import (
+    ASGD, LBFGS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop,
+    Rprop,
+)  # fmt: skip
+from microtensor.optim import lr_scheduler as S
 from microtensor.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
@@ -792,3 +797,140 @@ def test_an_infinite_parameter_stays_infinite(rule, maximize, n):
     p.grad = mt.ones(n)
     rule([p], lr=0.1, maximize=maximize).step()
     assert p.isinf().all()
+
+
+# ---- states that were forged ---------------------------------------------------------
+
+HOSTILE = [
+    None, "x", [], {}, [None], [[1]], (), -1, 0, 3e9, 10**400, -(10**30), math.nan, math.inf,
+    [3, 3], [3.0, 3.0, 3.0], True, mt.zeros(2), mt.zeros(2, 2), mt.tensor(3.0),
+]  # fmt: skip
+RULES = [SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, NAdam, RAdam, ASGD, Rprop, LBFGS]
+SCHEDULES = {
+    "StepLR": lambda o: S.StepLR(o, 2),
+    "MultiStepLR": lambda o: S.MultiStepLR(o, [1, 2]),
+    "ConstantLR": lambda o: S.ConstantLR(o),
+    "LinearLR": lambda o: S.LinearLR(o),
+    "ExponentialLR": lambda o: S.ExponentialLR(o, 0.9),
+    "PolynomialLR": lambda o: S.PolynomialLR(o, 5, 2),
+    "LambdaLR": lambda o: S.LambdaLR(o, lambda epoch: 0.5**epoch),
+    "CosineAnnealingLR": lambda o: S.CosineAnnealingLR(o, 5),
+    "CosineAnnealingWarmRestarts": lambda o: S.CosineAnnealingWarmRestarts(o, 3, 2),
+    "OneCycleLR": lambda o: S.OneCycleLR(o, 0.1, 10),
+    "CyclicLR": lambda o: S.CyclicLR(o, 0.1, 0.2, mode="exp_range"),
+    "SequentialLR": lambda o: S.SequentialLR(o, [S.StepLR(o, 2), S.LinearLR(o)], [2]),
+    "ReduceLROnPlateau": lambda o: S.ReduceLROnPlateau(o),
+}
+
+
+def a_step(optimizer):
+    p = optimizer.param_groups[0]["params"][0]
+
+    def closure():
+        p.grad = p.detach() * 2
+        return p.detach().square().sum()
+
+    optimizer.step(closure)
+
+
+def changes(state, path=()):
+    """Copies of a state, each with one value inside changed to something hostile, or removed."""
+    for key in list(state) if isinstance(state, dict) else range(len(state)):
+        for value in HOSTILE:
+            changed = dict(state) if isinstance(state, dict) else list(state)
+            changed[key] = value
+            yield changed
+        if isinstance(state[key], (dict, list)):
+            for inner in changes(state[key]):
+                changed = dict(state) if isinstance(state, dict) else list(state)
+                changed[key] = inner
+                yield changed
+
+
+def loads_or_refuses(target, state, step):
+    """Whether the state was taken; then a step does something, or says what does not fit."""
+    before = repr(target.state_dict())
+    try:
+        target.load_state_dict(state)
+    except (ValueError, RuntimeError, TypeError) as error:
+        assert type(error) is not TypeError or "needs a dict" in str(error)
+        assert "\n" not in str(error) and repr(target.state_dict()) == before
+        return False
+    with contextlib.suppress(RuntimeError, ValueError):
+        step()
+    return True
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_forged_state_of_an_optimizer_is_taken_or_refused(rule):
+    def made():
+        optimizer = rule([mt.ones(2).requires_grad_()], lr=0.1)
+        a_step(optimizer)
+        return optimizer
+
+    valid, taken, refused = made().state_dict(), 0, 0
+    for state in [*list(changes(valid))[::5], *HOSTILE]:
+        optimizer = made()
+        if loads_or_refuses(optimizer, state, lambda optimizer=optimizer: a_step(optimizer)):
+            taken += 1
+        else:
+            refused += 1
+    assert taken > 5 and refused > 40
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_forged_state_of_a_schedule_is_taken_or_refused(schedule):
+    def made():
+        return SCHEDULES[schedule](SGD([mt.ones(2).requires_grad_()], lr=0.1, momentum=0.9))
+
+    def step(scheduler):
+        scheduler.step(*[1.0] * (schedule == "ReduceLROnPlateau"))
+
+    valid, taken, refused = made().state_dict(), 0, 0
+    for state in [*list(changes(valid))[::3], *HOSTILE]:
+        scheduler = made()
+        if loads_or_refuses(scheduler, state, lambda scheduler=scheduler: step(scheduler)):
+            taken += 1
+        else:
+            refused += 1
+    assert taken > 2 and refused > 30
+
+
+def test_what_would_take_for_ever_is_refused_or_infinite():
+    def optimizer(rule=SGD, **options):
+        return rule([mt.ones(2).requires_grad_()], **options)
+
+    for schedule in (S.StepLR(optimizer(), 1), S.ExponentialLR(optimizer(), 0.9)):
+        schedule.load_state_dict({**schedule.state_dict(), "gamma": 3, "last_epoch": 3 * 10**9})
+        with np.errstate(all="ignore"):
+            schedule.step()
+        assert math.isinf(schedule.get_last_lr()[0]) or math.isnan(schedule.get_last_lr()[0])
+    warm = S.CosineAnnealingWarmRestarts(optimizer(), 3, 2)
+    for bad in ({"T_0": 0}, {"T_0": -1}, {"T_mult": 1.0000000001}, {"T_mult": 0}):
+        with pytest.raises(ValueError, match="CosineAnnealingWarmRestarts: T_"):
+            warm.load_state_dict({**warm.state_dict(), "last_epoch": 10**12, **bad})
+    for rule, bad in [(AdamW, {"betas": [3, 3]}), (RAdam, {"betas": [3, 3]}),
+                      (LBFGS, {"max_iter": 10**12}), (LBFGS, {"history_size": -1})]:  # fmt: skip
+        other = optimizer(rule)
+        state = other.state_dict()
+        with pytest.raises(ValueError, match=f"{rule.__name__}: {next(iter(bad))} must be"):
+            other.load_state_dict({**state, "param_groups": [{**state["param_groups"][0], **bad}]})
+
+
+def test_a_tensor_in_many_places_of_a_state_is_copied_once():
+    p = mt.ones(3).requires_grad_()
+    optimizer, shared = SGD([p], lr=0.1), mt.zeros(1000)
+    inner = {f"x{i}": shared for i in range(100)}
+    state = {
+        **optimizer.state_dict(),
+        "state": {0: {**inner, "more": [shared, shared], "d": inner}},
+    }
+    optimizer.load_state_dict(state)
+    found = optimizer.state[p]
+    assert len({id(found[name]) for name in inner}) == 1 and found["x0"] is not shared
+    assert found["more"][0] is found["more"][1]
+    with pytest.raises(ValueError, match="a state of parameter 7, the saved groups have 1"):
+        optimizer.load_state_dict({**state, "state": {7: inner}})
+    endless = {}
+    endless["a"] = [endless]
+    optimizer.load_state_dict({**state, "state": {0: {"x": endless}}})

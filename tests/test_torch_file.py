@@ -357,22 +357,53 @@ def test_deep_nesting(load):
         (value,) = value
 
 
-def test_a_loop_is_a_loop(load):
-    value = load(b"]q\0h\0a")
-    assert value[0] is value
+def in_itself(kind):
+    value = []
+    value.append({"list": value, "tuple": (value,), "dict": {"a": value}}[kind])
+    return value
 
 
-def test_values_that_would_be_endless_if_written_out(load, refused):
+def twice_each(make):
+    value = make(1, 2)
+    for _ in range(30):
+        value = make(value, value)
+    return value
+
+
+SMALL_BECAUSE_SHARED = {  # to whoever prints, copies or saves it, it is endless or 10^9 long
+    "a list in itself": lambda: in_itself("list"),
+    "a list in a tuple in itself": lambda: in_itself("tuple"),
+    "a list in a dict in itself": lambda: {"state": in_itself("dict")},
+    "lists": lambda: twice_each(lambda a, b: [a, b]),
+    "tuples": lambda: twice_each(lambda a, b: (a, b)),
+    "dicts": lambda: twice_each(lambda a, b: {"a": a, "b": b}),
+    "all of them": lambda: twice_each(lambda a, b: [(a, {0: b})]),
+    "a long list": lambda: [list(range(10_000))] * 10_000,
+    "a long string": lambda: ["x" * 50_000] * 20_000,
+    "a long key": lambda: [dict.fromkeys(each) for each in [["x" * 50_000]] * 20_000],
+    "a long tuple of numbers of many digits": lambda: [(2**14_000,) * 100] * 3000,
+}
+
+
+@pytest.mark.parametrize("make", SMALL_BECAUSE_SHARED.values(), ids=SMALL_BECAUSE_SHARED)
+def test_what_is_small_only_because_it_is_shared_is_refused(make, refused):
+    assert "is in itself, or in so many places" in refused(pickle.dumps(make(), 4)[2:-1])
+
+
+def test_a_list_in_some_places_is_one_list(load):
+    shared = ["name", 1]
+    first, second = load(pickle.dumps([shared, {"a": shared}])[2:-1])
+    assert first == shared and second["a"] is first
+
+
+def test_lists_of_lists_in_the_place_of_something_else(refused):
     """A list of ten lists of ten lists …: 10^40 leaves, of 40 lists."""
     laughs = b"((" + number(1) * 10 + b"t" + b"q\0" + b"(" + b"h\0" * 10 + b"t"
     for level in range(1, 40):
         laughs += b"q" + bytes([level]) + b"(" + (b"h" + bytes([level])) * 10 + b"t"
     laughs += b"t"
-    value = load(laughs)
-    for _ in range(42):
-        value = value[-1]
-    assert value == 1
     for place in (
+        laughs,
         laughs + b"X\0\0\0\0\x93",
         together(text("storage"), named("torch", "FloatStorage"), laughs, text(""), b"N") + b"Q",
         named("torch._utils", "_rebuild_tensor_v2")

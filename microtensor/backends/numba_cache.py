@@ -3,9 +3,16 @@
 What is wrong with a cache (a folder that cannot be written, a full disk, a damaged file) costs the
 time to compile again, and one warning; it is never an error. Compiling itself happens where no
 signal can cut it short, since numba does not recover from a half-done import or compilation.
+
+What is in a cache is run: whoever can write into one can do what its user can. So the files are in
+a folder of their own, and read only if it and they belong to this user and nobody else can write
+them.
 """
 
+import contextlib
 import hashlib
+import io
+import os
 import pickle
 import sys
 import warnings
@@ -35,13 +42,16 @@ class _Cache(FunctionCache):
 
     def __init__(self, function):
         super().__init__(function)
-        files = self._cache_file
-        self._cache_file = _Files(self.cache_path, self._impl.filename_base, files._source_stamp)
+        stamp = self._cache_file._source_stamp
+        folder = os.path.join(self.cache_path, "microtensor")
+        self._cache_file = _Files(folder, self._impl.filename_base, stamp)
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, _OthersMayWrite):
+                _without_cache(error)
             return None  # it is compiled again, and saved over what was there
 
     def save_overload(self, sig, data):
@@ -67,9 +77,15 @@ class _Files(IndexDataCacheFile):
 
     def _load_index(self):
         try:
-            return super()._load_index()
-        except Exception:
-            return {}
+            data = io.BytesIO(self._read(self._index_path))
+            if pickle.load(data) == self._version:
+                stamp, overloads = pickle.load(data)
+                return overloads if stamp == self._source_stamp else {}
+        except _OthersMayWrite:
+            raise
+        except Exception:  # there is none yet, or it is damaged
+            pass
+        return {}
 
     def _save_data(self, name, data):
         data = self._dump(data)
@@ -77,11 +93,36 @@ class _Files(IndexDataCacheFile):
             file.write(hashlib.sha256(data).digest() + data)
 
     def _load_data(self, name):
-        with open(self._data_path(name), "rb") as file:
-            digest, data = file.read(DIGEST), file.read()
+        data = self._read(self._data_path(name))
+        digest, data = data[:DIGEST], data[DIGEST:]
         if hashlib.sha256(data).digest() != digest:
             raise ValueError(f"{name} is damaged")
         return pickle.loads(data)
+
+    def _read(self, path):
+        """The bytes of a file that, as its folder, nobody but this user can write."""
+        with open(path, "rb") as file:
+            _refuse_unless_own(os.stat(self._cache_path), self._cache_path)
+            _refuse_unless_own(os.fstat(file.fileno()), path)
+            return file.read()
+
+    @contextlib.contextmanager
+    def _open_for_write(self, path):
+        os.makedirs(self._cache_path, 0o700, exist_ok=True)
+        _refuse_unless_own(os.stat(self._cache_path), self._cache_path)
+        with super()._open_for_write(path) as file:
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o600)
+            yield file
+
+
+class _OthersMayWrite(Exception):
+    """A cache into which others may have put code of theirs."""
+
+
+def _refuse_unless_own(status, path):
+    if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+        raise _OthersMayWrite(f"{path} may be written by others, and what is in it would be run")
 
 
 def _without_cache(error):

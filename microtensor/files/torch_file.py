@@ -9,7 +9,8 @@ for is refused by name, and nothing is imported, called or written on its behalf
 What it makes is in proportion to the file: nothing is compressed and no two files of the archive
 are more than the archive; an instruction makes one small object or takes from the stack what others
 have put there; numbers have at most 4300 digits, those of a tensor's shape 63 bits; keys are plain,
-so that few share a hash; a tensor is a view of its storage, and takes 20 bytes of the program.
+so that few share a hash; a tensor is a view of its storage, and takes 20 bytes of the program; no
+list is in itself, nor in so many others that walking through all of them would take for ever.
 """
 
 import contextlib
@@ -39,8 +40,9 @@ def read(data, as_tensor):
     """
     with damage_told():
         archive = Archive(data)
-        value = carry_out(archive.file("data.pkl"), archive, as_tensor)
-    refuse_all_but_plain(value)
+        program = archive.file("data.pkl")
+        value = carry_out(program, archive, as_tensor)
+    refuse_all_but_plain(value, len(program))
     return value
 
 
@@ -331,17 +333,32 @@ def plain_key(key):
     return key
 
 
-def refuse_all_but_plain(value):
-    """ValueError unless it consists of nothing but what a file of tensors is allowed to hold."""
-    left, seen = [value], set()
+def refuse_all_but_plain(value, program_size):
+    """ValueError unless it is what a file of tensors may hold, and no larger if written out.
+
+    A list in many places counts in each, so that to print, copy or save the value takes no longer
+    than for a value without sharing from a file of some times the size; in itself it is refused.
+    """
+    left, values = [value], 0
     while left:
         value = left.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
         if type(value) in (dict, OrderedDict):
-            left += value.values()
+            inner = [*value, *value.values()]
         elif type(value) in (list, tuple):
-            left += value
-        elif type(value) not in (Tensor, dtype, str, int, float, bool, type(None)):
+            inner = value
+        elif type(value) in (Tensor, dtype, str, int, float, bool, type(None)):
+            inner = ()
+            values += len(value) // 16 if type(value) is str else 0
+            values += value.bit_length() // 64 if type(value) is int else 0
+        else:
             raise ValueError(f"it holds a {type(value).__name__}; {ONLY}")
+        values += len(inner)
+        if values > WRITTEN_OUT * program_size + MORE:
+            raise ValueError(
+                "a list, tuple, dict or string in it is in itself, or in so many places that it "
+                f"comes to over {WRITTEN_OUT} values for each byte"
+            )
+        left += inner
+
+
+WRITTEN_OUT, MORE = 4, 2**16  # so many values for each byte of the pickle, and so many for any

@@ -24,23 +24,25 @@ def _without_waiting(path, flags):
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
-def write_whole(path, data):
-    """Write bytes to a file whole or not at all. Raises OSError naming the file."""
-    with whole_file(path) as file:
+def write_whole(path, data, follow=True):
+    """Write bytes to a file whole or not at all: see `whole_file`. OSError names the file."""
+    with whole_file(path, follow) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path, follow=True):
     """A file to write bytes to, that is at `path` when the block has ended, whole or not at all.
 
     It is written beside it first, then moved over it. Raises OSError naming the file; what was
-    there before is then untouched, as it is after any other error in the block.
+    there before is then untouched, as it is after any other error in the block. Where `path` is a
+    symbolic link, the file that it leads to is written, as `open` does; without `follow` the link
+    is replaced, which is right in a folder that came from somebody else.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path) if follow else path)
     part = target.with_name(f".{os.urandom(8).hex()}.part")
     try:
-        if target.exists() and not target.is_file():
+        if target.exists() and not target.is_file() and (follow or not target.is_symlink()):
             raise OSError(errno.EINVAL, "not an ordinary file")
         try:
             with open(part, "xb") as file:

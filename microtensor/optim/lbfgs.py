@@ -8,9 +8,10 @@ from typing import Any
 
 from ..autograd import enable_grad
 from ..ops import cat
+from ..tensor import Tensor
 from ..typing import ParameterGroups
 from .line_search import Point, strong_wolfe
-from .optimizer import Optimizer
+from .optimizer import Optimizer, shown
 
 
 class LBFGS(Optimizer):
@@ -27,10 +28,6 @@ class LBFGS(Optimizer):
                  max_eval: int | None = None, tolerance_grad: float = 1e-7,
                  tolerance_change: float = 1e-9, history_size: int = 100,
                  line_search_fn: str | None = None) -> None:  # fmt: skip
-        if line_search_fn not in (None, "strong_wolfe"):
-            raise RuntimeError(
-                f'LBFGS: line_search_fn is "strong_wolfe" or None, got {line_search_fn!r}'
-            )
         super().__init__(params, {
             "lr": lr, "max_iter": max_iter, "tolerance_grad": tolerance_grad,
             "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
@@ -41,7 +38,28 @@ class LBFGS(Optimizer):
             raise ValueError("LBFGS: all parameters share one group")
 
     def check(self, options: dict[str, Any]) -> None:
+        if options["line_search_fn"] not in (None, "strong_wolfe"):
+            raise RuntimeError(
+                'LBFGS: line_search_fn is "strong_wolfe" or None, '
+                f"got {options['line_search_fn']!r:.100}"
+            )
         self.require(options["lr"] >= 0, "lr", "at least 0", options["lr"])
+        for name in ("max_iter", "max_eval", "history_size"):
+            holds = isinstance(options[name], int) and 0 <= options[name] <= 10**6
+            self.require(holds, name, "an int in 0 … 1,000,000", options[name])
+
+    def check_state(self, index: int, state: dict[str, Any]) -> None:
+        size = sum(p.numel() for p in self.param_groups[0]["params"])
+        pairs, names = state.setdefault("pairs", []), ("grad", "step")
+        vectors = [state[name] for name in names if name in state]
+        for vector in (*vectors, *(v for s, y in pairs for v in (s, y))):
+            if not isinstance(vector, Tensor) or vector.shape != (size,):
+                raise ValueError(f"LBFGS: a saved vector is {shown(vector)}, not of {size} numbers")
+        counts = [state.setdefault(name, 0) for name in ("n_iter", "func_evals")]
+        if not isinstance(pairs, list) or not all(isinstance(n, int) for n in counts):
+            raise ValueError(f"LBFGS: the saved counts are {shown(counts)}")
+        if len(vectors) < len(names):  # the first move was none
+            state["n_iter"] = 0
 
     def _gradient(self):
         """The gradients of all parameters as one vector, zeros where there is none.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import reprlib
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 from ..autograd import enable_grad
@@ -181,8 +183,22 @@ class Optimizer:
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`, with copies of its tensors on each parameter's device.
 
-        Raises ValueError, and changes nothing, if it is the state of other parameters.
+        Raises ValueError, and changes nothing, if it is the state of other parameters, or holds
+        what the constructor would refuse or what is of another kind; TypeError if it is no dict.
         """
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"{self._name}: load_state_dict needs a dict, got {kind}")
+        try:
+            loaded = self._loaded(state_dict)
+        except NONSENSE as error:
+            raise ValueError(
+                f"{self._name}: this is not the state of an optimizer ({error!r:.200})"
+            ) from error
+        self.__setstate__(loaded)
+
+    def _loaded(self, state_dict):
+        """The attributes that a `state_dict()` stands for."""
         saved = state_dict["param_groups"]
         sizes = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in saved] != sizes:
@@ -190,10 +206,20 @@ class Optimizer:
                 f"{self._name}: the saved groups have {[len(g['params']) for g in saved]} "
                 f"parameters, those of this optimizer {sizes}"
             )
+        memo = {}
         groups = [
-            {**self.defaults, **copy.deepcopy(theirs), "params": ours["params"]}
+            {**self.defaults, **copy.deepcopy(dict(theirs), memo), "params": ours["params"]}
             for ours, theirs in zip(self.param_groups, saved)
         ]
+        for ours, group in zip(self.param_groups, groups):
+            known = {"initial_lr": 0.0, **ours}
+            for name in known.keys() & group.keys() - {"params"}:
+                if not alike(known[name], group[name], name in RATES):
+                    raise ValueError(
+                        f"{self._name}: the saved {name} is {shown(group[name])}, where this "
+                        f"optimizer has {shown(known[name])}"
+                    )
+            self.check(group)
         params = {
             i: p
             for ours, theirs in zip(groups, saved)
@@ -202,8 +228,18 @@ class Optimizer:
         state = defaultdict(dict)
         for i, values in state_dict["state"].items():
             p = params.get(i)
-            state[i if p is None else p] = self._fitted(i, None, values, p)
-        self.__setstate__({"state": state, "param_groups": groups})
+            if p is None and isinstance(i, int):
+                raise ValueError(
+                    f"{self._name}: there is a state of parameter {i:,}, the saved groups have "
+                    f"{len(params)} parameters"
+                )
+            state[i if p is None else p] = fitted = self._fitted(i, None, values, p, memo)
+            if p is not None:
+                self.check_state(i, fitted)
+        return {"state": state, "param_groups": groups}
+
+    def check_state(self, index: int, state: dict[str, Any]) -> None:
+        """Raise ValueError where the saved state of parameter number `index` makes no sense."""
 
     def __getstate__(self):
         own = dict(vars(self))
@@ -244,19 +280,25 @@ class Optimizer:
             self.step.hooks = before, after
         return self.step.hooks
 
-    def _fitted(self, index, name, value, p):
-        """A value of a saved state as a copy that fits the parameter `p`."""
+    def _fitted(self, index, name, value, p, memo):
+        """A value of a saved state as a copy that fits the parameter `p`; one each, as in memo."""
+        if p is None or not isinstance(value, (dict, Tensor)):
+            return copy.deepcopy(value, memo)
+        key = id(value), id(p), name == "step"
+        if key in memo:
+            return memo[key]
         if isinstance(value, dict):
-            return {key: self._fitted(index, key, v, p) for key, v in value.items()}
-        if p is None or not isinstance(value, Tensor):
-            return copy.deepcopy(value)
+            made = memo[key] = {}
+            made.update({k: self._fitted(index, k, v, p, memo) for k, v in value.items()})
+            return made
         if name in self.buffers and value.shape != p.shape:
             raise ValueError(
                 f"{self._name}: the saved {name} of parameter {index} has shape "
                 f"{tuple(value.shape)}, the parameter {tuple(p.shape)}"
             )
         dtype = p.dtype if name != "step" and p.is_floating_point() else value.dtype
-        return value.detach().to(device=p.device, dtype=dtype, copy=True)
+        memo[key] = value.detach().to(device=p.device, dtype=dtype, copy=True)
+        return memo[key]
 
     def __repr__(self) -> str:
         lines = [f"{self._name} ("]
@@ -264,3 +306,48 @@ class Optimizer:
             lines += [""] * (i > 0) + [f"Parameter Group {i}"]
             lines += [f"    {name}: {group[name]}" for name in sorted(set(group) - {"params"})]
         return "\n".join([*lines, ")"])
+
+
+# ---- what a file may hold -----------------------------------------------------------
+
+NONSENSE = (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What it raises to treat a value of a file as what it is not."""
+
+
+def is_number(value):
+    """Whether a value is a number of at most 64 bits, or a tensor of one."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    return isinstance(value, Real) and not (isinstance(value, int) and value.bit_length() > 64)
+
+
+RATES = "lr", "initial_lr", "base_lrs", "_last_lr"  # numbers, or tensors that keep their place
+
+
+def alike(ours, theirs, tensors=False):
+    """Whether a loaded value is of the kind of the one that it replaces.
+
+    Lists may be of another length; their elements are then like our first. A number may be a tensor
+    where ours is one, or with `tensors`.
+    """
+    if isinstance(ours, (list, tuple)):
+        if not isinstance(theirs, (list, tuple)):
+            return False
+        pattern = ours if len(ours) == len(theirs) else [*ours[:1], 0.0][:1] * len(theirs)
+        return all(alike(*pair, tensors) for pair in zip(pattern, theirs))
+    if ours is required:
+        return True
+    if ours is None or callable(ours) and not isinstance(ours, Tensor):
+        return theirs is None or isinstance(theirs, (bool, str)) or callable(theirs)
+    if is_number(ours) and not isinstance(ours, bool):
+        fits = tensors or isinstance(ours, Tensor) or not isinstance(theirs, Tensor)
+        return is_number(theirs) and fits
+    return isinstance(theirs, type(ours))
+
+
+def shown(value):
+    """A value of a file in a few words."""
+    try:
+        return f"{reprlib.repr(value):.100}"
+    except ValueError:  # a number of thousands of digits
+        return f"a {type(value).__name__}"

@@ -12,9 +12,12 @@ from typing import Any
 from ..autograd import no_grad
 from ..backends import backend_of
 from ..ops import maximum, where
+from ..tensor import Tensor
 from ..tensor.creation import full_like, ones, zeros_like
-from ..typing import ParameterGroups, Tensor
-from .optimizer import Optimizer
+from ..typing import ParameterGroups
+from .optimizer import Optimizer, is_number, shown
+
+STEPS = 2**53  # more than anybody makes, and exact as a float
 
 
 class _Rule(Optimizer):
@@ -40,6 +43,22 @@ class _Rule(Optimizer):
         betas = tuple(options.get("betas", (0, 0)))
         inside = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
         self.require(inside, "betas", "two numbers in [0, 1)", betas)
+
+    def check_state(self, index, state):
+        for name in ("step", "eta", "mu", "mu_product"):
+            value = state.get(name, 0.0)
+            holds = is_number(value) and 0 <= value <= (STEPS if name == "step" else math.inf)
+            if not holds or name in ("eta", "mu") and name in state and type(value) is not Tensor:
+                raise ValueError(
+                    f"{self._name}: the saved {name} of parameter {index} is {shown(value)}"
+                )
+        for name in self.buffers:
+            if name in state and state[name] is None:  # PyTorch's way to say: none yet
+                del state[name]
+            elif name in state and not isinstance(state[name], Tensor):
+                raise ValueError(
+                    f"{self._name}: the saved {name} of parameter {index} is {shown(state[name])}"
+                )
 
 
 class SGD(_Rule):
@@ -180,6 +199,7 @@ class Rprop(_Composed):
         super().check(options)
         small, large = options["etas"]
         self.require(0 < small < 1 < large, "etas", "below and above 1", options["etas"])
+        self.require(len(options["step_sizes"]) == 2, "step_sizes", "two", options["step_sizes"])
 
     def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
         if state["step"] == 1:

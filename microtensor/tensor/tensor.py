@@ -22,7 +22,14 @@ from .conversion import Conversion, read_as
 from .description import Description
 from .history import History
 from .methods import (
-    both, both_shapes, in_place_form, indexed, reflected, reshaping_form, resized, with_sizes,
+    both,
+    both_shapes,
+    in_place_form,
+    indexed,
+    reflected,
+    reshaping_form,
+    resized,
+    with_sizes,
 )  # fmt: skip
 from .size import Size
 

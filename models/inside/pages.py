@@ -87,7 +87,8 @@ def save(folder, files):
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = Path(folder, name)
-        write_whole(path, content.encode() if isinstance(content, str) else content)
+        data = content.encode() if isinstance(content, str) else content
+        write_whole(path, data, follow=False)
         print(f"written: {path}")
 
 

@@ -84,6 +84,8 @@ class Checkpoints:
             for old in (*numbered(self.path).values(), best_of(self.path)):
                 old.unlink(missing_ok=True)
         file = self.path.with_name(f"{self.path.stem}-{state['step']}{self.path.suffix}")
+        if file.is_symlink():  # the folder may be a stranger's, and lead anywhere
+            file.unlink()
         mt.save(state, file)
         if best:
             name_too(file, best_of(self.path))
@@ -113,7 +115,7 @@ def name_too(file, name):
         os.link(file, part)
         os.replace(part, name)
     except OSError:
-        write_whole(name, file.read_bytes())
+        write_whole(name, file.read_bytes(), follow=False)
     part.unlink(missing_ok=True)  # it is left where `name` was this file already
 
 

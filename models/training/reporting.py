@@ -117,7 +117,7 @@ def draw_losses(losses, validation, path, title=""):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    write_whole(path, png(figure))
+    write_whole(path, png(figure), follow=False)
 
 
 def smoothed(losses):

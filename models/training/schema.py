@@ -18,6 +18,7 @@ from .architectures import architecture
 FORMAT = "a microtensor language model, 1"
 STEPS = 2**53  # more than anybody makes, and exact as a float
 WINDOWS = 2**20  # of a batch: more than anybody takes
+VALUES = 2**22  # of all settings together: more than any tokenizer's
 RANDOM = 4096  # bytes of the state of a stream of random numbers
 
 
@@ -113,10 +114,16 @@ def is_settings(value):
 
 
 def is_plain(value):
-    """Whether a value is made of None, bools, numbers, strings, lists, tuples and dicts."""
-    waiting = [value]
+    """Whether a value is made of None, bools, numbers, strings, lists, tuples and dicts.
+
+    Nothing in it is in itself, or in so many places that it would not end: a value counts in each.
+    """
+    waiting, seen = [value], 0
     while waiting:  # no recursion: a file may nest as deeply as it likes
         value = waiting.pop()
+        seen += 1
+        if seen > VALUES:
+            return False
         if is_dict(value):
             waiting += [*value.keys(), *value.values()]
         elif type(value) in (list, tuple):

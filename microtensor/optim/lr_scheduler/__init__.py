@@ -16,7 +16,7 @@ from .factors import (
     ConstantLR, ExponentialLR, FactorLR, LambdaLR, LinearLR, MultiplicativeLR, MultiStepLR,
     PolynomialLR, StepLR,
 )  # fmt: skip
-from .scheduler import LRScheduler
+from .scheduler import LRScheduler, power_of
 
 _LRScheduler = LRScheduler  # its name in older programs
 

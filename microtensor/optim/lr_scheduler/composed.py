@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ...optim.optimizer import Optimizer
 from ...typing import StateDict
+from ..optimizer import Optimizer
 from .scheduler import LRScheduler, _rates, _set
 
 
@@ -54,11 +54,19 @@ class SequentialLR(LRScheduler):
         own = LRScheduler.state_dict(self)
         return {**own, "_schedulers": [s.state_dict() for s in self._schedulers]}
 
+    def _verify(self, state_dict):
+        LRScheduler._verify(self, state_dict)
+        states = state_dict["_schedulers"]
+        count = len(self._schedulers)
+        self._require(len(states) == count, f"it has {count} schedules, the saved {len(states)}")
+        for scheduler, state in zip(self._schedulers, states):
+            scheduler._verify(state)
+
     def load_state_dict(self, state_dict: StateDict) -> None:
         schedulers = self._schedulers
         LRScheduler.load_state_dict(self, state_dict)
         self._schedulers = schedulers
-        for scheduler, state in zip(schedulers, state_dict["_schedulers"], strict=True):
+        for scheduler, state in zip(schedulers, state_dict["_schedulers"]):
             scheduler.load_state_dict(state)
 
 
@@ -81,6 +89,7 @@ class ChainedScheduler(LRScheduler):
         self._last_lr = _rates(self.optimizer.param_groups)
 
     state_dict, load_state_dict = SequentialLR.state_dict, SequentialLR.load_state_dict
+    _verify = SequentialLR._verify
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -95,18 +104,21 @@ class ReduceLROnPlateau(LRScheduler):
                  patience: int = 10, threshold: float = 1e-4, threshold_mode: str = "rel",
                  cooldown: int = 0, min_lr: int = 0, eps: float = 1e-8) -> None:  # fmt: skip
         self._attach(optimizer)
-        self._require(factor < 1, f"factor must be below 1, got {factor}")
-        self._require(mode in ("min", "max"), f"mode must be 'min' or 'max', got {mode!r}")
-        self._require(
-            threshold_mode in ("rel", "abs"),
-            f"threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}",
-        )
         self.mode, self.factor, self.patience, self.cooldown = mode, factor, patience, cooldown
         self.threshold, self.threshold_mode, self.eps = threshold, threshold_mode, eps
+        self.check()
         self.min_lrs = self._for_each_group("min_lr", min_lr)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = _rates(optimizer.param_groups)
+
+    def check(self) -> None:
+        self._require(self.factor < 1, f"factor must be below 1, got {self.factor}")
+        mode, kind = self.mode, self.threshold_mode
+        self._require(mode in ("min", "max"), f"mode must be 'min' or 'max', got {mode!r:.100}")
+        self._require(
+            kind in ("rel", "abs"), f"threshold_mode must be 'rel' or 'abs', got {kind!r:.100}"
+        )
 
     def _is_better(self, metrics):
         margin = -self.threshold if self.mode == "min" else self.threshold

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...optim.optimizer import Optimizer
-from .scheduler import LRScheduler, _set
+from ..optimizer import Optimizer
+from .scheduler import LRScheduler, _set, power_of
 
 
 def _cosine(start, end, share):
@@ -25,11 +25,13 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
-        self._require(T_max > 0, f"T_max must be above 0, got {T_max}")
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch: int) -> float:
+    def check(self) -> None:
+        self._require(self.T_max > 0, f"T_max must be above 0, got {self.T_max}")
+
+    def lr_at(self, epoch: int) -> list[float]:
         return [_cosine(base, self.eta_min, epoch / self.T_max) for base in self.base_lrs]
 
 
@@ -41,12 +43,15 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,
                  last_epoch: int = -1) -> None:  # fmt: skip
-        self._require(T_0 > 0 and isinstance(T_0, int), f"T_0 is an int above 0, got {T_0}")
-        self._require(T_mult >= 1 and isinstance(T_mult, int), f"T_mult is 1, 2, …, got {T_mult}")
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch: int) -> float:
+    def check(self) -> None:
+        first, more = self.T_0, self.T_mult
+        self._require(first > 0 and isinstance(first, int), f"T_0 is an int above 0, got {first}")
+        self._require(more >= 1 and isinstance(more, int), f"T_mult is 1, 2, …, got {more}")
+
+    def lr_at(self, epoch: int) -> list[float]:
         length = self.T_0
         while epoch >= length and self.T_mult > 1:
             epoch, length = epoch - length, length * self.T_mult
@@ -87,13 +92,10 @@ class OneCycleLR(LRScheduler):
             known = epochs is not None and steps_per_epoch is not None
             self._require(known, "total_steps is needed, or both epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
-        self._require(total_steps > 0, f"total_steps must be above 0, got {total_steps}")
         self._require(0 <= pct_start <= 1, f"pct_start must be within 0 … 1, got {pct_start}")
-        self._require(
-            anneal_strategy in ("cos", "linear"),
-            f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}",
-        )
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
+        self.cycle_momentum = cycle_momentum
+        self.check()
         self.max_lrs = self._for_each_group("max_lr", max_lr)
         first = [lr / div_factor for lr in self.max_lrs]
         last = [lr / final_div_factor for lr in first]
@@ -105,15 +107,18 @@ class OneCycleLR(LRScheduler):
         if three_phase:
             self.phases.insert(1, [2 * up, first, high])
         self.start = [0, first, high]
-        self.cycle_momentum = cycle_momentum
-        self._require(
-            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
-            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
-        )
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, first):
                 group["initial_lr"] = lr
         super().__init__(optimizer, last_epoch)
+
+    def check(self) -> None:
+        steps, curve = self.total_steps, self.anneal_strategy
+        self._require(steps > 0, f"total_steps must be above 0, got {steps}")
+        self._require(
+            curve in ("cos", "linear"), f"anneal_strategy must be 'cos' or 'linear', got {curve!r}"
+        )
+        _require_momentum(self)
 
     def _at(self, epoch, which):
         """The rates (1) or momenta (2) of each group, on the way through the phase of `epoch`."""
@@ -129,7 +134,7 @@ class OneCycleLR(LRScheduler):
         curve = _cosine if self.anneal_strategy == "cos" else _line
         return [curve(a, b, share) for a, b in zip(start[which], end[which])]
 
-    def lr_at(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> list[float]:
         return self._at(epoch, 1)
 
     def get_lr(self) -> list[float]:
@@ -158,18 +163,13 @@ class CyclicLR(LRScheduler):
                  base_momentum: float = 0.8, max_momentum: float = 0.9,
                  last_epoch: int = -1) -> None:  # fmt: skip
         self._attach(optimizer)
-        modes = "triangular", "triangular2", "exp_range"
-        self._require(scale_fn or mode in modes, f"the mode is one of {modes}, got {mode!r}")
-        self._require(
-            not cycle_momentum or {"momentum", "betas"} & optimizer.defaults.keys(),
-            "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
-        )
         self.step_size_up = float(step_size_up)
         self.step_size_down = float(step_size_down or step_size_up)
         self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
         self.scale_mode = scale_mode if scale_fn or mode != "exp_range" else "iterations"
         self.max_lrs = self._for_each_group("max_lr", max_lr)
         self.cycle_momentum = cycle_momentum
+        self.check()
         self.base_momentums = self._for_each_group("base_momentum", base_momentum)
         self.max_momentums = self._for_each_group("max_momentum", max_momentum)
         if last_epoch == -1:
@@ -177,6 +177,15 @@ class CyclicLR(LRScheduler):
                 group["initial_lr"] = lr
                 _set(group, lr)
         super().__init__(optimizer, last_epoch)
+
+    def check(self) -> None:
+        modes, mode, by = ("triangular", "triangular2", "exp_range"), self.mode, self.scale_fn
+        self._require(by or mode in modes, f"the mode is one of {modes}, got {mode!r:.100}")
+        self._require(by is None or callable(by), f"scale_fn must be a function, got {by!r:.100}")
+        _require_momentum(self)
+        for name in ("step_size_up", "step_size_down"):
+            size = getattr(self, name)
+            self._require(size > 0, f"{name} must be above 0, got {size}")
 
     def _height(self, epoch):
         """How far up from base_lr to max_lr."""
@@ -188,10 +197,12 @@ class CyclicLR(LRScheduler):
         if self.scale_fn:
             return share * self.scale_fn(number)
         return share * {
-            "triangular": 1.0, "triangular2": 0.5 ** (number - 1), "exp_range": self.gamma**number,
+            "triangular": 1.0,
+            "triangular2": power_of(0.5, number - 1),
+            "exp_range": power_of(self.gamma, number),
         }[self.mode]  # fmt: skip
 
-    def lr_at(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> list[float]:
         height = self._height(epoch)
         return [low + (top - low) * height for low, top in zip(self.base_lrs, self.max_lrs)]
 
@@ -210,3 +221,10 @@ def _set_momentum(group, momentum):
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         group["momentum"] = momentum
+
+
+def _require_momentum(schedule):
+    schedule._require(
+        not schedule.cycle_momentum or {"momentum", "betas"} & schedule.optimizer.defaults.keys(),
+        "the optimizer has neither momentum nor betas; pass cycle_momentum=False",
+    )

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ...optim.optimizer import Optimizer
 from ...typing import StateDict
-from .scheduler import LRScheduler
+from ..optimizer import Optimizer, shown
+from .scheduler import LRScheduler, power_of
 
 
 class FactorLR(LRScheduler):
@@ -19,7 +19,7 @@ class FactorLR(LRScheduler):
         """What the base is multiplied with after `epoch` steps."""
         raise NotImplementedError
 
-    def lr_at(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> list[float]:
         factor = self.factor_at(epoch)
         return [base * factor for base in self.base_lrs]
 
@@ -32,7 +32,7 @@ class ExponentialLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor_at(self, epoch: int) -> float:
-        return self.gamma**epoch
+        return power_of(self.gamma, epoch)
 
 
 class StepLR(FactorLR):
@@ -41,12 +41,14 @@ class StepLR(FactorLR):
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self._require(step_size > 0, f"step_size must be above 0, got {step_size}")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
+    def check(self) -> None:
+        self._require(self.step_size > 0, f"step_size must be above 0, got {self.step_size}")
+
     def factor_at(self, epoch: int) -> float:
-        return self.gamma ** (epoch // self.step_size)
+        return power_of(self.gamma, epoch // self.step_size)
 
 
 class MultiStepLR(FactorLR):
@@ -58,7 +60,7 @@ class MultiStepLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor_at(self, epoch: int) -> float:
-        return self.gamma ** bisect_right(self.milestones, epoch)
+        return power_of(self.gamma, bisect_right(self.milestones, epoch))
 
 
 class ConstantLR(FactorLR):
@@ -66,9 +68,11 @@ class ConstantLR(FactorLR):
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5,
                  last_epoch: int = -1) -> None:  # fmt: skip
-        self._require(0 <= factor <= 1, f"factor must be within 0 … 1, got {factor}")
         self.factor, self.total_iters = factor, total_iters
         super().__init__(optimizer, last_epoch)
+
+    def check(self) -> None:
+        self._require(0 <= self.factor <= 1, f"factor must be within 0 … 1, got {self.factor}")
 
     def factor_at(self, epoch: int) -> float:
         return self.factor if epoch < self.total_iters else 1.0
@@ -79,12 +83,13 @@ class LinearLR(FactorLR):
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
                  total_iters: int = 5, last_epoch: int = -1) -> None:  # fmt: skip
-        self._require(
-            0 < start_factor <= 1, f"start_factor must be within 0 … 1, got {start_factor}"
-        )
-        self._require(0 <= end_factor <= 1, f"end_factor must be within 0 … 1, got {end_factor}")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
+
+    def check(self) -> None:
+        start, end = self.start_factor, self.end_factor
+        self._require(0 < start <= 1, f"start_factor must be within 0 … 1, got {start}")
+        self._require(0 <= end <= 1, f"end_factor must be within 0 … 1, got {end}")
 
     def factor_at(self, epoch: int) -> float:
         if epoch >= self.total_iters:
@@ -102,7 +107,7 @@ class PolynomialLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor_at(self, epoch: int) -> float:
-        return (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
+        return power_of(1 - min(epoch, self.total_iters) / self.total_iters, self.power)
 
 
 class LambdaLR(LRScheduler):
@@ -116,7 +121,7 @@ class LambdaLR(LRScheduler):
         self.lr_lambdas = self._for_each_group("lr_lambda", lr_lambda)
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> list[float]:
         return [base * f(epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
 
     def get_lr(self) -> list[float]:
@@ -126,6 +131,16 @@ class LambdaLR(LRScheduler):
         plain = types.FunctionType, types.BuiltinFunctionType
         kept = [None if isinstance(f, plain) else dict(vars(f)) for f in self.lr_lambdas]
         return {**super().state_dict(), "lr_lambdas": kept}
+
+    def _verify(self, state_dict):
+        super()._verify(state_dict)
+        kept = state_dict["lr_lambdas"]
+        own = self.state_dict()["lr_lambdas"]
+        fits = len(kept) == len(own) and all(
+            theirs is None or type(theirs) is dict and ours is not None
+            for ours, theirs in zip(own, kept)
+        )
+        self._require(fits, f"the saved lr_lambdas are {shown(kept)}, not like {shown(own)}")
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         functions = self.lr_lambdas

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import math
+from collections.abc import Mapping
+
 from ...tensor import Tensor
 from ...typing import StateDict
-from ..optimizer import Optimizer
+from ..optimizer import NONSENSE, RATES, Optimizer, alike, shown
+
+STEPS = 2**53  # more than anybody makes, and exact as a float
+COUNTS = "_step_count", "num_bad_epochs", "cooldown_counter"
 
 
 class LRScheduler:
@@ -19,6 +26,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
+        self.check()
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch != -1 and "initial_lr" not in group:
                 raise KeyError(
@@ -36,7 +44,7 @@ class LRScheduler:
             raise TypeError(f"{self._name}: an optimizer is needed, got {type(optimizer).__name__}")
         self.optimizer = optimizer
 
-    def lr_at(self, epoch: int) -> float:
+    def lr_at(self, epoch: int) -> list[float]:
         """The learning rate of each group after `epoch` steps."""
         raise NotImplementedError(f"{self._name} defines neither lr_at nor get_lr")
 
@@ -74,7 +82,8 @@ class LRScheduler:
     def _note_new_groups(self):
         """Take the rates of the optimizer's groups as bases: at first of all, later of new ones."""
         new = self.optimizer.param_groups[len(self.base_lrs) :]
-        self.base_lrs = self.base_lrs + [g.setdefault("initial_lr", float(g["lr"])) for g in new]
+        new = [g.setdefault("initial_lr", float(g["lr"])) for g in new]
+        self.base_lrs = [*self.base_lrs, *new]
 
     def _restart(self):
         """Begin again at step 0."""
@@ -90,18 +99,48 @@ class LRScheduler:
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
 
-        Raises ValueError for the state of a schedule that knows less, or that would put a value in
-        place of the optimizer or of a method.
+        Raises ValueError, and changes nothing, for the state of a schedule that knows less, for a
+        value of another kind or that the constructor would refuse, and for one in place of the
+        optimizer or of a method; TypeError if it is no dict.
         """
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"{self._name}: load_state_dict needs a dict, got {kind}")
+        try:
+            self._verify(state_dict)
+        except NONSENSE as error:
+            raise ValueError(f"{self._name}: its saved state makes no sense ({error})") from error
+        vars(self).update(state_dict)
+
+    def check(self) -> None:
+        """Raise ValueError where the attributes of the schedule make no sense."""
+
+    def _verify(self, state_dict):
+        """Raise ValueError, or what a value of the wrong kind gives, where a state is none."""
         for name in state_dict:
             if name == "optimizer" or callable(getattr(type(self), str(name), None)):
                 raise ValueError(f"{self._name}: the state of no schedule has {name!r:.80}")
-        if not state_dict.keys() >= self.state_dict().keys():
+        own = self.state_dict()
+        if not state_dict.keys() >= own.keys():
             raise ValueError(
-                f"{self._name}: the state of this schedule has {sorted(self.state_dict())}, "
-                f"got {sorted(state_dict)}"
+                f"{self._name}: the state of this schedule has {sorted(own)}, "
+                f"got {sorted(map(str, state_dict))}"
             )
-        vars(self).update(state_dict)
+        for name, ours in own.items():
+            value = state_dict[name]
+            if name in RATES:
+                few = len(value) <= len(self.optimizer.param_groups)
+            else:
+                few = name == "milestones" or _form(ours) == _form(value)
+            large = name in COUNTS and not (isinstance(value, int) and -1 <= value <= STEPS)
+            if not alike(ours, value, name in RATES) or not few or large:
+                raise ValueError(
+                    f"{self._name}: the saved {name} is {shown(value)}, where this schedule has "
+                    f"{shown(ours)}"
+                )
+        trial = copy.copy(self)
+        vars(trial).update(state_dict)
+        trial.check()
 
     def _require(self, holds, message):
         if not holds:
@@ -126,3 +165,16 @@ def _set(group, lr):
 
 def _rates(groups):
     return [lr.clone() if isinstance(lr, Tensor) else lr for lr in (g["lr"] for g in groups)]
+
+
+def _form(value):
+    """How many lists there are in a value, and of which lengths."""
+    return [_form(inner) for inner in value] if isinstance(value, (list, tuple)) else None
+
+
+def power_of(base, exponent):
+    """base ** exponent as a float, which for what is too large is infinite."""
+    try:
+        return float(base) ** exponent
+    except OverflowError:
+        return math.inf
