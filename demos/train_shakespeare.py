@@ -104,9 +104,9 @@ def prepare(args, path):
         model_config = MiniGPTConfig(**given(args, MODEL))
         config = TrainingConfig(**given(args, [*TRAINING, "seed"]))
 
-    corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
+    corpus, sha256 = text_to_read(args, about)
     print(f"text: {corpus.name}, {len(corpus.text):,} characters")
-    about |= {"text": corpus.name, "sha256": same_text(corpus, about)}
+    about |= {"text": corpus.name, "sha256": sha256}
     tokenizer = {
         "byte": lambda text: ByteTokenizer(),
         "char": CharTokenizer.from_text,
@@ -314,6 +314,27 @@ def refuse_changes(args, state):
     changes = training.differences({name: was.get(name) for name in wanted}, wanted)
     if changes:
         raise ValueError(f"the checkpoint is of another configuration: {changes}")
+
+
+def text_to_read(args, about):
+    """The text, and its SHA-256, which a checkpoint that is gone on with knows.
+
+    A checkpoint may be a stranger's and name any file: what it names is said before it is read, and
+    nothing of it is told unless it is the text that the checkpoint was trained on.
+    """
+    named = about["data"] if args.resume and not args.data else None
+    if named is None:
+        corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
+        return corpus, same_text(corpus, about)
+    print(f"the checkpoint names a text, which is read: {program.printable(named)}")
+    try:
+        corpus = load_corpus(named)
+        return corpus, same_text(corpus, about)
+    except ValueError:
+        raise ValueError(
+            f"the checkpoint was trained on another text than what {program.printable(named)} is now: give "
+            "the text by --data FILE"
+        ) from None
 
 
 def same_text(corpus, about):
