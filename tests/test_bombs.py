@@ -175,6 +175,20 @@ def test_pipes_and_devices_are_no_files(tmp_path):
         mt.load(io.StringIO("x"))
 
 
+def test_names_that_are_long_are_refused():
+    """1 MB of them made 3 GB: each pair of strings is another name."""
+    program = b"](" + b"X" + struct.pack("<I", 10_000) + b"m" * 10_000 + b"q\0"
+    program += b"".join(b"h\0" + b"X\2\0\0\0%02d" % i + b"\x93" for i in range(90)) + b"e"
+    with pytest.raises(LoadError, match="a name in it has over 1000 characters"):
+        mt.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(archive(program)))
+
+
+@pytest.mark.parametrize("state", [None, 3, "x", [1], mt.ones(2), {"weight"}])
+def test_a_state_is_a_dict(state):
+    with pytest.raises(TypeError, match="load_state_dict: a dict of tensors by name is needed"):
+        nn.Linear(2, 1).load_state_dict(state)
+
+
 def test_a_state_that_was_forged():
     """What is in the place of a tensor, of a method or of the optimizer is refused."""
     model = nn.Linear(2, 1)

@@ -204,6 +204,9 @@ def shown(name):
 CONTROL = dict.fromkeys([*range(32), 127], "?")
 
 
+LONGEST_NAME = 1000  # two strings of a file could else make many long ones
+
+
 def unknown_names(data):
     """The classes and functions that a file asks for and that are refused, each once.
 
@@ -221,7 +224,10 @@ def unknown_names(data):
                     last.append(memo.get(argument))
                 case "GLOBAL" | "INST" | "STACK_GLOBAL":
                     stacked = instruction.name == "STACK_GLOBAL"
-                    names[".".join(map(str, last) if stacked else argument.split(" "))] = None
+                    parts = [*map(str, last)] if stacked else argument.split(" ")
+                    if sum(map(len, parts)) > LONGEST_NAME:
+                        raise ValueError(f"a name in it has over {LONGEST_NAME} characters")
+                    names[".".join(parts)] = None
                     last.append(None)
                 case name:
                     last.append(argument if "UNICODE" in name else None)

@@ -1,6 +1,7 @@
 """Module: a function with parameters, made of other modules."""
 
 from collections import OrderedDict, namedtuple
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -312,8 +313,12 @@ class Module:
         """Copy tensors by their path; with `assign`, take them themselves.
 
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
-        shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
+        shape differs or, when `strict`, a key is missing or unexpected; it lists them all. TypeError
+        if it is no dict.
         """
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"load_state_dict: a dict of tensors by name is needed, got {kind}")
         state_dict, missing, unexpected, errors = OrderedDict(state_dict), [], [], []
         for path, module in list(self.named_modules(remove_duplicate=False)):
             prefix, found = path and path + ".", (missing, unexpected, errors)

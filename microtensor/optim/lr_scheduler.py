@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from ..tensor import Tensor
 from .optimizer import NONSENSE, RATES, Optimizer, alike, shown
 
-
 STEPS = 2**53  # more than anybody makes, and exact as a float
 COUNTS = "_step_count", "num_bad_epochs", "cooldown_counter"
 
