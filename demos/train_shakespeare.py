@@ -332,8 +332,8 @@ def text_to_read(args, about):
         return corpus, same_text(corpus, about)
     except ValueError:
         raise ValueError(
-            f"the checkpoint was trained on another text than what {program.printable(named)} is now: give "
-            "the text by --data FILE"
+            "the checkpoint was trained on another text than what "
+            f"{program.printable(named)} is now: give the text by --data FILE"
         ) from None
 
 

@@ -189,6 +189,21 @@ def test_a_state_is_a_dict(state):
         nn.Linear(2, 1).load_state_dict(state)
 
 
+def test_the_state_of_a_scaler_and_of_a_stream():
+    scaler, stream = mt.amp.GradScaler("cpu"), mt.Generator()
+    valid = scaler.state_dict()
+    for name in valid:
+        for value in (None, "x", [1], {}, 10**400):
+            with pytest.raises(ValueError, match=f"GradScaler: the saved {name} is"):
+                scaler.load_state_dict({**valid, name: value})
+    with pytest.raises(TypeError, match="GradScaler: load_state_dict needs a dict, got int"):
+        scaler.load_state_dict(3)
+    assert scaler.state_dict() == valid
+    for state in ("a", None, 3, mt.ones(2), mt.zeros(3, dtype=mt.uint8)):
+        with pytest.raises(RuntimeError, match="set_state: this is not the state of a generator"):
+            stream.set_state(state)
+
+
 def test_a_state_that_was_forged():
     """What is in the place of a tensor, of a method or of the optimizer is refused."""
     model = nn.Linear(2, 1)

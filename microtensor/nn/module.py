@@ -313,8 +313,8 @@ class Module:
         """Copy tensors by their path; with `assign`, take them themselves.
 
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
-        shape differs or, when `strict`, a key is missing or unexpected; it lists them all. TypeError
-        if it is no dict.
+        shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
+        TypeError if it is no dict.
         """
         if not isinstance(state_dict, Mapping):
             kind = type(state_dict).__name__
