@@ -99,6 +99,8 @@ BOMBS = {
     "many strides each time": lambda: archive(
         row(*range(20_000)) + b"q\1" + tensor((1,), (1,)).replace(row(1), b"h\1"), s0=SIX
     ),
+    "nothing but empty lists": lambda: archive(b"](" + b"]" * 100_000 + b"e"),
+    "nothing but empty dicts": lambda: archive(b"](" + b"}" * 100_000 + b"e"),
     "the same file twice": lambda: two_files_of_one_name(),
     "an order of bytes that is long": lambda: archive(tensor((6,), (1,)), bytes(10**6), s0=SIX),
 }  # fmt: skip
