@@ -105,7 +105,7 @@ def pick(weights, layer, head):
 def arrows(texts, row, new, n):
     """The text, and under it arrows from its last token to the n that it looks at most."""
     width = shutil.get_terminal_size().columns - 12
-    first = len(texts)
+    first = len(texts) - 1  # that one at least, however long it is
     while first and sum(map(len, texts[first - 1 :])) <= width:
         first -= 1
     texts, shares = texts[first:], row[first:]

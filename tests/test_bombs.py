@@ -99,6 +99,8 @@ BOMBS = {
     "many strides each time": lambda: archive(
         row(*range(20_000)) + b"q\1" + tensor((1,), (1,)).replace(row(1), b"h\1"), s0=SIX
     ),
+    "nothing but empty lists": lambda: archive(b"](" + b"]" * 100_000 + b"e"),
+    "nothing but empty dicts": lambda: archive(b"](" + b"}" * 100_000 + b"e"),
     "the same file twice": lambda: two_files_of_one_name(),
     "an order of bytes that is long": lambda: archive(tensor((6,), (1,)), bytes(10**6), s0=SIX),
 }  # fmt: skip
@@ -173,6 +175,35 @@ def test_pipes_and_devices_are_no_files(tmp_path):
                 read(path)
     with pytest.raises(TypeError, match="load: a file of bytes is needed, its read.. gave str"):
         mt.load(io.StringIO("x"))
+
+
+def test_names_that_are_long_are_refused():
+    """1 MB of them made 3 GB: each pair of strings is another name."""
+    program = b"](" + b"X" + struct.pack("<I", 10_000) + b"m" * 10_000 + b"q\0"
+    program += b"".join(b"h\0" + b"X\2\0\0\0%02d" % i + b"\x93" for i in range(90)) + b"e"
+    with pytest.raises(LoadError, match="a name in it has over 1000 characters"):
+        mt.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(archive(program)))
+
+
+@pytest.mark.parametrize("state", [None, 3, "x", [1], mt.ones(2), {"weight"}])
+def test_a_state_is_a_dict(state):
+    with pytest.raises(TypeError, match="load_state_dict: a dict of tensors by name is needed"):
+        nn.Linear(2, 1).load_state_dict(state)
+
+
+def test_the_state_of_a_scaler_and_of_a_stream():
+    scaler, stream = mt.amp.GradScaler("cpu"), mt.Generator()
+    valid = scaler.state_dict()
+    for name in valid:
+        for value in (None, "x", [1], {}, 10**400):
+            with pytest.raises(ValueError, match=f"GradScaler: the saved {name} is"):
+                scaler.load_state_dict({**valid, name: value})
+    with pytest.raises(TypeError, match="GradScaler: load_state_dict needs a dict, got int"):
+        scaler.load_state_dict(3)
+    assert scaler.state_dict() == valid
+    for state in ("a", None, 3, mt.ones(2), mt.zeros(3, dtype=mt.uint8)):
+        with pytest.raises(RuntimeError, match="set_state: this is not the state of a generator"):
+            stream.set_state(state)
 
 
 def test_a_state_that_was_forged():

@@ -490,6 +490,10 @@ def test_published_weights_are_loaded_once(tmp_path):
     mt.save({}, tmp_path / "net-00000000.pt")
     with pytest.raises(RuntimeError, match="not a file of hash 00000000"):
         load_state_dict_from_url((tmp_path / "net-00000000.pt").as_uri(), cache, check_hash=True)
+    for there in cache.iterdir():  # what is there already is looked at, too
+        there.write_bytes(there.read_bytes()[:-1] + b"x")
+    with pytest.raises(RuntimeError, match="is not a file of hash"):
+        load_state_dict_from_url(address, cache, check_hash=True)
 
 
 def test_the_folder_of_published_weights_is_pytorchs(monkeypatch):

@@ -261,6 +261,20 @@ def test_links_in_the_folder_of_a_stranger_are_replaced_and_not_followed(tmp_pat
     assert Path("mine").is_symlink() and mt.load(victims / "loss.png") == 1
 
 
+@pytest.mark.parametrize("content", [b"secret words\n" * 100, b"secret\xff\xfe", b""])
+def test_of_a_file_that_a_checkpoint_names_nothing_is_told(content, tmp_path, capfd):
+    secret = tmp_path / "secret.txt"
+    secret.write_bytes(content)
+    path = Path("shakespeare", "checkpoint.safetensors")
+    state = mt.load(path)
+    state["about"]["data"] = str(secret)
+    mt.save(state, path)
+    assert demo.main(["--out", "shakespeare", "--resume", "--steps", "3"]) == 2
+    out, err = capfd.readouterr()
+    assert out == f"the checkpoint names a text, which is read: {secret}\n"
+    assert err.endswith(f"another text than what {secret} is now: give the text by --data FILE\n")
+
+
 # ---- the same rule for all: the one before ------------------------------------------------------
 
 

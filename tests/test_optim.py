@@ -11,7 +11,18 @@ import pytest
 import microtensor as mt
 from microtensor.backends import Backend, NumPyBackend
 from microtensor.optim import (
-    ASGD, LBFGS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop,
+    ASGD,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
     Rprop,
 )  # fmt: skip
 from microtensor.optim import lr_scheduler as S

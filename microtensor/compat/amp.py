@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from .. import ops
@@ -16,7 +17,7 @@ from ..autograd import no_grad
 from ..autograd.autocast import install
 from ..autograd.modes import Switch, mode
 from ..backends.dtypes import bfloat16, dtype_of, float16, float32
-from ..optim.optimizer import Optimizer
+from ..optim.optimizer import Optimizer, is_number, shown
 from ..tensor import Tensor
 from ..tensor.creation import full
 from ..typing import Device, Dtype, StateDict, dtype
@@ -249,6 +250,15 @@ class GradScaler:
             return
         if not state_dict:
             raise RuntimeError("load_state_dict: this is the state of a scaler that was turned off")
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"GradScaler: load_state_dict needs a dict, got {kind}")
+        for name in ("scale", "_growth_tracker", "growth_factor", "backoff_factor",
+                     "growth_interval"):  # fmt: skip
+            if not is_number(state_dict.get(name)):
+                raise ValueError(
+                    f"GradScaler: the saved {name} is {shown(state_dict.get(name))}, not a number"
+                )
         self._init_scale, self._good_steps = state_dict["scale"], state_dict["_growth_tracker"]
         if self._scale is not None:
             self._scale.fill_(self._init_scale)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from ..backends.naming import missing
-from ..files.serialization import load, write_whole
+from ..files.serialization import load, read_whole, write_whole
 
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file
 
@@ -42,17 +43,24 @@ def load_state_dict_from_url(url: str, model_dir: str | None = None, map_locatio
     """`load` of a file that is downloaded first, to `model_dir`, if it is not there.
 
     Whatever `weights_only` says, only tensors and plain values come: an address is not trusted.
-    With `check_hash` the name says how its SHA-256 begins, as resnet18-5c106cde.pth does.
+    With `check_hash` the name says how its SHA-256 begins, as resnet18-5c106cde.pth does, also of
+    a file that is there already: RuntimeError if it begins otherwise.
     """
+    import hashlib
     from urllib.parse import unquote, urlparse
 
     folder = Path(model_dir or os.path.join(get_dir(), "checkpoints"))
     path = folder / (file_name or os.path.basename(unquote(urlparse(url).path)))
+    told = HASH_REGEX.search(path.name) if check_hash else None
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        told = HASH_REGEX.search(path.name) if check_hash else None
         download_url_to_file(url, path, told and told[1], progress)
-    return load(path, map_location)
+    data = read_whole(path)
+    if told and not hashlib.sha256(data).hexdigest().startswith(told[1]):
+        raise RuntimeError(f"load_state_dict_from_url: {path} is not a file of hash {told[1]}")
+    file = io.BytesIO(data)
+    file.name = str(path)
+    return load(file, map_location)
 
 
 def __getattr__(name):

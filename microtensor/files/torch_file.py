@@ -204,6 +204,9 @@ def shown(name):
 CONTROL = dict.fromkeys([*range(32), 127], "?")
 
 
+LONGEST_NAME = 1000  # two strings of a file could else make many long ones
+
+
 def unknown_names(data):
     """The classes and functions that a file asks for and that are refused, each once.
 
@@ -221,7 +224,10 @@ def unknown_names(data):
                     last.append(memo.get(argument))
                 case "GLOBAL" | "INST" | "STACK_GLOBAL":
                     stacked = instruction.name == "STACK_GLOBAL"
-                    names[".".join(map(str, last) if stacked else argument.split(" "))] = None
+                    parts = [*map(str, last)] if stacked else argument.split(" ")
+                    if sum(map(len, parts)) > LONGEST_NAME:
+                        raise ValueError(f"a name in it has over {LONGEST_NAME} characters")
+                    names[".".join(parts)] = None
                     last.append(None)
                 case name:
                     last.append(argument if "UNICODE" in name else None)
@@ -231,11 +237,12 @@ def unknown_names(data):
 # ---- the machine -------------------------------------------------------------------
 
 A_TENSOR = 20  # bytes: no program of PyTorch's says in fewer how a tensor is made
+A_CONTAINER = 2  # bytes of a list or dict: one makes it, and at least one puts it into the memo
 
 
 def carry_out(program, archive, as_tensor):
     """The value of a pickle."""
-    left = len(program) // A_TENSOR
+    left, empty = len(program) // A_TENSOR, len(program) // A_CONTAINER + 1
     program = io.BytesIO(program)
     stack, marks, memo = [], [], {}
 
@@ -274,13 +281,14 @@ def carry_out(program, archive, as_tensor):
                 stack.append(tuple(pop(int(instruction.name[-1]))))
             case "TUPLE":
                 stack.append(tuple(pop_marked()))
-            case "EMPTY_LIST":
-                stack.append([])
+            case "EMPTY_LIST" | "EMPTY_DICT":
+                stack.append([] if instruction.name == "EMPTY_LIST" else {})
+                empty -= 1
+                if empty < 0:
+                    raise ValueError("it is damaged: it has more lists than its size allows")
             case "APPEND" | "APPENDS":
                 values = pop(1) if instruction.name == "APPEND" else pop_marked()
                 of_kind(list, stack[-1]).extend(values)
-            case "EMPTY_DICT":
-                stack.append({})
             case "SETITEM" | "SETITEMS":
                 values = pop(2) if instruction.name == "SETITEM" else pop_marked()
                 items = zip(map(plain_key, values[::2]), values[1::2], strict=True)

@@ -1,6 +1,7 @@
 """Loading a state into a module: all that is missing, unexpected or wrong is said at once."""
 
 from collections import OrderedDict, namedtuple
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,9 @@ class _IncompatibleKeys(namedtuple("_IncompatibleKeys", "missing_keys unexpected
 
 def load(root, state_dict, strict, assign):
     """`Module.load_state_dict` of the module `root`."""
+    if not isinstance(state_dict, Mapping):
+        kind = type(state_dict).__name__
+        raise TypeError(f"load_state_dict: a dict of tensors by name is needed, got {kind}")
     state_dict, missing, unexpected, errors = OrderedDict(state_dict), [], [], []
     for path, module in list(root.named_modules(remove_duplicate=False)):
         prefix, found = path and path + ".", (missing, unexpected, errors)

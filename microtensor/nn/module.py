@@ -293,6 +293,7 @@ class Module:
 
         Returns (missing_keys, unexpected_keys). Raises RuntimeError, and changes nothing, if a
         shape differs or, when `strict`, a key is missing or unexpected; it lists them all.
+        TypeError if it is no dict.
         """
         return load(self, state_dict, strict, assign)
 

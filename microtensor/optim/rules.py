@@ -44,7 +44,7 @@ class _Rule(Optimizer):
         inside = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
         self.require(inside, "betas", "two numbers in [0, 1)", betas)
 
-    def check_state(self, index, state):
+    def check_state(self, index: int, state: dict[str, Any]) -> None:
         for name in ("step", "eta", "mu", "mu_product"):
             value = state.get(name, 0.0)
             holds = is_number(value) and 0 <= value <= (STEPS if name == "step" else math.inf)

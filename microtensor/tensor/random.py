@@ -63,7 +63,9 @@ class Generator:
         try:
             seed, numbers = json.loads(bytes(state.cpu().numpy()))
             self.numbers.bit_generator.state = numbers
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except (
+            ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError,
+        ) as error:  # fmt: skip
             raise RuntimeError(
                 f"set_state: this is not the state of a generator: {error}"
             ) from None

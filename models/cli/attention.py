@@ -33,4 +33,4 @@ def draw_attention(pieces, weights, path):
     axes.set(ylabel="weight", title="What the last position looks at", xlim=(-0.6, len(pieces)))
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, pages.png(figure))
+    write_whole(path, pages.png(figure), follow=False)

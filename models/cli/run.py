@@ -118,15 +118,38 @@ def about_new_training(prog, args):
 
 
 def text_of(args, about):
-    """The text; what is known of it is added to `about`. ValueError if it has changed since."""
-    corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
-    sha256 = hashlib.sha256(corpus.text.encode()).hexdigest()
-    if about.get("sha256", sha256) != sha256:
-        raise ValueError(f"the checkpoint was trained on another text than {corpus.name}")
+    """The text; what is known of it is added to `about`. ValueError if it has changed since.
+
+    A checkpoint may be a stranger's and name any file: what it names is said before it is read, and
+    nothing of it is told unless it is the text that the checkpoint was trained on.
+    """
+    named = about["data"] if args.resume and not args.data else None
+    if named is None:
+        corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
+        sha256 = same_text(corpus, about)
+    else:
+        shown = program.printable(named)
+        print(f"the checkpoint names a text, which is read: {shown}")
+        try:
+            corpus = load_corpus(named)
+            sha256 = same_text(corpus, about)
+        except ValueError:
+            raise ValueError(
+                f"the checkpoint was trained on another text than what {shown} is now: give the "
+                "text by --data FILE"
+            ) from None
     about |= {"text": corpus.name, "sha256": sha256}
     text = corpus.text * about.get("repeats", 1)
     print(f"text: {corpus.name}, {len(text):,} characters")
     return text
+
+
+def same_text(corpus, about):
+    """The text's SHA-256. ValueError if the checkpoint was made with another text."""
+    sha256 = hashlib.sha256(corpus.text.encode()).hexdigest()
+    if about.get("sha256", sha256) != sha256:
+        raise ValueError(f"the checkpoint was trained on another text than {corpus.name}")
+    return sha256
 
 
 def chosen_tokenizer(args, text, about, state=None):

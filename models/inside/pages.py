@@ -9,7 +9,7 @@ import numpy as np
 from microtensor.debug.recorded import png as png
 from microtensor.files.serialization import write_whole
 from microtensor.utils import pages
-from microtensor.utils.pages import Script, Style, escaped, figure_text
+from microtensor.utils.pages import Script, Style, brief, escaped, figure_text
 
 # ---- tokens that can be seen -------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ def visible_tokens(tokenizer, ids):
 
 def figure_texts(texts):
     """Texts for matplotlib, for labels of ticks."""
-    return [figure_text(text) for text in texts]
+    return [figure_text(brief(text, 40)) for text in texts]
 
 
 def bar(share, width):
