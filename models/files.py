@@ -138,7 +138,12 @@ def _locked(folder):
     path = folder / LOCK
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     for _ in range(1000):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue  # it was there, and whoever had it has just removed it
         try:
             descriptor = os.open(path, flags, 0o666)
         except FileNotFoundError:
