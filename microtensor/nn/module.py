@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..autograd import no_grad
 from ..backends.device import device as device_of
-from ..backends.dtypes import FLOAT, bfloat16, float16, float32, float64
+from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64  # noqa: F401
 from ..backends.dtypes import dtype as _dtype
 from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
