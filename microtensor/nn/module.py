@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from ..autograd import no_grad
 from ..backends.device import device as device_of
-from ..backends.dtypes import FLOAT, bfloat16, float16, float32, float64
-from ..backends.dtypes import dtype as _dtype
+from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
 from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
 from ..typing import Device, Dtype, Hook, StateDict
@@ -17,6 +16,8 @@ from .buffer import Buffer
 from .hooks import Watch, added, told_by
 from .loading import _join, load
 from .showing import tree
+
+_dtype = dtype
 
 
 class Parameter(Tensor):
@@ -197,8 +198,7 @@ class Module:
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it, each once unless told otherwise."""
-        named = self.named_modules(remove_duplicate=remove_duplicate)
-        return (module for _, module in named)
+        return (m for _, m in self.named_modules(remove_duplicate=remove_duplicate))
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, a shared one once."""
