@@ -13,12 +13,47 @@ from typing import Any
 from .. import ops
 from ..autograd import no_grad
 from ..autograd.calls import public_methods, public_names
+from ..autograd.errors import describe
+from ..autograd.modes import mode
 from ..backends.dtypes import finfo
 from ..nn import functional as F
-from ..tensor import random
+from ..tensor import Tensor, random
 from ..tensor.creation import as_tensor, full
-from ..typing import Tensor
 from .absent import absent
+
+
+class _Constraint:
+    """What values may be: check(value) says of each whether it is so, `words` what is right."""
+
+    def __init__(self, words, check):
+        self.words, self.check = words, check
+
+    def __repr__(self):
+        return self.words
+
+
+def _is_positive_definite(x):
+    symmetric = ((x - x.mT).abs() <= 1e-6).all(-1).all(-1)
+    return symmetric & (ops.linalg.eigvalsh(x) > 0).all(-1)
+
+
+constraints = types.SimpleNamespace(
+    real=_Constraint("numbers", lambda x: x == x),
+    positive=_Constraint("above 0", lambda x: x > 0),
+    nonnegative=_Constraint("at least 0", lambda x: x >= 0),
+    unit_interval=_Constraint("within 0 … 1", lambda x: (x >= 0) & (x <= 1)),
+    boolean=_Constraint("0 or 1", lambda x: (x == 0) | (x == 1)),
+    real_vector=_Constraint("rows of numbers", lambda x: (x == x).all(-1)),
+    positive_definite=_Constraint("symmetric and positive definite", _is_positive_definite),
+    lower_cholesky=_Constraint(
+        "lower triangular with a diagonal above 0",
+        lambda x: (x.tril() == x).all(-1).all(-1) & (x.diagonal(0, -2, -1) > 0).all(-1),
+    ),
+    simplex=_Constraint(
+        "at least 0, each row with a sum of 1",
+        lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6),
+    ),
+)
 
 
 class Distribution:
@@ -28,6 +63,42 @@ class Distribution:
     """
 
     _event_dims = 0  # how many dimensions of `mean` are one draw
+    _validate_args = True
+    arg_constraints = types.MappingProxyType({})  # what the parameters may be
+    support = constraints.real  # what a draw may be
+
+    @staticmethod
+    def set_default_validate_args(value):
+        """Whether parameters and scored values are looked at where nothing else is said."""
+        if value not in (True, False):
+            raise ValueError(f"set_default_validate_args: True or False is needed, got {value!r}")
+        Distribution._validate_args = value
+
+    def _validated(self, validate_args, *given):
+        """Raise ValueError for a parameter that breaks its constraint, unless told not to look.
+
+        Only those `given` are looked at, all if none are named.
+        """
+        if validate_args is not None:
+            self._validate_args = validate_args
+        if not self._validate_args or mode.tape is not None:
+            return
+        for name in given or self.arg_constraints:
+            value, constraint = getattr(self, name), self.arg_constraints[name]
+            if not bool(constraint.check(value).all()):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be {constraint.words}, got {value}"
+                )
+
+    def _supported(self, value):
+        """Raise ValueError for what cannot be a draw, and so has no probability."""
+        if not self._validate_args or mode.tape is not None:
+            return
+        if not isinstance(value, Tensor):
+            raise ValueError(f"a value must be a Tensor, got {value!r}")
+        ops.broadcast_shapes(tuple(value.shape), (*self.batch_shape, *self.event_shape))
+        if not bool(self.support.check(value).all()):
+            raise ValueError(f"a value must be {self.support.words}, got {value}")
 
     batch_shape = property(lambda self: self.mean.shape[: self.mean.ndim - self._event_dims])
     event_shape = property(lambda self: self.mean.shape[self.mean.ndim - self._event_dims :])
@@ -41,9 +112,20 @@ class Distribution:
         return (*sample_shape, *self.mean.shape)
 
 
+def _tensors(**parameters):
+    """Parameters, each a number or a tensor, as tensors of floats and of one shape."""
+    for name, value in parameters.items():
+        if not isinstance(value, (Tensor, int, float)):
+            raise ValueError(f"{name} must be a number or a Tensor, got {value!r}")
+    tensors = [as_tensor(v if isinstance(v, Tensor) else float(v)) for v in parameters.values()]
+    return ops.broadcast_tensors(*tensors)
+
+
 def _of_probabilities(probs, logits):
+    """The name of the one that is given."""
     if (probs is None) == (logits is None):
         raise ValueError("a distribution needs either probs or logits")
+    return "probs" if logits is None else "logits"
 
 
 def _away_from_0_and_1(probs):
@@ -55,15 +137,27 @@ def _away_from_0_and_1(probs):
 class Categorical(Distribution):
     """One of n classes for each row, by `probs` (which are normalized) or `logits` (…, n)."""
 
+    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    support = property(
+        lambda self: _Constraint(
+            f"a class, 0 … {self.probs.shape[-1] - 1}",
+            lambda x: (x >= 0) & (x < self.probs.shape[-1]) & (x == x.long()),
+        )
+    )
+
     def __init__(
         self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: Any = None
     ) -> None:
-        _of_probabilities(probs, logits)
+        name = _of_probabilities(probs, logits)
+        given = logits if probs is None else probs
+        if not isinstance(given, Tensor) or not given.ndim:
+            raise ValueError(f"{name} must be a Tensor of at least one dimension, got {given!r}")
         self.probs = F.softmax(logits, -1) if probs is None else probs / probs.sum(-1, True)
         log = F.log_softmax(logits, -1) if probs is None else _away_from_0_and_1(self.probs).log()
         self.logits = log
         self.mode = self.probs.argmax(-1)
         self.mean = full(self.mode.shape, math.nan)  # classes have none
+        self._validated(validate_args, name)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         rows = self.probs.detach().reshape(-1, self.probs.shape[-1])
@@ -72,6 +166,7 @@ class Categorical(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the probability of these classes."""
+        self._supported(value)
         value = value.long().unsqueeze(-1)
         shape = (*ops.broadcast_shapes(value.shape[:-1], self.logits.shape[:-1]), -1)
         logits = self.logits.expand(*shape[:-1], self.logits.shape[-1])
@@ -85,23 +180,28 @@ class Categorical(Distribution):
 class Bernoulli(Distribution):
     """1 with probability `probs`, or sigmoid(`logits`), else 0."""
 
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.boolean
+
     def __init__(
         self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: Any = None
     ) -> None:
-        _of_probabilities(probs, logits)
+        name = _of_probabilities(probs, logits)
         if logits is None:
-            self.probs = as_tensor(probs)
+            (self.probs,) = _tensors(probs=probs)
             self.logits = ops.logit(_away_from_0_and_1(self.probs))
         else:
-            self.logits = as_tensor(logits)
+            (self.logits,) = _tensors(logits=logits)
             self.probs = ops.sigmoid(self.logits)
         self.mean, self.variance = self.probs, self.probs * (1 - self.probs)
+        self._validated(validate_args, name)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return random.bernoulli(self.probs.detach().expand(self._shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the probability of these 0s and 1s."""
+        self._supported(value)
         logits, value = ops.broadcast_tensors(self.logits, value)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
 
@@ -113,12 +213,15 @@ class Bernoulli(Distribution):
 class Normal(Distribution):
     """Mean `loc` and standard deviation `scale`."""
 
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, validate_args: Any = None
     ) -> None:
-        self.loc, self.scale = ops.broadcast_tensors(as_tensor(loc), as_tensor(scale))
+        self.loc, self.scale = _tensors(loc=loc, scale=scale)
         self.mean = self.mode = self.loc
         self.stddev, self.variance = self.scale, self.scale**2
+        self._validated(validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """loc + scale·ε, with a standard normal ε."""
@@ -127,11 +230,13 @@ class Normal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """−(x − loc)² / 2 scale² − log scale − log √2π"""
+        self._supported(value)
         z = (value - self.loc) / self.scale
         return -0.5 * z * z - self.scale.log() - 0.5 * math.log(2 * math.pi)
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability of this value or less, ½ (1 + erf(z / √2))."""
+        self._supported(value)
         return 0.5 * (1 + ops.erf((value - self.loc) / (self.scale * math.sqrt(2))))
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -146,9 +251,14 @@ class Normal(Distribution):
 class Uniform(Distribution):
     """Evenly from `low` to `high`."""
 
+    arg_constraints = {"low": constraints.real, "high": constraints.real}
+
     def __init__(self, low: Any, high: Any, validate_args: Any = None) -> None:
-        self.low, self.high = ops.broadcast_tensors(as_tensor(low), as_tensor(high))
+        self.low, self.high = _tensors(low=low, high=high)
         self.mean = (self.low + self.high) / 2
+        self._validated(validate_args)
+        if self._validate_args and mode.tape is None and not bool((self.low < self.high).all()):
+            raise ValueError(f"Uniform: low must be below high, got {low!r} and {high!r}")
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """low + (high − low)·u, with u within 0 … 1."""
@@ -157,6 +267,7 @@ class Uniform(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """−log(high − low) inside, −∞ outside"""
+        self._supported(value)
         inside = (value >= self.low) & (value < self.high)
         outside = full((), -math.inf, dtype=self.mean.dtype)
         return ops.where(inside, -(self.high - self.low).log(), outside)
@@ -172,12 +283,19 @@ class Beta(Distribution):
     a is `concentration1` and b `concentration0`, both above 0.
     """
 
+    arg_constraints = {
+        "concentration1": constraints.positive,
+        "concentration0": constraints.positive,
+    }
+    support = constraints.unit_interval
+
     def __init__(self, concentration1: Tensor | float, concentration0: Tensor | float,
                  validate_args: Any = None) -> None:  # fmt: skip
-        a, b = as_tensor(concentration1), as_tensor(concentration0)
-        a, b = ops.broadcast_tensors(*(c if c.is_floating_point() else c.float() for c in (a, b)))
+        a, b = _tensors(concentration1=concentration1, concentration0=concentration0)
+        a, b = (c if c.is_floating_point() else c.float() for c in (a, b))
         self.concentration1, self.concentration0, total = a, b, a + b
         self.mean, self.variance = a / total, a * b / (total**2 * (total + 1))
+        self._validated(validate_args)
 
     @property
     def mode(self) -> Tensor:
@@ -201,6 +319,7 @@ class Beta(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(a − 1) ln x + (b − 1) ln(1 − x) − ln B(a, b)"""
+        self._supported(value)
         a, b = self.concentration1, self.concentration0
         return ops.xlogy(a - 1, value) + ops.xlogy(b - 1, 1 - value) - self._log_of_whole()
 
@@ -216,6 +335,13 @@ class MultivariateNormal(Distribution):
 
     _event_dims = 1
 
+    arg_constraints = {
+        "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite,
+        "scale_tril": constraints.lower_cholesky,
+    }  # fmt: skip
+    support = constraints.real_vector
+
     def __init__(self, loc: Tensor | float, covariance_matrix: Tensor | None = None,
                  precision_matrix: Tensor | None = None, scale_tril: Tensor | None = None,
                  validate_args: Any = None) -> None:  # fmt: skip
@@ -224,6 +350,17 @@ class MultivariateNormal(Distribution):
                 "MultivariateNormal: one of covariance_matrix, precision_matrix and scale_tril "
                 "is needed"
             )
+        given = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix,
+                 "scale_tril": scale_tril}  # fmt: skip
+        (name,) = (n for n, matrix in given.items() if matrix is not None)
+        if not isinstance(loc, Tensor) or not loc.ndim:
+            raise ValueError(f"loc must be a Tensor of at least one dimension, got {loc!r}")
+        matrix, n = given[name], loc.shape[-1]
+        if not isinstance(matrix, Tensor) or matrix.shape[-2:] != (n, n):
+            raise ValueError(f"{name} must be a Tensor (…, {n}, {n}), got {describe([matrix])}")
+        self.loc = loc
+        setattr(self, name, matrix)
+        self._validated(validate_args, "loc", name)
         if precision_matrix is not None:
             covariance_matrix = ops.linalg.inv(precision_matrix)
         if scale_tril is None:
@@ -244,6 +381,7 @@ class MultivariateNormal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """−½ |L⁻¹ (x − loc)|² − log det L − n log √2π"""
+        self._supported(value)
         away = ops.linalg.solve_triangular(
             self.scale_tril, (value - self.loc).unsqueeze(-1), upper=False
         )
@@ -260,6 +398,12 @@ class Independent(Distribution):
 
     def __init__(self, base_distribution: Distribution, reinterpreted_batch_ndims: int,
                  validate_args: Any = None) -> None:  # fmt: skip
+        room = len(base_distribution.batch_shape)
+        if not isinstance(reinterpreted_batch_ndims, int) or reinterpreted_batch_ndims > room:
+            raise ValueError(
+                f"reinterpreted_batch_ndims must be a whole number, at most {room}, got "
+                f"{reinterpreted_batch_ndims!r}"
+            )
         self.base_dist, self._dims = base_distribution, reinterpreted_batch_ndims
         self._event_dims = base_distribution._event_dims + reinterpreted_batch_ndims
 
@@ -299,24 +443,6 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
         f"kl_divergence: of {type(p).__name__} and {type(q).__name__} it is not there"
     )
 
-
-class _Constraint:
-    """What values may be: check(value) says of each whether it is so."""
-
-    def __init__(self, check):
-        self.check = check
-
-
-constraints = types.SimpleNamespace(
-    real=_Constraint(lambda x: x == x),
-    positive=_Constraint(lambda x: x > 0),
-    nonnegative=_Constraint(lambda x: x >= 0),
-    unit_interval=_Constraint(lambda x: (x >= 0) & (x <= 1)),
-    positive_definite=_Constraint(
-        lambda x: ((x - x.mT).abs() <= 1e-6).all(-1).all(-1) & (ops.linalg.eigvalsh(x) > 0).all(-1)
-    ),
-    simplex=_Constraint(lambda x: (x >= 0).all(-1) & ((x.sum(-1) - 1).abs() < 1e-6)),
-)
 
 for _name in (
     "Binomial", "Cauchy", "Chi2", "ContinuousBernoulli", "Dirichlet", "Exponential", "Gamma",

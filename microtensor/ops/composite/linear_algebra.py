@@ -129,6 +129,8 @@ def vdot(a: Tensor, b: Tensor) -> Tensor:
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Σ over dimensions of a and of b: the last and the first `dims`, or two lists of them."""
     if isinstance(dims, int):
+        if dims < 0:
+            raise RuntimeError(f"tensordot: dims must be at least 0, got {dims}")
         dims = range(a.ndim - dims, a.ndim), range(dims)
     ours, theirs = ([_positive(d, x.ndim) for d in ds] for x, ds in zip((a, b), dims))
     a, b = (  # a size of 1 stands for as many as the other has

@@ -119,6 +119,9 @@ class LambdaLR(LRScheduler):
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
         self._attach(optimizer)
         self.lr_lambdas = self._for_each_group("lr_lambda", lr_lambda)
+        wrong = [f for f in self.lr_lambdas if not callable(f)]
+        if wrong:
+            raise TypeError(f"{self._name}: lr_lambda must be a function, got {wrong[0]!r}")
         super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int) -> list[float]:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...autograd.errors import describe
 from ...tensor.random import Generator, draw_seed
 from . import workers
 from .collate import default_collate, default_convert
@@ -71,6 +72,11 @@ class DataLoader(Generic[T]):
                  in_order: bool = True) -> None:  # fmt: skip
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         iterable = isinstance(dataset, IterableDataset)
+        if not (iterable or hasattr(dataset, "__getitem__") or hasattr(dataset, "__getitems__")):
+            raise TypeError(
+                "DataLoader: a data set with __getitem__ and __len__, or an IterableDataset, is "
+                f"needed, got {describe([dataset])}"
+            )
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
             raise ValueError("DataLoader: an iterable dataset has its own order; pass no other")
         if sampler is not None and shuffle:

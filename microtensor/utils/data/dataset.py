@@ -43,6 +43,9 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
             raise ValueError("TensorDataset: at least one tensor is needed")
+        for t in tensors:
+            if not hasattr(t, "shape"):
+                raise TypeError(f"TensorDataset: tensors are needed, got {t!r}")
         sizes = [len(t) for t in tensors]
         if len(set(sizes)) > 1:
             raise ValueError(f"TensorDataset: the tensors have different lengths: {sizes}")

@@ -45,6 +45,8 @@ class RandomSampler(Sampler[int]):
                  generator: Generator | None = None) -> None:  # fmt: skip
         self.data_source, self.replacement, self.generator = data_source, replacement, generator
         self._num_samples = num_samples
+        _check_flag("RandomSampler", "replacement", replacement, TypeError)
+        _check_count("RandomSampler", "num_samples", self.num_samples)
         if self.num_samples < 1:
             raise ValueError(f"RandomSampler: nothing to choose: {self.num_samples} samples")
 
@@ -87,6 +89,11 @@ class WeightedRandomSampler(Sampler[int]):
                  replacement: bool = True,
                  generator: Generator | None = None) -> None:  # fmt: skip
         self.weights = as_tensor(weights, dtype=float64)
+        if self.weights.ndim != 1:
+            shape = tuple(self.weights.shape)
+            raise ValueError(f"WeightedRandomSampler: one row of weights is needed, got {shape}")
+        _check_count("WeightedRandomSampler", "num_samples", num_samples, least=1)
+        _check_flag("WeightedRandomSampler", "replacement", replacement)
         self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
 
     def __iter__(self) -> Iterator[int]:
@@ -107,6 +114,7 @@ class BatchSampler(Sampler[list[int]]):
     ) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number above 0, got {batch_size!r}")
+        _check_flag("BatchSampler", "drop_last", drop_last)
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -132,3 +140,13 @@ def _batches(items, size, drop_last):
 
 def _count(n, size, drop_last):
     return n // size if drop_last else -(-n // size)
+
+
+def _check_flag(name, what, value, kind=ValueError):
+    if not isinstance(value, bool):
+        raise kind(f"{name}: {what} must be True or False, got {value!r}")
+
+
+def _check_count(name, what, value, least=0):
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}: {what} must be a whole number from {least} on, got {value!r}")
