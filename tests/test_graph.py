@@ -513,17 +513,33 @@ def test_dot_comes_first(programs, tmp_path, neuron):
 
 
 def test_then_graphviz_pure(programs, tmp_path, neuron):
-    programs("graphviz-pure")
+    programs("graphviz-pure", says="<svg>pure</svg>")
     path = render(draw(neuron["y"]), str(tmp_path / "y.svg"))
-    assert path.read_text() == "graphviz-pure\n"
+    assert path.read_text() == "<svg>pure</svg>\n"
     assert (tmp_path / "arguments").read_text() == "-Tsvg\n"
 
 
 def test_graphviz_pure_beside_python(programs, tmp_path, monkeypatch, neuron):
-    programs("graphviz-pure")
+    programs("graphviz-pure", says="<svg>pure</svg>")
     monkeypatch.setattr(sys, "executable", os.path.join(os.environ["PATH"], "python"))
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert render(draw(neuron["y"]), tmp_path / "y.svg").read_text() == "graphviz-pure\n"
+    assert render(draw(neuron["y"]), tmp_path / "y.svg").read_text() == "<svg>pure</svg>\n"
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"fontname": '"><script>ran()</script><g a="'},
+        {"fontname": 'x" tabindex="0" onmouseover="ran()'},
+        {"fontname": '"><foreignObject/><g a="'},
+    ],
+)
+def test_an_attribute_puts_nothing_into_an_svg_that_runs(attributes, tmp_path, neuron):
+    with pytest.raises(RuntimeError, match="render: an attribute of the graph"):
+        render(draw(neuron["y"], **attributes), tmp_path / "y.svg")
+    with pytest.raises(RuntimeError, match="render: an attribute of the graph"):
+        render('digraph { a [URL="#x\\" onload=\\"ran()"] }', tmp_path / "y.svg")
+    assert not (tmp_path / "y.svg").exists()
 
 
 def test_else_the_text(programs, tmp_path, neuron):

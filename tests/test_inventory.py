@@ -11,7 +11,8 @@ import pytest
 # Names of the house's own machinery that no program imports: they were renamed, or moved to another
 # file. And what files of utils.data and nn had imported for their own use.
 DROPPED = {
-    "microtensor.autograd": "Leaf births changed recorded_in_place reshaped_in_place whole write_array",
+    "microtensor.autograd":
+        "Leaf births changed recorded_in_place reshaped_in_place whole write_array",
     "microtensor.errors": "op_error",
     "microtensor.graph.canvas": "svg_shapes",
     "microtensor.graph.draw": "VIEWS",

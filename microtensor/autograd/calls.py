@@ -294,7 +294,7 @@ def _kind(error, given):
     for kind in (IndexError, KeyError, NotImplementedError):
         if isinstance(error, kind):
             return kind
-    if isinstance(error, ValueError) and not any(hasattr(v, "_data") for v in given.values()):
+    if isinstance(error, ValueError) and not any(map(_holds_tensors, given.values())):
         return ValueError
     return RuntimeError
 
@@ -304,6 +304,10 @@ def _kind(error, given):
 
 def _is_tensor(value):
     return hasattr(value, "_data")
+
+
+def _holds_tensors(value):
+    return _is_tensor(value) or isinstance(value, (list, tuple)) and any(map(_is_tensor, value))
 
 
 def _is_array(value):

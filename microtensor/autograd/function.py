@@ -43,6 +43,12 @@ class Context:
 FunctionCtx = Context  # PyTorch's name
 
 
+class _Operation(SimpleNamespace):
+    """What a node knows of the Function that made it: one object for each call."""
+
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
+
 class Function:
     """Subclass it with two static methods and call `apply(*inputs)`.
 
@@ -82,7 +88,7 @@ class Function:
         tensors = [x for x in results if isinstance(x, TensorBase)]
         constant = {id(x) for x in ctx._constant}
         pull = functools.partial(_pull, cls, ctx, ctx.saved_tensors, tensors[0]._wrap)
-        op = SimpleNamespace(
+        op = _Operation(
             op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
             input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
             view=False,

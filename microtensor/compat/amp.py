@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from .. import ops
 from ..autograd import no_grad
 from ..autograd.autocast import install
+from ..autograd.errors import warn
 from ..autograd.modes import Switch, mode
 from ..backends.dtypes import bfloat16, dtype_of, float16, float32
 from ..optim.optimizer import Optimizer, is_number, shown
@@ -64,12 +64,11 @@ class autocast(Switch):
         self._enabled = bool(enabled)
         if self._enabled and self.device == "cuda":
             why = "the GPU computes in full" if cuda.is_available() else "there is no GPU"
-            warnings.warn(f"autocast: {why}, so it is turned off", stacklevel=2)
+            warn(f"autocast: {why}, so it is turned off")
             self._enabled = False
         elif self._enabled and self.device == "cpu" and self.fast_dtype not in (bfloat16, float16):
-            warnings.warn(
-                f"autocast: {self.fast_dtype} is neither bfloat16 nor float16, so it is turned off",
-                stacklevel=2,
+            warn(
+                f"autocast: {self.fast_dtype} is neither bfloat16 nor float16, so it is turned off"
             )
             self._enabled = False
         if self.device == "cpu":
@@ -132,7 +131,7 @@ class GradScaler:
                  growth_factor: float = 2.0, backoff_factor: float = 0.5,
                  growth_interval: int = 2000, enabled: bool = True) -> None:  # fmt: skip
         if device == "cuda" and enabled and not cuda.is_available():
-            warnings.warn("GradScaler: there is no GPU, so it is turned off", stacklevel=2)
+            warn("GradScaler: there is no GPU, so it is turned off")
             enabled = False
         if enabled and (growth_factor <= 1 or backoff_factor >= 1):
             raise AssertionError(

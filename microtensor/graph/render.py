@@ -12,6 +12,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from ..backends.installed import how_to_install
 from ..utils.pages import BACKSLASH
@@ -23,6 +24,10 @@ __all__ = ["picture", "render"]
 FORMATS = ("svg", "png", "pdf", "dot", "html")
 FONT = 'font-family="Arial"'  # graphviz measures with one font; browsers want a list
 LINKS = re.compile(r'<\?xml-stylesheet.*?\?>|<\w+\s[^>]*href="[^>]*>', re.DOTALL)
+ELEMENTS = set(  # of drawings
+    "svg g title desc path polygon polyline ellipse circle rect line text tspan a image defs "
+    "linearGradient radialGradient stop clipPath".split()
+)
 FONTS = 'font-family="Arial, Helvetica, Liberation Sans, sans-serif"'
 
 
@@ -78,8 +83,29 @@ def picture(source: Any, kind: str = "svg", dpi: int = 144) -> bytes:
         raise RuntimeError(f"{Path(command[0]).name} could not draw the graph: {reason}")
     if kind == "svg":
         text = LINKS.sub(_kept_link, done.stdout.decode(errors="replace"))
+        _check_svg(text)
         return text.replace(FONT, FONTS).replace(BACKSLASH, "\\").encode()
     return done.stdout
+
+
+def _check_svg(text):
+    """RuntimeError unless an SVG is well-formed, and made of nothing but drawings and words.
+
+    Graphviz does not escape all that it is given: a font's name or an address could end its
+    attribute and go on with markup of its own.
+    """
+    try:
+        elements = ElementTree.fromstring(text).iter()
+    except ElementTree.ParseError as error:
+        raise RuntimeError(f"render: an attribute of the graph breaks the SVG ({error})") from None
+    for element in elements:
+        tag = element.tag.rpartition("}")[2]
+        handlers = [name for name in element.attrib if name.rpartition("}")[2].startswith("on")]
+        if tag not in ELEMENTS or handlers:
+            raise RuntimeError(
+                f"render: an attribute of the graph puts {(handlers or [tag])[0]!r} into the SVG, "
+                "which is no part of a drawing"
+            )
 
 
 def _kept_link(found):

@@ -7,10 +7,10 @@ time, and its derivative, is in `ops/recurrent.py`.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from .. import ops
+from ..autograd.errors import warn
 from ..autograd.modes import mode
 from ..tensor.creation import arange, empty, zeros
 from ..typing import Device, Dtype, Tensor
@@ -162,7 +162,7 @@ class RNNBase(_Recurrent):
         if not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout lies within 0 … 1, got {dropout}")
         if dropout and num_layers == 1:
-            warnings.warn(f"{name}: dropout acts between layers, and there is one", stacklevel=3)
+            warn(f"{name}: dropout acts between layers, and there is one")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.proj_size = bias, batch_first, proj_size
         self.dropout, self.bidirectional = float(dropout), bidirectional

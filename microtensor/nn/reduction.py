@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable
 
+from ..autograd.errors import warn
 from ..typing import T
 
 
@@ -21,10 +21,7 @@ def old_reduction(
     if size_average is None and reduce is None:
         return reduction
     said = "none" if reduce is False else "sum" if size_average is False else "mean"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{said}' instead.",
-        stacklevel=3,
-    )
+    warn(f"size_average and reduce args will be deprecated, please use reduction='{said}' instead.")
     return said
 
 
@@ -56,7 +53,7 @@ def takes_old_reduction(function: Callable[..., T]) -> Callable[..., T]:
                 named.get("reduction", "mean"),
             )
         if named.get("reduction") == "elementwise_mean":
-            warnings.warn("reduction='elementwise_mean' is old: use 'mean'", stacklevel=2)
+            warn("reduction='elementwise_mean' is old: use 'mean'")
             named["reduction"] = "mean"
         return function(*args, **named)
 

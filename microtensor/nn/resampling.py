@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 from .. import ops
+from ..autograd.errors import warn
 from ..ops.composite.convolution import _each
 from ..tensor.creation import arange
 from ..typing import Pair, Shape, Tensor
@@ -86,10 +86,7 @@ def _cubic(d, a=-0.75):
 
 
 def _older(name):
-    warnings.warn(
-        f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.",
-        stacklevel=3,
-    )
+    warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.")
 
 
 def upsample(input: Tensor, size: Shape | None = None,
@@ -180,9 +177,7 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
 
 def _say_aligned(name, align_corners):
     if align_corners is None:
-        warnings.warn(
-            f"{name}: align_corners is False unless given, since PyTorch 1.3", stacklevel=3
-        )
+        warn(f"{name}: align_corners is False unless given, since PyTorch 1.3")
 
 
 def _pixel(x, n, padding_mode, align_corners):

@@ -45,6 +45,8 @@ def write(x, value, /, view):
 @op(view=True)
 def diagonal_(x):
     """The diagonals of square matrices: (…, n, n) to (…, n).    ∂x = g there, zeros elsewhere"""
+    if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
+        raise RuntimeError("square matrices are needed")
 
     def pull(g):
         line = backend_of(g).count_along(g)

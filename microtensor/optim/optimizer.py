@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import reprlib
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
 from ..autograd import enable_grad
+from ..autograd.errors import warn
 from ..autograd.saved import changed
 from ..tensor import Handle, Tensor
 from ..typing import ParameterGroups, StateDict
@@ -87,7 +87,7 @@ class Optimizer:
                     f"{self._name}: parameter {i}, of shape {tuple(p.shape)}, is in two groups"
                 )
         if len({id(p) for p in group["params"]}) < len(group["params"]):
-            warnings.warn(f"{self._name}: a group has a parameter twice", stacklevel=3)
+            warn(f"{self._name}: a group has a parameter twice")
         self.param_groups.append(group)
 
     def check(self, options: Any) -> None:
@@ -212,6 +212,8 @@ class Optimizer:
             for ours, theirs in zip(self.param_groups, saved)
         ]
         for ours, group in zip(self.param_groups, groups):
+            if type(self).__module__.partition(".")[0] != "microtensor":
+                continue  # an optimizer of the user's own knows best what its options are
             known = {"initial_lr": 0.0, **ours}
             for name in known.keys() & group.keys() - {"params"}:
                 if not alike(known[name], group[name], name in RATES):

@@ -159,12 +159,24 @@ def calls(m, cast):
 
 @pytest.mark.parametrize("given", ["float32", "bfloat16"])
 def test_the_dtypes_of_results_are_pytorchs(given):
+    def dtype_of(f):
+        try:
+            return name(f().dtype)
+        except RuntimeError as error:  # PyTorch's own LSTM of bfloat16 is not for every processor
+            if "could not create a primitive" not in str(error):
+                raise
+            return None
+
     def found(m):
         with m.autocast("cpu", dtype=m.bfloat16):
-            return {n: name(f().dtype) for n, f in calls(m, lambda x: x.to(getattr(m, given)))}
+            return {n: dtype_of(f) for n, f in calls(m, lambda x: x.to(getattr(m, given)))}
 
     ours, theirs = both(found)
-    assert ours == theirs
+    unable = {n for n, dtype in theirs.items() if dtype is None}
+    assert unable <= {"lstm"} and None not in ours.values()
+    assert {n: d for n, d in ours.items() if n not in unable} == {
+        n: d for n, d in theirs.items() if n not in unable
+    }
 
 
 def test_float64_stays():

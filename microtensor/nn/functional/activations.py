@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import Any
 
 from ... import ops
+from ...autograd.errors import warn
 from ...tensor.random import rand_like
 from ...typing import Dtype, Tensor
 from .arguments import _changed
@@ -146,14 +146,14 @@ def softmax(
 ) -> Tensor:
     """eˣ / Σ eˣ along `dim`; `dtype` is converted to first."""
     x = input if dtype is None else input.to(dtype)
-    return ops.softmax(x, _dim("softmax", x, dim, _stacklevel))
+    return ops.softmax(x, _dim("softmax", x, dim))
 
 
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Dtype | None = None
 ) -> Tensor:
     """softmax(−x)"""
-    return softmax(-input, dim, _stacklevel + 1, dtype)
+    return softmax(-input, dim, _stacklevel, dtype)
 
 
 def log_softmax(
@@ -161,15 +161,15 @@ def log_softmax(
 ) -> Tensor:
     """x − ln Σ eˣ along `dim`; `dtype` is converted to first."""
     x = input if dtype is None else input.to(dtype)
-    return ops.log_softmax(x, _dim("log_softmax", x, dim, _stacklevel))
+    return ops.log_softmax(x, _dim("log_softmax", x, dim))
 
 
-def _dim(name, x, dim, stacklevel):
+def _dim(name, x, dim):
     """The dimension that adds up to 1; where none is stated, the one that old programs meant."""
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
         message = f"{name}: state the dimension that adds up to 1, as in dim={dim}, which is taken"
-        warnings.warn(message, UserWarning, stacklevel)
+        warn(message)
     return dim
 
 

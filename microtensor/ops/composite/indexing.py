@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, overload
 
 from ...autograd import TensorBase
-from ...autograd.errors import describe
+from ...autograd.errors import describe, warn
 from ...backends import backend_of
 from ...backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
 from ...typing import Tensor, TensorLike, Tensors
@@ -100,7 +99,7 @@ def _mask_of_bytes(part):
         return part
     if not (part.ndim or isinstance(part, TensorBase)):  # a number of NumPy
         return part
-    warnings.warn("a mask of uint8 is deprecated: use bool", UserWarning, stacklevel=4)
+    warn("a mask of uint8 is deprecated: use bool")
     return part != 0
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ...autograd.errors import describe
+from ...autograd.errors import describe, warn
 from ...tensor.random import Generator, draw_seed
 from . import workers
 from .collate import default_collate, default_convert
@@ -204,11 +203,10 @@ class DataLoader(Generic[T]):
         affinity = getattr(os, "sched_getaffinity", None)
         cores = len(affinity(0)) if affinity else os.cpu_count()
         if self.num_workers and (cores is None or self.num_workers > cores):
-            warnings.warn(
+            warn(
                 f"This DataLoader will create {self.num_workers} worker processes, more than the "
                 f"{cores} cores that this process may use: that helps where they wait, not where "
-                "they compute",
-                stacklevel=3,
+                "they compute"
             )
 
 
@@ -232,10 +230,7 @@ def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers):
 
 @functools.cache  # once for each reason
 def _say_once(reason):
-    warnings.warn(
-        f"DataLoader: no process can be started here ({reason}); samples are loaded in this one",
-        stacklevel=4,
-    )
+    warn(f"DataLoader: no process can be started here ({reason}); samples are loaded in this one")
 
 
 # ---- one pass through the data ---------------------------------------------------------
@@ -266,10 +261,9 @@ class _BaseDataLoaderIter:
         self._num_yielded += 1
         if self._announced is not None and self._num_yielded > self._announced:
             copies = "; each worker has a copy: see get_worker_info()" if self._num_workers else ""
-            warnings.warn(
+            warn(
                 f"the length of {type(self._dataset).__name__} was said to be {self._announced}, "
-                f"but more samples have come{copies}",
-                stacklevel=2,
+                f"but more samples have come{copies}"
             )
             self._announced = None  # once in a pass
         return data
