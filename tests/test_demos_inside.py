@@ -297,8 +297,8 @@ DEMOS_OF_MODELS = ["next_token", "animate_attention", "visualize_inference"]
         (["--top-k", "500"], "the vocabulary, got 500"),
         (["--min-p", "2"], "min_p must be within 0 … 1, got 2.0"),
         (["--length", "-1"], "length must be"),
-        (["--length", "many"], "argument --length: invalid int value: 'many' (see --help)"),
-        (["--nonsense"], "unrecognized arguments: --nonsense (see --help)"),
+        (["--length", "many"], "--sample-length: invalid int value: 'many' (see --help)"),
+        (["--nonsense"], "unrecognized arguments: --nonsense; did you mean"),
         (["--model", "text.txt"], "text.txt"),
     ],
 )

@@ -36,7 +36,7 @@ from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, registry, sequence
-from .calls import WRONG, names, op_error, public
+from .calls import WRONG, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
@@ -289,7 +289,6 @@ class Node:
 # ---- backward ------------------------------------------------------------------------
 
 
-@public
 @quiet
 def backward(tensors: TensorOrTensors, grad_tensors: TensorOrTensors | None = None,
              retain_graph: bool | None = None, create_graph: bool = False,
@@ -316,7 +315,6 @@ def backward(tensors: TensorOrTensors, grad_tensors: TensorOrTensors | None = No
                 deliver(t, found[source], index)
 
 
-@public
 @quiet
 def grad(outputs: TensorOrTensors, inputs: TensorOrTensors,
          grad_outputs: TensorOrTensors | None = None,

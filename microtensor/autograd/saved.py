@@ -32,7 +32,7 @@ def changed(array, by):
     key = id(owner)
     ref = changes.get(key, NEVER)[0]
     if ref is None or ref() is not owner:
-        ref = weakref.ref(owner, lambda _: changes.pop(key, None))
+        ref = weakref.ref(owner, functools.partial(changes.pop, key))  # no signal gets in between
     changes.newest = number = next(sequence)
     changes[key] = (ref, number, by)
 

@@ -175,8 +175,6 @@ def slogdet(A: Any) -> Any:
 def matrix_power(A: Any, n: int) -> Tensor:
     """A multiplied with itself: n times, of the inverse if n < 0."""
     n = operator.index(n)
-    if not -(1 << 63) <= n < 1 << 63:
-        raise RuntimeError(f"matrix_power: n fits into 64 bits, got {n}")
     A = inv(A) if n < 0 else A
     power, n = None, -n if n < 0 else n
     while n:  # by the binary digits of n

@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Concatenate
 
+import numpy as np
+
 from .. import ops
+from ..autograd import TensorBase
 from ..autograd.arguments import FACTORS, factor_first
 from ..autograd.calls import names, told
 from ..autograd.in_place import in_place, reshaped_in_place
@@ -97,3 +100,8 @@ def resized(x: Tensor, *size: Any) -> Tensor:
 
 def indexed(tensor, index, value=None):
     """What x[index], and x[index] = value, take: for the error of a wrong index."""
+
+
+def comparable(value):
+    """Whether a tensor can be compared with it; else Python asks the other side."""
+    return isinstance(value, (TensorBase, int, float, np.ndarray, np.generic))

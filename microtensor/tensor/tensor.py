@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ops
-from ..autograd import TensorBase
 from ..autograd.calls import public_methods, told
 from ..autograd.in_place import in_place, recorded_in_place, write_array
 from ..autograd.views import base_of, memory_of
@@ -24,6 +23,7 @@ from .history import History
 from .methods import (
     both,
     both_shapes,
+    comparable,
     in_place_form,
     indexed,
     reflected,
@@ -142,10 +142,10 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> Tensor:
-        return ops.eq(self, other) if _comparable(other) else NotImplemented
+        return ops.eq(self, other) if comparable(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:
-        return ops.ne(self, other) if _comparable(other) else NotImplemented
+        return ops.ne(self, other) if comparable(other) else NotImplemented
 
     # ---- elementwise -----------------------------------------------------------------
 
@@ -486,8 +486,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     if TYPE_CHECKING:  # what `random` and the PyTorch surface add
         bernoulli = multinomial = bernoulli_ = exponential_ = normal_ = random_ = uniform_ = new
-        storage: Callable[..., Any]
-        untyped_storage: Callable[..., Any]
+        storage = untyped_storage = new
 
     t_ = reshaping_form("t_", t)
     resize_ = reshaping_form("resize_", resized)
@@ -497,9 +496,5 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 public_methods(Tensor, "size stride to type type_as view view_as reshape_as expand_as new "
                "new_zeros new_ones new_empty new_full new_tensor copy_ fill_ fill_diagonal_ apply_ "
                "equal allclose register_hook register_post_accumulate_grad_hook where "
-               "requires_grad_ backward", of_class=False)  # fmt: skip
+               "requires_grad_", of_class=False)  # fmt: skip
 _new = object.__new__
-
-
-def _comparable(value):
-    return isinstance(value, (TensorBase, int, float, np.ndarray, np.generic))

@@ -5,7 +5,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from microtensor.utils import pages
+from ..training.reporting import printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,8 +102,3 @@ def reason(error):
         return f'{error.name} is missing; pip install -e ".[demos]"'
     text = " ".join(str(error).split()) or type(error).__name__
     return printable(f"not enough memory: {text}" if isinstance(error, MemoryError) else text)
-
-
-def printable(text):
-    """A text with its control characters, which could upset a terminal, made visible as �."""
-    return pages.printable(text, lines=True)

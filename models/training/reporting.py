@@ -13,7 +13,7 @@ from microtensor.utils import pages
 
 def printable(text):
     """A text with its control characters, which could upset a terminal, made visible as �."""
-    return pages.printable(text, lines=True)
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
 class Progress:
