@@ -32,4 +32,4 @@ __all__ = [
     "random_split",
 ]  # fmt: skip
 
-public_names(globals(), __all__)
+public_names(globals(), set(__all__) - {"get_worker_info"})
