@@ -3,6 +3,8 @@
 import gc
 import itertools
 import math
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from microtensor.autograd import (
     detect_anomaly,
     gradcheck,
     gradgradcheck,
+    hooks,
     op,
     set_detect_anomaly,
     xp,
@@ -899,3 +902,28 @@ def test_neither_gradients_nor_inputs_are_written(case):
     for i, x in enumerate(leaves):
         assert not any(np.shares_memory(x.grad.numpy(), a) for a in arrays[i + 1 :])
     assert str(before) == str([r.tolist() for r in results])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_differentiates_while_a_thread_of_its_parent_adds_to_a_gradient():
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with hooks._accumulating:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a child that waits for ever is ended
+        x = leaf(2.0)
+        (x * x).sum().backward()
+        os._exit(int(x.grad.item() != 4.0))
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert status == 0

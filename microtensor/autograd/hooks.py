@@ -1,5 +1,6 @@
 """Where gradients arrive: hooks are run, and `.grad` is added to."""
 
+import os
 import sys
 import threading
 
@@ -82,7 +83,14 @@ def accumulate(tensor, slots, index):
             changed(array, "backward")
 
 
-_accumulating = threading.RLock()
+def _new_lock():
+    global _accumulating
+    _accumulating = threading.RLock()
+
+
+_new_lock()
+if hasattr(os, "register_at_fork"):  # another thread of the parent may hold the lock for ever
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def as_own_tensor(tensor, slots, index):
