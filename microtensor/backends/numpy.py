@@ -70,7 +70,7 @@ class NumPyBackend(NumPyKernels):
     # ---- what the array API lacks ----------------------------------------------------
 
     def get_at(self, x, index):
-        part = x[index]
+        part = x[_own(index)]
         if isinstance(part, np.generic):  # one element: a view of it, not a copy
             part = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
         return part
@@ -109,7 +109,7 @@ class NumPyBackend(NumPyKernels):
 
     @quiet
     def assign(self, array, index, value):
-        array[index] = value
+        array[_own(index)] = value
 
     def diagonal(self, x):
         return np.einsum("...ii->...i", x)  # unlike np.diagonal a view that can be written
@@ -121,7 +121,7 @@ class NumPyBackend(NumPyKernels):
 
     def set_at(self, array, value, index):
         copy = array.copy()
-        copy[index] = value
+        copy[_own(index)] = value
         return copy
 
     def set_along_axis(self, array, values, index, axis):
@@ -130,7 +130,7 @@ class NumPyBackend(NumPyKernels):
         return copy
 
     def put(self, values, shape, index):
-        out = np.zeros(shape, values.dtype)
+        index, out = _own(index), np.zeros(shape, values.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(i, np.ndarray) and i.dtype != bool for i in parts):
             np.add.at(out, index, values)  # an element may be meant more than once
@@ -151,8 +151,19 @@ def _of_one_float(like, *values):
     return all(type(v) in PYTHON or getattr(v, "dtype", None) == like.dtype for v in values)
 
 
+def _own(index):
+    """An index with copies of its arrays.
+
+    NumPy first checks the positions and then uses them. Another thread that writes to the array
+    in between would have it read or write outside of its own.
+    """
+    if isinstance(index, tuple):
+        return tuple(i.copy() if isinstance(i, np.ndarray) else i for i in index)
+    return index.copy() if isinstance(index, np.ndarray) else index
+
+
 def _along(index, axis):
-    """The whole index that `index` along one axis stands for."""
+    """The whole index that `index` along one axis stands for, with a copy of `index`."""
     where = list(np.ogrid[tuple(map(slice, index.shape))])
-    where[axis : axis + 1] = [index] if where else []
+    where[axis : axis + 1] = [index.copy()] if where else []
     return tuple(where)

@@ -169,6 +169,7 @@ class NumPyKernels(Backend):
     def cross_entropy(self, x, target, counted, share, weight, smoothing):
         if smoothing:
             return super().cross_entropy(x, target, counted, share, weight, smoothing)
+        target = target.copy()  # NumPy checks it before it uses it: see numpy.py's `_own`
         # each row is compared with one class: keep its share, not a whole row of zeros
         p = x - x.max(-1, keepdims=True)
         picked = p[np.arange(len(x)), target]
@@ -196,7 +197,7 @@ class NumPyKernels(Backend):
         return weight.take(index, 0)
 
     def embedding_backward(self, g, index, rows):
-        g, index = _rows(g), index.reshape(-1)
+        g, index = _rows(g), index.flatten()  # a copy: see numpy.py's `_own`
         if rows <= 1024:  # for a small table a one-hot product beats indexed addition many times
             one_hot = np.zeros((rows, len(index)), g.dtype)
             one_hot[index, np.arange(len(index))] = 1

@@ -151,4 +151,5 @@ def _taken(x, index, axis):
     part = tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))
     if not part:
         return xp(x).asarray(x, copy=True)
+    index = backend_of(index).asarray(index, copy=True)  # NumPy checks it before it uses it
     return xp(x).take_along_axis(x[part], index, axis=axis)

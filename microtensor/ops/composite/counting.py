@@ -48,7 +48,7 @@ def searchsorted(sorted_sequence: Tensor, values: Any, *, out_int32: bool = Fals
         right = side == "right"
     rows, v = _host(sorted_sequence), np.asarray(_host(values) if _is(values) else values)
     if sorter is not None:
-        rows = np.take_along_axis(rows, _host(sorter), -1)
+        rows = np.take_along_axis(rows, _host(sorter).copy(), -1)
     if rows.ndim > 1 and rows.shape[:-1] != v.shape[:-1]:
         raise RuntimeError(
             f"searchsorted: rows {rows.shape} and values {v.shape} must agree but for the last size"
