@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from test_programs import PROGRAMS, imported  # noqa: E402
+from converted import PROGRAMS, imported  # noqa: E402
 
 import microtensor as mt  # noqa: E402
 from models import MiniGPT, MiniGPTConfig  # noqa: E402
