@@ -211,7 +211,7 @@ def refusal(role, value, path, hint):
 
 
 def _is_its_attributes(value):
-    """Whether an object is no more than its attributes: its class does not say how it is kept."""
+    """True if an object is no more than its attributes: its class does not say how it is kept."""
     said = ("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex")
     return hasattr(value, "__dict__") and not any(
         getattr(type(value), f"__{name}__", None) is not getattr(object, f"__{name}__", None)
@@ -290,7 +290,7 @@ def set_attributes(new, attributes):
 
 
 def _is_data(value):
-    """Whether a value is a number, a string, None or the like, or a collection of such."""
+    """True if a value is a number, a string, None or the like, or a collection of such."""
     items = value.values() if type(value) is dict else value
     return type(value) in DATA or (
         type(value) in (list, tuple, set, dict) and all(type(item) in DATA for item in items)

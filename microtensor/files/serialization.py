@@ -185,7 +185,7 @@ class _Placed:
 
 
 def _shows_elements_twice(array):
-    """Whether an array has more elements than its part of memory."""
+    """True if an array has more elements than its part of memory."""
     if not array.size or array.flags.c_contiguous:
         return False
     span = sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides))
