@@ -48,7 +48,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not self.findings
 
     @property

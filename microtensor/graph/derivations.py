@@ -33,7 +33,7 @@ class Derivation:
 
     @property
     def symmetric(self):
-        """Whether the inputs are symmetric matrices, as eigh takes them."""
+        """True if the inputs are symmetric matrices, as eigh takes them."""
         return "symmetric = True" in self.example
 
     @property

@@ -115,7 +115,7 @@ def _recorded(node, notes):
 
 
 def _is_single(node):
-    """Whether a pullback for all inputs gives a gradient, and not a tuple of them."""
+    """True if a pullback for all inputs gives a gradient, and not a tuple of them."""
     return len(node.edges) == 1 and not node.op.variadic
 
 

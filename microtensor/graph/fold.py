@@ -36,7 +36,7 @@ def fold(graph: Graph, depth: Any, expand: Any = None) -> Graph:
 
 
 def _leads(call, expand):
-    """Whether the module of a call is the one to be drawn in full, or one around it."""
+    """True if the module of a call is the one to be drawn in full, or one around it."""
     if expand is None:
         return False
     return not call.path or f"{expand}.".startswith(f"{call.path}.")

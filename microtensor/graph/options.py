@@ -42,5 +42,5 @@ class Options:
 
     @property
     def flows(self):
-        """Whether gradients are shown on their way back."""
+        """True if gradients are shown on their way back."""
         return self.view != "forward"

@@ -110,7 +110,7 @@ class Call:
         return (*(self.parent.chain if self.parent else ()), self)
 
     def owns(self, name: str) -> Any:
-        """Whether a parameter of this name belongs to the module."""
+        """True if a parameter of this name belongs to the module."""
         return not self.path or name.startswith(self.path + ".")
 
 
