@@ -20,6 +20,7 @@ DROPPED = {
     "microtensor.nn.modules.module": "dtype",
     "microtensor.nn.parameter": "dtype",
     "microtensor.serialization": "OWN",
+    "microtensor.torch_file": "carry_out damage_told",
     "microtensor.utils.data.dataloader":
         "Tensor as_tensor float64 multinomial randint randperm stack tensor",
     "microtensor.utils.data.dataset": "as_tensor float64 multinomial randint stack tensor",

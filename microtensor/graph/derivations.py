@@ -1,7 +1,7 @@
-"""The book of derivations, derivations.md: its formulas are lines of NumPy, and can be run.
+"""The book of derivations, derivations.md, whose formulas are lines of NumPy that can be run.
 
-`book()` reads it; `Derivation.evaluate` runs what it states; `run` runs the operation itself,
-forwards, backwards, and by central differences.
+`book()` reads it; `Derivation.evaluate` runs its formulas; `run` runs the operation itself:
+forward, backward, and by central differences.
 """
 
 import functools
@@ -24,7 +24,7 @@ BOOK = Path(__file__).with_name("derivations.md")
 
 @dataclass
 class Derivation:
-    """What the book says of an operation."""
+    """The page of the book about an operation."""
 
     lines: dict = field(default_factory=dict)  # {"y": "a * b", "∂a": "g * b"}: NumPy, in order
     why: list = field(default_factory=list)  # paragraphs
@@ -33,12 +33,12 @@ class Derivation:
 
     @property
     def symmetric(self):
-        """Whether the inputs are symmetric matrices, as eigh takes them."""
+        """True if the inputs are symmetric matrices, as for eigh."""
         return "symmetric = True" in self.example
 
     @property
     def value(self):
-        """The name that the formulas give to the value: y, unless that is an input."""
+        """The name of the value in the formulas: y, unless that is an input."""
         return "y" if "y" in self.lines else "result"
 
     def values(self, op, **given):
@@ -139,7 +139,7 @@ def _kept(x, p, seed):
     return backend_of(x).dropout(x, p, seed)[1]
 
 
-MATH = {  # what the formulas are written with: NumPy, and
+MATH = {  # the names that formulas use: NumPy, and
     **{name: value for name, value in vars(np).items() if not name.startswith("_")},
     "ln": np.log,
     "π": np.pi,
@@ -163,7 +163,7 @@ MATH = {  # what the formulas are written with: NumPy, and
 
 @dataclass
 class Run:
-    """An operation that was run: what went in, what came out, and the gradients."""
+    """The result of running an operation: inputs, values and gradients."""
 
     inputs: dict
     parameters: dict
@@ -248,14 +248,14 @@ def central_differences(f, x, symmetric=False, h=1e-6):
 
 
 def _exact(value):
-    """Floats as float64: differences of close numbers need every digit."""
+    """Floats as float64: differences of close numbers need all digits."""
     if isinstance(value, tuple):
         return tuple(map(_exact, value))
     return value.astype(float) if getattr(value, "dtype", np.dtype(bool)).kind == "f" else value
 
 
 def _ramp(shape):
-    """1, 2, 3 …: gradients that are easy to recognize."""
+    """The numbers 1, 2, 3 … in a shape: gradients that are easy to recognize."""
     return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
 
 

@@ -1,6 +1,6 @@
-"""From a description of a graph to a picture of it, in Graphviz's language.
+"""Draw the description of a graph in Graphviz's language.
 
-Only what Graphviz and graphviz-pure draw alike is used: boxes, HTML-like labels and clusters.
+Only features that Graphviz and graphviz-pure share are used: boxes, HTML-like labels and clusters.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from .trace import Graph, called, described, watch
 
 __all__ = ["Drawing", "draw"]
 
-NAMED = 40  # parameters without a gradient: at most so many are listed
+NAMED = 40  # the most parameters without a gradient that are listed
 
 
 class Drawing(graphviz.Digraph):
-    """A `graphviz.Digraph` that shows itself in a notebook, whatever renderer is installed.
+    """A `graphviz.Digraph` that a notebook shows with any of the renderers.
 
     `again(depth, expand)` draws the same computation folded in another way, `deepest` is the depth
     at which nothing is folded.
@@ -71,24 +71,24 @@ def draw(output: Any, params: Any = None, names: Any = None, values: Any = False
     """A drawing of the graph behind a tensor, or a list or {name: tensor} of several.
 
     `output` may be a function that computes it: `draw(lambda: model(x), params=model, depth=1)`
-    watches the model at work and folds modules `depth` levels down (0 is the whole model) into one
+    records the module calls and folds modules `depth` levels down (0 is the whole model) into one
     box each, identical neighbours into one marked "× 4". `expand="blocks.0"` draws that one module
-    in full. Without either everything is drawn, with a frame around each module. What was computed
-    elsewhere, `with watch(model) as calls`, is folded with those `calls`.
+    in full. Without either everything is drawn, with a frame around each module. For a result that
+    was computed before, `with watch(model) as calls` records the `calls` to fold by.
 
     `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and
-    what they are called. `names` maps names to tensors, or tensors to names; without it the
-    caller's variables lend theirs. `values` and `grads` show the numbers of tensors of at most 16
+    their names. `names` maps names to tensors, or tensors to names; without it the names of the
+    caller's variables are used. `values` and `grads` show the numbers of tensors of at most 16
     elements, or of as many as given; gradients are computed here, from `gradient` if the output has
-    more than one element, and every `.grad` stays as it is.
+    more than one element, and every `.grad` stays unchanged.
 
     `derivatives` writes the local derivative of each operation between single numbers on its
     arrow: in a backward view as the chain rule, "gradient × local derivative = product".
-    `view="backward"` shows the gradients on their way back, "both" beside the data: arrows as thick
-    as the gradient is large, in another colour where it is below or above `limits`, zero, NaN or
-    missing, and the sum where gradients meet. `theme` is "paper", "slides" or "dark". `direction`
-    is "LR" (left to right), "TB", "RL" or "BT"; other keywords are Graphviz attributes of the
-    graph.
+    `view="backward"` shows the gradients flowing back, "both" beside the data: the thickness of an
+    arrow shows the gradient's size, and its colour if it is below or above `limits`, zero, NaN or
+    missing, and sums are shown where gradients meet. `theme` is "paper", "slides" or "dark".
+    `direction` is "LR" (left to right), "TB", "RL" or "BT"; other keywords are Graphviz attributes
+    of the graph.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
     options = Options(
@@ -110,7 +110,7 @@ def draw(output: Any, params: Any = None, names: Any = None, values: Any = False
 
 
 def _watched(function, options):
-    """What a function returns, and the options with the module calls and variables noted."""
+    """(the result of a function, the options with its module calls and variables added)."""
     watched = options.calls is None and hasattr(options.params, "named_modules")
     with watch(options.params) if watched else nullcontext(options.calls) as calls:
         output, found = called(function)
@@ -120,7 +120,7 @@ def _watched(function, options):
 
 @dataclass
 class _Sheet:
-    """A graph, and all that was asked of its drawing."""
+    """A graph with the options of its drawing, on its way to a Drawing."""
 
     whole: Graph
     options: Options
@@ -142,7 +142,7 @@ class _Sheet:
             nodesep=f"{0.28 * t.scale:.2f}", ranksep=f"{0.42 * t.scale:.2f}", labelloc="t",
             labeljust="l",
         )  # fmt: skip
-        if not any(v.calls for v in graph.vertices):  # within frames Graphviz gets it backwards
+        if not any(v.calls for v in graph.vertices):  # within frames Graphviz reverses it
             dot.attr("graph", ordering="in")
         dot.attr(
             "node", shape="box", style="filled", fontname=FONT, fontsize=self.points(12),
@@ -164,7 +164,7 @@ class _Sheet:
         return dot
 
     def points(self, size):
-        """The size of letters, in this theme."""
+        """The font size in this theme."""
         return f"{size * self.theme.scale:g}"
 
     # ---- boxes -------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class _Sheet:
     def _frames(self, dot, vertices, level, path):
         """Draw the vertices, those inside a module call at `level` in a frame of their own.
 
-        Names are told from `path` on, the module whose frame this is.
+        Names are relative to `path`, the module of this frame.
         """
         t, frames = self.theme, {}
         for v in vertices:
@@ -206,7 +206,7 @@ class _Sheet:
         return {**style, "fillcolor": fill, "color": line}
 
     def _kind(self, v):
-        """What is remarkable about the gradients that came here."""
+        """The kind of the gradients that arrived at a vertex: "zero", "vanishing" …, or ""."""
         if not self.graph.flows or not v.needs_grad or v.role == "result" or not v.outputs:
             return ""
         kinds = {kind_of(o.flow, self.limits) for o in v.outputs}
@@ -215,7 +215,7 @@ class _Sheet:
         return next((kind for kind in STANDS_OUT if kind in kinds), "")
 
     def _meetings(self):
-        """{(vertex, which of its results): gradients that came, if there are several}."""
+        """{(vertex, index of its result): the gradients that arrived, if there are several}."""
         came = {}
         for e in self.graph.edges:
             if e.flow is not None and not e.target.startswith("result"):
@@ -230,7 +230,7 @@ class _Sheet:
             about = about_tensor(vertices[e.source].outputs[e.output])
             tip = f"{e.input}: {about}" if e.input else about
             style = {} if e.needs_grad else {"style": "dashed", "color": t.flows["missing"]}
-            if e.source[0] != "l":  # keep the way of the data straight, not that of the parameters
+            if e.source[0] != "l":  # keep the path of the data straight, not that of the parameters
                 style["weight"] = "3"
             flows = self.view != "forward" and e.needs_grad
             if self.view != "backward" or not flows:
@@ -251,7 +251,7 @@ class _Sheet:
         return f'<{room}{words}&#160;<br/><font point-size="{thick:.1f}">&#160;</font>>'
 
     def _gradient(self, e, tip, came):
-        """How the gradient that flows back along an edge is drawn."""
+        """The attributes of an edge for the gradient that flows back along it."""
         t, kind = self.theme, kind_of(e.flow, self.limits)
         color, thick = t.flows.get(kind, t.gradient), thickness(e.flow) * t.line
         style = {"dir": "back", "color": color, "penwidth": f"{thick:.2f}"}
@@ -276,18 +276,19 @@ class _Sheet:
     # ---- words -------------------------------------------------------------------------
 
     def _label(self, v, path):
-        """What is written in a box: title, shape, and the numbers if they are to be shown."""
+        """The label of a box: title, shape, and numbers if they are to be shown."""
         name = brief(v.name.removeprefix(path))
         if v.role == "module":
             lines = [self._counted(name or v.kind, v.count)]
-            size = f"{v.parameters:,} parameters{' each' * (v.count > 1)}" if v.parameters else ""
+            each = " each" if v.count > 1 else ""
+            size = f"{v.parameters:,} parameters{each}" if v.parameters else ""
             about = ", ".join(filter(None, (v.kind * bool(name), size)))
             lines += [self.faint(about)] if about else []
         elif v.role == "operation":
             lines = self._operation(v)
         else:
             lines = [f"<b>{dot_label(name or v.kind or v.role)}</b>"]
-        # what the last operation makes is told by the result
+        # the result's own box shows the value of the last operation
         is_last = v.role == "operation" and len(v.outputs) == 1 and v.key in self.last
         shown = [] if is_last else v.outputs
         if v.role == "operation":
@@ -304,7 +305,7 @@ class _Sheet:
             rows += self._gradient_rows(v, i, o, which)
         kind = self._kind(v)
         if kind:
-            words = f"{STANDS_OUT[kind][0]}{' gradient' * (kind not in ('missing',))}"
+            words = STANDS_OUT[kind][0] + ("" if kind == "missing" else " gradient")
             color = self.theme.flows[kind]
             rows += f'<tr><td colspan="2"><b>{self.faint(words, color)}</b></td></tr>'
         return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
@@ -325,7 +326,7 @@ class _Sheet:
             rows += self._numbers_row(which + "grad", self._numbers(o.grad, color))
         if whole:
             words = f"Σ of {len(came)} gradients"
-            words += f", rms {as_number(size_of(o.flow), 3)}" * (o.grad is None)
+            words += f", rms {as_number(size_of(o.flow), 3)}" if o.grad is None else ""
             rows += f'<tr><td colspan="2">{self.faint(words, color)}</td></tr>'
         return rows
 
@@ -385,17 +386,17 @@ class _Sheet:
         return f'<table border="0" cellspacing="0" cellpadding="2">{rows}</table>'
 
     def _tooltip(self, v):
-        """What a picture in a browser says when the mouse rests on a box."""
+        """The text shown when the mouse rests on a box in a browser."""
         if v.role == "module":
             inside = f"{v.operations} operations, {v.parameters:,} parameters"
             name = brief(v.name) or "the model"
-            return f"{name}: {v.kind}\n{inside}" + f"\n× {v.count}" * (v.count > 1)
+            return f"{name}: {v.kind}\n{inside}" + (f"\n× {v.count}" if v.count > 1 else "")
         if v.role == "operation":
             derivative = [part.strip(" ,") for part in v.derivative.split("    ")]
             lines = [v.signature, v.formula, *derivative, v.where]
         else:
             about = about_tensor(v.outputs[0])
-            lines = [f"{v.role} {brief(v.name)}: {about}", "no gradient" * (not v.needs_grad)]
+            lines = [f"{v.role} {brief(v.name)}: {about}", "" if v.needs_grad else "no gradient"]
         if self.graph.flows and v.needs_grad:
             lines += [
                 f"gradient: {in_words(o.flow, kind_of(o.flow, self.limits))}" for o in v.outputs
@@ -426,13 +427,13 @@ class _Sheet:
                 told.append(self.faint("local derivative", t.active))
             if any(not e.needs_grad for e in graph.edges):
                 told.append(self.faint("- - -  no gradient"))
-            rows += self._legend(told) + self._legend(self._remarkable())
+            rows += self._legend(told) + self._legend(self._unusual_kinds())
         if legend and graph.unused:
             names = [brief(name) for name in graph.unused[:NAMED]]
             more = len(graph.unused) - len(names)
             lines = [", ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
             lines[0] = f"no gradient reaches {lines[0]}"
-            lines[-1] += f" and {more} more" * bool(more)
+            lines[-1] += f" and {more} more" if more else ""
             color = t.flows["nan"] if graph.flows else t.faint
             for line in lines:
                 rows += f'<tr><td align="left">{self.faint(line, color)}</td></tr>'
@@ -452,8 +453,8 @@ class _Sheet:
         square = f'<font point-size="{self.points(12)}" color="{line}">■</font>'
         return f"{square}&#160;{self.faint(role)}&#160;"
 
-    def _remarkable(self):
-        """Kinds of gradients that are in the picture and stand out."""
+    def _unusual_kinds(self):
+        """The kinds of unusual gradients that are in the picture."""
         present = {self._kind(v) for v in self.graph.vertices}
         if self.view != "forward":
             present |= {kind_of(e.flow, self.limits) for e in self.graph.edges if e.needs_grad}

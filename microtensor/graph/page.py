@@ -1,4 +1,4 @@
-"""Pages that need no network: a film that plays, a drawing that is panned, zoomed and folded."""
+"""Self-contained HTML pages: a film to play, a drawing to pan, zoom and fold."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from .themes import THEMES
 
 __all__ = ["explorer", "player"]
 
-PICTURES = 40  # at most so many states of a folded drawing are kept in one page
+PICTURES = 40  # the most states of a folded drawing in one page
 EVERYTHING = 1500  # boxes: larger graphs are not drawn in full
 
 
@@ -68,7 +68,7 @@ def explorer(drawing, picture):
 
 
 def _state(depth, opened):
-    """(depth, module that is drawn in full) as the page has them."""
+    """The key of a state of the page: (depth, module that is drawn in full)."""
     if depth is None:
         depth = 1 if opened else "all"
     return str(depth), opened or ""
@@ -80,13 +80,13 @@ def _modules(drawn):
 
 
 def _bare(svg):
-    """SVG without what stands before it in a file."""
+    """SVG without the XML declaration before it."""
     text = svg.decode()
     return text[text.index("<svg") :]
 
 
 def _filled(name, title, data, theme, **values):
-    """The page of that name beside this file, in the colours of a theme."""
+    """The page of that name in this folder, in the colours of a theme."""
     return from_file(
         Path(__file__).with_name(f"{name}.html"), title, embedded(data), paper=theme.paper,
         ink=theme.ink, faint=theme.faint, active=theme.active, fill=theme.roles["operation"][0],

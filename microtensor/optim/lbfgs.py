@@ -1,4 +1,4 @@
-"""LBFGS: Newton's method with a curvature that is read off the last steps."""
+"""LBFGS: Newton's method with the curvature estimated from the last steps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LBFGS(Optimizer):
         counts = [state.setdefault(name, 0) for name in ("n_iter", "func_evals")]
         if not isinstance(pairs, list) or not all(isinstance(n, int) for n in counts):
             raise ValueError(f"LBFGS: the saved counts are {shown(counts)}")
-        if len(vectors) < len(names):  # the first move was none
+        if len(vectors) < len(names):  # the first move had length 0
             state["n_iter"] = 0
 
     def _gradient(self):
@@ -135,7 +135,7 @@ class LBFGS(Optimizer):
         return first
 
     def _searched(self, evaluate, direction, start, rate, tolerance, most):
-        """The point that a line search finds, and its number of calls. Nothing is moved."""
+        """(the point that a line search finds, its number of calls); parameters are unchanged."""
         params = self.param_groups[0]["params"]
         here = [p.detach().clone() for p in params]
 
@@ -150,7 +150,7 @@ class LBFGS(Optimizer):
 
     @staticmethod
     def _direction(grad, pairs):
-        """−H g, with the inverse H of the curvature that the pairs (step, change) tell."""
+        """−H g, with the inverse H of the curvature estimated from the pairs (step, change)."""
         q, steps = -grad, []
         for s, y in reversed(pairs):
             weight = s.dot(q) / y.dot(s)

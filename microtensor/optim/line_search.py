@@ -1,11 +1,11 @@
-"""How far to go along a direction (Nocedal and Wright, Numerical Optimization, chapter 3.5)."""
+"""Line search along a direction (Nocedal and Wright, Numerical Optimization, chapter 3.5)."""
 
 import math
 from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """What is known at `rate` times the direction: loss, gradient, and the slope along it."""
+    """A point at `rate` times the direction: loss, gradient, and the slope along the direction."""
 
     rate: float
     loss: float
@@ -14,12 +14,12 @@ class Point(NamedTuple):
 
 
 def strong_wolfe(at, start, rate, size, tolerance, most=25, c1=1e-4, c2=0.9):
-    """A point that meets the strong Wolfe conditions, and how many points were looked at.
+    """(a point that meets the strong Wolfe conditions, the number of points computed).
 
-    They are: the loss is below that at `start` by at least c1·rate·slope, and the slope at most c2
-    times as steep. `at(rate)` computes a Point; `rate` is the first guess; at most `most` more are
-    made. `size` is the largest element of the direction: the search ends where two points differ by
-    less than `tolerance` in every element.
+    The conditions: the loss is below that at `start` by at least c1·rate·slope, and the slope at
+    most c2 times as steep. `at(rate)` computes a Point; `rate` is the first guess; at most `most`
+    more are tried. `size` is the largest element of the direction: the search ends where two points
+    differ by less than `tolerance` in every element.
     """
 
     def too_high(p):
@@ -70,7 +70,7 @@ def strong_wolfe(at, start, rate, size, tolerance, most=25, c1=1e-4, c2=0.9):
 
 
 def lowest_between(a, b, left, right):
-    """Where the cubic with the losses and slopes of two points is lowest, within left … right.
+    """The minimum, within left … right, of the cubic with the losses and slopes of two points.
 
     (Nocedal and Wright, equation 3.59.) The middle, where it has no minimum.
     """
