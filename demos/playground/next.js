@@ -21,7 +21,7 @@ function show(answer) {
     let row = list.children[i];
     if (!row) {
       const fill = element("i"), mark = element("b");
-      row = element("li", {}, element("button", {}, element("span", { class: "token" }),
+      row = element("li", { id: `next-${i}` }, element("button", {}, element("span", { class: "token" }),
         element("span", { class: "bar" }, fill, mark), element("span", { class: "p" })));
       row.firstChild.addEventListener("click", () => choose(Number(row.dataset.id)));
       list.append(row);
@@ -50,6 +50,12 @@ const suggest = newest(async () => {
 async function answered(more) {
   const answer = await ask("next", { model: $("model").value, ...question(), ...options(), ...more });
   if (answer) show(answer);
+  else if (!ids) { // the model does not know the prompt: it stands there alone
+    $("text").textContent = $("prompt").value;
+    $("sees").textContent = "";
+    $("next-tokens").replaceChildren();
+    $("suggestions").replaceChildren();
+  }
   return answer;
 }
 

@@ -23,11 +23,19 @@ def main(argv=None):
     p.add_argument(
         "--port", type=int, default=8600, metavar="N", help="(8600; 0: any that is free)"
     )
-    p.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
-                   help="another address lets other machines in, with a token (127.0.0.1)")  # fmt: skip
+    p.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="another address lets other machines in, with a token (127.0.0.1)",
+    )
     p.add_argument("--checkpoint", metavar="FILE", help="a trained MiniGPT to begin with")
-    p.add_argument("--out", default="runs/playground", metavar="FOLDER",
-                   help="where models are kept (runs/playground)")  # fmt: skip
+    p.add_argument(
+        "--out",
+        default="runs/playground",
+        metavar="FOLDER",
+        help="where models are kept (runs/playground)",
+    )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of the first weights (0)")
     p.add_argument("--data", metavar="FILE", help="any UTF-8 text, in place of Shakespeare")
     return program.run(playground, p, argv)
@@ -59,10 +67,15 @@ def playground(args):
     hosts = {f"{name}:{port}" for name in (*named, shown)}
     address = f"http://{'127.0.0.1' if args.host in LOCAL else shown}:{port}/"
     address += f"?token={token}" if token else ""
-    server = uvicorn.Server(config := uvicorn.Config(
-        app.application(lab, hosts, token, lambda: server.should_exit, shakespeare),
-        log_level="warning", timeout_graceful_shutdown=1, lifespan="off", access_log=False,
-    ))  # fmt: skip
+    server = uvicorn.Server(
+        config := uvicorn.Config(
+            app.application(lab, hosts, token, lambda: server.should_exit, shakespeare),
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            lifespan="off",
+            access_log=False,
+        )
+    )
     config.load()
     print(f"the playground is at {address}     (Ctrl-C ends it)", flush=True)
     if not args.no_browser:

@@ -63,13 +63,18 @@ def application(lab, hosts, token=None, ended=lambda: False, shakespeare=None):
     """The ASGI application. `hosts` are the addresses, with port, that the server is known by."""
     routes = [Route("/", partial(page, lab))]
     for path, answer in {
-        "/api/state": state, "/api/events": events, "/api/sliders": sliders,
+        "/api/state": state,
+        "/api/events": events,
+        "/api/sliders": sliders,
         "/api/pictures/{name}": picture,
-    }.items():  # fmt: skip
+    }.items():
         routes.append(Route(path, partial(answer, lab)))
     commands = {
-        "train": lab.train, "pause": lab.pause, "step": lab.one_step, "reset": lab.reset,
-    }  # fmt: skip
+        "train": lab.train,
+        "pause": lab.pause,
+        "step": lab.one_step,
+        "reset": lab.reset,
+    }
     for name, command in commands.items():
         routes.append(Route(f"/api/{name}", partial(change, lab, command), methods=["POST"]))
     routes += [
@@ -80,9 +85,11 @@ def application(lab, hosts, token=None, ended=lambda: False, shakespeare=None):
         Route("/{name}", partial(own_file, lab)),
     ]
     questions = {
-        "next": looks.next_token, "suggestions": looks.suggestions,
-        "temperatures": looks.at_temperatures, "inside": looks.look_inside,
-    }  # fmt: skip
+        "next": looks.next_token,
+        "suggestions": looks.suggestions,
+        "temperatures": looks.at_temperatures,
+        "inside": looks.look_inside,
+    }
     for name, question in questions.items():
         routes.append(Route(f"/api/{name}", partial(ask, lab, question), methods=["POST"]))
     app = Starlette(routes=routes)
@@ -129,8 +136,11 @@ class Guarded:
                 names = {name for name, _ in headers}
                 if b"content-security-policy" not in names:
                     headers.append((b"content-security-policy", POLICY.encode()))
-                headers += [(b"x-content-type-options", b"nosniff"),
-                            (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-store")]  # fmt: skip
+                headers += [
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"cache-control", b"no-store"),
+                ]
                 if self.token is not None and request.query_params.get("token"):
                     cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
                     headers.append((b"set-cookie", cookie.encode()))
@@ -183,9 +193,16 @@ async def body_of(request, largest=LARGEST):
 
 
 KINDS_ASKED = {
-    "text": str, "model": str, "choose": bool, "token": int, "ids": list, "number": int,
-    "source": str, "name": str, "kind": str,
-}  # fmt: skip
+    "text": str,
+    "model": str,
+    "choose": bool,
+    "token": int,
+    "ids": list,
+    "number": int,
+    "source": str,
+    "name": str,
+    "kind": str,
+}
 
 
 def checked(value):
@@ -222,7 +239,7 @@ async def state(lab, request):
 
 
 async def events(lab, request):
-    """States as server-sent events, at most ten a second, each with the new points of the curves."""
+    """States as server-sent events, ten a second at most, each with new points of the curves."""
     ended = request.app.state.ended
 
     async def stream():

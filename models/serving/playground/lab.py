@@ -26,7 +26,7 @@ from ...training import (
     evaluate,
     load_checkpoint,
     model_from,
-)  # fmt: skip
+)
 from . import sizes
 
 STEPS = 3000  # after so many steps, and as many more, training pauses by itself
@@ -122,7 +122,7 @@ class Lab:
     # ---- a model and its training -------------------------------------------------------------
 
     def _warm_up(self):
-        """A step and a token that nobody sees: loops are compiled now, and the first click is quick."""
+        """A step and a token that nobody sees: loops are compiled before the first click."""
         self._make()
         self.trainer.train_step()
         list(sampling.generate(self.model, mt.zeros(1, 1, dtype=mt.int64), 2))
@@ -224,9 +224,12 @@ class Lab:
         start = [[self.data.tokenizer.encode(first_of(self.data))[0]]]
         stream = self.data.tokenizer.stream()
         tokens = sampling.generate(
-            self.model, mt.tensor(start), SAMPLE_TOKENS, temperature=0.8,
+            self.model,
+            mt.tensor(start),
+            SAMPLE_TOKENS,
+            temperature=0.8,
             generator=mt.Generator().manual_seed(self.trainer.step),
-        )  # fmt: skip
+        )
         text, model, step = "", self.model, self.trainer.step
         for token in tokens:
             text += stream(int(token[0]))
@@ -253,12 +256,15 @@ class Lab:
             mt.save(self.trainer.state_dict(), folder / "checkpoint.safetensors")
         self.saved, self._saved_step = str(folder / "checkpoint.safetensors"), step
         run = {
-            "number": self._number, "step": step, "text": self.data.name,
+            "number": self._number,
+            "step": step,
+            "text": self.data.name,
             "parameter_count": sum(p.numel() for p in self.model.parameters()),
-            "settings": settings, "loss": self.trainer.losses[-1],
+            "settings": settings,
+            "loss": self.trainer.losses[-1],
             "validation_loss": self.trainer.validation[-1][1],
             "curve": curve(self.trainer.validation),
-        }  # fmt: skip
+        }
         self.runs = [r for r in self.runs if r["number"] != self._number] + [run]
 
     def _runs_before(self):
@@ -269,14 +275,18 @@ class Lab:
             try:
                 state = load_checkpoint(path)
                 about = state["about"]
-                found.append({
-                    "number": int(number[1]), "step": state["step"], "text": about["text"],
-                    "parameter_count": sum(t.numel() for t in state["model"].values()),
-                    "settings": {n: about[n] for n in (*sizes.MODEL, *sizes.TRAINING)},
-                    "loss": float(state["losses"][-1]),
-                    "validation_loss": state["validation"][-1][1],
-                    "curve": curve(state["validation"]),
-                })  # fmt: skip
+                found.append(
+                    {
+                        "number": int(number[1]),
+                        "step": state["step"],
+                        "text": about["text"],
+                        "parameter_count": sum(t.numel() for t in state["model"].values()),
+                        "settings": {n: about[n] for n in (*sizes.MODEL, *sizes.TRAINING)},
+                        "loss": float(state["losses"][-1]),
+                        "validation_loss": state["validation"][-1][1],
+                        "curve": curve(state["validation"]),
+                    }
+                )
             except (ValueError, LookupError, TypeError, OSError):
                 continue
         return sorted(found, key=lambda run: run["number"])
@@ -332,18 +342,27 @@ class Lab:
         parts = sizes.parts(chosen)
         self.version += 1
         self.state = {
-            "version": self.version, "training": self.training, "busy": self.busy,
-            "error": self.error, "step": trainer.step,
+            "version": self.version,
+            "training": self.training,
+            "busy": self.busy,
+            "error": self.error,
+            "step": trainer.step,
             "loss": losses[-1] if losses else None,
             "validation_loss": validation[-1][1] if validation else None,
             "expected_loss": math.log(config.vocab_size),
-            "tokens_per_second": rate, "seconds_left": self._seconds_left(),
-            "parameter_count": sum(parts.values()), "parts": parts,
+            "tokens_per_second": rate,
+            "seconds_left": self._seconds_left(),
+            "parameter_count": sum(parts.values()),
+            "parts": parts,
             "reset_needed": chosen != config,
-            "sample": self.samples[-1]["text"] if self.samples else "", "samples": self.samples,
-            "settings": dict(self.settings), "text": self.data.about(),
-            "losses": len(losses), "runs": self.runs, "saved": self.saved,
-        }  # fmt: skip
+            "sample": self.samples[-1]["text"] if self.samples else "",
+            "samples": self.samples,
+            "settings": dict(self.settings),
+            "text": self.data.about(),
+            "losses": len(losses),
+            "runs": self.runs,
+            "saved": self.saved,
+        }
 
 
 def curve(points):

@@ -104,14 +104,15 @@ def next_token(lab, asked):
     order = (p + plain * 1e-9).topk(k)[1].tolist()  # what is ruled out comes last, in its order
     p, plain = p.tolist(), plain.tolist()
     return {
-        "ids": ids, "text": tokenizer.decode(ids),
+        "ids": ids,
+        "text": tokenizer.decode(ids),
         "context": texts.shown(tokenizer, ids[-min(model.config.context_length, 64) :]),
         "context_length": model.config.context_length,
         "candidates": [
             {"id": i, "token": tokenizer.decode([i]), "probability": p[i], "before": plain[i]}
             for i in order
         ],
-    }  # fmt: skip
+    }
 
 
 def suggestions(lab, asked):
@@ -135,9 +136,12 @@ def at_temperatures(lab, asked, n=60):
     written = []
     for temperature in TEMPERATURES:
         tokens = sampling.generate(
-            model, mt.tensor([ids[-model.config.context_length :]]), n, temperature,
+            model,
+            mt.tensor([ids[-model.config.context_length :]]),
+            n,
+            temperature,
             generator=mt.Generator().manual_seed(lab.seed),
-        )  # fmt: skip
+        )
         text = tokenizer.decode([int(token[0]) for token in tokens])
         written.append({"temperature": temperature, "text": text})
     return {"texts": written}
@@ -157,13 +161,18 @@ def look_inside(lab, asked):
     layers = []
     for row in lens:
         p, best = row.topk(min(5, tokenizer.vocab_size))
-        layers.append([{"token": tokenizer.decode([i]), "probability": q}
-                       for i, q in zip(best.tolist(), p.tolist())])  # fmt: skip
+        layers.append(
+            [
+                {"token": tokenizer.decode([i]), "probability": q}
+                for i, q in zip(best.tolist(), p.tolist())
+            ]
+        )
     return {
         "tokens": texts.shown(tokenizer, ids),
         "attention": [heads.weights[0].tolist() for heads in heard],  # layers of heads (T, T)
-        "lens": layers, "saliency": pushed.tolist(),
-    }  # fmt: skip
+        "lens": layers,
+        "saliency": pushed.tolist(),
+    }
 
 
 # ---- the project's own pictures ------------------------------------------------------------------
@@ -183,9 +192,12 @@ def step_picture(lab):
     idx, targets = small_batch(lab)
     model = lab.model
     return mt.graph.draw(
-        lambda: model(idx, targets)[1], params=model, depth=2, view="backward",
+        lambda: model(idx, targets)[1],
+        params=model,
+        depth=2,
+        view="backward",
         title=f"backpropagation after {lab.trainer.step:,} steps",
-    )  # fmt: skip
+    )
 
 
 def neuron_film(lab):

@@ -69,7 +69,8 @@ def checked(sliders, chosen, before):
             raise ValueError(f"{slider.label} must be a number, got {value!r:.40}.")
         if not slider.low <= value <= slider.high:
             raise ValueError(
-                f"{slider.label} must be within {slider.low:g} … {slider.high:g}, got {value!r:.40}."
+                f"{slider.label} must be within {slider.low:g} … {slider.high:g}, "
+                f"got {value!r:.40}."
             )
         result[name] = number(name, value)
     return result
@@ -81,7 +82,8 @@ def config(settings, vocab_size):
     if width % heads:
         fitting = [n for n in range(1, int(MODEL["n_heads"].high) + 1) if width % n == 0]
         raise ValueError(
-            f"{heads} heads cannot share a width of {width} evenly; {', '.join(map(str, fitting))} can."
+            f"{heads} heads cannot share a width of {width} evenly; "
+            f"{', '.join(map(str, fitting))} can."
         )
     return MiniGPTConfig(vocab_size, **{name: settings[name] for name in MODEL})
 

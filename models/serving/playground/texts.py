@@ -42,10 +42,14 @@ class Data:
     def about(self):
         """What the page says of it."""
         return {
-            "name": self.name, "kind": self.kind, "characters": len(self.text),
-            "tokens": len(self.ids), "vocab_size": self.tokenizer.vocab_size,
-            "beginning": self.text[:120], "first": self.text.lstrip().split("\n")[0][:14],
-        }  # fmt: skip
+            "name": self.name,
+            "kind": self.kind,
+            "characters": len(self.text),
+            "tokens": len(self.ids),
+            "vocab_size": self.tokenizer.vocab_size,
+            "beginning": self.text[:120],
+            "first": self.text.lstrip().split("\n")[0][:14],
+        }
 
 
 def data(name, text, kind="char"):

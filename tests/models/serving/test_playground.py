@@ -55,11 +55,16 @@ def steps(lab, n):
 
 
 @pytest.mark.parametrize(
-    "layers, heads, width, context", itertools.product((1, 3), (1, 2, 4), (16, 48), (8, 64))
+    "layers, heads, width, context", [*itertools.product((1, 3), (1, 2, 4), (16, 48), (8, 64))]
 )
 def test_parameters_are_counted_as_the_model_has_them(layers, heads, width, context):
-    settings = {"n_layers": layers, "n_heads": heads, "d_model": width, "context_length": context,
-                "dropout": 0.0}  # fmt: skip
+    settings = {
+        "n_layers": layers,
+        "n_heads": heads,
+        "d_model": width,
+        "context_length": context,
+        "dropout": 0.0,
+    }
     config = sizes.config(settings, 65)
     assert sum(sizes.parts(config).values()) == sum(p.numel() for p in MiniGPT(config).parameters())
 
@@ -71,13 +76,22 @@ def test_heads_that_do_not_divide_the_width():
         sizes.config({**sizes.usual(sizes.MODEL), "n_heads": 5}, 65)
 
 
-@pytest.mark.parametrize("chosen, words", [
-    ({"n_layers": 99}, "Layers must be within 1 … 8, got 99"),
-    ({"n_layers": 2.5}, "Layers must be a number"), ({"n_layers": True}, "Layers must be a number"),
-    ({"lr": float("nan")}, "Learning rate must be a number"), ({"lr": "a"}, "Learning rate must be"),
-    ({"speed": 1}, "There is no setting 'speed'"), ({"n_heads": 7}, "7 heads cannot share"),
-    ({"context_length": 256, "batch_size": 128, "n_layers": 8, "d_model": 256, "n_heads": 8}, "GB"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "chosen, words",
+    [
+        ({"n_layers": 99}, "Layers must be within 1 … 8, got 99"),
+        ({"n_layers": 2.5}, "Layers must be a number"),
+        ({"n_layers": True}, "Layers must be a number"),
+        ({"lr": float("nan")}, "Learning rate must be a number"),
+        ({"lr": "a"}, "Learning rate must be"),
+        ({"speed": 1}, "There is no setting 'speed'"),
+        ({"n_heads": 7}, "7 heads cannot share"),
+        (
+            {"context_length": 256, "batch_size": 128, "n_layers": 8, "d_model": 256, "n_heads": 8},
+            "GB",
+        ),
+    ],
+)
 def test_settings_that_are_refused_change_nothing(lab, monkeypatch, chosen, words):
     monkeypatch.setattr(sizes, "available_memory", lambda: 2 << 30)
     before, weights = dict(lab.settings), lab.model
@@ -155,10 +169,15 @@ def test_another_text_is_another_model(lab, kind):
     steps(lab, 1)
 
 
-@pytest.mark.parametrize("text, words", [
-    ("", "The text is empty"), ("  \n ", "The text is empty"), ("a\ud800", "no valid character"),
-    ("".join(map(chr, range(0x4E00, 0x4E00 + 6000))), "6,000 different characters"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "The text is empty"),
+        ("  \n ", "The text is empty"),
+        ("a\ud800", "no valid character"),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 6000))), "6,000 different characters"),
+    ],
+)
 def test_texts_that_are_refused(text, words):
     with pytest.raises(ValueError, match=words):
         texts.data("x", text)
@@ -207,12 +226,19 @@ def test_the_table_says_hello_world(lab):
     assert answer["text"] == "hello world"
 
 
-@pytest.mark.parametrize("asked, words", [
-    ({"text": ""}, "The prompt is empty"), ({"text": "€"}, "does not know this prompt"),
-    ({"text": "a" * 30_000}, "at most 20,000"), ({"text": "the", "temperature": 9}, "Temperature must"),
-    ({"ids": [10**9]}, "do not belong"), ({"ids": []}, "do not belong"),
-    ({"text": "the", "token": -1}, "do not belong"), ({"text": "the", "model": "x"}, "no model 'x'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "asked, words",
+    [
+        ({"text": ""}, "The prompt is empty"),
+        ({"text": "€"}, "does not know this prompt"),
+        ({"text": "a" * 30_000}, "at most 20,000"),
+        ({"text": "the", "temperature": 9}, "Temperature must"),
+        ({"ids": [10**9]}, "do not belong"),
+        ({"ids": []}, "do not belong"),
+        ({"text": "the", "token": -1}, "do not belong"),
+        ({"text": "the", "model": "x"}, "no model 'x'"),
+    ],
+)
 def test_questions_that_are_refused(lab, asked, words):
     with pytest.raises(ValueError, match=words):
         ask(lab, looks.next_token, lab, asked)
@@ -254,8 +280,19 @@ def server(tmp_path_factory):
     pytest.importorskip("uvicorn")
     folder = tmp_path_factory.mktemp("playground")
     (folder / "cats.txt").write_text(TEXT)
-    command = [sys.executable, "-m", "models", "playground", "--no-browser", "--port", "0",
-               "--data", "cats.txt", "--out", "runs"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "models",
+        "playground",
+        "--no-browser",
+        "--port",
+        "0",
+        "--data",
+        "cats.txt",
+        "--out",
+        "runs",
+    ]
     env = {**os.environ, "PYTHONPATH": str(CLONE)}
     process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
     address = re.search(r"http://127.0.0.1:\d+", process.stdout.readline())[0]
@@ -307,28 +344,46 @@ def test_a_training_over_http(server):
     assert message["points"] == [[1, state["loss"]]] and message["first"]
 
 
-@pytest.mark.parametrize("headers, status", [
-    ({"Host": "evil.example"}, 403), ({"Origin": "http://evil.example"}, 403),
-    ({"Origin": "null"}, 403), ({"Content_Type": "text/plain"}, 415),
-    ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
 def test_other_pages_cannot_ask(server, headers, status):
     before = send(server, "/api/state")[1]["step"]
     assert send(server, "/api/step", {}, **headers)[0] == status
     assert send(server, "/api/state")[1]["step"] == before
 
 
-@pytest.mark.parametrize("path, value, status", [
-    ("/api/next", b"{", 400), ("/api/next", b"[]", 400), ("/api/next", b"\xff", 400),
-    ("/api/next", {"text": 5}, 400), ("/api/next", {"text": "\u0000"}, 400),
-    ("/api/next", {"ids": ["a"]}, 400), ("/api/next", {"text": "the", "temperature": "hot"}, 400),
-    ("/api/next", {"text": "the", "ids": [1.5]}, 400), ("/api/text", {"text": ""}, 400),
-    ("/api/text", {"text": "short"}, 400), ("/api/text", {"text": "a", "kind": "x"}, 400),
-    ("/api/settings", {"n_heads": 3}, 400), ("/api/load", {"number": 99}, 400),
-    ("/api/load", {"number": "../x"}, 400), ("/api/next", b"[" * 60_000, 400),
-    ("/api/next", b" " * 70_000, 413), ("/api/nothing", {}, 404), ("/api/train", None, 405),
-    ("/api/pictures/x", None, 404),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path, value, status",
+    [
+        ("/api/next", b"{", 400),
+        ("/api/next", b"[]", 400),
+        ("/api/next", b"\xff", 400),
+        ("/api/next", {"text": 5}, 400),
+        ("/api/next", {"text": "\u0000"}, 400),
+        ("/api/next", {"ids": ["a"]}, 400),
+        ("/api/next", {"text": "the", "temperature": "hot"}, 400),
+        ("/api/next", {"text": "the", "ids": [1.5]}, 400),
+        ("/api/text", {"text": ""}, 400),
+        ("/api/text", {"text": "short"}, 400),
+        ("/api/text", {"text": "a", "kind": "x"}, 400),
+        ("/api/settings", {"n_heads": 3}, 400),
+        ("/api/load", {"number": 99}, 400),
+        ("/api/load", {"number": "../x"}, 400),
+        ("/api/next", b"[" * 60_000, 400),
+        ("/api/next", b" " * 70_000, 413),
+        ("/api/nothing", {}, 404),
+        ("/api/train", None, 405),
+        ("/api/pictures/x", None, 404),
+    ],
+)
 def test_bad_requests_get_a_sentence_or_a_status(server, path, value, status):
     got, answer = send(server, path, value)
     assert got == status
@@ -338,9 +393,16 @@ def test_bad_requests_get_a_sentence_or_a_status(server, path, value, status):
 
 
 def test_a_missing_package_is_said(tmp_path):
-    program = ("import sys\nsys.modules['starlette'] = sys.modules['uvicorn'] = None\n"
-               "from models.cli.commands import main\nsys.exit(main(['playground']))")  # fmt: skip
-    run = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(CLONE)},
-                         capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
+    program = (
+        "import sys\nsys.modules['starlette'] = sys.modules['uvicorn'] = None\n"
+        "from models.cli.commands import main\nsys.exit(main(['playground']))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(CLONE)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert run.returncode == 2
     assert run.stderr == 'models.playground: uvicorn is missing; pip install -e ".[lab]"\n'
