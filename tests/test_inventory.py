@@ -15,7 +15,7 @@ DROPPED = {
         "Leaf births changed recorded_in_place reshaped_in_place whole write_array",
     "microtensor.errors": "op_error",
     "microtensor.graph.canvas": "svg_shapes",
-    "microtensor.graph.draw": "VIEWS",
+    "microtensor.graph.draw": "NAMED STANDS_OUT SYMBOLS VIEWS",
     "microtensor.names": "Shown known_by_all_names",
     "microtensor.nn.modules.module": "dtype",
     "microtensor.nn.parameter": "dtype",

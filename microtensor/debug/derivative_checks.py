@@ -32,10 +32,8 @@ def _derivatives(p):
 
 def _probe(node):
     """(kind, evidence) of a pullback that is wrong, else None."""
-    chance, inputs = (
-        np.random.default_rng(0),
-        [i for i, e in enumerate(node.edges) if e is not None],
-    )
+    chance = np.random.default_rng(0)
+    inputs = [i for i, e in enumerate(node.edges) if e is not None]
     args = [_numpy(a) if isinstance(a, TensorBase) else a for a in node.args]
     drawn = "seed" in node.op.defaults  # another dtype would draw other random numbers
     exact = [a.astype(np.float64) if _is_float(a) and not drawn else a for a in args]
@@ -48,9 +46,8 @@ def _probe(node):
         size = max(1e-2, float(np.sqrt(np.mean(exact[i][finite] ** 2))) if finite.any() else 0)
         directions[i] = chance.choice([-size, size], exact[i].shape).astype(exact[i].dtype) * finite
     rounding = max(np.finfo(o.dtype).eps if _is_float(o) else 0 for o in before)
-    eps = (
-        1e-5 if rounding < 1e-6 and all(o.dtype == np.float64 for o in x if _is_float(o)) else 1e-2
-    )
+    precise = rounding < 1e-6 and all(o.dtype == np.float64 for o in x if _is_float(o))
+    eps = 1e-5 if precise else 1e-2
     slack = max(SLACK, 20 * rounding, 2 * eps)
 
     def compare(chosen):
@@ -59,14 +56,7 @@ def _probe(node):
             _outputs(node, [a + s * eps * directions[i] if i in chosen else a
                             for i, a in enumerate(exact)]) for s in (1, -1)
         ]  # fmt: skip
-        weights, numeric = [], 0.0
-        for o, middle, up, down in zip(before, x, *moved):
-            ahead, behind = (up - middle) / eps, (middle - down) / eps
-            corner = ~(np.abs(ahead - behind) <= 0.02 * (np.abs(ahead) + np.abs(behind)) + 1e-3)
-            w = np.where(corner, 0, chance.choice([-1.0, 1.0], o.shape)) * _is_float(o)
-            slope = np.where(w == 0, 0, (up - down) / (2 * eps))
-            weights.append(w.astype(o.dtype) if _is_float(o) else w.astype(np.float32))
-            numeric += float((w * slope).sum(dtype=np.float64))
+        weights, numeric = _differences(before, x, *moved, eps, chance)
         parts = _pulled(node, weights)
         terms = {i: parts[i] for i in chosen if parts[i] is not None}
         slope, size = 0.0, 0.0
@@ -78,10 +68,8 @@ def _probe(node):
         far = slack * (math.sqrt(size) + abs(numeric)) + 1e-6 * math.sqrt(sum(o.size for o in x))
         if abs(slope - numeric) <= far:
             return None
-        evidence = (
-            f"the slope of {node.name()} by {_input_name(node, *chosen)} along one direction: "
-        )
-        evidence += f"the pullback says {slope:+.4g}, central differences say {numeric:+.4g}"
+        evidence = f"the slope of {node.name()} by {_input_name(node, *chosen)} along one direction"
+        evidence += f": the pullback says {slope:+.4g}, central differences say {numeric:+.4g}"
         if len(chosen) == 1 and chosen[0] in terms:
             raw = terms[chosen[0]][0].astype(np.float64)
             spread, shape = directions[chosen[0]], exact[chosen[0]].shape
@@ -92,6 +80,22 @@ def _probe(node):
     if compare(inputs) is None:
         return None
     return next(filter(None, (compare([i]) for i in inputs)), None)
+
+
+def _differences(results, middle, up, down, eps, chance):
+    """(random weights ±1 of the results, the slope of their weighted sum by central differences).
+
+    The weight is 0 at corners, where the slopes on both sides differ.
+    """
+    weights, slope = [], 0.0
+    for o, m, u, d in zip(results, middle, up, down):
+        ahead, behind = (u - m) / eps, (m - d) / eps
+        corner = ~(np.abs(ahead - behind) <= 0.02 * (np.abs(ahead) + np.abs(behind)) + 1e-3)
+        w = np.where(corner, 0, chance.choice([-1.0, 1.0], o.shape)) * _is_float(o)
+        slopes = np.where(w == 0, 0, (u - d) / (2 * eps))
+        weights.append(w.astype(o.dtype) if _is_float(o) else w.astype(np.float32))
+        slope += float((w * slopes).sum(dtype=np.float64))
+    return weights, slope
 
 
 def _unsummed(node, i, shape, right):

@@ -174,32 +174,20 @@ class Run:
 
 
 def run(op, inputs, parameters, g=None, differences=True, symmetric=False):
-    """Run an operation forwards and backwards; inputs are arrays, numbers, None, or tuples.
+    """Run an operation forward and backward; inputs are arrays, numbers, None, or tuples.
 
     Of a `symmetric` input, central differences move an element and its mirror image together.
     """
-
-    def call(arrays, **options):
-        given = {
-            name: tuple(_tensor(v, **options) for v in value)
-            if isinstance(value, tuple)
-            else _tensor(value, **options)
-            for name, value in arrays.items()
-        }
-        args = next(iter(given.values())) if op.variadic else list(given.values())
-        with enable_grad():
-            return given, op(*args, **parameters)
-
-    given, out = call(inputs, requires_grad=True)
-    outs = out if isinstance(out, tuple) else (out,)
-    done = Run(inputs, parameters, as_numpy(out))
+    given, out = _call(op, inputs, parameters, requires_grad=True)
+    outs = as_tuple(out)
+    result = Run(inputs, parameters, as_numpy(out))
     made = [o for o in outs if o.requires_grad]
     if not made:
-        return done
+        return result
     if g is None:
-        g = tuple(_ramp(o._data.shape) * o.requires_grad for o in outs)  # 0 for what has no slope
+        g = tuple(_ramp(o._data.shape) * o.requires_grad for o in outs)  # 0 where there is no slope
         g = g if isinstance(out, tuple) else g[0]
-    done.g = g
+    result.g = g
     seeds = [
         _tensor(np.asarray(part, o._data.dtype))
         for part, o in zip(as_tuple(g), outs)
@@ -211,29 +199,47 @@ def run(op, inputs, parameters, g=None, differences=True, symmetric=False):
         for i, t in enumerate(as_tuple(value))
         if isinstance(t, TensorBase) and t.requires_grad
     ]
-    found = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
-    errors, exact = [], {name: _exact(value) for name, value in inputs.items()}
-    for (name, i, t), slope in zip(places, found):
+    slopes = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
+    errors = []
+    for (name, i, t), slope in zip(places, slopes):
         if slope is None:
             continue
         array = as_numpy(slope)
-        if op.variadic:
-            done.grads[name] = (*done.grads.get(name, ()), array)
-        else:
-            done.grads[name] = array
+        before = result.grads.get(name, ())
+        result.grads[name] = (*before, array) if op.variadic else array
         if differences:
-
-            def total(a, name=name, i=i):
-                changed = [*as_tuple(exact[name])]
-                changed[i] = a
-                value = tuple(changed) if isinstance(inputs[name], tuple) else a
-                y = as_numpy(call({**exact, name: value})[1])
-                return sum(float(np.sum(p * q)) for p, q in zip(as_tuple(y), as_tuple(g)))
-
-            measured = central_differences(total, as_numpy(t), symmetric)
+            loss = _weighted_sum(op, inputs, parameters, g, name, i)
+            measured = central_differences(loss, as_numpy(t), symmetric)
             errors.append(float(np.max(np.abs(measured - array), initial=0)))
-    done.error = max(errors, default=None)
-    return done
+    result.error = max(errors, default=None)
+    return result
+
+
+def _call(op, arrays, parameters, **options):
+    """({name: tensor, or tuple of tensors}, the result) of an operation of arrays."""
+    given = {
+        name: tuple(_tensor(v, **options) for v in value)
+        if isinstance(value, tuple)
+        else _tensor(value, **options)
+        for name, value in arrays.items()
+    }
+    args = next(iter(given.values())) if op.variadic else list(given.values())
+    with enable_grad():
+        return given, op(*args, **parameters)
+
+
+def _weighted_sum(op, inputs, parameters, g, name, i):
+    """Σ g·y in float64, as a function of one input: array i of the inputs called `name`."""
+    exact = {key: _exact(value) for key, value in inputs.items()}
+
+    def total(a):
+        changed = [*as_tuple(exact[name])]
+        changed[i] = a
+        value = tuple(changed) if isinstance(inputs[name], tuple) else a
+        y = as_numpy(_call(op, {**exact, name: value}, parameters)[1])
+        return sum(float(np.sum(p * q)) for p, q in zip(as_tuple(y), as_tuple(g)))
+
+    return total
 
 
 def central_differences(f, x, symmetric=False, h=1e-6):

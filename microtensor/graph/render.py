@@ -67,7 +67,9 @@ def _drawing(graph, source, path, dpi):
     if kind == "dot":
         return _write(path, source.encode())
     if kind == "html":
-        return _write(path, explorer(graph, picture).encode())
+        folded = getattr(graph, "whole", None) is not None  # else a plain Digraph, or DOT text
+        page = graph.page() if folded else explorer({("", ""): (picture(source), {})})
+        return _write(path, page.encode())
     return _write(path, picture(source, kind, dpi))
 
 

@@ -53,29 +53,36 @@ def interpolate(input: Tensor, size: Shape | None = None,
     for dim, (count, factor) in enumerate(zip(size, factors), 2):
         length = input.shape[dim]
         step = 1 / factor if factor else length / count
-        place = arange(count, dtype="float64")
-        if mode.startswith("nearest"):
-            place = (place + (0.5 if mode == "nearest-exact" else 0)) * step
-            input = ops.index_select(input, dim, place.long().clamp(max=length - 1))
-            continue
-        if align_corners:
-            place = place * ((length - 1) / (count - 1) if count > 1 else 0)
-        else:
-            place = (place + 0.5) * step - 0.5
-        if mode != "bicubic":
-            place = place.clamp(0)
-        low = place.floor().long().clamp(max=length - 1)
-        share = (place - low).to(input.dtype).reshape((-1,) + (1,) * (input.ndim - dim - 1))
-        near = [
-            ops.index_select(input, dim, (low + i).clamp(0, length - 1))
-            for i in ((-1, 0, 1, 2) if mode == "bicubic" else (0, 1))
-        ]
-        if mode == "bicubic":
-            weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
-            input = sum(x * w for x, w in zip(near, weights))
-        else:
-            input = near[0] + (near[1] - near[0]) * share
+        resize = _repeated if mode.startswith("nearest") else _interpolated
+        input = resize(input, dim, count, step, mode, align_corners)
     return input
+
+
+def _repeated(x, dim, count, step, mode, align_corners):
+    """x with `count` elements along `dim`, each the nearest one; the places are `step` apart."""
+    place = (arange(count, dtype="float64") + (0.5 if mode == "nearest-exact" else 0)) * step
+    return ops.index_select(x, dim, place.long().clamp(max=x.shape[dim] - 1))
+
+
+def _interpolated(x, dim, count, step, mode, align_corners):
+    """x with `count` elements along `dim`, each a weighted sum of the two or four nearest ones."""
+    place, length = arange(count, dtype="float64"), x.shape[dim]
+    if align_corners:
+        place = place * ((length - 1) / (count - 1) if count > 1 else 0)
+    else:
+        place = (place + 0.5) * step - 0.5
+    if mode != "bicubic":
+        place = place.clamp(0)
+    low = place.floor().long().clamp(max=length - 1)
+    share = (place - low).to(x.dtype).reshape((-1,) + (1,) * (x.ndim - dim - 1))
+    near = [
+        ops.index_select(x, dim, (low + i).clamp(0, length - 1))
+        for i in ((-1, 0, 1, 2) if mode == "bicubic" else (0, 1))
+    ]
+    if mode != "bicubic":
+        return near[0] + (near[1] - near[0]) * share
+    weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
+    return sum(x * w for x, w in zip(near, weights))
 
 
 def _cubic(d, a=-0.75):

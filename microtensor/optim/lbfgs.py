@@ -98,18 +98,12 @@ class LBFGS(Optimizer):
                 f"LBFGS: the parameters have {len(grad)} elements, those of its earlier steps "
                 f"{len(state['grad'])}: make a new optimizer"
             )
-        pairs = state.setdefault("pairs", [])  # (step, change of the gradient), the newest last
         if grad.abs().max() <= group["tolerance_grad"]:
             return first
         for i in range(group["max_iter"]):
-            turn = state["n_iter"] = state.get("n_iter", 0) + 1
-            if turn > 1:
-                y, s = grad - state["grad"], state["step"]
-                if y.dot(s) > 1e-10:
-                    pairs[:] = deque([*pairs, (s, y)], group["history_size"])
-            direction = self._direction(grad, pairs)
-            state["grad"] = grad.clone()
-            rate = lr * min(1.0, 1.0 / float(grad.abs().sum())) if turn == 1 else lr
+            state["n_iter"] = state.get("n_iter", 0) + 1
+            rate = lr * self._remember(state, grad, group["history_size"])
+            direction = self._direction(grad, state["pairs"])
             slope, before, last = float(grad.dot(direction)), loss, i == group["max_iter"] - 1
             if slope > -small:
                 break
@@ -133,6 +127,19 @@ class LBFGS(Optimizer):
                 break
         state["func_evals"] = state.get("func_evals", 0) + calls
         return first
+
+    def _remember(self, state, grad, history_size):
+        """Add the last step and change of the gradient to the state's pairs, the newest last.
+
+        Returns the factor of the rate: the very first step is scaled by the gradient's size.
+        """
+        pairs, first = state.setdefault("pairs", []), state["n_iter"] == 1
+        if not first:
+            y, s = grad - state["grad"], state["step"]
+            if y.dot(s) > 1e-10:
+                pairs[:] = deque([*pairs, (s, y)], history_size)
+        state["grad"] = grad.clone()
+        return min(1.0, 1.0 / float(grad.abs().sum())) if first else 1.0
 
     def _searched(self, evaluate, direction, start, rate, tolerance, most):
         """(the point that a line search finds, its number of calls); parameters are unchanged."""

@@ -70,12 +70,7 @@ class DataLoader(Generic[T]):
                  persistent_workers: bool = False, pin_memory_device: str = "",
                  in_order: bool = True) -> None:  # fmt: skip
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        iterable = isinstance(dataset, IterableDataset)
-        if not (iterable or hasattr(dataset, "__getitem__") or hasattr(dataset, "__getitems__")):
-            raise TypeError(
-                "DataLoader: a data set with __getitem__ and __len__, or an IterableDataset, is "
-                f"needed, got {describe([dataset])}"
-            )
+        iterable = _is_iterable(dataset)
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
             raise ValueError("DataLoader: an iterable dataset has its own order; pass no other")
         if sampler is not None and shuffle:
@@ -206,6 +201,18 @@ class DataLoader(Generic[T]):
                 f"{cores} cores that this process may use: that helps where they wait, not where "
                 "they compute"
             )
+
+
+def _is_iterable(dataset):
+    """True for an IterableDataset, False for one with samples by index. TypeError for others."""
+    if isinstance(dataset, IterableDataset):
+        return True
+    if not (hasattr(dataset, "__getitem__") or hasattr(dataset, "__getitems__")):
+        raise TypeError(
+            "DataLoader: a data set with __getitem__ and __len__, or an IterableDataset, is "
+            f"needed, got {describe([dataset])}"
+        )
+    return False
 
 
 def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers):
