@@ -24,6 +24,8 @@ class LBFGS(Optimizer):
     A move is `lr` long, or with `line_search_fn="strong_wolfe"` as long as `line_search` finds.
     """
 
+    _opt_called = False
+
     def __init__(self, params: ParameterGroups, lr: float = 1, max_iter: int = 20,
                  max_eval: int | None = None, tolerance_grad: float = 1e-7,
                  tolerance_change: float = 1e-9, history_size: int = 100,
@@ -83,7 +85,7 @@ class LBFGS(Optimizer):
 
     def step(self, closure: Callable[[], Any]) -> Any:
         """Move to where `closure()` is smaller. Returns the loss at the start."""
-        group = self.param_groups[0]
+        group, self._opt_called = self.param_groups[0], True
         state = self.state[group["params"][0]]
         small, lr = group["tolerance_change"], float(group["lr"])
 

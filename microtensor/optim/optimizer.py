@@ -31,6 +31,12 @@ class Optimizer:
     """
 
     buffers = ()  # the names of state tensors that have their parameter's shape
+    _opt_called = False  # whether step() has run: a schedule that steps first warns
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "step" in vars(cls) and "_opt_called" not in vars(cls):
+            cls._opt_called = True  # a step of its own does not say so
 
     def __init__(self, params: ParameterGroups, defaults: dict[str, Any]) -> None:
         self.defaults, self.param_groups, self.state = defaults, [], defaultdict(dict)
@@ -112,7 +118,7 @@ class Optimizer:
 
         `closure`, if given, computes the gradients first; its result is returned.
         """
-        loss = None
+        loss, self._opt_called = None, True
         if closure is not None:
             with enable_grad():
                 loss = closure()

@@ -42,6 +42,9 @@ from microtensor.optim.lr_scheduler import (
 from microtensor.optim.optimizer import required
 from microtensor.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_swa_avg_fn
 
+# schedules are stepped here without their optimizer: see test_schedules.py
+pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
+
 
 def parameter(*size, seed=0, **options):
     generator = mt.Generator().manual_seed(seed)

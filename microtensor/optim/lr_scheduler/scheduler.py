@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 
+from ...autograd.errors import warn
 from ...tensor import Tensor
 from ...typing import StateDict
 from ..optimizer import NONSENSE, RATES, Optimizer, alike, shown
@@ -37,7 +38,7 @@ class LRScheduler:
                 )
         self.base_lrs, self.last_epoch, self._last_lr, self._step_count = [], last_epoch, None, 0
         self._note_new_groups()
-        self.step()
+        self._begin(last_epoch)
 
     _name = property(lambda self: type(self).__name__)
 
@@ -68,6 +69,11 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Go one step further, or to a given epoch. Call it after the optimizer's step."""
         groups = self.optimizer.param_groups
+        if self._step_count == 1 and not self.optimizer._opt_called:
+            warn(
+                f"{self._name}: `lr_scheduler.step()` before `optimizer.step()`: the first rate of "
+                "the schedule was used by no step; call optimizer.step() first"
+            )
         self._note_new_groups()
         self._step_count += 1
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
@@ -88,10 +94,14 @@ class LRScheduler:
         self.base_lrs = [*self.base_lrs, *new]
 
     def _restart(self):
-        """Begin again at step 0."""
+        """Begin again at step 0, from the first rates."""
         for group in self.optimizer.param_groups:
             _set(group, group["initial_lr"])
-        self.last_epoch = -1
+        self._begin()
+
+    def _begin(self, last_epoch=-1):
+        """Take the first step after `last_epoch`, from the rates as they are."""
+        self.last_epoch, self._step_count = last_epoch, 0
         self.step()
 
     def state_dict(self) -> StateDict:
