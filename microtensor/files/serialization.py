@@ -23,9 +23,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from ..autograd.errors import warn
 from ..backends import backend_for, backend_of
 from ..backends.bfloat16 import BFloat16Array
 from ..tensor import Tensor
@@ -57,13 +59,29 @@ def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: int = 2,
     optimizers among them. Keys are plain values, too. A module, and any other object of a class
     that is found in a module of Python by name, is saved as that name and its attributes. Raises
     TypeError naming the place of what cannot be saved, OSError if the file cannot be written.
-    PyTorch's other arguments change nothing: nothing is pickled.
+    A path that ends in .pt or .pth becomes a file of PyTorch's kind, which `torch.load` reads with
+    its defaults, if `obj` is made of tensors and plain values; else it warns that it is a
+    safetensors file. PyTorch's other arguments change nothing: nothing is pickled.
     """
-    data = _serialized(obj)
     if hasattr(f, "write"):
-        f.write(data)
+        f.write(_serialized(obj))
     else:
-        write_whole(f, data)
+        write_whole(f, _for_torch(obj, f) or _serialized(obj))
+
+
+def _for_torch(obj, path):
+    """The bytes of a .pt file; None, with a warning, for what PyTorch could not read from one."""
+    if not os.fsdecode(path).endswith((".pt", ".pth")):
+        return None
+    from . import torch_writer
+
+    try:
+        return torch_writer.written(obj)
+    except torch_writer.NotPlain as reason:
+        warn(f"{reason}; so it is a safetensors file, which PyTorch does not read as {path}")
+        return None
+    except RecursionError:
+        raise ValueError("save: a dict, list or tuple is in itself, or nested too deeply") from None
 
 
 def load(f: File, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool = True,
@@ -72,11 +90,11 @@ def load(f: File, map_location: Any = None, pickle_module: Any = None, *, weight
 
     As in PyTorch, that may also be a dict of devices by device, or a function of a tensor and its
     device, always "cpu" here, that returns the tensor on the wanted device, or None to leave it.
-    Dicts, lists and tuples are restored as such, tensors as tensors that require no gradient; a
-    tensor that occurred twice is one tensor again. The kind of a file is found from its content: a
-    safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
-    (.pt, .pth) its object, if it consists of plain values and tensors: see `torch_file`. Raises
-    LoadError for anything else. A file is read as a whole, with `mmap`, too.
+    Dicts, lists and tuples are restored as such, tensors as leaves that require a gradient if they
+    did; a tensor that occurred twice is one tensor again. The kind of a file is found from its
+    content: a safetensors file of another program gives a dict of tensors by name, and one of
+    `torch.save` (.pt, .pth) its object, if it consists of plain values and tensors: see
+    `torch_file`. Raises LoadError for anything else. A file is read as a whole, with `mmap`, too.
 
     Files from strangers are safe: they give tensors, parameters and plain values, and take memory
     and time in proportion to their size. Whole modules and other objects are only loaded within

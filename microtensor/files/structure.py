@@ -56,7 +56,8 @@ def encoded(value, path, file):
     Collects the tensors in `file`, by their names.
     """
     if isinstance(value, Tensor) and type(value) is Tensor:
-        return {"$tensor": file.tensor_name(value, path)}
+        name = {"$tensor": file.tensor_name(value, path)}
+        return {**name, "requires_grad": True} if value.requires_grad else name
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -122,7 +123,7 @@ class Reader:
 
     def __init__(self, arrays, as_tensor, found, trusted=False):
         self.arrays, self.as_tensor, self.found, self.trusted = arrays, as_tensor, found, trusted
-        self.tensors, self.objects = {}, []
+        self.tensors, self.requiring, self.objects = {}, {}, []
 
     def value(self, value):
         """The value of this JSON. (It takes no deeper a stack than `encoded` took.)"""
@@ -143,11 +144,16 @@ class Reader:
             return OrderedDict(of(dict, self.value(of(dict, content))))
         return getattr(self, f"_{mark[1:]}")(content, *(value[name] for name in fields))
 
-    def _tensor(self, name):
-        """The one tensor of that name."""
+    def _tensor(self, name, requires_grad=False):
+        """The one tensor of that name; or the one that has its memory and requires a gradient."""
         if of(str, name) not in self.tensors:
             self.tensors[name] = self.as_tensor(self.arrays[name])
-        return self.tensors[name]
+        tensor = self.tensors[name]
+        if not of(bool, requires_grad):
+            return tensor
+        if name not in self.requiring:
+            self.requiring[name] = tensor.detach().requires_grad_()
+        return self.requiring[name]
 
     def _array(self, name, kind=None, shape=None):
         """The array of that name, which may be used once; 0-d ones as NumPy's numbers."""
@@ -220,8 +226,9 @@ class Reader:
 
 
 KINDS_OF_JSON = {  # the names of each, in their order
-    ("$tensor",), ("$array",), ("$array", "dtype", "shape"), ("$tuple",), ("$set",), ("$dict",),
-    ("$ordered",), ("$float",), ("$path",), ("$dtype",), ("$device",),
+    ("$tensor",), ("$tensor", "requires_grad"), ("$array",), ("$array", "dtype", "shape"),
+    ("$tuple",), ("$set",), ("$dict",), ("$ordered",), ("$float",), ("$path",), ("$dtype",),
+    ("$device",),
     ("$parameter", "tensor", "requires_grad"), ("$object", "attributes"), ("$again",), ("$name",),
 }  # fmt: skip
 

@@ -25,7 +25,9 @@ from types import FunctionType
 import numpy as np
 
 from ..backends.bfloat16 import BFloat16Array
+from ..backends.device import device
 from ..backends.dtypes import DTYPES, dtype
+from ..nn.module import Parameter
 from ..tensor import Tensor
 from .tensors import DIGITS, check_shape
 
@@ -151,7 +153,16 @@ def rebuild_tensor(array, offset, size, stride, requires_grad=False, hooks=None,
 def rebuild_parameter(tensor, requires_grad, hooks):
     if a_dict(hooks):
         raise ValueError(f"a parameter in it has hooks; {ONLY}")
-    return of_kind(Tensor, tensor)
+    return Parameter(of_kind(Tensor, tensor), of_kind(bool, requires_grad))
+
+
+def a_device(kind, index=None):
+    if of_kind(str, kind) not in DEVICES or index is not None and of_kind(int, index) < 0:
+        raise ValueError("it names a device that there is not")
+    return device(kind, index)
+
+
+DEVICES = "cpu", "cuda", "meta", "mps", "xpu"
 
 
 def ordered_dict():
@@ -174,6 +185,7 @@ FUNCTIONS = {
     "torch._utils._rebuild_tensor_v2": rebuild_tensor,
     "torch._utils._rebuild_tensor": rebuild_tensor,
     "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch.device": a_device,
     "torch.Size": lambda size: of_kind(tuple, size),
     "collections.OrderedDict": ordered_dict,
 }
@@ -312,6 +324,8 @@ def run_pickle(program, archive, as_tensor):
                 result = of_kind(FunctionType, function)(*of_kind(tuple, arguments))
                 if type(result) in (np.ndarray, BFloat16Array):
                     result, left = as_tensor(result), left - 1
+                    if arguments[4:5] == (True,):
+                        result.requires_grad_()
                 if left < 0:
                     raise ValueError("it is damaged: it has more tensors than its size allows")
                 stack.append(result)
@@ -355,7 +369,7 @@ def refuse_all_but_plain(value, program_size):
             inner = [*value, *value.values()]
         elif type(value) in (list, tuple):
             inner = value
-        elif type(value) in (Tensor, dtype, str, int, float, bool, type(None)):
+        elif type(value) in (Tensor, Parameter, dtype, device, str, int, float, bool, type(None)):
             inner = ()
             values += len(value) // 16 if type(value) is str else 0
             values += value.bit_length() // 64 if type(value) is int else 0

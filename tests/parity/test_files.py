@@ -149,7 +149,6 @@ def test_the_order_of_bytes(order, tmp_path):
     "obj, name",
     [
         (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
-        (torch.device("cpu"), "torch.device"),
         (torch.ones(2, dtype=torch.complex64), "torch.ComplexFloatStorage"),
         (torch.ones(2).to_sparse(), "torch._utils._rebuild_sparse_tensor"),
         (torch.ones(2).to(torch.float8_e4m3fn), "torch._utils._rebuild_tensor_v3"),
