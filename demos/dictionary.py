@@ -61,7 +61,7 @@ def line_of(path, name):
 
 
 def defines(node, name):
-    """Whether a piece of code gives a meaning to `name`, or to `self.name`."""
+    """True if a piece of code gives a meaning to `name`, or to `self.name`."""
     match node:
         case ast.ClassDef() | ast.FunctionDef():
             return node.name == name

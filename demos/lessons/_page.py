@@ -93,7 +93,7 @@ def check(claim, holds):
 
 
 def close(a, b, within=1e-5):
-    """Whether two tensors or numbers are equal but for rounding."""
+    """True if two tensors or numbers are equal but for rounding."""
     a, b = (x.detach() if isinstance(x, mt.Tensor) else mt.tensor(float(x)) for x in (a, b))
     return (a - b).abs().max().item() <= within * (1 + b.abs().max().item())
 

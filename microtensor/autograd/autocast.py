@@ -91,7 +91,7 @@ def _cast(array, dtype):
 
 
 def _is_product(equation=None, **params):
-    """Whether an einsum sums over a letter that two terms share: it is a product of matrices."""
+    """True if an einsum sums over a letter that two terms share: it is a product of matrices."""
     if equation is None:
         return True
     terms, result = equation.split("->")
@@ -99,6 +99,6 @@ def _is_product(equation=None, **params):
 
 
 def _is_cast(array, dtype):
-    """Whether these are floats other than float64 and not yet in a dtype."""
+    """True if these are floats other than float64 and not yet in a dtype."""
     have = backend_of(array).dtype(array)
     return have.rank == FLOAT and have is not float64 and have is not dtype

@@ -223,7 +223,7 @@ class Node:
         return tuple((None, 0) if e is None else (as_node(e[0]), e[1]) for e in self.edges)
 
     def leads_to(self, wanted):
-        """Whether a gradient goes from here to one of the nodes and leaves in a set."""
+        """True if a gradient goes from here to one of the nodes and leaves in a set."""
         return any(edge is not None and edge[0] in wanted for edge in self.edges)
 
     def pull(self, slots, wanted, create_graph):

@@ -104,7 +104,7 @@ def warn(message, category=UserWarning):
 
 
 def _bad(value):
-    """Whether there is a NaN, whether there is an infinity."""
+    """(True if there is a NaN, True if there is an infinity)."""
     if isinstance(value, float):
         return value != value, value in (float("inf"), float("-inf"))
     value = getattr(value, "_data", value)

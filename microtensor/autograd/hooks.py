@@ -106,7 +106,7 @@ def as_own_tensor(tensor, slots, index):
 
 
 def held_by_slot_alone(slots, index):
-    """Whether nobody else holds the array or a view of it, so that it may be changed in place."""
+    """True if nobody else holds the array or a view of it, so that it may be changed in place."""
     array = slots[index]
     if getattr(array, "base", array) is not None:
         return False

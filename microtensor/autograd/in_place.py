@@ -45,7 +45,7 @@ def in_place(tensor, by, function, *args, **params):
 
 
 def recorded_in_place(tensor, by, *values):
-    """Whether changing `tensor` in place is to be recorded. RuntimeError where it cannot be."""
+    """True if changing `tensor` in place is to be recorded. RuntimeError where it cannot be."""
     if not mode.recording:
         return False
     needed = edge_of(tensor) is not None

@@ -157,10 +157,10 @@ class set_detect_anomaly(set_grad_enabled):
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are being recorded."""
+    """True if operations are being recorded."""
     return mode.grad
 
 
 def is_inference_mode_enabled() -> bool:
-    """Whether `inference_mode` is on."""
+    """True if `inference_mode` is on."""
     return mode.inference

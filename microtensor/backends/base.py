@@ -76,7 +76,7 @@ class Backend(Kernels):
         return array
 
     def is_contiguous(self, array):
-        """Whether an array is so; nothing is copied to find out."""
+        """True if the elements are in row-major order without gaps; nothing is copied."""
         return True
 
     def strides(self, array):
@@ -221,7 +221,7 @@ class Backend(Kernels):
 
 
 def _is_basic(index):
-    """Whether an index has no arrays, so that it makes a view."""
+    """True if an index has no arrays, so that it makes a view."""
     return not any(hasattr(i, "dtype") for i in (index if isinstance(index, tuple) else (index,)))
 
 

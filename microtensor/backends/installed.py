@@ -7,7 +7,7 @@ COVERED = PACKAGE_FOLDER / "compat" / "covered.md"  # PyTorch's names: what is t
 
 
 def in_clone():
-    """Whether the package is imported from a clone, to which its extras refer as `.[fast]`."""
+    """True if the package is imported from a clone, to which its extras refer as `.[fast]`."""
     return (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()
 
 

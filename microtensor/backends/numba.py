@@ -36,7 +36,7 @@ def kernels():
 
 
 def _large(*arrays):
-    """Whether the compiled loops are worth calling, and can be."""
+    """True if the compiled loops are worth calling, and can be."""
     if arrays[0].size < SMALL:
         return False
     for a in arrays:  # noqa: SIM110 — a plain loop takes half the time, at every operation
@@ -93,7 +93,7 @@ def _of_rows(x, weight, *bias):
 
 
 def _fits(x, weight, bias):
-    """Whether the bias has one number for each output, and the compiled loops can be called."""
+    """True if the bias has one number for each output, and the compiled loops can be called."""
     return (bias is None or bias.shape == weight.shape[:1]) and _large(x, weight, bias)
 
 

@@ -145,7 +145,7 @@ class NumPyBackend(NumPyKernels):
 
 
 def _of_one_float(like, *values):
-    """Whether values are arrays of the floating dtype of `like`, or Python numbers beside them."""
+    """True if values are arrays of the floating dtype of `like`, or Python numbers beside them."""
     if not isinstance(like, np.ndarray) or like.dtype.kind != "f" or like.itemsize > 8:
         return False
     return all(type(v) in PYTHON or getattr(v, "dtype", None) == like.dtype for v in values)

@@ -295,7 +295,7 @@ def _rows(x):
 
 
 def _is_row(x):
-    """Whether x is a single row along its last axis, as in writing a text."""
+    """True if x is a single row along its last axis, as in writing a text."""
     return x.size == x.shape[-1] > 0
 
 

@@ -63,7 +63,7 @@ def _needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None):
 
 
 def _fits(type_, term):
-    """Whether the type of an argument is what a term of a rule demands."""
+    """True if the type of an argument is what a term of a rule demands."""
     _, _, sizes, flat, kind, out = term
     if not isinstance(type_, types.Array) or out and not type_.mutable:
         return False

@@ -27,7 +27,7 @@ DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia")  # that programs m
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether an `autocast` of this device is on in this thread."""
+    """True if an `autocast` of this device is on in this thread."""
     return device_type == "cpu" and mode.autocast is not None
 
 
@@ -39,7 +39,7 @@ def get_autocast_dtype(device_type: str) -> dtype:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether `autocast` does anything on this device: on the CPU."""
+    """True if `autocast` does anything on this device: on the CPU."""
     return device_type == "cpu"
 
 
@@ -146,7 +146,7 @@ class GradScaler:
         self._stepped = set()
 
     def is_enabled(self) -> bool:
-        """Whether it does anything."""
+        """True if it does anything."""
         return self._enabled
 
     def get_scale(self) -> float:

@@ -14,7 +14,7 @@ class OutOfMemoryError(RuntimeError):
 
 
 def is_available() -> bool:
-    """Whether `device="cuda"` works: CuPy is installed and finds a GPU."""
+    """True if `device="cuda"` works: CuPy is installed and finds a GPU."""
     try:
         backend_for("cuda")
     except RuntimeError:
@@ -55,7 +55,7 @@ def empty_cache() -> Any:
 
 
 def is_initialized() -> bool:
-    """Whether there is a GPU: it needs no start."""
+    """True if there is a GPU: it needs no start."""
     return is_available()
 
 

@@ -69,7 +69,7 @@ class Distribution:
 
     @staticmethod
     def set_default_validate_args(value):
-        """Whether parameters and scored values are looked at where nothing else is said."""
+        """True if parameters and scored values are looked at where nothing else is said."""
         if value not in (True, False):
             raise ValueError(f"set_default_validate_args: True or False is needed, got {value!r}")
         Distribution._validate_args = value

@@ -48,7 +48,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def set_flush_denormal(mode: Any) -> Any:
-    """Whether numbers too small for a full mantissa become 0 from now on: they never do."""
+    """Returns False: subnormal numbers cannot be set to become 0 here."""
     return False
 
 
@@ -106,7 +106,7 @@ def _assert(condition, message):
 
 
 def is_nonzero(input: Tensor) -> bool:
-    """Whether the one element is not 0."""
+    """True if the one element is not 0."""
     return input.is_nonzero()
 
 

@@ -38,6 +38,8 @@ PARAMETER = "microtensor.nn.module:Parameter"  # the mark of a Parameter in ever
 OLDER = {  # the modules of functions in older versions; those of ops/composite were in ops
     "microtensor.ops.conversion": "microtensor.ops.elementwise",
     "microtensor.ops.error_function": "microtensor.ops.elementwise",
+    "microtensor.ops.exponentials": "microtensor.ops.elementwise",
+    "microtensor.ops.trigonometry": "microtensor.ops.elementwise",
 }
 
 # ---- what a file may name ----------------------------------------------------------

@@ -1,8 +1,9 @@
 """Every operation: its value and its derivative, side by side.
 
-Read from simple to hard: elementwise, conversion, error_function, gamma, logic, shapes, indexing,
-reductions, ordering, activations, linear_algebra, linalg; then neural, convolution, recurrent.
-`composite/` has the functions that are made of them, under the same names of files.
+Read from simple to hard: elementwise, exponentials, trigonometry, conversion, error_function,
+gamma, logic, shapes, indexing, reductions, ordering, activations, linear_algebra, linalg; then
+neural, convolution, recurrent. `composite/` has the functions composed of operations, in files of
+the same names.
 """
 
 import sys
@@ -28,6 +29,7 @@ from .conversion import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .error_function import *  # noqa: F403
+from .exponentials import *  # noqa: F403
 from .gamma import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .linear_algebra import *  # noqa: F403
@@ -37,11 +39,18 @@ from .ordering import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
+from .trigonometry import *  # noqa: F403
 
 MOVED = {  # a file of operations, and files whose functions were found in it before
     "activations": ["composite.activations"],
     "convolution": ["composite.convolution"],
-    "elementwise": ["composite.elementwise", "conversion", "error_function"],
+    "elementwise": [
+        "exponentials",
+        "trigonometry",
+        "composite.elementwise",
+        "conversion",
+        "error_function",
+    ],
     "gamma": ["composite.gamma"],
     "indexing": ["composite.indexing"],
     "linear_algebra": ["composite.linear_algebra"],

@@ -1,19 +1,12 @@
-"""Functions of each element: arithmetic, rounding, exponentials, trigonometry.
+"""Arithmetic and rounding of each element.
 
 g is the gradient of the value. Broadcasting is undone by the engine.
 """
-
-import math
 
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, finfo, int64
 from ..backends.promotion import is_float, rounded_once
-
-LN2 = math.log(2)
-LN10 = math.log(10)
-
-# ---- arithmetic ----------------------------------------------------------------------
 
 
 @op(promote="same")
@@ -281,177 +274,6 @@ def trunc(x):
 def frac(x):
     """The fraction of x, with its sign.    ∂x = g"""
     return x - xp(x).trunc(x), lambda g: g
-
-
-# ---- exponentials and logarithms -----------------------------------------------------
-
-
-@op(promote="float")
-def exp(x):
-    """eˣ.    ∂x = g eˣ"""
-    y = xp(x).exp(x)
-    return y, lambda g: g * y
-
-
-@op(promote="float")
-def exp2(x):
-    """2ˣ.    ∂x = g 2ˣ ln 2"""
-    y = 2.0**x
-    return y, lambda g: g * y * LN2
-
-
-@op(promote="float")
-def expm1(x):
-    """eˣ − 1, exact near zero.    ∂x = g eˣ"""
-    y = xp(x).expm1(x)
-    return y, lambda g: g * (y + 1)
-
-
-@op(promote="float")
-def log(x):
-    """ln x.    ∂x = g / x"""
-    return xp(x).log(x), lambda g: g / x
-
-
-@op(promote="float")
-def log2(x):
-    """log₂ x.    ∂x = g / (x ln 2)"""
-    return xp(x).log2(x), lambda g: g / (x * LN2)
-
-
-@op(promote="float")
-def log10(x):
-    """log₁₀ x.    ∂x = g / (x ln 10)"""
-    return xp(x).log10(x), lambda g: g / (x * LN10)
-
-
-@op(promote="float")
-def log1p(x):
-    """ln(1 + x), exact near zero.    ∂x = g / (1 + x)"""
-    return xp(x).log1p(x), lambda g: g / (1 + x)
-
-
-@op(promote="float")
-def logaddexp(a, b):
-    """ln(eᵃ + eᵇ).    ∂a = g σ(a − b),    ∂b = g σ(b − a)"""
-    return xp(a).logaddexp(a, b), (
-        lambda g: g * backend_of(g).sigmoid(a - b),
-        lambda g: g * backend_of(g).sigmoid(b - a),
-    )
-
-
-@op(promote="float")
-def xlogy(x, y):
-    """x ln y, and 0 where x = 0.    ∂x = g ln y, 0 where x = 0 ≥ y,    ∂y = g x / y"""
-    x, y = _like(x, y), _like(y, x)
-    none = (x == 0) & ~xp(y).isnan(y)
-    logs = xp(y).log(backend_of(y).where(none, 1.0, y))
-    slope = xp(y).log(backend_of(y).where((x == 0) & (y <= 0), 1.0, y))
-    return x * logs, (lambda g: g * slope, lambda g: g * x / y)
-
-
-@op(promote="float")
-def logit_(x):
-    """ln(x / (1 − x)), the inverse of the sigmoid.    ∂x = g / x (1 − x)"""
-    return xp(x).log(x / (1 - x)), lambda g: g / (x * (1 - x))
-
-
-# ---- trigonometry --------------------------------------------------------------------
-
-
-@op(promote="float")
-def sin(x):
-    """sin x.    ∂x = g cos x"""
-    return xp(x).sin(x), lambda g: g * xp(x).cos(x)
-
-
-@op(promote="float")
-def cos(x):
-    """cos x.    ∂x = −g sin x"""
-    return xp(x).cos(x), lambda g: -g * xp(x).sin(x)
-
-
-@op(promote="float")
-def tan(x):
-    """tan x.    ∂x = g (1 + tan² x)"""
-    y = xp(x).tan(x)
-    return y, lambda g: g * (1 + y * y)
-
-
-@op(promote="float")
-def sinc(x):
-    """sin πx / πx, and 1 at 0.    ∂x = g (cos πx − y) / x, 0 at 0"""
-    z = x * math.pi
-    zero = x == 0
-    safe = backend_of(x).where(zero, 1.0, z)
-    y = backend_of(x).where(zero, 1.0, xp(x).sin(safe) / safe)
-    return y, lambda g: backend_of(g).where(zero, 0.0, g * (xp(x).cos(z) - y) * math.pi / safe)
-
-
-@op(promote="float")
-def asin(x):
-    """arcsin x.    ∂x = g / √(1 − x²)"""
-    return xp(x).asin(x), lambda g: g / xp(x).sqrt(1 - x * x)
-
-
-@op(promote="float")
-def acos(x):
-    """arccos x.    ∂x = −g / √(1 − x²)"""
-    return xp(x).acos(x), lambda g: -g / xp(x).sqrt(1 - x * x)
-
-
-@op(promote="float")
-def atan(x):
-    """arctan x.    ∂x = g / (1 + x²)"""
-    return xp(x).atan(x), lambda g: g / (1 + x * x)
-
-
-@op(promote="float")
-def atan2(a, b):
-    """The angle of (b, a).    ∂a = g b / r²,    ∂b = −g a / r²,    r² = a² + b²;    0 at r = 0"""
-
-    def slope(g, x):
-        square = a * a + b * b
-        return g * x / backend_of(g).where(square == 0, 1.0, square)
-
-    return xp(a).atan2(a, b), (lambda g: slope(g, b), lambda g: slope(-g, a))
-
-
-@op(promote="float")
-def sinh(x):
-    """(eˣ − e⁻ˣ) / 2.    ∂x = g cosh x"""
-    return xp(x).sinh(x), lambda g: g * xp(x).cosh(x)
-
-
-@op(promote="float")
-def cosh(x):
-    """(eˣ + e⁻ˣ) / 2.    ∂x = g sinh x"""
-    return xp(x).cosh(x), lambda g: g * xp(x).sinh(x)
-
-
-@op(promote="float")
-def tanh(x):
-    """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).    ∂x = g (1 − tanh² x)"""
-    y = xp(x).tanh(x)
-    return y, lambda g: g * (1 - y * y)
-
-
-@op(promote="float")
-def asinh(x):
-    """ln(x + √(x² + 1)).    ∂x = g / √(x² + 1)"""
-    return xp(x).asinh(x), lambda g: g / xp(x).sqrt(x * x + 1)
-
-
-@op(promote="float")
-def acosh(x):
-    """ln(x + √(x² − 1)).    ∂x = g / √(x² − 1)"""
-    return xp(x).acosh(x), lambda g: g / xp(x).sqrt(x * x - 1)
-
-
-@op(promote="float")
-def atanh(x):
-    """½ ln((1 + x) / (1 − x)).    ∂x = g / (1 − x²)"""
-    return xp(x).atanh(x), lambda g: g / (1 - x * x)
 
 
 # ---- helpers -------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def bitwise_right_shift(a, b):
 
 
 def _infinite(x):
-    """Whether x is infinite, which only floats can be."""
+    """True if x is infinite, which only floats can be."""
     return xp(x).isinf(x) if backend_of(x).dtype(x).rank == FLOAT else xp(x).zeros_like(x) != 0
 
 

@@ -218,13 +218,13 @@ def cumprod(x, /, dim, dtype=None):
 
 @op
 def any(x, /, dim=None, keepdim=False):
-    """Whether some element is not zero.    No derivative: booleans."""
+    """True if some element is not zero.    No derivative: booleans."""
     return xp(x).any(x, axis=_dim(x, dim), keepdims=keepdim), None
 
 
 @op
 def all(x, /, dim=None, keepdim=False):
-    """Whether no element is zero.    No derivative: booleans."""
+    """True if no element is zero.    No derivative: booleans."""
     return xp(x).all(x, axis=_dim(x, dim), keepdims=keepdim), None
 
 

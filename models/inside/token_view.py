@@ -144,7 +144,7 @@ def drawn(views, columns=100):
 
 
 def glyphs():
-    """Whether matplotlib's monospaced font has a letter."""
+    """True if matplotlib's monospaced font has a letter."""
     from matplotlib.font_manager import findfont, get_font
 
     font = get_font(findfont(FONT))

@@ -36,7 +36,7 @@ class Rung:
 
     @property
     def counts(self):
-        """Whether it learns by counting, in one pass and without a gradient."""
+        """True if it learns by counting, in one pass and without a gradient."""
         return self.model is NGram
 
     def build(self, vocab_size, **sizes):

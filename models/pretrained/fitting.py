@@ -1,4 +1,4 @@
-"""Whether a model of some sizes fits the tensors of a file, asked before the model is made.
+"""Check that a model of some sizes fits the tensors of a file, before the model is made.
 
 A file is not believed: a config of a few bytes may ask for any number of layers. A model is made
 only if its numbers are in the file, in memory of their own, and if it has no more layers than the

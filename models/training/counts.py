@@ -49,7 +49,7 @@ def save_counts(model, tokenizer, about, path):
 
 
 def is_counts(path):
-    """Whether there is the file of an n-gram."""
+    """True if there is the file of an n-gram."""
     try:
         state = files.load(path)
     except (OSError, ValueError):

@@ -57,7 +57,7 @@ def check_checkpoint(state):
 
 
 def is_checkpoint(state):
-    """Whether a file says of itself that it is one."""
+    """True if a file says of itself that it is one."""
     return is_dict(state) and type(state.get("format")) is str and state["format"] == FORMAT
 
 
@@ -114,7 +114,7 @@ def is_settings(value):
 
 
 def is_plain(value):
-    """Whether a value is made of None, bools, numbers, strings, lists, tuples and dicts.
+    """True if a value is made of None, bools, numbers, strings, lists, tuples and dicts.
 
     Nothing in it is in itself, or in so many places that it would not end: a value counts in each.
     """
@@ -229,7 +229,7 @@ def is_random(value):
 
 
 def is_stream(state):
-    """Whether a stream of random numbers can go on from this state."""
+    """True if a stream of random numbers can go on from this state."""
     if not (isinstance(state, mt.Tensor) and state.dtype is mt.uint8 and state.ndim == 1):
         return False
     try:

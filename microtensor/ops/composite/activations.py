@@ -6,9 +6,10 @@ import math
 
 from ...typing import Tensor
 from ..activations import elu, hardtanh_, sigmoid, softplus
-from ..elementwise import abs, mul, sub, tanh
+from ..elementwise import abs, mul, sub
 from ..indexing import where_
 from ..shapes import _positive, reshape
+from ..trigonometry import tanh
 from .elementwise import div
 from .shapes import chunk
 

@@ -10,17 +10,15 @@ from ...backends.dtypes import float64
 from ...typing import Tensor, TensorLike
 from ..conversion import cast
 from ..elementwise import (
-    LN2,
     add,
     clamp_,
     div_,
-    logaddexp,
-    logit_,
     mul,
     pow,
     rounded_quotient_,
     sub,
 )
+from ..exponentials import LN2, logaddexp, logit_
 
 
 def div(a: TensorLike, b: TensorLike, *, rounding_mode: str | None = None) -> Tensor:

@@ -66,7 +66,7 @@ def _plain_part(part, x, dim):
 
 
 def _is_foreign(part, x):
-    """Whether a part of an index is an array of another library than x."""
+    """True if a part of an index is an array of another library than x."""
     if not hasattr(part, "__array__") or not getattr(part, "ndim", 0):
         return False
     return type(part) is not type(x._data)

@@ -7,7 +7,8 @@ from typing import Any
 from ...backends.dtypes import bool_
 from ...typing import Dims, Dtype, Tensor, Tensors
 from ..conversion import clone
-from ..elementwise import logaddexp, sub
+from ..elementwise import sub
+from ..exponentials import logaddexp
 from ..indexing import where_
 from ..logic import logical_xor
 from ..reductions import cumsum, mean, std_, sum, var_
