@@ -18,7 +18,7 @@ from ..autograd.errors import LinAlgError as LinAlgError
 from ..autograd.errors import one_dtype
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
-from ..typing import Dtype, Tensor
+from ..typing import Dims, Dtype, Tensor, TensorLike
 from .composite.arranging import diag_embed
 from .composite.indexing import diagonal as _diagonal
 from .composite.indexing import where
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def norm(
-    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Dtype | None = None
+    A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Dtype | None = None
 ) -> Tensor:
     """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
     dims = (dim,) if isinstance(dim, int) else dim
@@ -56,7 +56,7 @@ def norm(
     return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
 
 
-def matrix_norm(A: Any, ord: Any = "fro", dim: int = (-2, -1), keepdim: bool = False, *,
+def matrix_norm(A: Tensor, ord: Any = "fro", dim: Dims = (-2, -1), keepdim: bool = False, *,
                 dtype: Dtype | None = None) -> Tensor:  # fmt: skip
     """ "fro": √Σ a²; "nuc": Σ of the singular values; ±2: the largest or smallest of them;
 
@@ -102,7 +102,7 @@ def solve_(A, B):
     )
 
 
-def solve(A: Any, B: Tensor, *, left: bool = True) -> Tensor:
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X of A X = B, or of X A = B if not `left`. B holds matrices, or vectors."""
     if not left:
         return transpose(solve(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
@@ -114,7 +114,7 @@ def solve(A: Any, B: Tensor, *, left: bool = True) -> Tensor:
 
 
 def solve_triangular(
-    A: Any, B: Tensor, *, upper: float, left: bool = True, unitriangular: bool = False
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
     """The X of A X = B (X A = B if not `left`), reading only the upper or lower triangle of A."""
     A = triu(A, int(unitriangular)) if upper else tril(A, -int(unitriangular))
@@ -167,12 +167,12 @@ def slogdet_(A):
 slogdet_result = results("linalg_slogdet", "sign", "logabsdet")
 
 
-def slogdet(A: Any) -> Any:
+def slogdet(A: Tensor) -> Any:
     """(sign, logabsdet): |A| = sign · e^logabsdet, which does not overflow."""
     return slogdet_result(*slogdet_(A))
 
 
-def matrix_power(A: Any, n: int) -> Tensor:
+def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself: n times, of the inverse if n < 0."""
     n = operator.index(n)
     A = inv(A) if n < 0 else A
@@ -231,7 +231,7 @@ def cholesky_(A):
     return L, pull
 
 
-def cholesky(A: Any, *, upper: float = False) -> Tensor:
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower L of A = L Lᵀ, or the upper one of A = Lᵀ L, for a positive definite A."""
     L = cholesky_(A)
     return transpose(L, -2, -1) if upper else L
@@ -246,7 +246,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     return x[..., None] ** x.new_tensor(range(N))
 
 
-def cholesky_solve(B: Tensor, L: Tensor, upper: float = False) -> Tensor:
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X of A X = B, where A = L Lᵀ, or Lᵀ L for an upper L."""
     L = transpose(triu(L), -2, -1) if upper else tril(L)
     half = solve_triangular(L, B, upper=False)
@@ -271,12 +271,12 @@ def eigh_(A, /, upper):
 eigh_result = results("linalg_eigh", "eigenvalues", "eigenvectors")
 
 
-def eigh(A: Any, UPLO: str = "L") -> Any:
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors), rising, of symmetric A, of which only one triangle is read."""
     return eigh_result(*eigh_(A, UPLO.upper() == "U"))
 
 
-def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric A, in rising order."""
     return eigh(A, UPLO).eigenvalues
 
@@ -311,7 +311,7 @@ def svd_(A, /, full):
 svd_result = results("linalg_svd", "U", "S", "Vh")
 
 
-def svd(A: Any, full_matrices: bool = True) -> Any:
+def svd(A: Tensor, full_matrices: bool = True) -> Any:
     """(U, S, Vh): A = U diag(S) Vh with orthonormal U and Vh, S falling.
 
     The full U and Vh are square; what that adds to them has no derivative.
@@ -345,7 +345,7 @@ def qr_(A):
 qr_result = results("linalg_qr", "Q", "R")
 
 
-def qr(A: Any, mode: str = "reduced") -> Any:
+def qr(A: Tensor, mode: str = "reduced") -> Any:
     """(Q, R): A = Q R with orthonormal columns of Q and an upper R."""
     if mode != "reduced":
         raise RuntimeError(f'qr: only the mode "reduced" is there, got {mode!r}')
@@ -355,8 +355,8 @@ def qr(A: Any, mode: str = "reduced") -> Any:
 # ---- least squares -------------------------------------------------------------------
 
 
-def pinv(A: Any, rcond: float | None = None, hermitian: bool = False, *, atol: float | None = None,
-         rtol: float | None = None) -> Tensor:  # fmt: skip
+def pinv(A: Tensor, rcond: TensorLike | None = None, hermitian: bool = False, *,
+         atol: TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
     """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0.
 
     `rcond` is rtol; of a hermitian A only the lower triangle is read.
@@ -384,8 +384,8 @@ def pinv_(A, /, rtol):
     return P, pull
 
 
-def matrix_rank(A: Any, tol: float | None = None, hermitian: bool = False, *,
-                atol: float | None = None, rtol: float | None = None) -> Tensor:  # fmt: skip
+def matrix_rank(A: Tensor, tol: TensorLike | None = None, hermitian: bool = False, *,
+                atol: TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
     """How many singular values are above max(atol, rtol·largest); `tol` is atol."""
     atol = tol if atol is None else atol
     s = svdvals((_symmetric(A) if hermitian else A).detach())
@@ -395,7 +395,7 @@ def matrix_rank(A: Any, tol: float | None = None, hermitian: bool = False, *,
 lstsq_result = results("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 
-def lstsq(A: Any, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """(solution, residuals, rank, singular_values): the smallest X of those of least |A X − B|².
 
     As in PyTorch the residuals are there for a tall A of full rank unless the driver is "gelsy",
@@ -421,7 +421,7 @@ def lstsq(A: Any, B: Tensor, rcond: float | None = None, *, driver: str | None =
 # ---- by other names ------------------------------------------------------------------
 
 
-def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonals of matrices, as a new last dimension."""
     return _diagonal(A, offset, dim1, dim2)
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..autograd.arguments import into
-from ..autograd.calls import names, told
+from ..autograd.calls import check, names, told
+from ..autograd.hints import Parameters
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
@@ -25,9 +26,12 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
     The layout options change nothing: see `backends/layouts.py`.
     """
 
+    known = Parameters(function)
+
     @functools.wraps(function)
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
         try:
+            check(known, args, options)
             return into(out, function(*args, **options))
         except Exception as error:
             raise told(function.__name__, function, args, options, error)  # noqa: B904

@@ -289,4 +289,5 @@ public_names(
     globals(),
     "allclose as_tensor can_cast equal from_numpy frombuffer is_floating_point numel ones_like "
     "result_type scalar_tensor tril_indices triu_indices zeros_like".split(),
+    strict=True,
 )

@@ -336,6 +336,7 @@ public_names(
     globals(),
     "Generator bernoulli manual_seed multinomial normal poisson rand_like randint_like randn_like "
     "set_rng_state".split(),
+    strict=True,
 )
 Tensor.multinomial = multinomial
 Tensor.bernoulli = bernoulli
