@@ -22,10 +22,16 @@ SYNONYMS = {
 FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
 LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
 
-# how many of the first inputs are tensors and nothing else, as in PyTorch; others may be numbers
-TENSORS = dict.fromkeys(
-    "maximum minimum fmax fmin atan2 hypot logaddexp nextafter heaviside".split(), 2
-) | dict.fromkeys("fmod eq ne lt le gt ge copysign masked_fill clamp".split(), 1) | {"lerp": 2}
+# how many of the first inputs can be no numbers, as in PyTorch
+TENSORS = (
+    dict.fromkeys(
+        "maximum minimum fmax fmin atan2 hypot logaddexp nextafter heaviside logical_and logical_or "
+        "logical_xor".split(),
+        2,
+    )
+    | dict.fromkeys("fmod eq ne lt le gt ge copysign masked_fill clamp".split(), 1)
+    | {"lerp": 2}
+)
 
 # factors that programs of before 2020 put before the tensors, and how many those are
 FACTORS = {"add": ("alpha", 1), "sub": ("alpha", 1), "addcmul": ("value", 2),
@@ -106,6 +112,7 @@ class Signature:
         self.arity = 1 << 30 if self.variadic else len(inputs)  # at most so many inputs
         self.defaults = {p.name: p.default for p in parameters.values()}
         self.options = parameters.keys() - set(self.inputs)  # the names of the other arguments
+        self.tensors = TENSORS.get(function.__name__.rstrip("_"), 0)
         self.takes = Parameters(function, 0 if self.variadic else len(inputs))
 
 
@@ -124,8 +131,11 @@ def inputs_by_name(call, args, params):
 
 def plain_input(call, value, tensor=False):
     """An input that is neither a tensor nor a Python number: a NumPy number or an array."""
-    if tensor and (value is None or isinstance(value, (int, float))):
-        raise TypeError(f"{call.op_name}: a Tensor is needed, got {value!r}")
+    if value is None and call.op_name == "clamp":  # whose bounds are optional
+        return None
+    if tensor and isinstance(value, (int, float)) or value is None:
+        kind = "a Tensor" if tensor else "a Tensor or a number"
+        raise TypeError(f"{call.op_name}: {kind} is needed, got {value!r}")
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
     try:

@@ -1,9 +1,9 @@
 """Wrong calls answered in words: which function was called, what came in, and what would be right.
 
-`public` wraps a function that users call, `public_class` the constructor of a class. Where PyTorch's
-function is one of C++, which looks at the kinds of its arguments before it runs, so does ours, by
-its type hints (`hints`). For all others a right call pays nothing but the call itself; only when an
-error comes out are the arguments looked at. An error that this package raises keeps its words and
+`public` wraps a function that users call, `public_class` the constructor of a class. Where
+PyTorch's is one of C++, which looks at the kinds of its arguments before it runs, so does ours, by its type
+hints (`hints`). For all others a right call pays nothing but the call itself; only when an error
+comes out are the arguments looked at. An error that this package raises keeps its words and
 gets the name of the function that was called, not of one further in. An error of Python's or of
 NumPy's is told anew: the first argument that is not what its parameter takes is named. An error of
 the caller's own code, which a hook or a data set may raise, passes as it is.
@@ -71,17 +71,17 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
 
 def check(known, args, named, name=None):
     """Raise TypeError for the first argument that is not what its parameter takes."""
-    for value, (key, takes, types) in zip(args, known.in_order):
-        if types is not None and type(value) not in types and not takes.holds(value):
-            raise _wrong(name, key, takes, value)
+    for value, (key, wanted, types) in zip(args, known.in_order):
+        if types is not None and type(value) not in types and not wanted.holds(value):
+            raise _wrong(name, key, wanted, value)
     for key, value in named.items():
-        takes = known.get(key)
-        if takes is not None and type(value) not in takes.types and not takes.holds(value):
-            raise _wrong(name, key, takes, value)
+        wanted = known.get(key)
+        if wanted is not None and type(value) not in wanted.types and not wanted.holds(value):
+            raise _wrong(name, key, wanted, value)
 
 
-def _wrong(name, key, takes, value):
-    text = f"{key} must be {takes.words}, got {describe([value])}"
+def _wrong(name, key, wanted, value):
+    text = f"{key} must be {wanted.words}, got {describe([value])}"
     return TypeError(f"{name}: {text}" if name else text)
 
 
@@ -178,7 +178,12 @@ def _reason(error):
         kind = RuntimeError
     elif "ufunc" in reason:  # NumPy has no such loop for these dtypes
         kind, reason = NotImplementedError, "it is not there for this dtype"
-    if "out of bounds for axis" in reason:
+    if outside := re.match(r"axis (\S+) is out of bounds for array of dimension (\d+)", reason):
+        n = max(int(outside[2]), 1)
+        reason = (
+            f"dimension {outside[1]} is out of range: a tensor of {outside[2]} has {-n} to {n - 1}"
+        )
+    elif "out of bounds for axis" in reason:
         reason = reason.replace("out of bounds for axis", "out of range for dimension")
     elif "too many indices" in reason:
         reason = "there are more indices than dimensions"

@@ -34,9 +34,7 @@ from ..backends.dtypes import PYTHON
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
-from .arguments import (
-    TENSORS, Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds,
-)  # fmt: skip
+from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, registry, sequence
 from .calls import WRONG, check, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device
@@ -75,7 +73,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
         return functools.partial(op, promote=promote, view=view, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
-    tensors = TENSORS.get(name, 0)
+    tensors = signature.tensors
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
 
@@ -109,7 +107,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
                     if a._needs_grad:
                         edge = (a._node or a, a._index)
                         needs = True
-            elif i < tensors or a is not None and type(a) not in PYTHON:
+            elif i < tensors or type(a) not in PYTHON and (a is not None or promote):
                 arrays[i], mixed = plain_input(call, a, i < tensors), True
             edges.append(edge)
         if owner is None:

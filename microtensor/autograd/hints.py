@@ -24,7 +24,7 @@ def is_array(value):
 def is_number(value):
     if isinstance(value, (int, float)):
         return True
-    return hasattr(value, "item") and math.prod(getattr(value, "shape", (2,))) == 1
+    return math.prod(getattr(value, "shape", (2,))) == 1
 
 
 def is_whole(value):
@@ -68,7 +68,8 @@ def is_a(*names):
 WHOLE = "a whole number", is_whole, (int,)
 NUMBER = "a number", is_number, (int, float)
 SIZES = "a whole number, or several", lambda v: is_whole(v) or are(is_whole)(v), (int,)
-SEVERAL = "whole numbers", lambda v: are(is_whole)(v), ()
+SEVERAL = "whole numbers", are(is_whole), ()
+LIST = "Tensors in a list or tuple", are(is_tensor), ()
 TENSORS = "Tensors", lambda v: is_tensor(v) or are(is_tensor)(v), ()
 FUNCTION = "a function", callable, ()
 PARAMETERS = (
@@ -95,7 +96,7 @@ HINTS = {  # what is right, whether a value is, and types of which every value i
     "Dims": SIZES,
     "Pair": SIZES,
     "Sequence[int]": SEVERAL,
-    "Sequence[Tensor]": TENSORS,
+    "Sequence[Tensor]": LIST,
     "TensorOrTensors": TENSORS,
     "tuple[float, float]": ("two numbers", lambda v: are(is_number)(v) and len(v) == 2, ()),
     "Callable": FUNCTION,

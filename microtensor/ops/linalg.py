@@ -8,14 +8,13 @@ Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import TensorBase, op
 from ..autograd.arguments import results
 from ..autograd.errors import LinAlgError as LinAlgError
-from ..autograd.errors import one_dtype
+from ..autograd.errors import finite, one_dtype
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
 from ..typing import Dims, Dtype, Tensor, TensorLike
@@ -41,7 +40,12 @@ __all__ = [
 
 
 def norm(
-    A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Dtype | None = None
+    A: Tensor,
+    ord: Any = None,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Dtype | None = None,
 ) -> Tensor:
     """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
     dims = (dim,) if isinstance(dim, int) else dim
@@ -139,7 +143,7 @@ def cofactors(A):
 
     ∂A = r U (diag(Σᵢ pᵢⱼ hᵢᵢ) − (p h)ᵀ) Vᵀ, with h = Uᵀ g V and pᵢⱼ = Πₖ sₖ, k ≠ i, k ≠ j
     """
-    U, s, Vh = xp(A).linalg.svd(A)
+    U, s, Vh = xp(A).linalg.svd(finite(A))
     r, line = xp(A).linalg.det(U @ Vh)[..., None, None], backend_of(s).count_along(s)
     own = line[:, None] == line[None, :]
     others = backend_of(s).where(own, 1.0, s[..., None, :])
@@ -174,7 +178,6 @@ def slogdet(A: Tensor) -> Any:
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself: n times, of the inverse if n < 0."""
-    n = operator.index(n)
     A = inv(A) if n < 0 else A
     power, n = None, -n if n < 0 else n
     while n:  # by the binary digits of n
@@ -220,7 +223,7 @@ def cholesky_(A):
     ∂A = ½ (S + Sᵀ), S = L⁻ᵀ Φ(Lᵀ g) L⁻¹, Φ being the lower half with half of the diagonal
     """
     _square(A)
-    L = xp(A).linalg.cholesky(A)
+    L = xp(A).linalg.cholesky(finite(A))
 
     def pull(g):
         m = xp(g).tril(_T(L) @ g)
@@ -257,7 +260,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 def eigh_(A, /, upper):
     """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
     _square(A)
-    w, V = xp(A).linalg.eigh(_T(A) if upper else A)  # of which the lower triangle is read
+    w, V = xp(A).linalg.eigh(finite(_T(A) if upper else A))  # of which the lower triangle is read
 
     def pull(gs):
         g_w, g_V = gs
@@ -288,7 +291,7 @@ def svd_(A, /, full):
     ∂A = U (J s + s K + diag(∂s)) Vᵀ + (1 − U Uᵀ) ∂U Vᵀ / s + U ∂Vᵀ (1 − V Vᵀ) / s,
     J and K the antisymmetric parts of Uᵀ∂U and Vᵀ∂V, over sⱼ² − sᵢ²
     """
-    result = xp(A).linalg.svd(A, full_matrices=full)
+    result = xp(A).linalg.svd(finite(A), full_matrices=full)
     s, n = result[1], result[1].shape[-1]
     U, Vh = result[0][..., :n], result[2][..., :n, :]
 
@@ -322,7 +325,7 @@ def svd(A: Tensor, full_matrices: bool = True) -> Any:
 @op
 def svdvals(A):
     """The singular values of A, falling.    ∂A = U diag(g) Vᵀ"""
-    U, s, Vh = xp(A).linalg.svd(A, full_matrices=False)
+    U, s, Vh = xp(A).linalg.svd(finite(A), full_matrices=False)
     return s, lambda g: (U * g[..., None, :]) @ Vh
 
 
@@ -375,7 +378,7 @@ def pinv_(A, /, rtol):
 
     (Golub and Pereyra, The differentiation of pseudo-inverses, 1973)
     """
-    P = xp(A).linalg.pinv(A, rtol=rtol)
+    P = xp(A).linalg.pinv(finite(A), rtol=rtol)
 
     def pull(g):
         left, right = _T(g) @ P @ _T(P), _T(P) @ P @ _T(g)
@@ -384,8 +387,8 @@ def pinv_(A, /, rtol):
     return P, pull
 
 
-def matrix_rank(A: Tensor, tol: TensorLike | None = None, hermitian: bool = False, *,
-                atol: TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
+def matrix_rank(A: Tensor, tol: TensorLike | None = None, hermitian: bool = False, *, atol:
+                TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
     """How many singular values are above max(atol, rtol·largest); `tol` is atol."""
     atol = tol if atol is None else atol
     s = svdvals((_symmetric(A) if hermitian else A).detach())

@@ -199,18 +199,26 @@ def logspace(start: TensorLike, end: TensorLike, steps: int, base: float = 10.0,
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
+def _at_least_0(name, row, offset, col):
+    if row < 0 or col < 0:
+        raise RuntimeError(f"{name}: a size cannot be negative, got {row} and {col}")
+    return row, offset, col
+
+
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Dtype = int64, device: Device | None = None
 ) -> Tensor:
     """The rows and columns (2, n) of the places on and below a diagonal of a (row, col) matrix."""
-    return _tensor(np.stack(np.tril_indices(row, offset, col)), dtype, device, False, None)
+    places = np.tril_indices(*_at_least_0("tril_indices", row, offset, col))
+    return _tensor(np.stack(places), dtype, device, False, None)
 
 
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Dtype = int64, device: Device | None = None
 ) -> Tensor:
     """The rows and columns (2, n) of the places on and above a diagonal of a (row, col) matrix."""
-    return _tensor(np.stack(np.triu_indices(row, offset, col)), dtype, device, False, None)
+    places = np.triu_indices(*_at_least_0("triu_indices", row, offset, col))
+    return _tensor(np.stack(places), dtype, device, False, None)
 
 
 def scalar_tensor(s: Scalar, *, dtype: Dtype | None = None, device: Device | None = None,
