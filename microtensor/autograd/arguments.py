@@ -23,15 +23,11 @@ FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
 LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
 
 # how many of the first inputs can be no numbers, as in PyTorch
-TENSORS = (
-    dict.fromkeys(
-        "maximum minimum fmax fmin atan2 hypot logaddexp nextafter heaviside logical_and logical_or "
-        "logical_xor".split(),
-        2,
-    )
-    | dict.fromkeys("fmod eq ne lt le gt ge copysign masked_fill clamp".split(), 1)
-    | {"lerp": 2}
-)
+_PAIRS = "maximum minimum fmax fmin atan2 hypot logaddexp nextafter heaviside"
+_PAIRS += " logical_and logical_or logical_xor isclose"
+TENSORS = dict.fromkeys(_PAIRS.split(), 2) | {"lerp": 2} | dict.fromkeys(
+    "fmod eq ne lt le gt ge copysign masked_fill clamp".split(), 1
+)  # fmt: skip
 
 # factors that programs of before 2020 put before the tensors, and how many those are
 FACTORS = {"add": ("alpha", 1), "sub": ("alpha", 1), "addcmul": ("value", 2),

@@ -1,9 +1,9 @@
 """Wrong calls answered in words: which function was called, what came in, and what would be right.
 
 `public` wraps a function that users call, `public_class` the constructor of a class. Where
-PyTorch's is one of C++, which looks at the kinds of its arguments before it runs, so does ours, by its type
-hints (`hints`). For all others a right call pays nothing but the call itself; only when an error
-comes out are the arguments looked at. An error that this package raises keeps its words and
+PyTorch's is one of C++, which looks at the kinds of its arguments before it runs, so does ours, by
+its type hints (`hints`). For all others a right call pays nothing but the call itself; only when an
+error comes out are the arguments looked at. An error that this package raises keeps its words and
 gets the name of the function that was called, not of one further in. An error of Python's or of
 NumPy's is told anew: the first argument that is not what its parameter takes is named. An error of
 the caller's own code, which a hook or a data set may raise, passes as it is.
@@ -65,7 +65,7 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
             who = (type(args[0]).__name__ + name).rstrip(".") if name[0] == "." and args else name
             raise told(who, function, args, named, error)  # noqa: B904  (told knows the cause)
 
-    call.tells = name
+    call.tells, call.strict = name, strict
     return call
 
 

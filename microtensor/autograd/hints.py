@@ -8,7 +8,8 @@ import math
 import operator
 import re
 
-from ..backends.dtypes import dtype_of
+from ..backends.device import device
+from ..backends.dtypes import dtype, dtype_of
 
 # ---- whether a value is right --------------------------------------------------------
 
@@ -89,8 +90,8 @@ HINTS = {  # what is right, whether a value is, and types of which every value i
     "str": ("a str", lambda v: isinstance(v, str), (str,)),
     "None": ("None", lambda v: v is None, (type(None),)),
     "Dtype": ("a dtype", is_dtype, ()),
-    "Device": ('a device, such as "cpu"', lambda v: isinstance(v, (str, int)) or (
-        is_a("device")(v)), (str, int)),
+    "Device": ('a device, such as "cpu"', lambda v: isinstance(v, str) and v != "" or (
+        is_whole(v) or is_a("device")(v)), ()),
     "Generator": ("a Generator", is_a("Generator"), ()),
     "Shape": SIZES,
     "Dims": SIZES,
@@ -136,7 +137,10 @@ class Takes:
             right = any(check(value) for check in self.checks)
         except Exception:
             return False
-        if right and is_tensor(value) and is_tensor in self.checks:
+        of_kind = (
+            is_tensor in self.checks if is_tensor(value) else isinstance(value, (dtype, device))
+        )
+        if right and of_kind:  # as is every value of that type
             self.types.add(type(value))
         return right
 

@@ -39,14 +39,8 @@ __all__ = [
 # ---- norms ---------------------------------------------------------------------------
 
 
-def norm(
-    A: Tensor,
-    ord: Any = None,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    dtype: Dtype | None = None,
-) -> Tensor:
+def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
+         dtype: Dtype | None = None) -> Tensor:  # fmt: skip
     """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
     dims = (dim,) if isinstance(dim, int) else dim
     if ord is None:
@@ -117,9 +111,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return solve_(A, B[..., None])[..., 0]
 
 
-def solve_triangular(
-    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
-) -> Tensor:
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True,
+                     unitriangular: bool = False) -> Tensor:  # fmt: skip
     """The X of A X = B (X A = B if not `left`), reading only the upper or lower triangle of A."""
     A = triu(A, int(unitriangular)) if upper else tril(A, -int(unitriangular))
     return solve(A + _identity(A) if unitriangular else A, B, left=left)
@@ -178,6 +171,8 @@ def slogdet(A: Tensor) -> Any:
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself: n times, of the inverse if n < 0."""
+    if not -(2**63) <= n < 2**63:
+        raise RuntimeError(f"matrix_power: n must fit 64 bits, got {n}")
     A = inv(A) if n < 0 else A
     power, n = None, -n if n < 0 else n
     while n:  # by the binary digits of n

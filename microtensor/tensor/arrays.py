@@ -47,8 +47,9 @@ def array_of(
 
     `copy=None` shares its memory where dtype and device allow it.
     """
-    where = device or (data.device if isinstance(data, TensorBase) else get_default_device())
-    backend = backend_for(where)
+    if device is None:
+        device = data.device if isinstance(data, TensorBase) else get_default_device()
+    backend = backend_for(device)
     if isinstance(data, TensorBase):
         dtype, data = dtype or data.dtype, data._data
     if not hasattr(data, "dtype"):
@@ -76,7 +77,7 @@ def filled(
 ) -> Any:
     """An array of a shape, filled with one number."""
     dtype = dtype_of_number(value) if dtype is None else dtype_of(dtype)
-    backend = backend_for(device or get_default_device())
+    backend = backend_for(get_default_device() if device is None else device)
     return backend.full(size, value.item() if isinstance(value, TensorBase) else value, dtype)
 
 

@@ -36,7 +36,7 @@ def as_tensor(data: Any, dtype: Dtype | None = None, device: Device | None = Non
     """`data` as a tensor, sharing its memory where dtype and device allow it."""
     data = data._as_tensor() if hasattr(data, "_as_tensor") else data  # memory, by its tensor
     if isinstance(data, Tensor):
-        return data.to(device or data.device, dtype or data.dtype)
+        return data.to(data.device if device is None else device, dtype or data.dtype)
     return _tensor(data, dtype, device, False, copy=None)
 
 
@@ -123,7 +123,7 @@ def full_like(input: Tensor, fill_value: TensorLike, *, dtype: Dtype | None = No
         tuple(input.shape),
         fill_value,
         dtype=dtype or input.dtype,
-        device=device or input.device,
+        device=input.device if device is None else device,
         requires_grad=requires_grad,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import TensorBase, no_grad
-from ..autograd.calls import public, public_names
+from ..autograd.calls import public, public_methods, public_names
 from ..autograd.errors import describe
 from ..autograd.in_place import in_place
 from ..autograd.modes import mode
@@ -132,9 +132,8 @@ def _numbers(generator):
 def _draw(generator, draw, dtype, device, requires_grad=False):
     """A tensor of what `draw` takes from the stream."""
     numbers = _numbers(generator)
-    out = Tensor._wrap(
-        backend_for(device or get_default_device()).asarray(draw(numbers), dtype=dtype_of(dtype))
-    )
+    backend = backend_for(get_default_device() if device is None else device)
+    out = Tensor._wrap(backend.asarray(draw(numbers), dtype=dtype_of(dtype)))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -213,7 +212,8 @@ def normal(mean: Tensor | float = 0.0, std: Tensor | float = 1.0, size: Shape | 
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
         size = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
-        dtype, device = dtype or like.dtype, device or like.device
+        dtype = dtype or like.dtype
+        device = like.device if device is None else device
     _at_least_0("normal", "std", std)
     out = mean + std * randn(*sizes((size,)), generator=generator, dtype=dtype, device=device)
     return out.requires_grad_() if requires_grad else out
@@ -340,17 +340,18 @@ def _exponential(numbers, shape, dtype, lambd: float = 1.0):
 
 def _at_least_0(name, what, value):
     if not bool((value >= 0).all() if isinstance(value, Tensor) else value >= 0):
-        raise RuntimeError(f"{name}: {what} must be at least 0, got {value}")
+        raise RuntimeError(f"{name}: {what} must be at least 0, got {describe([value])}")
 
 
 def _probability(name, p):
     if not bool(((p >= 0) & (p <= 1)).all() if isinstance(p, Tensor) else 0 <= p <= 1):
-        raise RuntimeError(f"{name}: probabilities lie within 0 … 1, got {p}")
+        raise RuntimeError(f"{name}: probabilities lie within 0 … 1, got {describe([p])}")
 
 
 for _function in (_normal, _uniform, _bernoulli, _random, _exponential):
     _filled(_function.__name__[1:] + "_", _function)
 
+public_methods(Generator, "manual_seed set_state", of_class=False)
 public_names(
     globals(),
     "Generator bernoulli manual_seed multinomial normal poisson rand_like randint_like randn_like "
