@@ -109,7 +109,7 @@ class Signature:
         self.defaults = {p.name: p.default for p in parameters.values()}
         self.options = parameters.keys() - set(self.inputs)  # the names of the other arguments
         self.tensors = TENSORS.get(function.__name__.rstrip("_"), 0)
-        self.takes = Parameters(function, 0 if self.variadic else len(inputs))
+        self.takes = Parameters(function, self.inputs)
 
 
 def inputs_by_name(call, args, params):

@@ -71,18 +71,21 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
 
 def check(known, args, named, name=None):
     """Raise TypeError for the first argument that is not what its parameter takes."""
-    for value, (key, wanted, types) in zip(args, known.in_order):
-        if types is not None and type(value) not in types and not wanted.holds(value):
-            raise _wrong(name, key, wanted, value)
-    for key, value in named.items():
+    for value, types in zip(args, known.types):
+        if types is not None and type(value) not in types:
+            return _look(known, args, named, name)
+    for key in named:
+        wanted = known.get(key)
+        if wanted is not None and type(named[key]) not in wanted.types:
+            return _look(known, args, named, name)
+
+
+def _look(known, args, named, name):
+    for key, value in (*zip(known, args), *named.items()):
         wanted = known.get(key)
         if wanted is not None and type(value) not in wanted.types and not wanted.holds(value):
-            raise _wrong(name, key, wanted, value)
-
-
-def _wrong(name, key, wanted, value):
-    text = f"{key} must be {wanted.words}, got {describe([value])}"
-    return TypeError(f"{name}: {text}" if name else text)
+            text = f"{key} must be {wanted.words}, got {describe([value])}"
+            raise TypeError(f"{name}: {text}" if name else text)
 
 
 def known_by_all_names(function: F) -> F:

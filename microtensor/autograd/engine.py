@@ -85,7 +85,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
                 return into(params.pop("out"), call(*args, **params))
             args, params = inputs_by_name(call, args, params)
         if params or len(args) > arity:
-            check(signature.takes, args[arity:], params, name)
+            check(signature.takes, args, params, name)
 
         # tensors to arrays, and the edges along which their gradients will go
         arrays, edges, needs, recording = list(args), [], False, mode.recording

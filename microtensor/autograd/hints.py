@@ -68,9 +68,10 @@ def is_a(*names):
 
 WHOLE = "a whole number", is_whole, (int,)
 NUMBER = "a number", is_number, (int, float)
-SIZES = "a whole number, or several", lambda v: is_whole(v) or are(is_whole)(v), (int,)
-SEVERAL = "whole numbers", are(is_whole), ()
-LIST = "Tensors in a list or tuple", are(is_tensor), ()
+MANY = list, tuple  # what is in them is looked at where something is wrong
+SIZES = "a whole number, or several", lambda v: is_whole(v) or are(is_whole)(v), (int, *MANY)
+SEVERAL = "whole numbers", are(is_whole), MANY
+LIST = "Tensors in a list or tuple", are(is_tensor), MANY
 TENSORS = "Tensors", lambda v: is_tensor(v) or are(is_tensor)(v), ()
 FUNCTION = "a function", callable, ()
 PARAMETERS = (
@@ -80,7 +81,7 @@ PARAMETERS = (
 )
 SEQUENCE = "a sequence", lambda v: is_iterable(v) and hasattr(v, "__len__"), ()
 
-HINTS = {  # what is right, whether a value is, and types of which every value is
+HINTS = {  # what is right, whether a value is, and types that are not looked at
     "Tensor": ("a Tensor", is_tensor, ()),
     "TensorLike": ("a Tensor or a number", lambda v: is_array(v) or is_number(v), (int, float)),
     "bool": ("True or False", lambda v: v is True or v is False, (bool,)),
@@ -120,7 +121,7 @@ _PARTS = re.compile(r"(?:[^|\[]|\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\])+")
 
 
 class Takes:
-    """What one parameter takes: `words` for it, and types of which every value is right."""
+    """What one parameter takes: `words` for it, and `types` that need no look."""
 
     __slots__ = ("checks", "types", "words")
 
@@ -131,16 +132,15 @@ class Takes:
 
     def holds(self, value):
         """Whether a value is right."""
-        if type(value) in self.types:
-            return type(value) is not int or is_whole(value)
         try:
             right = any(check(value) for check in self.checks)
         except Exception:
             return False
-        of_kind = (
-            is_tensor in self.checks if is_tensor(value) else isinstance(value, (dtype, device))
-        )
-        if right and of_kind:  # as is every value of that type
+        if is_tensor(value):
+            of_its_type = is_tensor in self.checks
+        else:
+            of_its_type = isinstance(value, (dtype, device))
+        if right and of_its_type:  # as is every value of that type
             self.types.add(type(value))
         return right
 
@@ -164,13 +164,15 @@ def takes(parameter):
 
 
 class Parameters(dict):
-    """What the parameters of a function take, by name; `in_order` those given by position."""
+    """What the parameters of a function take, by name; None for those that are not looked at.
 
-    def __init__(self, function, without=0):
-        self.in_order = []
-        for p in inspect.signature(function).parameters.values():
-            wanted = takes(p) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) else None
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-                self.in_order.append((p.name, wanted, wanted and wanted.types))
-            self[p.name] = wanted
-        del self.in_order[:without]
+    `types` are those that need no look, for the arguments given by position.
+    """
+
+    def __init__(self, function, but=()):
+        parameters = inspect.signature(function).parameters.values()
+        for p in parameters:
+            looked_at = p.name not in but and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            self[p.name] = takes(p) if looked_at else None
+        by_position = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.types = [self[name] and self[name].types for name in by_position]

@@ -24,7 +24,7 @@ def _looked_at():
             if name.startswith("_") or isinstance(function, type):
                 continue
             if hasattr(function, "op_name"):
-                known = Parameters(function.function, len(function.input_names))
+                known = Parameters(function.function, function.input_names)
             elif getattr(function, "strict", False):
                 known = Parameters(function.__wrapped__)
             else:
