@@ -73,11 +73,13 @@ def check(known, args, named, name=None):
     """Raise TypeError for the first argument that is not what its parameter takes."""
     for value, types in zip(args, known.types):
         if types is not None and type(value) not in types:
-            return _look(known, args, named, name)
+            _look(known, args, named, name)
+            return
     for key in named:
         wanted = known.get(key)
         if wanted is not None and type(named[key]) not in wanted.types:
-            return _look(known, args, named, name)
+            _look(known, args, named, name)
+            return
 
 
 def _look(known, args, named, name):

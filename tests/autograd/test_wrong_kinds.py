@@ -44,7 +44,8 @@ def test_each_parameter_refuses_what_its_hint_does_not_allow(place):
     tried = 0
     for (home, name, key), (function, wanted) in LOOKED_AT.items():
         for value in STRANGE:
-            if home == place and not wanted.holds(value):
+            looked_at = type(value) not in wanted.types and not wanted.holds(value)
+            if home == place and looked_at:
                 tried += 1
                 args = (x,) if place == "Tensor" and key != "self" else ()
                 with pytest.raises(TypeError, match=f"{key} must be .*, got") as raised:
