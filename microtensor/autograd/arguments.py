@@ -131,7 +131,7 @@ def plain_input(call, value, tensor=False):
         return None
     if tensor and isinstance(value, (int, float)) or value is None:
         kind = "a Tensor" if tensor else "a Tensor or a number"
-        raise TypeError(f"{call.op_name}: {kind} is needed, got {value!r}")
+        raise TypeError(f"{call.op_name}: {kind} is needed, not {type(value).__name__}")
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
     try:

@@ -83,7 +83,7 @@ def check(known, args, named, name=None):
 
 
 def _look(known, args, named, name):
-    for key, value in (*zip(known, args), *named.items()):
+    for key, value in (*zip(known.names, args), *named.items()):
         wanted = known.get(key)
         if wanted is not None and type(value) not in wanted.types and not wanted.holds(value):
             text = f"{key} must be {wanted.words}, got {describe([value])}"

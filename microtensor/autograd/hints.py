@@ -111,9 +111,8 @@ HINTS = {  # what is right, whether a value is, and types that are not looked at
     "Sequence": SEQUENCE,
     "Iterable": ("an iterable", is_iterable, ()),
     "Sized": ("something with a length", lambda v: hasattr(v, "__len__"), ()),
-    "ndarray": ("a NumPy array", is_a("ndarray"), ()),
 }  # fmt: skip
-HINTS |= {"Bool": HINTS["bool"], "Int": WHOLE, "Float": NUMBER, "np.ndarray": HINTS["ndarray"]}
+HINTS |= {"Bool": HINTS["bool"], "Int": WHOLE, "Float": NUMBER}
 IMPLIED = {"dim": "Dims | None", "dims": "Dims | None", "dtype": "Dtype | None",
            "diagonal": "int", "decimals": "int"}  # fmt: skip
 OF_DEFAULT = {bool: "bool", int: "float", float: "float", str: "str"}
@@ -166,7 +165,7 @@ def takes(parameter):
 class Parameters(dict):
     """What the parameters of a function take, by name; None for those that are not looked at.
 
-    `types` are those that need no look, for the arguments given by position.
+    `names` are those of the arguments given by position, `types` theirs that need no look.
     """
 
     def __init__(self, function, but=()):
@@ -174,5 +173,5 @@ class Parameters(dict):
         for p in parameters:
             looked_at = p.name not in but and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
             self[p.name] = takes(p) if looked_at else None
-        by_position = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        self.types = [self[name] and self[name].types for name in by_position]
+        self.names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.types = [self[name] and self[name].types for name in self.names]
