@@ -9,6 +9,7 @@ from ..backends import backend_of
 from ..backends.naming import PACKAGE
 from .base import TensorBase, as_list
 from .errors import describe
+from .hints import Parameters
 from .views import edge_of
 
 # ---- names of arguments --------------------------------------------------------------
@@ -20,6 +21,13 @@ SYNONYMS = {
 }  # fmt: skip
 FIRST = {"input", "self", "tensor", "x1", "inputs"}  # names of the first input,
 LAST = {"other", "exponent", "mat2", "vec", "vec2", "x2", "y"}  # and of the last one
+
+# how many of the first inputs can be no numbers, as in PyTorch
+_PAIRS = "maximum minimum fmax fmin atan2 hypot logaddexp nextafter heaviside"
+_PAIRS += " logical_and logical_or logical_xor isclose"
+TENSORS = dict.fromkeys(_PAIRS.split(), 2) | {"lerp": 2} | dict.fromkeys(
+    "fmod eq ne lt le gt ge copysign masked_fill clamp".split(), 1
+)  # fmt: skip
 
 # factors that programs of before 2020 put before the tensors, and how many those are
 FACTORS = {"add": ("alpha", 1), "sub": ("alpha", 1), "addcmul": ("value", 2),
@@ -100,6 +108,8 @@ class Signature:
         self.arity = 1 << 30 if self.variadic else len(inputs)  # at most so many inputs
         self.defaults = {p.name: p.default for p in parameters.values()}
         self.options = parameters.keys() - set(self.inputs)  # the names of the other arguments
+        self.tensors = TENSORS.get(function.__name__.rstrip("_"), 0)
+        self.takes = Parameters(function, self.inputs)
 
 
 def inputs_by_name(call, args, params):
@@ -115,8 +125,13 @@ def inputs_by_name(call, args, params):
     return tuple(args), params
 
 
-def plain_input(call, value):
+def plain_input(call, value, tensor=False):
     """An input that is neither a tensor nor a Python number: a NumPy number or an array."""
+    if value is None and call.op_name == "clamp":  # whose bounds are optional
+        return None
+    if tensor and isinstance(value, (int, float)) or value is None:
+        kind = "a Tensor" if tensor else "a Tensor or a number"
+        raise TypeError(f"{call.op_name}: {kind} is needed, not {type(value).__name__}")
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
     try:

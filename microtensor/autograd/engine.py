@@ -36,7 +36,7 @@ from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, registry, sequence
-from .calls import WRONG, names, op_error
+from .calls import WRONG, check, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
@@ -73,6 +73,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
         return functools.partial(op, promote=promote, view=view, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
+    tensors = signature.tensors
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
 
@@ -83,6 +84,8 @@ def op(function=None, /, *, promote=None, view=False, several=False):
             if "out" in params:
                 return into(params.pop("out"), call(*args, **params))
             args, params = inputs_by_name(call, args, params)
+        if params or len(args) > arity:
+            check(signature.takes, args, params, name)
 
         # tensors to arrays, and the edges along which their gradients will go
         arrays, edges, needs, recording = list(args), [], False, mode.recording
@@ -104,8 +107,8 @@ def op(function=None, /, *, promote=None, view=False, several=False):
                     if a._needs_grad:
                         edge = (a._node or a, a._index)
                         needs = True
-            elif a is not None and type(a) not in PYTHON:
-                arrays[i], mixed = plain_input(call, a), True
+            elif i < tensors or type(a) not in PYTHON and (a is not None or promote):
+                arrays[i], mixed = plain_input(call, a, i < tensors), True
             edges.append(edge)
         if owner is None:
             raise TypeError(f"{name}: a Tensor is needed, got {describe(args) or 'nothing'}")

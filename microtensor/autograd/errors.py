@@ -31,6 +31,16 @@ class LinAlgError(RuntimeError):
     """A matrix that has no inverse or no factors, or whose factors were not found."""
 
 
+def finite(A):
+    """The matrices A for an iteration of LAPACK's, which with NaN or ∞ may never end.
+
+    Raises LinAlgError for those, as PyTorch does.
+    """
+    if not hasattr(A, "_data") and not bool(xp(A).all(xp(A).isfinite(A))):
+        raise LinAlgError("the matrix must be finite; it holds NaN or infinity")
+    return A
+
+
 class OutOfMemory(RuntimeError, MemoryError):
     """An array for which there is no memory: PyTorch's RuntimeError, and Python's own kind."""
 

@@ -10,7 +10,7 @@ import os
 from . import allocator
 from .base import Backend
 from .bfloat16 import BFloat16Backend
-from .device import device
+from .device import TYPES, device
 from .dtypes import dtype
 from .installed import how_to_install
 from .numba import NumbaBackend
@@ -26,6 +26,7 @@ def register(backend, device_type, *array_types):
     for array_type in array_types:
         _by_array[array_type] = backend
     if device_type:
+        TYPES.add(device_type)
         _by_device[device_type] = backend
 
 

@@ -3,6 +3,10 @@
 from .naming import Shown
 from .restoring import Restoring
 
+TYPES = set(  # which PyTorch knows, and those of backends that were registered
+    "cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu "
+    "mtia privateuseone".split()
+)
 _default, _restoring = {"device": None}, Restoring()
 
 
@@ -17,12 +21,19 @@ class device(metaclass=Shown):
         if isinstance(where, int):
             where, index = "cuda", where
         if not isinstance(where, str):
-            raise TypeError(f'a device is a name such as "cpu" or "cuda:0", got {where!r}')
+            raise TypeError(f'device: a device is a name such as "cpu" or "cuda:0", got {where!r}')
         kind, colon, number = where.partition(":")
         if colon and not number.isdecimal() or colon and index is not None:
-            raise RuntimeError(f'a device is a name such as "cpu" or "cuda:0", got {where!r}')
+            raise RuntimeError(
+                f'device: a device is a name such as "cpu" or "cuda:0", got {where!r}'
+            )
+        index = int(number) if colon else index
+        if kind not in TYPES:
+            raise RuntimeError(f"device: unknown device {kind!r}; there are cpu, cuda")
+        if index is not None and (type(index) is not int or not 0 <= index < 128):
+            raise RuntimeError(f"device: the index is a whole number from 0 to 127, got {index!r}")
         self = super().__new__(cls)
-        self.type, self.index = kind, int(number) if colon else index
+        self.type, self.index = kind, index
         return self
 
     def __eq__(self, other):

@@ -77,13 +77,14 @@ def dtype_of(kind):
     """The dtype that `kind` means: a dtype, a name, a Python type, a NumPy dtype, FloatTensor …"""
     if type(kind) is dtype:
         return kind
-    if kind in PYTHON:
+    if isinstance(kind, type) and kind in PYTHON:
         return (bool_, int64, float64)[PYTHON[kind]]
     name = (
         kind
         if isinstance(kind, str)
         else getattr(kind, "name", None) or getattr(kind, "__name__", "")
     )
+    name = name if isinstance(name, str) else ""
     found = DTYPES.get(name.removesuffix("_")) or TYPES.get(name.removeprefix("torch."))
     if found is None:
         known = ", ".join(DTYPES)
@@ -98,6 +99,9 @@ def dtype_of_number(number):
 
 def promote_types(a, b):
     """The smallest dtype that holds both, as in PyTorch."""
+    for kind in (a, b):
+        if not isinstance(kind, dtype):
+            raise TypeError(f"promote_types: a dtype is needed, got {kind!r}")
     if a.rank != b.rank:
         return max(a, b, key=lambda d: d.rank)
     if a.rank == INT and a.is_signed != b.is_signed:  # uint8 fits in every signed type but int8

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import autograd, ops
+from ..autograd.calls import public_names
 from ..nn.module import Module
 from ..tensor import Tensor
 from ..tensor.creation import zeros_like
@@ -143,3 +144,4 @@ def _spread(dims, tree):
 
 
 __all__ = ["functional_call", "grad", "grad_and_value", "vmap"]
+public_names(globals(), __all__, strict=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
+from ..autograd.calls import public, public_names
 from ..nn.module import Module
 from ..tensor import Size, Tensor
 from ..tensor.creation import as_tensor
@@ -19,7 +20,7 @@ WAYS = "flash", "mem_efficient", "math", "cudnn"  # of computing attention
 settings = {"precision": "highest", "deterministic": False, **dict.fromkeys(WAYS, True)}
 newaxis = None
 vmap = func.vmap
-asarray = as_tensor
+asarray = public(as_tensor, "asarray")
 
 
 def compile(model: Module | None = None, *, fullgraph: bool = False, dynamic: Any = None,
@@ -204,6 +205,7 @@ trunc_ = Tensor.trunc_
 xlogy_ = Tensor.xlogy_
 zero_ = Tensor.zero_
 
+public_names(globals(), ["broadcast_shapes", "is_nonzero", "norm_except_dim", "t"], strict=True)
 INPLACE = {name: f for name, f in vars().items() if name[0] != "_" and name[-1] == "_"}
 
 __all__ = [

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import ops
 from ..autograd.arguments import results
+from ..autograd.calls import public
 from ..backends.dtypes import TYPES, dtype_of, get_default_dtype, set_default_dtype
 from ..tensor import Tensor
 from ..tensor.creation import arange
@@ -40,7 +41,7 @@ triangular_solved = results("triangular_solve", "solution", "cloned_coefficient"
 
 
 def triangular_solve(
-    b: Tensor, A: Tensor, upper: float = True, transpose: bool = False, unitriangular: bool = False
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Any:
     """(X, A) with A X = b, or Aᵀ X = b: the older form of `linalg.solve_triangular`."""
     M, of = (A.mT, not upper) if transpose else (A, upper)
@@ -48,6 +49,7 @@ def triangular_solve(
     return triangular_solved(solution, A.clone())
 
 
+@functools.partial(public, name="range", strict=True)
 def inclusive_range(start: float = 0, end: float | None = None, step: float = 1, *,
                     dtype: Dtype | None = None, device: Device | None = None,
                     requires_grad: bool = False) -> Tensor:  # fmt: skip

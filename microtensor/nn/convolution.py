@@ -38,6 +38,8 @@ class _ConvNd(Module):
             )
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
             raise ValueError(f"{name}: there is no padding_mode {padding_mode!r}")
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f'{name}: padding is numbers, "same" or "valid", got {padding!r}')
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = F._each(kernel_size, n, name, "kernel_size")
         self.stride, self.dilation = (F._each(v, n, name, "stride") for v in (stride, dilation))

@@ -261,6 +261,8 @@ class RNN(RNNBase, _RNN):
                  dtype: Dtype | None = None) -> None:  # fmt: skip
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
                          bidirectional, 0, device, dtype)  # fmt: skip
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f'RNN: the nonlinearity is "tanh" or "relu", got {nonlinearity!r}')
         self.nonlinearity = nonlinearity
 
 

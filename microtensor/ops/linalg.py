@@ -8,17 +8,16 @@ Seeger et al., Auto-differentiating linear algebra (arXiv:1710.08717).
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import TensorBase, op
 from ..autograd.arguments import results
 from ..autograd.errors import LinAlgError as LinAlgError
-from ..autograd.errors import one_dtype
+from ..autograd.errors import finite, one_dtype
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, dtype_of, finfo
-from ..typing import Dtype, Tensor
+from ..typing import Dims, Dtype, Tensor, TensorLike
 from .composite.arranging import diag_embed
 from .composite.indexing import diagonal as _diagonal
 from .composite.indexing import where
@@ -40,9 +39,8 @@ __all__ = [
 # ---- norms ---------------------------------------------------------------------------
 
 
-def norm(
-    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Dtype | None = None
-) -> Tensor:
+def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
+         dtype: Dtype | None = None) -> Tensor:  # fmt: skip
     """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
     dims = (dim,) if isinstance(dim, int) else dim
     if ord is None:
@@ -56,7 +54,7 @@ def norm(
     return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
 
 
-def matrix_norm(A: Any, ord: Any = "fro", dim: int = (-2, -1), keepdim: bool = False, *,
+def matrix_norm(A: Tensor, ord: Any = "fro", dim: Dims = (-2, -1), keepdim: bool = False, *,
                 dtype: Dtype | None = None) -> Tensor:  # fmt: skip
     """ "fro": √Σ a²; "nuc": Σ of the singular values; ±2: the largest or smallest of them;
 
@@ -102,7 +100,7 @@ def solve_(A, B):
     )
 
 
-def solve(A: Any, B: Tensor, *, left: bool = True) -> Tensor:
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X of A X = B, or of X A = B if not `left`. B holds matrices, or vectors."""
     if not left:
         return transpose(solve(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
@@ -113,9 +111,8 @@ def solve(A: Any, B: Tensor, *, left: bool = True) -> Tensor:
     return solve_(A, B[..., None])[..., 0]
 
 
-def solve_triangular(
-    A: Any, B: Tensor, *, upper: float, left: bool = True, unitriangular: bool = False
-) -> Tensor:
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True,
+                     unitriangular: bool = False) -> Tensor:  # fmt: skip
     """The X of A X = B (X A = B if not `left`), reading only the upper or lower triangle of A."""
     A = triu(A, int(unitriangular)) if upper else tril(A, -int(unitriangular))
     return solve(A + _identity(A) if unitriangular else A, B, left=left)
@@ -139,7 +136,7 @@ def cofactors(A):
 
     ∂A = r U (diag(Σᵢ pᵢⱼ hᵢᵢ) − (p h)ᵀ) Vᵀ, with h = Uᵀ g V and pᵢⱼ = Πₖ sₖ, k ≠ i, k ≠ j
     """
-    U, s, Vh = xp(A).linalg.svd(A)
+    U, s, Vh = xp(A).linalg.svd(finite(A))
     r, line = xp(A).linalg.det(U @ Vh)[..., None, None], backend_of(s).count_along(s)
     own = line[:, None] == line[None, :]
     others = backend_of(s).where(own, 1.0, s[..., None, :])
@@ -167,14 +164,15 @@ def slogdet_(A):
 slogdet_result = results("linalg_slogdet", "sign", "logabsdet")
 
 
-def slogdet(A: Any) -> Any:
+def slogdet(A: Tensor) -> Any:
     """(sign, logabsdet): |A| = sign · e^logabsdet, which does not overflow."""
     return slogdet_result(*slogdet_(A))
 
 
-def matrix_power(A: Any, n: int) -> Tensor:
+def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself: n times, of the inverse if n < 0."""
-    n = operator.index(n)
+    if not -(2**63) <= n < 2**63:
+        raise RuntimeError(f"matrix_power: n must fit 64 bits, got {n}")
     A = inv(A) if n < 0 else A
     power, n = None, -n if n < 0 else n
     while n:  # by the binary digits of n
@@ -220,7 +218,7 @@ def cholesky_(A):
     ∂A = ½ (S + Sᵀ), S = L⁻ᵀ Φ(Lᵀ g) L⁻¹, Φ being the lower half with half of the diagonal
     """
     _square(A)
-    L = xp(A).linalg.cholesky(A)
+    L = xp(A).linalg.cholesky(finite(A))
 
     def pull(g):
         m = xp(g).tril(_T(L) @ g)
@@ -231,7 +229,7 @@ def cholesky_(A):
     return L, pull
 
 
-def cholesky(A: Any, *, upper: float = False) -> Tensor:
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower L of A = L Lᵀ, or the upper one of A = Lᵀ L, for a positive definite A."""
     L = cholesky_(A)
     return transpose(L, -2, -1) if upper else L
@@ -246,7 +244,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     return x[..., None] ** x.new_tensor(range(N))
 
 
-def cholesky_solve(B: Tensor, L: Tensor, upper: float = False) -> Tensor:
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X of A X = B, where A = L Lᵀ, or Lᵀ L for an upper L."""
     L = transpose(triu(L), -2, -1) if upper else tril(L)
     half = solve_triangular(L, B, upper=False)
@@ -257,7 +255,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: float = False) -> Tensor:
 def eigh_(A, /, upper):
     """w, V of the symmetric A = V diag(w) Vᵀ.    ∂A = V (diag(∂w) + Vᵀ∂V / (wⱼ − wᵢ)) Vᵀ"""
     _square(A)
-    w, V = xp(A).linalg.eigh(_T(A) if upper else A)  # of which the lower triangle is read
+    w, V = xp(A).linalg.eigh(finite(_T(A) if upper else A))  # of which the lower triangle is read
 
     def pull(gs):
         g_w, g_V = gs
@@ -271,12 +269,12 @@ def eigh_(A, /, upper):
 eigh_result = results("linalg_eigh", "eigenvalues", "eigenvectors")
 
 
-def eigh(A: Any, UPLO: str = "L") -> Any:
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors), rising, of symmetric A, of which only one triangle is read."""
     return eigh_result(*eigh_(A, UPLO.upper() == "U"))
 
 
-def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric A, in rising order."""
     return eigh(A, UPLO).eigenvalues
 
@@ -288,7 +286,7 @@ def svd_(A, /, full):
     ∂A = U (J s + s K + diag(∂s)) Vᵀ + (1 − U Uᵀ) ∂U Vᵀ / s + U ∂Vᵀ (1 − V Vᵀ) / s,
     J and K the antisymmetric parts of Uᵀ∂U and Vᵀ∂V, over sⱼ² − sᵢ²
     """
-    result = xp(A).linalg.svd(A, full_matrices=full)
+    result = xp(A).linalg.svd(finite(A), full_matrices=full)
     s, n = result[1], result[1].shape[-1]
     U, Vh = result[0][..., :n], result[2][..., :n, :]
 
@@ -311,7 +309,7 @@ def svd_(A, /, full):
 svd_result = results("linalg_svd", "U", "S", "Vh")
 
 
-def svd(A: Any, full_matrices: bool = True) -> Any:
+def svd(A: Tensor, full_matrices: bool = True) -> Any:
     """(U, S, Vh): A = U diag(S) Vh with orthonormal U and Vh, S falling.
 
     The full U and Vh are square; what that adds to them has no derivative.
@@ -322,7 +320,7 @@ def svd(A: Any, full_matrices: bool = True) -> Any:
 @op
 def svdvals(A):
     """The singular values of A, falling.    ∂A = U diag(g) Vᵀ"""
-    U, s, Vh = xp(A).linalg.svd(A, full_matrices=False)
+    U, s, Vh = xp(A).linalg.svd(finite(A), full_matrices=False)
     return s, lambda g: (U * g[..., None, :]) @ Vh
 
 
@@ -345,7 +343,7 @@ def qr_(A):
 qr_result = results("linalg_qr", "Q", "R")
 
 
-def qr(A: Any, mode: str = "reduced") -> Any:
+def qr(A: Tensor, mode: str = "reduced") -> Any:
     """(Q, R): A = Q R with orthonormal columns of Q and an upper R."""
     if mode != "reduced":
         raise RuntimeError(f'qr: only the mode "reduced" is there, got {mode!r}')
@@ -355,8 +353,8 @@ def qr(A: Any, mode: str = "reduced") -> Any:
 # ---- least squares -------------------------------------------------------------------
 
 
-def pinv(A: Any, rcond: float | None = None, hermitian: bool = False, *, atol: float | None = None,
-         rtol: float | None = None) -> Tensor:  # fmt: skip
+def pinv(A: Tensor, rcond: TensorLike | None = None, hermitian: bool = False, *,
+         atol: TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
     """The pseudo-inverse V diag(1 / s) Uᵀ; singular values up to max(atol, rtol·largest) count 0.
 
     `rcond` is rtol; of a hermitian A only the lower triangle is read.
@@ -375,7 +373,7 @@ def pinv_(A, /, rtol):
 
     (Golub and Pereyra, The differentiation of pseudo-inverses, 1973)
     """
-    P = xp(A).linalg.pinv(A, rtol=rtol)
+    P = xp(A).linalg.pinv(finite(A), rtol=rtol)
 
     def pull(g):
         left, right = _T(g) @ P @ _T(P), _T(P) @ P @ _T(g)
@@ -384,8 +382,8 @@ def pinv_(A, /, rtol):
     return P, pull
 
 
-def matrix_rank(A: Any, tol: float | None = None, hermitian: bool = False, *,
-                atol: float | None = None, rtol: float | None = None) -> Tensor:  # fmt: skip
+def matrix_rank(A: Tensor, tol: TensorLike | None = None, hermitian: bool = False, *, atol:
+                TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
     """How many singular values are above max(atol, rtol·largest); `tol` is atol."""
     atol = tol if atol is None else atol
     s = svdvals((_symmetric(A) if hermitian else A).detach())
@@ -395,7 +393,7 @@ def matrix_rank(A: Any, tol: float | None = None, hermitian: bool = False, *,
 lstsq_result = results("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 
-def lstsq(A: Any, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """(solution, residuals, rank, singular_values): the smallest X of those of least |A X − B|².
 
     As in PyTorch the residuals are there for a tall A of full rank unless the driver is "gelsy",
@@ -421,7 +419,7 @@ def lstsq(A: Any, B: Tensor, rcond: float | None = None, *, driver: str | None =
 # ---- by other names ------------------------------------------------------------------
 
 
-def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonals of matrices, as a new last dimension."""
     return _diagonal(A, offset, dim1, dim2)
 

@@ -34,7 +34,10 @@ class _Rule(Optimizer):
                 f"{self._name}: a step is not part of the graph, as differentiable=True would have "
                 "it; compute p - lr * grad by operations, and see torch.func.functional_call"
             )
-        for name in ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"):
+        for name in (
+            "lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay",
+            "initial_accumulator_value",
+        ):  # fmt: skip
             if name in options:
                 self.require(options[name] >= 0, name, "at least 0", options[name])
         for name in ("rho", "alpha"):

@@ -19,9 +19,9 @@ ceil, cos, cosh, exp, expm1, floor, log, log10, log1p, log2, logaddexp = (
     ops.log2, ops.logaddexp,
 )  # fmt: skip
 copysign, hypot = ops.copysign, ops.hypot
-isfinite, isinf, isnan, maximum, minimum, round, sign, sin, sinh, sqrt, tan, tanh, trunc = (
-    ops.isfinite, ops.isinf, ops.isnan, ops.maximum, ops.minimum, ops.round, ops.sign, ops.sin,
-    ops.sinh, ops.sqrt, ops.tan, ops.tanh, ops.trunc,
+isfinite, isinf, isnan, round, sign, sin, sinh, sqrt, tan, tanh, trunc = (
+    ops.isfinite, ops.isinf, ops.isnan, ops.round, ops.sign, ops.sin, ops.sinh, ops.sqrt, ops.tan,
+    ops.tanh, ops.trunc,
 )  # fmt: skip
 linalg = ops.linalg
 mean, any, all, argmax, argmin, argsort = (
@@ -29,6 +29,14 @@ mean, any, all, argmax, argmin, argsort = (
 )  # fmt: skip
 max, min = ops.amax, ops.amin
 permute_dims, reshape, where = ops.permute, ops.reshape, ops.where
+
+
+def maximum(x, y):
+    return ops.maximum(x, y if hasattr(y, "shape") else x.new_full((), y))
+
+
+def minimum(x, y):
+    return ops.minimum(x, y if hasattr(y, "shape") else x.new_full((), y))
 
 
 def sum(x, axis=None, keepdims=False, dtype=None):

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..autograd.arguments import into
-from ..autograd.calls import names, told
+from ..autograd.calls import check, names, told
+from ..autograd.hints import Parameters
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
@@ -25,9 +26,12 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
     The layout options change nothing: see `backends/layouts.py`.
     """
 
+    known = Parameters(function)
+
     @functools.wraps(function)
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
         try:
+            check(known, args, options)
             return into(out, function(*args, **options))
         except Exception as error:
             raise told(function.__name__, function, args, options, error)  # noqa: B904
@@ -43,8 +47,9 @@ def array_of(
 
     `copy=None` shares its memory where dtype and device allow it.
     """
-    where = device or (data.device if isinstance(data, TensorBase) else get_default_device())
-    backend = backend_for(where)
+    if device is None:
+        device = data.device if isinstance(data, TensorBase) else get_default_device()
+    backend = backend_for(device)
     if isinstance(data, TensorBase):
         dtype, data = dtype or data.dtype, data._data
     if not hasattr(data, "dtype"):
@@ -72,7 +77,7 @@ def filled(
 ) -> Any:
     """An array of a shape, filled with one number."""
     dtype = dtype_of_number(value) if dtype is None else dtype_of(dtype)
-    backend = backend_for(device or get_default_device())
+    backend = backend_for(get_default_device() if device is None else device)
     return backend.full(size, value.item() if isinstance(value, TensorBase) else value, dtype)
 
 

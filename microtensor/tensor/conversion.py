@@ -203,7 +203,8 @@ class Conversion(TensorBase):
                  device: Device | None = None,
                  requires_grad: Bool = False) -> Tensor:  # fmt: skip
         """`fill_value` in shape `size`, with this tensor's dtype and device unless given."""
-        array = filled(sizes((size,)), fill_value, dtype or self.dtype, device or self.device)
+        device = self.device if device is None else device
+        array = filled(sizes((size,)), fill_value, dtype or self.dtype, device)
         out = self._wrap(array)
         return out.requires_grad_() if requires_grad else out
 
@@ -223,7 +224,8 @@ class Conversion(TensorBase):
     def new_tensor(self, data: Any, *, dtype: Dtype | None = None, device: Device | None = None,
                    requires_grad: Bool = False) -> Tensor:  # fmt: skip
         """`data` with this tensor's dtype and device unless others are given."""
-        out = self._wrap(array_of(data, dtype or self.dtype, device or self.device))
+        device = self.device if device is None else device
+        out = self._wrap(array_of(data, dtype or self.dtype, device))
         return out.requires_grad_() if requires_grad else out
 
 

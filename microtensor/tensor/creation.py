@@ -36,7 +36,7 @@ def as_tensor(data: Any, dtype: Dtype | None = None, device: Device | None = Non
     """`data` as a tensor, sharing its memory where dtype and device allow it."""
     data = data._as_tensor() if hasattr(data, "_as_tensor") else data  # memory, by its tensor
     if isinstance(data, Tensor):
-        return data.to(device or data.device, dtype or data.dtype)
+        return data.to(data.device if device is None else device, dtype or data.dtype)
     return _tensor(data, dtype, device, False, copy=None)
 
 
@@ -123,7 +123,7 @@ def full_like(input: Tensor, fill_value: TensorLike, *, dtype: Dtype | None = No
         tuple(input.shape),
         fill_value,
         dtype=dtype or input.dtype,
-        device=device or input.device,
+        device=input.device if device is None else device,
         requires_grad=requires_grad,
     )
 
@@ -199,18 +199,26 @@ def logspace(start: TensorLike, end: TensorLike, steps: int, base: float = 10.0,
     return _tensor(line, dtype or get_default_dtype(), device, requires_grad, None)
 
 
+def _at_least_0(name, row, offset, col):
+    if row < 0 or col < 0:
+        raise RuntimeError(f"{name}: a size cannot be negative, got {row} and {col}")
+    return row, offset, col
+
+
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Dtype = int64, device: Device | None = None
 ) -> Tensor:
     """The rows and columns (2, n) of the places on and below a diagonal of a (row, col) matrix."""
-    return _tensor(np.stack(np.tril_indices(row, offset, col)), dtype, device, False, None)
+    places = np.tril_indices(*_at_least_0("tril_indices", row, offset, col))
+    return _tensor(np.stack(places), dtype, device, False, None)
 
 
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Dtype = int64, device: Device | None = None
 ) -> Tensor:
     """The rows and columns (2, n) of the places on and above a diagonal of a (row, col) matrix."""
-    return _tensor(np.stack(np.triu_indices(row, offset, col)), dtype, device, False, None)
+    places = np.triu_indices(*_at_least_0("triu_indices", row, offset, col))
+    return _tensor(np.stack(places), dtype, device, False, None)
 
 
 def scalar_tensor(s: Scalar, *, dtype: Dtype | None = None, device: Device | None = None,
@@ -289,4 +297,5 @@ public_names(
     globals(),
     "allclose as_tensor can_cast equal from_numpy frombuffer is_floating_point numel ones_like "
     "result_type scalar_tensor tril_indices triu_indices zeros_like".split(),
+    strict=True,
 )

@@ -25,6 +25,13 @@ def set_printoptions(profile: str | None = None, **options: Any) -> None:
     unknown = set(options) - set(OPTIONS)
     if unknown:
         raise TypeError(f"set_printoptions: {sorted(unknown)} are not among {sorted(OPTIONS)}")
+    options = {name: v for name, v in options.items() if v is not None or name == "sci_mode"}
+    for name in options.keys() - {"sci_mode"}:
+        whole = isinstance(options[name], int) and options[name] >= 0
+        if not whole and not (name == "threshold" and options[name] == math.inf):
+            raise TypeError(
+                f"set_printoptions: {name} must be a whole number, got {options[name]!r}"
+            )
     OPTIONS.update({**PROFILES.get(profile, {}), **options})
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..autograd import TensorBase, no_grad
-from ..autograd.calls import public_names
+from ..autograd.calls import public, public_methods, public_names
+from ..autograd.errors import describe
 from ..autograd.in_place import in_place
 from ..autograd.modes import mode
 from ..backends import backend_for
+from ..backends.device import device as device_of
 from ..backends.device import get_default_device
-from ..backends.dtypes import bfloat16, dtype_of, float16, float64, get_default_dtype, int64
+from ..backends.dtypes import FLOAT, bfloat16, dtype_of, float16, float64, get_default_dtype, int64
 from ..ops.composite.shapes import sizes
-from ..typing import Device, Dtype, Shape
+from ..typing import Device, Dtype, Shape, TensorLike
 from .creation import constructor, size_of
 from .tensor import Tensor
 
@@ -26,7 +29,7 @@ class Generator:
     """A stream of random numbers with its own state."""
 
     def __init__(self, device: Device = "cpu") -> None:
-        self.device = device
+        self.device = device_of(device)
         self._seed = self._numbers = None
 
     @property
@@ -40,7 +43,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream again at `seed`. Returns the generator."""
-        self._seed = int(seed)
+        self._seed = operator.index(seed)
         self._numbers = np.random.Generator(np.random.PCG64(self._seed % 2**64))
         return self
 
@@ -114,15 +117,23 @@ def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
 
 def draw_seed(generator: Generator | None = None) -> int:
     """A seed for one kernel (a dropout mask), drawn from a stream."""
-    return int((generator or default_generator).numbers.integers(1 << 63))
+    return int(_numbers(generator).integers(1 << 63))
+
+
+def _numbers(generator):
+    """NumPy's generator behind a Generator, the default one for None."""
+    if generator is None:
+        generator = default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a Generator, got {describe([generator])}")
+    return generator.numbers
 
 
 def _draw(generator, draw, dtype, device, requires_grad=False):
     """A tensor of what `draw` takes from the stream."""
-    numbers = (generator or default_generator).numbers
-    out = Tensor._wrap(
-        backend_for(device or get_default_device()).asarray(draw(numbers), dtype=dtype_of(dtype))
-    )
+    numbers = _numbers(generator)
+    backend = backend_for(get_default_device() if device is None else device)
+    out = Tensor._wrap(backend.asarray(draw(numbers), dtype=dtype_of(dtype)))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -153,7 +164,7 @@ def randn(*shape: Any, size: Shape | None = None, generator: Generator | None = 
 
 
 @constructor
-def randint(low: int | None = None, high: Any = None, size: Shape | None = None, *,
+def randint(low: int | None = None, high: Shape | None = None, size: Shape | None = None, *,
             generator: Generator | None = None, dtype: Dtype | None = None,
             device: Device | None = None) -> Tensor:  # fmt: skip
     """Integers from low (0 if only one bound is given) up to but without high."""
@@ -201,7 +212,8 @@ def normal(mean: Tensor | float = 0.0, std: Tensor | float = 1.0, size: Shape | 
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
         size = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
-        dtype, device = dtype or like.dtype, device or like.device
+        dtype = dtype or like.dtype
+        device = like.device if device is None else device
     _at_least_0("normal", "std", std)
     out = mean + std * randn(*sizes((size,)), generator=generator, dtype=dtype, device=device)
     return out.requires_grad_() if requires_grad else out
@@ -269,11 +281,14 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
 
 def _filled(name, draw):
     """A method that fills a tensor with what `draw(numbers, shape, dtype, …)` takes."""
+    draw = public(draw, name, strict=True)
 
     def method(
         self: Tensor, *args: Any, generator: Generator | None = None, **params: Any
     ) -> Tensor:
-        numbers, dtype = (generator or default_generator).numbers, self.dtype
+        numbers, dtype = _numbers(generator), self.dtype
+        if name in ("normal_", "uniform_", "exponential_") and dtype.rank != FLOAT:
+            raise NotImplementedError(f"{name}: a floating-point tensor is needed, not {dtype}")
 
         def drawn(x):
             values = draw(numbers, tuple(x.shape), dtype, *args, **params)
@@ -283,10 +298,10 @@ def _filled(name, draw):
 
     method.__name__ = name
     method.__doc__ = draw.__doc__
-    setattr(Tensor, name, method)
+    setattr(Tensor, name, public(method, name))
 
 
-def _normal(numbers, shape, dtype, mean=0.0, std=1.0):
+def _normal(numbers, shape, dtype, mean: float = 0.0, std: float = 1.0):
     """Fill with numbers from the normal distribution. Returns the tensor."""
     _at_least_0("normal_", "std", std)
     return mean + std * numbers.standard_normal(
@@ -294,48 +309,54 @@ def _normal(numbers, shape, dtype, mean=0.0, std=1.0):
     )
 
 
-def _uniform(numbers, shape, dtype, low=0.0, to=1.0):
+def _uniform(numbers, shape, dtype, low: float = 0.0, to: float = 1.0):
     """Fill from the uniform distribution over [low, to). Returns the tensor."""
     _at_least_0("uniform_", "to − from", to - low)
     return low + (to - low) * _fractions(numbers, shape, dtype)
 
 
-def _bernoulli(numbers, shape, dtype, p=0.5):
+def _bernoulli(numbers, shape, dtype, p: TensorLike = 0.5):
     """Fill with 1 with probability p, else 0. Returns the tensor."""
     _probability("bernoulli_", p)
     return numbers.random(shape) < (p._as_numpy() if isinstance(p, TensorBase) else p)
 
 
-def _random(numbers, shape, dtype, low=0, high=None):
+def _random(numbers, shape, dtype, low: int = 0, high: int | None = None):
     """Fill with integers from low (0 for one bound) up to but without high. Returns the tensor."""
     if high is None:  # as many as the dtype can tell apart
         bits = {"bool": 1, "bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
         low, high = 0, low or 1 << bits.get(dtype.name, 8 * dtype.itemsize - dtype.is_signed)
+    if low >= high:
+        raise RuntimeError(f"random_: there is no integer from {low} up to but without {high}")
     return numbers.integers(low, high, shape)
 
 
-def _exponential(numbers, shape, dtype, lambd=1.0):
+def _exponential(numbers, shape, dtype, lambd: float = 1.0):
     """Fill with numbers from the exponential distribution of rate lambd. Returns the tensor."""
+    if not lambd > 0:
+        raise RuntimeError(f"exponential_: lambd must be above 0, got {lambd}")
     return numbers.exponential(1 / lambd, shape)
 
 
 def _at_least_0(name, what, value):
-    if bool((value < 0).any() if isinstance(value, Tensor) else value < 0):
-        raise RuntimeError(f"{name}: {what} must be at least 0, got {value}")
+    if not bool((value >= 0).all() if isinstance(value, Tensor) else value >= 0):
+        raise RuntimeError(f"{name}: {what} must be at least 0, got {describe([value])}")
 
 
 def _probability(name, p):
-    if bool(((p < 0) | (p > 1)).any() if isinstance(p, Tensor) else not 0 <= p <= 1):
-        raise RuntimeError(f"{name}: probabilities lie within 0 … 1, got {p}")
+    if not bool(((p >= 0) & (p <= 1)).all() if isinstance(p, Tensor) else 0 <= p <= 1):
+        raise RuntimeError(f"{name}: probabilities lie within 0 … 1, got {describe([p])}")
 
 
 for _function in (_normal, _uniform, _bernoulli, _random, _exponential):
     _filled(_function.__name__[1:] + "_", _function)
 
+public_methods(Generator, "manual_seed set_state", of_class=False)
 public_names(
     globals(),
     "Generator bernoulli manual_seed multinomial normal poisson rand_like randint_like randn_like "
     "set_rng_state".split(),
+    strict=True,
 )
 Tensor.multinomial = multinomial
 Tensor.bernoulli = bernoulli

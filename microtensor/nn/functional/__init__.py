@@ -51,6 +51,7 @@ _public_names(
         for name, value in globals().items()
         if not name.startswith("_") and getattr(value, "__module__", None) in _PLACES
     ],
+    strict=True,
 )
 _autocasting(globals())
 

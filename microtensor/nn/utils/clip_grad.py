@@ -40,9 +40,9 @@ def clip_grad_norm_(parameters: Parameters, max_norm: float, norm_type: float = 
 
     Returns the norm that they had (arXiv:1211.5063).
     """
-    grads = _grads(parameters)
+    max_norm, norm_type, grads = float(max_norm), float(norm_type), _grads(parameters)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
-    scale = float(max_norm) / (total.item() + 1e-6)
+    scale = max_norm / (total.item() + 1e-6)
     if not scale >= 1:  # also where it is NaN
         for g in grads:
             g.mul_(scale)
@@ -54,8 +54,9 @@ def clip_grad_value_(
     parameters: Parameters, clip_value: float, foreach: bool | None = None
 ) -> None:
     """Bring every element of the gradients, in place, into ±clip_value."""
+    bound = float(clip_value)
     for g in _grads(parameters):
-        g.clamp_(-float(clip_value), float(clip_value))
+        g.clamp_(-bound, bound)
 
 
 def _grads(parameters):

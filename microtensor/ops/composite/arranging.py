@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...autograd import TensorBase
+from ...autograd.errors import OutOfMemory
 from ...backends import backend_of
 from ...typing import Dims, Shape, Tensor, Tensors
 from ..conversion import clone
@@ -134,6 +135,8 @@ def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int], dim: int =
     if isinstance(cuts, int):
         if cuts < 1:
             raise RuntimeError(f"tensor_split: at least one part is needed, got {cuts}")
+        if cuts >> 32:
+            raise OutOfMemory(f"tensor_split: there is not enough memory for {cuts} parts")
         cuts = np.cumsum([n // cuts + (i < n % cuts) for i in range(cuts - 1)], dtype=int).tolist()
     cuts = [slice(*ends).indices(n) for ends in itertools.pairwise([0, *cuts, n])]
     return tuple(narrow(x, dim, start, max(stop - start, 0)) for start, stop, _ in cuts)

@@ -32,6 +32,8 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     """How often each of 0, 1, 2 … is among whole numbers; with weights, their sums."""
     if x.ndim != 1 or x.dtype.rank == FLOAT or bool((x < 0).any()):
         raise RuntimeError("bincount: a row of whole numbers that are not negative is needed")
+    if minlength < 0:
+        raise RuntimeError(f"bincount: minlength is at least 0, got {minlength}")
     n = max(minlength, int(x.max()) + 1 if x.numel() else 0)
     if weights is None:
         weights = x.new_ones(x.numel(), dtype=int64)
@@ -40,7 +42,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return put_at(weights.detach(), (n,), (x.long()._data,))
 
 
-def searchsorted(sorted_sequence: Tensor, values: Any, *, out_int32: bool = False,
+def searchsorted(sorted_sequence: Tensor, values: TensorLike, *, out_int32: bool = False,
                  right: bool = False, side: str | None = None,
                  sorter: Tensor | None = None) -> Tensor:  # fmt: skip
     """Where values would stand in rising rows: before their equals, or behind them if `right`."""

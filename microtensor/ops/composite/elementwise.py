@@ -37,12 +37,12 @@ def rsub(x: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     return sub(other, x, alpha=alpha)
 
 
-def addcmul(x: TensorLike, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcmul(x: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·tensor1·tensor2"""
     return add(x, mul(tensor1, tensor2), alpha=value)
 
 
-def addcdiv(x: TensorLike, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+def addcdiv(x: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·tensor1 / tensor2"""
     return add(x, div_(tensor1, tensor2), alpha=value)
 

@@ -18,6 +18,6 @@ def digamma(x: Tensor) -> Tensor:
 
 def polygamma(n: int, x: Tensor) -> Tensor:
     """The derivative of ln |Γ(x)| of order n + 1."""
-    if n < 0:
-        raise RuntimeError(f"polygamma: n is at least 0, got {n}")
+    if not 0 <= n <= 170:  # of which n! is the largest that float64 holds
+        raise RuntimeError(f"polygamma: n is within 0 … 170, got {n}")
     return polygamma_(x, n)

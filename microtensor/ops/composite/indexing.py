@@ -242,7 +242,7 @@ def _check_integers(name, index):
 
 
 def scatter(x: Tensor, dim: int, index: Any, src: TensorLike | None = None, *, value: Any = None,
-            reduce: bool | None = None) -> Tensor:  # fmt: skip
+            reduce: str | None = None) -> Tensor:  # fmt: skip
     """x with out[index[i][j]][j] = src[i][j] for dim = 0; src may be a number.
 
     With reduce="add" it is added to what is there, and with "multiply" multiplied.
@@ -280,7 +280,7 @@ def scatter_add(x: Tensor, dim: int, index: Any, src: TensorLike) -> Tensor:
 
 
 def scatter_reduce(
-    x: Tensor, dim: int, index: Any, src: TensorLike, reduce: bool, *, include_self: bool = True
+    x: Tensor, dim: int, index: Any, src: TensorLike, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """The sum, prod, mean, amax or amin of x and of what src[i][j] has for place index[i][j].
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ def put(x: Tensor, index: Any, source: Tensor, accumulate: bool = False) -> Tens
     return reshape(flat, tuple(x.shape))
 
 
-def index_put(x: Tensor, indices: Tensor, values: Tensor, accumulate: bool = False) -> Tensor:
+def index_put(
+    x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
+) -> Tensor:
     """x with x[indices] = values, or += values, which then add up where a place comes twice."""
     one_dtype("index_put", x, values)
     index = plain_index(tuple(indices), x)

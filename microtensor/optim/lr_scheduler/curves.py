@@ -114,7 +114,8 @@ class OneCycleLR(LRScheduler):
 
     def check(self) -> None:
         steps, curve = self.total_steps, self.anneal_strategy
-        self._require(steps > 0, f"total_steps must be above 0, got {steps}")
+        whole = isinstance(steps, int) and steps > 0
+        self._require(whole, f"total_steps must be a whole number above 0, got {steps}")
         self._require(
             curve in ("cos", "linear"), f"anneal_strategy must be 'cos' or 'linear', got {curve!r}"
         )
