@@ -159,7 +159,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
 
     call.op_name, call.function, call.replace_body = name, function, replace_body
     call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
-    call.promote, call.view, call.several = promote, view, several
+    call.promote, call.view, call.several, call.materialize_grads = promote, view, several, True
     registry[name] = call
     names.add(name)
     return call
@@ -390,7 +390,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
                 reached[node] = list(slots)
                 if not node.leads_to(wanted):
                     continue
-            if node._num_outputs > 1:
+            if node._num_outputs > 1 and node.op.materialize_grads:
                 _fill_with_zeros(node, slots)
             parts = node.pull(slots, wanted, create_graph)
             while parts:  # the slots alone are to hold the gradients, so that they may be added to
@@ -445,6 +445,6 @@ def _fill_with_zeros(node, slots):
     some = next(s for s in slots if s is not None)
     array = some._data if isinstance(some, TensorBase) else some
     for i, s in enumerate(slots):
-        if s is None:
+        if s is None and node.shapes[i] is not None:
             zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
             slots[i] = some._wrap(zeros) if array is not some else zeros
