@@ -245,7 +245,8 @@ class Optimizer:
 
     def __getstate__(self):
         own = dict(vars(self))
-        own.pop("step", None)  # the one with hooks
+        if own.pop("step", None):  # the one with hooks, which a copy has not: it knows no more
+            own["has_stepped"] = True
         return own
 
     def __setstate__(self, state):
@@ -264,6 +265,13 @@ class Optimizer:
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(optimizer, args, kwargs) after each step."""
         return Handle(self._watched()[1], hook)
+
+    has_stepped = False  # since a schedule asked, by note_steps
+
+    def note_steps(self) -> None:
+        """Know from now on, for schedules, whether a step was made."""
+        if "step" not in vars(self) or _note not in self.step.hooks[1].values():
+            self.register_step_post_hook(_note)
 
     def _watched(self):
         """(the hooks before `step`, those after); the first call wraps `step` to run them."""
@@ -308,6 +316,10 @@ class Optimizer:
             lines += [""] * (i > 0) + [f"Parameter Group {i}"]
             lines += [f"    {name}: {group[name]}" for name in sorted(set(group) - {"params"})]
         return "\n".join([*lines, ")"])
+
+
+def _note(optimizer, args, kwargs):
+    optimizer.has_stepped = True
 
 
 # ---- checks of loaded values ---------------------------------------------------------

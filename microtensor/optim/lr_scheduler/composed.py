@@ -15,7 +15,9 @@ from .scheduler import LRScheduler, _rates, _set
 class SequentialLR(LRScheduler):
     """Schedules in sequence: number i + 1 begins, with its step 0, at milestones[i]."""
 
-    def __init__(self, optimizer: Optimizer, schedulers: Any, milestones: Sequence[int]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Any, milestones: Sequence[int], last_epoch: int = -1
+    ) -> None:
         self._attach(optimizer)
         self._require(len(schedulers) > 0, "at least one schedule is needed")
         for i, s in enumerate(schedulers):
@@ -34,11 +36,12 @@ class SequentialLR(LRScheduler):
         )
         self._schedulers, self._milestones = list(schedulers), list(milestones)
         self._restart()
+        self.last_epoch = last_epoch + 1
 
-    def _restart(self):
+    def _begin(self):
         self.last_epoch = 0
         active = self._schedulers[bisect_right(self._milestones, 0)]
-        active._restart()
+        active._begin()
         self._last_lr = active.get_last_lr()
 
     def step(self) -> None:
@@ -80,7 +83,15 @@ class ChainedScheduler(LRScheduler):
             self._require(
                 s.optimizer is self.optimizer, f"schedule {i} belongs to another optimizer"
             )
+            self._require(
+                not isinstance(s, ReduceLROnPlateau), f"schedule {i} needs a loss at every step"
+            )
         self._schedulers = list(schedulers)
+        self._last_lr = _rates(self.optimizer.param_groups)
+
+    def _begin(self):
+        for scheduler in self._schedulers:
+            scheduler._begin()
         self._last_lr = _rates(self.optimizer.param_groups)
 
     def step(self) -> None:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 
+from ...autograd.errors import warn
 from ...tensor import Tensor
 from ...typing import StateDict
 from ..optimizer import NONSENSE, RATES, Optimizer, alike, shown
@@ -45,6 +46,7 @@ class LRScheduler:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{self._name}: an optimizer is needed, got {type(optimizer).__name__}")
         self.optimizer = optimizer
+        optimizer.note_steps()
 
     def lr_at(self, epoch: int) -> list[float]:
         """The learning rate of each group after `epoch` steps."""
@@ -69,6 +71,11 @@ class LRScheduler:
         """Go one step further, or to a given epoch. Call it after the optimizer's step."""
         groups = self.optimizer.param_groups
         self._note_new_groups()
+        if self._step_count == 1 and not self.optimizer.has_stepped:
+            warn(
+                f"{self._name}: `lr_scheduler.step()` before `optimizer.step()` skips the first "
+                "learning rate of the schedule; call them in the opposite order"
+            )
         self._step_count += 1
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         lrs = self.get_lr() if epoch is None else self._get_closed_form_lr()
@@ -88,10 +95,14 @@ class LRScheduler:
         self.base_lrs = [*self.base_lrs, *new]
 
     def _restart(self):
-        """Begin again at step 0."""
+        """Begin again at step 0, whatever the learning rates are now."""
         for group in self.optimizer.param_groups:
             _set(group, group["initial_lr"])
-        self.last_epoch = -1
+        self._begin()
+
+    def _begin(self):
+        """Make step 0, on top of what schedules before this one in a chain have set."""
+        self.last_epoch, self._step_count = -1, 0
         self.step()
 
     def state_dict(self) -> StateDict:
