@@ -40,7 +40,7 @@ from .calls import WRONG, check, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
-from .saved import changes, check_saved
+from .saved import Form, changes, check_saved, without_saved
 from .views import edge_of, mark_view, refresh
 
 # ---- operations ----------------------------------------------------------------------
@@ -162,7 +162,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
 
     call.op_name, call.function, call.replace_body = name, function, replace_body
     call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
-    call.promote, call.view, call.several = promote, view, several
+    call.promote, call.view, call.several, call.materialize_grads = promote, view, several, True
     registry[name] = call
     names.add(name)
     return call
@@ -180,7 +180,8 @@ def unbroadcast(g, like):
             )
         g = xp(g).reshape(xp(g).sum(g, axis=axes, keepdims=True), tuple(like.shape))
     if g.dtype != like.dtype:
-        g = backend_of(g).cast(g, backend_of(like).dtype(like))
+        backend = like.backend if type(like) is Form else backend_of(like)
+        g = backend_of(g).cast(g, backend.dtype(like))
     return g
 
 
@@ -196,7 +197,7 @@ class Node:
     """
 
     __slots__ = ("op", "args", "params", "edges", "pullback", "shapes", "number", "caller",
-                 "_num_outputs", "_hooks", "_retaining", "__weakref__")  # fmt: skip
+                 "_num_outputs", "_hooks", "_retaining", "_forms", "__weakref__")  # fmt: skip
 
     def __init__(self, op, args, params, edges, pullback, shapes):
         self.op, self.args, self.params, self.edges = op, args, params, edges
@@ -243,13 +244,14 @@ class Node:
                     f"the pullback of {self.name()} gave {len(parts)} gradients for "
                     f"{len(edges)} inputs"
                 )
-        found = []
+        found, args = [], self.args
         for i in range(len(edges) - 1, -1, -1):
             edge = edges[i]
             if edge is not None and (wanted is None or edge[0] in wanted):
                 part = parts[i] if parts is not None else pullback[i] and pullback[i](g)
                 if part is not None:
-                    found.append((edge, self._fitted(part, i, create_graph)))
+                    like = self._forms[i] if args is None else args[i]._data
+                    found.append((edge, self._fitted(part, i, like)))
         return found
 
     def checked_pullback(self, create_graph):
@@ -257,39 +259,39 @@ class Node:
 
         For create_graph they are those of the body run once more, on tensors.
         """
-        if self.pullback is None or create_graph and self.args is None:
+        if self.pullback is None:
             raise RuntimeError(
                 f"backward: the graph of {self.name()} was freed by an earlier backward; "
                 "pass retain_graph=True to that one to go through the graph twice"
             )
-        if changes.newest > self.number and self.args is not None:
+        if self.args is None:  # it saved nothing: see free
+            return self.pullback
+        if changes.newest > self.number:
             check_saved(self, create_graph)
         if not create_graph:
             return self.pullback
         with enable_grad():
             return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
 
-    def _fitted(self, part, i, create_graph):
+    def _fitted(self, part, i, like):
         """The gradient of input i in its shape and dtype."""
-        if self.args is None:  # see free
-            return part
-        like = self.args[i]._data
         try:
             if part.shape != like.shape or part.dtype != like.dtype:
-                part = unbroadcast(part, self.args[i] if create_graph else like)
+                part = unbroadcast(part, like)
         except (AttributeError, RuntimeError) as error:
             raise RuntimeError(f"the pullback of {self.name()}, input {i}: {error}") from error
-        return part if part.shape or create_graph else backend_of(part).array(part)
+        return part if part.shape or isinstance(part, TensorBase) else backend_of(part).array(part)
 
     def free(self):
-        """Drop what the node holds, so that its activations can go.
+        """Drop the tensors that the node holds, so that activations can go.
 
-        Parts of one tensor hold nothing of it: each may have a backward of its own, as in PyTorch,
-        and their gradients joined fit it.
+        Pullbacks that saved nothing stay, as in PyTorch: another backward may come through here.
         """
-        self.args = None
-        if self.shapes is None or not self.op.view:
-            self.pullback = None
+        if self.args is not None:
+            self.pullback = without_saved(self)
+            if self.pullback is not None:
+                self._forms = [e and Form(a._data) for e, a in zip(self.edges, self.args)]
+            self.args = None
 
 
 # ---- backward ------------------------------------------------------------------------
@@ -391,7 +393,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
                 reached[node] = list(slots)
                 if not node.leads_to(wanted):
                     continue
-            if node._num_outputs > 1:
+            if node._num_outputs > 1 and node.op.materialize_grads:
                 _fill_with_zeros(node, slots)
             parts = node.pull(slots, wanted, create_graph)
             while parts:  # the slots alone are to hold the gradients, so that they may be added to
@@ -446,6 +448,6 @@ def _fill_with_zeros(node, slots):
     some = next(s for s in slots if s is not None)
     array = some._data if isinstance(some, TensorBase) else some
     for i, s in enumerate(slots):
-        if s is None:
+        if s is None and node.shapes[i] is not None:
             zeros = xp(array).zeros(node.shapes[i], dtype=array.dtype)
             slots[i] = some._wrap(zeros) if array is not some else zeros

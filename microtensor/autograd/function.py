@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
 from ..typing import T, Tensor
 from .base import TensorBase
 from .engine import Node
+from .in_place import recorded_in_place, take_over
 from .modes import enable_grad, is_grad_enabled, no_grad
 from .views import edge_of
 
@@ -16,28 +18,55 @@ from .views import edge_of
 class Context:
     """What `forward` keeps for `backward`: attributes of any name, and tensors."""
 
-    saved_tensors = ()
-    _constant = ()  # results without a derivative
+    _constant = _dirty = ()  # results without a derivative; inputs that forward changed
+    _materialize = True  # whether a result that no gradient reached has zeros
+    _node = None  # a weak reference to the node
+    _saved = ()  # tensors, of a result (its array, its number)
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
 
-    def save_for_backward(self, *tensors: Tensor) -> None:
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors; `saved_tensors` gives them back. Changing one in place is noticed."""
-        self.saved_tensors = tensors
+        for t in tensors:
+            if t is not None and not isinstance(t, TensorBase):
+                raise TypeError(
+                    f"save_for_backward: Tensors or None are needed, got {type(t).__name__}; "
+                    "keep anything else as an attribute of ctx"
+                )
+        self._saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """The tensors kept by `save_for_backward`. Raises RuntimeError when they were freed."""
+        if self._saved is None:
+            raise RuntimeError(
+                "backward: the saved tensors were freed by an earlier backward; pass "
+                "retain_graph=True to that one to go through the graph twice"
+            )
+        return tuple(t.tensor(self._node) if isinstance(t, _Result) else t for t in self._saved)
 
     def mark_non_differentiable(self, *results: Tensor) -> None:
         """Say that no gradient flows through these results."""
         self._constant = results
 
     def mark_dirty(self, *inputs: Tensor) -> None:
-        """Refused: `forward` must not change its inputs in place."""
-        raise NotImplementedError("mark_dirty: forward cannot change its inputs; return new ones")
+        """Say that `forward` changed these inputs in place; it has to return them."""
+        self._dirty = inputs
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Results that no gradient reached have zeros as gradient: True is the only choice."""
-        if not value:
-            raise NotImplementedError("set_materialize_grads(False): zeros are always made")
+        """Let a result that no gradient reached have None as its gradient, in place of zeros."""
+        self._materialize = bool(value)
+
+
+class _Result:
+    """A saved result: held without its node, which holds the context. (No reference cycle.)"""
+
+    def __init__(self, tensor, index):
+        self.bare, self.index = tensor.detach(), index
+
+    def tensor(self, node):
+        return self.bare if self.index is None else self.bare._alias((node(), self.index))
 
 
 FunctionCtx = Context  # PyTorch's name
@@ -67,6 +96,11 @@ class Function:
     def backward(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("a Function needs a static method backward(ctx, *gradients)")
 
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refused: derivatives go backwards here."""
+        raise NotImplementedError("Function.jvp: there is no forward-mode differentiation")
+
     @classmethod
     def apply(cls, *inputs: Any) -> Any:
         """forward(), recorded as one operation whose derivative is backward()."""
@@ -80,25 +114,50 @@ class Function:
                 cls.setup_context(ctx, inputs, returned)
         if not is_grad_enabled() or not any(ctx.needs_input_grad):
             return returned
-        several = isinstance(returned, tuple)
-        results = [  # an input that is returned as it is gets a place of its own in the graph
-            x._wrap(x._data) if any(x is i for i in inputs) else x
-            for x in (returned if several else (returned,))
+        results = list(returned) if isinstance(returned, tuple) else [returned]
+        dirty = {id(x) for x in ctx._dirty}
+        for x in ctx._dirty:
+            if not any(x is r for r in results):
+                raise RuntimeError(f"{cls.__name__}: forward must return what mark_dirty names")
+            recorded_in_place(x, cls.__name__)
+        for i, x in enumerate(results):  # an input that is returned gets a new place in the graph
+            if id(x) not in dirty and any(x is given for given in inputs):
+                results[i] = x._wrap(x._data)
+        args = [  # as they were: those that forward changed are about to get another history
+            x._alias(edge) if id(x) in dirty and edge else x for x, edge in zip(inputs, edges)
         ]
-        tensors = [x for x in results if isinstance(x, TensorBase)]
-        constant = {id(x) for x in ctx._constant}
-        pull = functools.partial(_pull, cls, ctx, ctx.saved_tensors, tensors[0]._wrap)
-        op = _Operation(
-            op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
-            input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
-            view=False,
-        )  # fmt: skip
-        shapes = [tuple(t.shape) for t in tensors] if len(tensors) > 1 else None
-        node = Node(op, inputs, {}, edges, pull, shapes)
-        for i, t in enumerate(tensors):
-            if t.is_floating_point() and id(t) not in constant:
-                t._node, t._index, t._needs_grad = node, i, True
-        return tuple(results) if several else results[0]
+        node = _record(cls, ctx, args, edges, results)
+        for i, x in enumerate(results):
+            if node is not None and id(x) in dirty:
+                take_over(x, x._alias((node, i)))
+        return tuple(results) if isinstance(returned, tuple) else results[0]
+
+
+def _record(cls, ctx, inputs, edges, results):
+    """Give the results of a Function their node."""
+    tensors = [x for x in results if isinstance(x, TensorBase)]
+    if not tensors:
+        return None
+    pull = _Pullback(cls, ctx, len(inputs), tensors[0]._wrap)
+    op = _Operation(
+        op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
+        input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
+        view=False, materialize_grads=ctx._materialize,
+    )  # fmt: skip
+    shapes = [tuple(x.shape) if isinstance(x, TensorBase) else None for x in results]
+    node = Node(op, tuple(inputs), {}, edges, pull, shapes)
+    ctx._node = weakref.ref(node)
+    constant, dirty = ({id(x) for x in marked} for marked in (ctx._constant, ctx._dirty))
+    places = {}
+    for i, x in enumerate(results):
+        if isinstance(x, TensorBase) and x.is_floating_point() and id(x) not in constant:
+            places[id(x)] = i
+            if id(x) not in dirty:
+                x._node, x._index, x._needs_grad = node, i, True
+    pull.held = [x if x is None else x._data for x in ctx._saved]
+    results = {id(x) for x in tensors}
+    ctx._saved = tuple(_Result(x, places.get(id(x))) if id(x) in results else x for x in ctx._saved)
+    return node
 
 
 class _Barrier(Function):
@@ -133,11 +192,30 @@ def once_differentiable(backward: T) -> T:
     return once
 
 
-def _pull(cls, ctx, saved, wrap, gradients):
+class _Pullback:
     """backward(), for gradients that are arrays, or tensors that are to be differentiated again."""
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    recorded = isinstance(gradients[0], TensorBase)
-    with enable_grad() if recorded else no_grad():
-        found = cls.backward(ctx, *(gradients if recorded else map(wrap, gradients)))
-    found = found if isinstance(found, tuple) else (found,)
-    return found if recorded else tuple(None if f is None else f._data for f in found)
+
+    def __init__(self, cls, ctx, count, wrap):
+        self.cls, self.ctx, self.count, self.wrap = cls, ctx, count, wrap
+        self.held = ()  # the arrays that were saved, which must not be changed
+
+    def __call__(self, gradients):
+        recorded = any(isinstance(g, TensorBase) for g in gradients)
+        if not recorded:
+            gradients = [None if g is None else self.wrap(g) for g in gradients]
+        with enable_grad() if recorded else no_grad():
+            found = self.cls.backward(self.ctx, *gradients)
+        found = list(found) if isinstance(found, tuple) else [found]
+        while len(found) > self.count and found[-1] is None:
+            found.pop()
+        if len(found) != self.count:
+            raise RuntimeError(
+                f"backward: {self.cls.__name__} returned {len(found)} gradients for {self.count} "
+                "inputs"
+            )
+        return found if recorded else [None if f is None else f._data for f in found]
+
+    def without_saved(self):
+        """It may run again, but for what it kept with `save_for_backward`."""
+        self.ctx._saved, self.held = None if self.ctx._saved else (), ()
+        return self

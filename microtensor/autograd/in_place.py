@@ -35,13 +35,18 @@ def in_place(tensor, by, function, *args, **params):
         return tensor
     if new_dtype is not dtype:
         new = registry["cast"](new, dtype)
+    take_over(tensor, new)
+    return tensor
+
+
+def take_over(tensor, new):
+    """Give a tensor that was changed in place, and its base, the history of `new`."""
     base = base_of(tensor)
     if tensor is not base or not new._needs_grad:  # what was there before gets no gradient
         view = functools.partial(take_steps, tensor._view_steps if tensor is not base else None)
         new = registry["write"](base._alias(edge_of(base)), new, view)
     take_history(base, new)
     base._history_version += 1
-    return tensor
 
 
 def recorded_in_place(tensor, by, *values):

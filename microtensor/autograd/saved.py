@@ -7,7 +7,10 @@ counter as the nodes: what was changed after the node was recorded cannot be use
 import functools
 import inspect
 import weakref
+from types import FunctionType
 
+from ..backends import backend_of
+from ..backends.dtypes import dtype
 from .base import TensorBase, sequence
 from .errors import called_in
 from .modes import mode
@@ -74,6 +77,76 @@ def _as_they_were(node):
         yield a
 
 
+class Form:
+    """The shape and dtype of an array that is not held any more."""
+
+    __slots__ = ("shape", "dtype", "backend")
+
+    def __init__(self, array):
+        self.shape, self.dtype, self.backend = array.shape, array.dtype, backend_of(array)
+
+
+def without_saved(node):
+    """The pullbacks of a node, if they can run again when what they saved is gone; else None.
+
+    Those hold only sizes, names and the like, in their closures and defaults. Of a number among the
+    inputs PyTorch saves a tensor. An object that is called says so itself, by `saves = False`, or
+    has a method `without_saved`.
+    """
+    pullback = node.pullback
+    for pull in pullback if type(pullback) is tuple else (pullback,):
+        if type(pull) is not FunctionType:
+            if hasattr(pull, "without_saved"):
+                return pull.without_saved()
+            if pull is not None and _saves((pull,), ()):
+                return None
+        elif pull.__closure__ is not None or pull.__defaults__ is not None:
+            inputs = node.args if len(node.edges) > 1 else ()
+            if _saves(_held(pull), [a for a in inputs if type(a) is int or type(a) is float]):
+                return None
+    return pullback
+
+
+PLAIN = frozenset({type(None), bool, int, float, str, slice, type(...), dtype})
+_saved = set()  # types of what was found to be saved, mostly arrays: so the next is found at once
+
+
+def _saves(parts, numbers, depth=8):
+    for part in parts:
+        if type(part) in _saved:
+            return True
+    for part in parts:
+        kind = type(part)
+        if kind is FunctionType or kind is tuple or kind is list:
+            inner = _held(part) if kind is FunctionType else part
+            if not depth or _saves(inner, numbers, depth - 1):
+                return True
+        elif kind not in PLAIN and getattr(kind, "saves", True):
+            _saved.add(kind)
+            return True
+        elif numbers and any(part is n for n in numbers):
+            return True
+    return False
+
+
+def _held(function):
+    """What a function holds in its closure and its defaults."""
+    cells = function.__closure__
+    try:
+        parts = [cell.cell_contents for cell in cells] if cells else []
+    except ValueError:  # a variable that has no value yet
+        parts = [_content(cell) for cell in cells]
+    return [*parts, *function.__defaults__] if function.__defaults__ else parts
+
+
+def _content(cell):
+    """What a variable of a closure holds; None if it holds nothing yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
 def arrays_in(value, depth=8):
     """The arrays that a pullback holds: in its closure, in its defaults, in what they contain."""
     if isinstance(value, TensorBase):
@@ -87,7 +160,7 @@ def arrays_in(value, depth=8):
     elif isinstance(value, functools.partial):
         parts = (value.func, value.args, value.keywords)
     elif inspect.isfunction(value):
-        cells = [c.cell_contents for c in value.__closure__ or ()]
+        cells = map(_content, value.__closure__ or ())
         parts = (*cells, value.__defaults__, value.__kwdefaults__)
     elif inspect.ismethod(value):
         parts = (value.__func__, vars(value.__self__))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..autograd import is_grad_enabled, op
 from ..autograd.calls import names, told
+from ..autograd.errors import warn
 from ..tensor import Handle, Tensor
 
 
@@ -15,9 +16,13 @@ def observe(*tensors, see):
     return tensors, lambda g: see(g if isinstance(g, tuple) else (g,))
 
 
+observe.materialize_grads = False  # hooks see None for a result that no gradient reached
+
+
 class Hidden:
     """A callable whose closure saves no array: the engine does not look for saved tensors in it."""
 
+    saves = False
     __slots__ = ("call",)
 
     def __init__(self, call: Any) -> None:
@@ -30,10 +35,12 @@ class Hidden:
 class Watch:
     """One call of a module, which passes the gradients of its inputs and results to its hooks."""
 
+    grad_output = None  # none arrives where the result is neither a tensor nor a tuple of some
+
     def __init__(self, module: Any, hooks: Any) -> None:
         self.module = module
         self.first, self.hooks = (
-            [hook for handle, hook in hooks.items() if handle.before is before]
+            [hook for key, hook in hooks.items() if key.before is before]
             for before in (True, False)
         )
 
@@ -58,8 +65,9 @@ class Watch:
         return grads
 
     def _input_gradients(self, grads):
-        for hook in self.hooks:
-            grads = _replaced(grads, hook(self.module, grads, self.grad_output))
+        if self.grad_output is not None:
+            for hook in self.hooks:
+                grads = _replaced(grads, hook(self.module, grads, self.grad_output))
         return grads
 
 
@@ -67,7 +75,13 @@ def _replaced(grads, returned):
     """The gradients after a hook: those that it returned, if any."""
     if returned is None:
         return grads
-    return returned if isinstance(returned, tuple) else (returned,)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    if len(returned) != len(grads):
+        raise RuntimeError(
+            f"backward: a hook of a module returned {len(returned)} gradients in place of "
+            f"{len(grads)}"
+        )
+    return returned
 
 
 def _watched(values, see):
@@ -78,10 +92,11 @@ def _watched(values, see):
 
     def shown(grads):
         whole = [None] * len(values)
+        recorded = any(isinstance(g, Tensor) for g in grads)
         for i, g in zip(places, grads):
-            whole[i] = g if isinstance(g, Tensor) else Tensor._wrap(g)
+            whole[i] = g if recorded or g is None else Tensor._wrap(g)
         seen = see(tuple(whole))
-        return [seen[i] if isinstance(g, Tensor) else seen[i]._data for i, g in zip(places, grads)]
+        return [seen[i] if recorded or seen[i] is None else seen[i]._data for i in places]
 
     values = list(values)
     for i, t in zip(places, observe(*(values[i] for i in places), see=Hidden(shown))):
@@ -100,13 +115,48 @@ def told_by(module, args, kwargs, error):
     return told(kind.__name__, module.forward, args, kwargs, error, kept=names)
 
 
-def added(module_class, hooks, value, prepend, with_kwargs=False):
+def added(module_class, hooks, value, prepend, **about):
     """Add a hook to others, with `prepend` as the first. Returns its handle."""
     module_class.revision += 1
-    handle = Handle(hooks, value)
-    handle.with_kwargs, handle.before = with_kwargs, False
+    handle = Handle(hooks, value, **about)
     if prepend:
-        rest = {h: v for h, v in hooks.items() if h is not handle}
+        rest = {key: hook for key, hook in hooks.items() if key is not handle.key}
         hooks.clear()
-        hooks.update({handle: value, **rest})
+        hooks.update({handle.key: value, **rest})
     return handle
+
+
+def with_hooks(module, args, kwargs):
+    """The call of a module that has hooks."""
+    called = set()  # the hooks with always_call that had their turn
+    result = None
+    try:
+        for key, hook in list(module._forward_pre_hooks.items()):
+            changed = hook(module, args, kwargs) if key.with_kwargs else hook(module, args)
+            if changed is not None and key.with_kwargs:
+                args, kwargs = changed
+            elif changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        watch = Watch(module, module._backward_hooks) if module._backward_hooks else None
+        result = module.forward(*(watch.before(args) if watch else args), **kwargs)
+        for key, hook in list(module._forward_hooks.items()):
+            called.add(key)
+            changed = _after(key, hook, module, args, kwargs, result)
+            result = result if changed is None else changed
+        return watch.after(result) if watch else result
+    except Exception:
+        for key, hook in list(module._forward_hooks.items()):
+            if key.always and key not in called:
+                try:
+                    changed = _after(key, hook, module, args, kwargs, result)
+                    result = result if changed is None else changed
+                except Exception as error:
+                    warn(
+                        f"{type(module).__name__}: a forward hook with always_call failed: {error}"
+                    )
+        raise
+
+
+def _after(key, hook, module, args, kwargs, result):
+    given = (args, kwargs) if key.with_kwargs else (args,)
+    return hook(module, *given, result)

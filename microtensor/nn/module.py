@@ -13,7 +13,7 @@ from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
 from ..typing import Device, Dtype, Hook, StateDict
 from .buffer import Buffer
-from .hooks import Watch, added, told_by
+from .hooks import added, told_by, with_hooks
 from .loading import _join, load
 from .showing import tree
 
@@ -59,22 +59,7 @@ class Module:
                 return self.forward(*args, **kwargs)
             except Exception as error:
                 raise told_by(self, args, kwargs, error)  # noqa: B904
-        return self._call_with_hooks(*args, **kwargs)
-
-    def _call_with_hooks(self, *args, **kwargs):
-        for handle, hook in list(self._forward_pre_hooks.items()):
-            changed = hook(self, args, kwargs) if handle.with_kwargs else hook(self, args)
-            if changed is not None and handle.with_kwargs:
-                args, kwargs = changed
-            elif changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        watch = Watch(self, self._backward_hooks) if self._backward_hooks else None
-        result = self.forward(*(watch.before(args) if watch else args), **kwargs)
-        for handle, hook in list(self._forward_hooks.items()):
-            inputs = (args, kwargs) if handle.with_kwargs else (args,)
-            changed = hook(self, *inputs, result)
-            result = result if changed is None else changed
-        return watch.after(result) if watch else result
+        return with_hooks(self, args, kwargs)
 
     # ---- attributes ------------------------------------------------------------------
 
@@ -426,15 +411,17 @@ class Module:
 
         With `with_kwargs`, hook(module, args, kwargs), which returns both or None.
         """
-        return added(Module, self._forward_pre_hooks, hook, prepend, with_kwargs)
+        return added(Module, self._forward_pre_hooks, hook, prepend, with_kwargs=with_kwargs)
 
-    def register_forward_hook(self, hook: Hook, *, prepend: bool = False,
-                              with_kwargs: bool = False) -> Handle:  # fmt: skip
+    def register_forward_hook(self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False,
+                              always_call: bool = False) -> Handle:  # fmt: skip
         """Call hook(module, args, result) after forward; what it returns replaces the result.
 
-        With `with_kwargs`, hook(module, args, kwargs, result).
+        With `with_kwargs`, hook(module, args, kwargs, result). With `always_call` it is called
+        where the call fails, too, with the result that there is: None, if forward failed.
         """
-        return added(Module, self._forward_hooks, hook, prepend, with_kwargs)
+        about = {"with_kwargs": with_kwargs, "always": always_call}
+        return added(Module, self._forward_hooks, hook, prepend, **about)
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> Handle:
         """Call hook(module, grad_input, grad_output) when the gradients of a call are known.
@@ -446,9 +433,7 @@ class Module:
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> Handle:
         """Call hook(module, grad_output) before; what it returns replaces grad_output."""
-        handle = added(Module, self._backward_hooks, hook, prepend)
-        handle.before = True
-        return handle
+        return added(Module, self._backward_hooks, hook, prepend, before=True)
 
     def register_state_dict_pre_hook(self, hook: Hook) -> Handle:
         """Call hook(module, prefix, keep_vars) before a `state_dict()` is made."""

@@ -212,6 +212,8 @@ def lerp(start, end, weight):
 def remainder(a, b):
     """a − b ⌊a/b⌋: the sign is b's.    ∂a = g,    ∂b = −g ⌊a/b⌋"""
     _refuse_zero(a, b)
+    if isinstance(b, (int, float)):
+        return a % b, (lambda g: g, None)
     whole = a // b
     return a % b, (lambda g: g, lambda g: -g * whole)
 
@@ -220,6 +222,8 @@ def remainder(a, b):
 def fmod(a, b):
     """a − b trunc(a/b): the sign is a's.    ∂a = g,    ∂b = −g trunc(a/b)"""
     _refuse_zero(a, b)
+    if isinstance(b, (int, float)):
+        return _fmod(a, b), (lambda g: g, None)
     a, b = _like(a, b), _like(b, a)
     return _fmod(a, b), (lambda g: g, lambda g: -g * xp(g).trunc(a / b))
 

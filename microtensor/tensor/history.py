@@ -12,15 +12,29 @@ from ..backends.dtypes import FLOAT
 from ..typing import Tensor, TensorOrTensors
 
 
-class Handle:
-    """A registered hook, which `remove()` removes."""
+class Hooks(dict):
+    """Hooks of a tensor or a node: a dict to which there may be weak references."""
 
-    def __init__(self, hooks: dict[Any, Any], value: Any) -> None:
-        self.hooks = hooks
-        hooks[self] = value
+
+class Key:
+    """By what a hook is found, and how it wants to be called."""
+
+    def __init__(self, with_kwargs: bool = False, before: bool = False, always: bool = False):
+        self.with_kwargs, self.before, self.always = with_kwargs, before, always
+
+
+class Handle:
+    """A registered hook, which `remove()` removes. It does not keep a tensor's hooks alive."""
+
+    def __init__(self, hooks: dict[Any, Any], value: Any, **about: Any) -> None:
+        self.key = Key(**about)
+        self._hooks = weakref.ref(hooks) if isinstance(hooks, Hooks) else hooks
+        hooks[self.key] = value
 
     def remove(self) -> None:
-        self.hooks.pop(self, None)
+        hooks = self._hooks() if isinstance(self._hooks, weakref.ref) else self._hooks
+        if hooks is not None:
+            hooks.pop(self.key, None)
 
     def __enter__(self) -> Handle:
         return self
@@ -158,7 +172,7 @@ class History(TensorBase):
             raise RuntimeError("register_hook: this tensor does not require a gradient")
         place = self._node or self
         if place._hooks is None:
-            place._hooks = {}
+            place._hooks = Hooks()
         return Handle(place._hooks, (self._index, hook, self._wrap))
 
     def register_post_accumulate_grad_hook(self, hook: Callable[..., Any]) -> Handle:
@@ -172,5 +186,5 @@ class History(TensorBase):
                 "register_post_accumulate_grad_hook: a leaf that requires a gradient is needed"
             )
         if self._post_accumulate_hooks is None:
-            self._post_accumulate_hooks = {}
+            self._post_accumulate_hooks = Hooks()
         return Handle(self._post_accumulate_hooks, hook)

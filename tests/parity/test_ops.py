@@ -75,6 +75,32 @@ def test_values_and_gradients(case):
     same([a.grad for a, _ in leaves], zero)
 
 
+# Here positions that were computed from sizes are saved, or a factor that PyTorch keeps elsewhere,
+SAVED_HERE = set(
+    "repeat_interleave diag-1 diag_embed diagflat unfold as_strided lerp-1 deg2rad rad2deg "
+    "trapezoid cumulative_trapezoid".split()
+)
+SAVED_THERE = set(  # and there what no derivative reads, or the node of a change in place
+    "adaptive_avg_pool1d adaptive_avg_pool2d pow-4 div-2 rounded_quotient setitem setitem-1 "
+    "setitem-2 setitem-3 setitem-4 setitem-5 setitem-9".split()
+)
+
+
+@rows(c for c in SHARED if c.differentiable)
+def test_a_second_backward_is_refused_where_pytorch_refuses_it(case):
+    if case.id in SAVED_HERE | SAVED_THERE:
+        return
+    ours = case.tensors(requires_grad=True)
+    assert _goes_twice(mt, case, ours) == _goes_twice(torch, case, theirs(ours))
+
+
+def _goes_twice(m, case, inputs):
+    out = [o for o in case(m, *inputs) if o.requires_grad]
+    seeds = [m.ones_like(o) for o in out]
+    m.autograd.backward(out, seeds)
+    return not isinstance(attempt(m.autograd.backward, out, seeds), RuntimeError)
+
+
 # Where we differ on purpose: integers overflow loudly and their products keep their dtype,
 # equal elements leave topk in the order in which they stand, and e^A of half precision is no NaN.
 DIFFERENT = set(
