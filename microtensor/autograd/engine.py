@@ -283,10 +283,7 @@ class Node:
         return part if part.shape or isinstance(part, TensorBase) else backend_of(part).array(part)
 
     def free(self):
-        """Drop the tensors that the node holds, so that activations can go.
-
-        Pullbacks that saved nothing stay, as in PyTorch: another backward may come through here.
-        """
+        """Drop saved tensors. Pullbacks that saved nothing stay for another backward."""
         if self.args is not None:
             self.pullback = without_saved(self)
             if self.pullback is not None:

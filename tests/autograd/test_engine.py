@@ -668,7 +668,7 @@ def test_the_first_nan_is_named_with_its_line():
         line = here() + 2
         with pytest.raises(RuntimeError, match="log produced NaN") as error:
             (x * 2).log()
-        assert f"test_autograd.py, line {line})" in str(error.value)
+        assert f"test_engine.py, line {line})" in str(error.value)
         with pytest.raises(RuntimeError, match="div produced infinity"):
             x / 0
         with pytest.raises(RuntimeError, match="exp produced infinity"):
@@ -683,7 +683,7 @@ def test_a_nan_on_the_way_back_is_named_with_the_line_of_its_operation():
         y = x.sqrt()
         with pytest.raises(RuntimeError, match="gradient of sqrt is infinity") as error:
             (y * 2).sum().backward()
-        assert f"test_autograd.py, line {line})" in str(error.value)
+        assert f"test_engine.py, line {line})" in str(error.value)
 
 
 def test_given_infinities_are_no_offence():

@@ -82,6 +82,9 @@ class ChainedScheduler(LRScheduler):
             self._require(
                 s.optimizer is self.optimizer, f"schedule {i} belongs to another optimizer"
             )
+            self._require(
+                not isinstance(s, ReduceLROnPlateau), f"schedule {i} needs a loss at every step"
+            )
         self._schedulers = list(schedulers)
         self._last_lr = _rates(self.optimizer.param_groups)
 
