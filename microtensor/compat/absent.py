@@ -205,11 +205,13 @@ def _needs(frame):
     return next(op for op in after if op != "CACHE") != "POP_TOP" and not _guarded(frame)
 
 
-_CAUGHT = {"ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"}
-
-
 def _guarded(frame):
-    """Whether the instruction of a frame stands in a `try` that catches what is not there."""
+    """Whether the instruction of a frame stands in a `try` that catches what it would raise for a
+    name that is not there: AttributeError for `x.name`, ImportError for what imports.
+    """
+    attribute = _operation(frame.f_code, frame.f_lasti // 2)[0] in ("LOAD_ATTR", "LOAD_METHOD")
+    raised = AttributeError if attribute else ModuleNotFoundError
+    caught = {kind.__name__ for kind in raised.__mro__}
     code = dis.Bytecode(frame.f_code)
     targets = [e.target for e in code.exception_entries if e.start <= frame.f_lasti < e.end]
     if not targets:
@@ -219,7 +221,7 @@ def _guarded(frame):
     if [step.opname for step in steps[:2]] == ["PUSH_EXC_INFO", "POP_TOP"]:  # except:
         return True
     asked = itertools.takewhile(lambda step: step.opname != "CHECK_EXC_MATCH", steps)
-    return any(step.argval in _CAUGHT for step in asked if isinstance(step.argval, str))
+    return any(step.argval in caught for step in asked if isinstance(step.argval, str))
 
 
 def _decorates(frame, args):

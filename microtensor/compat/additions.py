@@ -4,11 +4,12 @@ import collections.abc
 import functools
 import math
 
-from .. import autograd, nn, optim
+from .. import autograd, nn, ops, optim
 from ..tensor import Tensor
 from . import storage
 from .absent import absent
 from .attention import SDPBackend, sdpa_kernel
+from .library import load_library
 from .old_names import Variable, before_the_underscore, qr, svd, triangular_solve
 
 # ---- Tensor --------------------------------------------------------------------------
@@ -16,6 +17,10 @@ from .old_names import Variable, before_the_underscore, qr, svd, triangular_solv
 Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
+
+# ---- ops -----------------------------------------------------------------------------
+
+ops.load_library = load_library
 
 # ---- autograd ------------------------------------------------------------------------
 
