@@ -25,7 +25,8 @@ from .backends.dtypes import (
     set_default_dtype, uint16, uint32, uint64, uint8,
 )  # fmt: skip
 from .backends.layouts import (
-    channels_last, contiguous_format, memory_format, preserve_format, strided,
+    channels_last, contiguous_format, memory_format, preserve_format, sparse_bsc, sparse_bsr,
+    sparse_coo, sparse_csc, sparse_csr, strided,
 )  # fmt: skip
 from .backends.threads import (
     get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads,
@@ -151,8 +152,8 @@ __all__ = [
     "float8_e5m2", "get_default_device", "get_default_dtype", "get_num_interop_threads",
     "get_num_threads", "half", "iinfo", "int", "int16", "int32", "int64", "int8", "long",
     "memory_format", "preserve_format", "promote_types", "set_default_device", "set_default_dtype",
-    "set_num_interop_threads", "set_num_threads", "short", "strided", "uint16", "uint32", "uint64",
-    "uint8",
+    "set_num_interop_threads", "set_num_threads", "short", "sparse_bsc", "sparse_bsr", "sparse_coo",
+    "sparse_csc", "sparse_csr", "strided", "uint16", "uint32", "uint64", "uint8",
     # derivatives
     "Function", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode",
     "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "op", "set_grad_enabled", "xp",

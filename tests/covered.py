@@ -136,6 +136,8 @@ def all_names(torch):
         held = [n for n in dir(module) if not n.startswith("__")]
         held = [n for n in held if not inspect.ismodule(getattr(module, n, None))]
         lines.append(f"{name}: {' '.join(held)}".rstrip())
+    members = [n for n in dir(torch.Tensor) if not n.startswith("__")]
+    lines.append(f"torch.Tensor: {' '.join(members)}")  # a class that programs ask at import, too
     return "\n".join(lines) + "\n"
 
 

@@ -26,3 +26,7 @@ class memory_format:
 preserve_format, contiguous_format, channels_last, strided = map(
     memory_format, ("preserve_format", "contiguous_format", "channels_last", "strided")
 )
+# layouts to compare with: no tensor has them here
+sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
+    memory_format(f"sparse_{kind}") for kind in ("coo", "csr", "csc", "bsr", "bsc")
+)

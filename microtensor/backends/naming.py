@@ -15,6 +15,13 @@ class Shown(type):
             return f"<class 'torch.{place}{cls.__name__}'>"
         return super().__repr__()
 
+    def __getattr__(cls, name):
+        """For a member that is not there, what `compat.as_torch()` gives."""
+        value = STAND_IN[0](f"microtensor.{cls.__name__}", name)
+        if value is not None:
+            return value
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
 
 def missing(place):
     """A module's __getattr__: a name that is not there is named, and where those are that are."""

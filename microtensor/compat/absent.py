@@ -131,10 +131,13 @@ def found(place: str, name: str) -> Any:
     `place` is a module of PyTorch's: "torch.nn".
     """
     full, known = f"{place}.{name}", pytorchs_names()
-    if name.startswith("__") or place not in known or not _needs(_asking()):
+    dunder = name.startswith("__") and full not in known
+    if dunder or place not in known or not _needs(_asking()):
         return None
     if full in known:
         return importlib.import_module(full)
+    if full == "torch.torch":  # the package holds itself
+        return sys.modules["torch"]
     return stand_in(full) if known[place] is None or name in known[place] else None
 
 

@@ -17,6 +17,8 @@ from .old_names import Variable, before_the_underscore, qr, svd, triangular_solv
 Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
+if not hasattr(Tensor, "is_inference"):
+    Tensor.is_inference = lambda self: False
 
 # ---- ops -----------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import operator
 import re
@@ -48,6 +49,20 @@ class _Finder(Finder):
                 raise ModuleNotFoundError(f"microtensor has no {name}", name=name)
             return importlib.util.spec_from_loader(name, absent.AbsentLoader(), is_package=True)
         return super().find_spec(name, path, target)
+
+    def find_distributions(self, context):
+        """What `importlib.metadata` says of a package: that PyTorch is there, in this version."""
+        return [_Distribution()] if context.name == "torch" else []
+
+
+class _Distribution(importlib.metadata.Distribution):
+    """PyTorch as an installed package."""
+
+    def read_text(self, filename):
+        return f"Name: torch\nVersion: {SPOKEN}\n" if filename == "METADATA" else None
+
+    def locate_file(self, path):
+        return path
 
 
 def _stand_in(place, name):

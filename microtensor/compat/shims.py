@@ -160,7 +160,10 @@ _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, 
         disable=as_it_is, allow_in_graph=as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
         is_exporting=_no, cudagraph_mark_step_begin=_none)  # fmt: skip
 _module("_C", "PyTorch's core in C++, which is not there.", _log_api_usage_once=lambda name: None,
-        _get_tracing_state=_none, DispatchKeySet=lambda *keys: frozenset(keys))
+        _get_tracing_state=_none, DispatchKeySet=lambda *keys: frozenset(keys),
+        _are_functorch_transforms_active=_no)
+_module("__config__", "How PyTorch was built: nothing of it is here.", show=lambda: "",
+        parallel_info=lambda: "")
 _module("onnx", "Files for other programs, which are not there.", is_in_onnx_export=_no,
         register_custom_op_symbolic=lambda symbolic_name, symbolic_fn, opset_version: None,
         export=absent("onnx.export", "safetensors files travel: see save()"))  # fmt: skip
