@@ -23,6 +23,7 @@ class memory_format:
         return self.name  # pickle and copy find the very same object under its name here
 
 
+layout = memory_format  # of PyTorch's two kinds of names for it
 preserve_format, contiguous_format, channels_last, strided = map(
     memory_format, ("preserve_format", "contiguous_format", "channels_last", "strided")
 )

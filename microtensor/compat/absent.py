@@ -38,7 +38,7 @@ def pytorchs_names() -> dict[str, frozenset[str] | None]:
 
 
 class Absent:
-    """A stand-in for a name of PyTorch's. A CamelCase name is a class: it compares by identity, and
+    """A stand-in for a name of PyTorch's. A CamelCase name is a class: it equals itself alone, and
     `Name[...]` belongs to an annotation.
     """
 
@@ -69,7 +69,9 @@ class Absent:
         return Absent(f"{self._full}[{key!r}]", self._reason) if self._is_class else self._refuse()
 
     def __eq__(self, other: Any) -> Any:
-        return self is other if self is other or self._is_class else self._refuse()
+        """Refused, but for what annotations are made of, which are compared when they are made."""
+        kind = isinstance(other, (type, Absent)) or type(other).__module__ == "typing"
+        return self is other if kind or self._is_class else self._refuse()
 
     def __hash__(self) -> int:
         return id(self)

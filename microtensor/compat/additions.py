@@ -15,6 +15,7 @@ from .old_names import Variable, before_the_underscore, qr, svd, triangular_solv
 # ---- Tensor --------------------------------------------------------------------------
 
 Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
+Tensor.lu, Tensor.lu_solve = ops.composite.lu.lu_method, ops.lu_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
 if not hasattr(Tensor, "is_inference"):
