@@ -1,4 +1,4 @@
-"""Names of PyTorch's that are not there: programs may import them, and hear of it when they use them.
+"""Names of PyTorch's that are not there: they can be imported, and say so when they are used.
 
 Within `as_torch()` an import, or an attribute, of a name that PyTorch has and microtensor has not
 gives an `Absent`: a stand-in that can be subclassed, be a decorator, an annotation, a default value

@@ -116,7 +116,8 @@ class as_torch:
     is imported within must not have been imported before, or it keeps the torch that it has. Not
     for several threads that import at a time. `safetensors.torch` is `microtensor.weights`.
     A name of PyTorch's that is not there can be imported, and says so when it is used (see
-    `absent`). `__version__` is then that of the PyTorch that is spoken, and tensors look as PyTorch's do.
+    `absent`). `__version__` is then that of the PyTorch that is spoken, and tensors look as
+    PyTorch's do.
     """
 
     def __enter__(self) -> Any:
