@@ -5,6 +5,7 @@ import sys
 import threading
 
 from ..backends import backend_of
+from .backward_names import shown
 from .base import TensorBase, registry
 from .modes import enable_grad
 from .saved import changed
@@ -31,7 +32,7 @@ class AccumulateGrad:
 
 def as_node(source):
     """A node as it is, the node of a leaf."""
-    return AccumulateGrad(source) if isinstance(source, TensorBase) else source
+    return AccumulateGrad(source) if isinstance(source, TensorBase) else shown(source)
 
 
 def run_hooks(source, slots):

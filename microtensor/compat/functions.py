@@ -211,7 +211,8 @@ INPLACE = {name: f for name, f in vars().items() if name[0] != "_" and name[-1] 
 
 __all__ = [
     "_assert", "_assert_async", "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_",
-    "arcsin_", "arcsinh_", "arctan_", "arctanh_", "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",
+    "arcsin_", "arcsinh_", "arctan_", "arctanh_",
+    "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",
     "atan_", "atanh_", "broadcast_shapes", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
     "compile", "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_",
     "fill_", "fix_", "floor_", "frac_", "get_float32_matmul_precision", "index_put_", "is_nonzero",
