@@ -71,12 +71,12 @@ def program():
     with as_torch():
         names = {}
         exec(PROGRAM, names)
-        yield names
+    return names
 
 
 @pytest.mark.parametrize("use, name", USES.items())
 def test_what_is_used_says_its_name(program, use, name):
-    with pytest.raises(NotImplementedError, match=f"microtensor has no {name}"):
+    with as_torch(), pytest.raises(NotImplementedError, match=f"microtensor has no {name}"):
         eval(use, program)
 
 
@@ -84,7 +84,7 @@ def test_nothing_is_an_instance(program):
     pool = program["LPPool2d"]
     assert not isinstance(3, pool) and isinstance(3, (pool, int)) and isinstance(3, pool | int)
     assert not isinstance(mt.ones(1), pool | None) and not issubclass(int, pool)
-    assert pool == pool and pool != int and pool in [int, pool] and hash(pool) == hash(pool)
+    assert pool == pool and pool in [int, pool] and hash(pool) == hash(pool)
     assert "LPPool2d" in repr(pool)
 
 
@@ -134,8 +134,9 @@ def test_questions_are_answered_with_the_truth():
 @pytest.mark.parametrize(
     "statement",
     ["import torch.nope", "from torch import nope", "from torch.nn import Conv9d",
-     "import torch._six", "import torch; torch.nope(1)", "import torch; torch.nn.Nope(2)", "import torch.package.nope",
-     "from torch.package import nope", "import torch; torch.Tensor.nope()"],
+     "import torch._six", "import torch; torch.nope(1)", "import torch; torch.nn.Nope(2)",
+     "import torch.package.nope", "from torch.package import nope",
+     "import torch; torch.Tensor.nope()"],
 )  # fmt: skip
 def test_what_pytorch_lacks_is_missing(statement):
     with as_torch(), pytest.raises((ImportError, AttributeError), match="nope|Conv9d|_six|Nope"):
