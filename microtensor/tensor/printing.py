@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.backward_names import backward_name
+from ..autograd.backward_names import BACKWARD, backward_name  # noqa: F401  (which was here)
 from ..backends.dtypes import bool_, get_default_dtype, int64
 from ..backends.naming import PACKAGE
 from ..typing import Tensor
