@@ -1,4 +1,4 @@
-"""Names that programs of others call: LU factorisations, `func`, antialias, Muon, beside PyTorch."""
+"""Names that other packages call, beside PyTorch: LU, `func`, antialias, keys more, Muon."""
 
 import itertools
 import warnings
@@ -10,6 +10,7 @@ import microtensor as mt
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore")
+PAIRS = list(itertools.product((False, True), repeat=2))
 RNG = np.random.default_rng(0)
 
 
@@ -40,7 +41,7 @@ def test_lu(shape):
     agree(lambda m, x: x.lu(get_infos=True), a)
 
 
-@pytest.mark.parametrize("left, adjoint", itertools.product((True, False), repeat=2))
+@pytest.mark.parametrize("left, adjoint", PAIRS)
 def test_lu_solve(left, adjoint):
     a, b = RNG.standard_normal((2, 3, 3)), RNG.standard_normal((2, 3, 3))
     agree(lambda m, x, y: m.linalg.lu_solve(*m.linalg.lu_factor(x), y, left=left,
@@ -63,11 +64,13 @@ def test_how_it_went():
             getattr(mt.linalg, name)(mt.tensor(a), check_errors=True)
 
 
-@pytest.mark.parametrize("mode, aligned", itertools.product(("bilinear", "bicubic"), (False, True)))
+@pytest.mark.parametrize(
+    "mode, aligned", list(itertools.product(("bilinear", "bicubic"), (False, True)))
+)
 def test_antialias(mode, aligned):
     x = RNG.standard_normal((2, 3, 12, 10))
     for size in ((3, 4), (7, 9), (1, 1), (20, 5), (2, 30)):
-        agree(lambda m, x: m.nn.functional.interpolate(
+        agree(lambda m, x, size=size: m.nn.functional.interpolate(
             x, size, mode=mode, align_corners=aligned, antialias=True), x)  # fmt: skip
 
 
@@ -78,7 +81,7 @@ def test_bicubic_grid_sample(padding, aligned):
     agree(lambda m, x, g: m.nn.functional.grid_sample(x, g, "bicubic", padding, aligned), x, grid)
 
 
-@pytest.mark.parametrize("kv, zero", itertools.product((False, True), repeat=2))
+@pytest.mark.parametrize("kv, zero", PAIRS)
 def test_attention_with_more_keys(kv, zero):
     x, mask = RNG.standard_normal((3, 2, 4)), np.triu(np.ones((3, 3)), 1) > 0
     with warnings.catch_warnings():
