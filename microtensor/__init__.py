@@ -25,7 +25,8 @@ from .backends.dtypes import (
     set_default_dtype, uint16, uint32, uint64, uint8,
 )  # fmt: skip
 from .backends.layouts import (
-    channels_last, contiguous_format, memory_format, preserve_format, strided,
+    channels_last, contiguous_format, layout, memory_format, preserve_format, sparse_bsc,
+    sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided,
 )  # fmt: skip
 from .backends.threads import (
     get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads,
@@ -75,7 +76,8 @@ from .ops import (
     index_put, index_select, inner, isclose, isfinite, isin, isinf, isnan, isneginf, isposinf,
     isreal, kron, kthvalue, ldexp, le, leaky_relu, lerp, lgamma, linear, log, log10, log1p, log2,
     log_softmax, logaddexp, logaddexp2, logcumsumexp, logdet, logical_and, logical_not, logical_or,
-    logical_xor, logit, logsigmoid, logsumexp, lt, masked_fill, masked_scatter, masked_select,
+    logical_xor, logit, logsigmoid, logsumexp, lt, lu_solve, lu_unpack, masked_fill, masked_scatter,
+    masked_select,
     matmul, max, max_pool1d, max_pool2d, maximum, mean, median, meshgrid, min, minimum, mish, mm,
     mode, movedim, msort, mul, mv, nan_to_num, nanmean, nanmedian, nanquantile, nansum, narrow, ne,
     neg, nextafter, nonzero, norm, outer, permute, polygamma, positive, pow, prelu, prod, put,
@@ -120,7 +122,7 @@ from . import compat
 from .compat import amp, cuda
 from .compat.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from .compat.cuda import OutOfMemoryError
-from .compat.functions import _assert
+from .compat.functions import _assert, _assert_async
 from .compat.functions import (
     abs_, acos_, acosh_, addmv_, arccos_, arccosh_, arcsin_, arcsinh_, arctan_, arctanh_,
     are_deterministic_algorithms_enabled, asarray, asin_, asinh_, atan_, atanh_, broadcast_shapes,
@@ -149,10 +151,11 @@ __all__ = [
     "bfloat16", "bool", "channels_last", "complex128", "complex64", "contiguous_format", "device",
     "double", "dtype", "finfo", "float", "float16", "float32", "float64", "float8_e4m3fn",
     "float8_e5m2", "get_default_device", "get_default_dtype", "get_num_interop_threads",
-    "get_num_threads", "half", "iinfo", "int", "int16", "int32", "int64", "int8", "long",
-    "memory_format", "preserve_format", "promote_types", "set_default_device", "set_default_dtype",
-    "set_num_interop_threads", "set_num_threads", "short", "strided", "uint16", "uint32", "uint64",
-    "uint8",
+    "get_num_threads", "half", "iinfo", "int", "int16", "int32", "int64", "int8", "layout",
+    "long", "memory_format", "preserve_format", "promote_types", "set_default_device",
+    "set_default_dtype",
+    "set_num_interop_threads", "set_num_threads", "short", "sparse_bsc", "sparse_bsr", "sparse_coo",
+    "sparse_csc", "sparse_csr", "strided", "uint16", "uint32", "uint64", "uint8",
     # derivatives
     "Function", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode",
     "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "op", "set_grad_enabled", "xp",
@@ -189,7 +192,8 @@ __all__ = [
     "kthvalue", "ldexp", "le", "leaky_relu", "lerp", "less", "less_equal", "lgamma", "linear",
     "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp",
     "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid",
-    "logsumexp", "lt", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
+    "logsumexp", "lt", "lu_solve", "lu_unpack", "masked_fill", "masked_scatter", "masked_select",
+    "matmul", "matrix_exp",
     "matrix_power", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "median", "meshgrid",
     "min", "minimum", "mish", "mm", "mode", "moveaxis", "movedim", "msort", "mul", "multiply", "mv",
     "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "ne", "neg",

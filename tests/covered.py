@@ -3,10 +3,14 @@
     python tests/covered.py           renews both from the code and PyTorch's names
     python tests/covered.py --names   reads PyTorch's names anew from the one that is installed
 
-PyTorch's names are in pytorch_names.txt with its version, so that the table needs no PyTorch.
+PyTorch's names are in pytorch_names.txt with its version, so that the table needs no PyTorch; those
+of all its modules are in compat/pytorch_names.txt, for programs that import what is not there.
 """
 
+import contextlib
+import importlib
 import inspect
+import io
 import re
 import sys
 from operator import attrgetter
@@ -14,6 +18,7 @@ from pathlib import Path
 
 import microtensor
 from microtensor.backends.installed import COVERED
+from microtensor.compat import absent
 
 HERE = Path(__file__).parent
 NAMES, LIST, README = HERE / "pytorch_names.txt", COVERED, HERE.parent / "README.md"
@@ -95,6 +100,47 @@ def written(names, version):
     return "".join(parts)
 
 
+def modules(torch):
+    """All of PyTorch's modules that can be imported without other packages, by name."""
+    for name in _below(torch):
+        with (
+            contextlib.suppress(Exception, SystemExit),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            importlib.import_module(name)
+    found = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torch"}
+    return dict(sorted((n, m) for n, m in found.items() if m and ".testing._internal" not in n))
+
+
+def _below(torch):
+    """The names of the modules that PyTorch's folders hold."""
+    folder = Path(torch.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        parts = ("torch", *path.relative_to(folder).with_suffix("").parts)
+        if "_internal" not in parts and "__main__" not in parts:
+            yield ".".join(parts).removesuffix(".__init__")
+
+
+def all_names(torch):
+    """The text of compat/pytorch_names.txt: a line a module.
+
+    Private modules stand there without their names, as do those that make names when asked.
+    """
+    lines = [f"PyTorch {torch.__version__.split('+')[0]}"]
+    for name, module in modules(torch).items():
+        private = any(part.startswith("_") for part in name.split("."))
+        if private or name in ("torch.ops", "torch.classes"):
+            lines.append(name)
+            continue
+        held = [n for n in dir(module) if not n.startswith("__")]
+        held = [n for n in held if not inspect.ismodule(getattr(module, n, None))]
+        lines.append(f"{name}: {' '.join(held)}".rstrip())
+    members = [n for n in dir(torch.Tensor) if not n.startswith("__")]
+    lines.append(f"torch.Tensor: {' '.join(members)}")  # a class that programs ask at import, too
+    return "\n".join(lines) + "\n"
+
+
 def stored():
     """PyTorch's version, and its names: {part: [name, …]}."""
     version, *parts = NAMES.read_text("utf-8").split("\n# ")
@@ -155,5 +201,6 @@ if __name__ == "__main__":
         import torch
 
         NAMES.write_text(written(pytorchs(torch), torch.__version__.split("+")[0]), "utf-8")
+        absent.NAMES.write_text(all_names(torch), "utf-8")
     LIST.write_text(listed(), "utf-8")
     README.write_text(renewed(README.read_text("utf-8")), "utf-8")

@@ -411,12 +411,12 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
 
 def _between(roots, targets):
     """The nodes from which a path leads to a target, and the targets."""
-    seen, stack = set(), [node for node, _ in roots if type(node) is Node]
+    seen, stack = set(), [node for node, _ in roots if isinstance(node, Node)]
     while stack:
         node = stack.pop()
         if node not in seen:
             seen.add(node)
-            stack += [e[0] for e in node.edges if e is not None and type(e[0]) is Node]
+            stack += [e[0] for e in node.edges if e is not None and isinstance(e[0], Node)]
     wanted = {source for source, _ in targets}
     for node in sorted(seen, key=operator.attrgetter("number")):
         if node.leads_to(wanted):
@@ -430,7 +430,7 @@ def _add(pending, heap, edge, g):
     slots = pending.get(source)
     if slots is None:
         slots = pending[source] = [None] * source._num_outputs
-        if type(source) is Node:
+        if isinstance(source, Node):
             heappush(heap, (-source.number, source))
     if slots[index] is None:
         slots[index] = g

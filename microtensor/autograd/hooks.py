@@ -5,6 +5,7 @@ import sys
 import threading
 
 from ..backends import backend_of
+from .backward_names import shown
 from .base import TensorBase, registry
 from .modes import enable_grad
 from .saved import changed
@@ -31,18 +32,22 @@ class AccumulateGrad:
 
 def as_node(source):
     """A node as it is, the node of a leaf."""
-    return AccumulateGrad(source) if isinstance(source, TensorBase) else source
+    return AccumulateGrad(source) if isinstance(source, TensorBase) else shown(source)
 
 
 def run_hooks(source, slots):
     """Run the hooks of a node or leaf on the gradients in its slots, then do what retain_grad asks.
 
-    A hook may return another gradient, which takes the place of the one it was given.
+    A hook may return another gradient, which takes the place of the one it was given. All hooks of
+    a gradient get one tensor, the very same: a hook may leave an attribute on it for the next.
     """
+    tensors = {}
     for index, hook, wrap in list((source._hooks or {}).values()):
         g = slots[index]
         if g is not None:
-            returned = hook(g if isinstance(g, TensorBase) else wrap(g))
+            if index not in tensors:
+                tensors[index] = g if isinstance(g, TensorBase) else wrap(g)
+            returned = hook(tensors[index])
             if returned is None:
                 continue
             if not isinstance(returned, TensorBase):
@@ -54,7 +59,9 @@ def run_hooks(source, slots):
                     f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
                     f"{tuple(returned._data.shape)}"
                 )
+            tensors[index] = returned
             slots[index] = returned if isinstance(g, TensorBase) else returned._data
+    tensors.clear()  # what only a slot holds may be changed in place
     for tensor in [ref() for ref in source._retaining or ()]:
         if tensor is not None and slots[tensor._index] is not None:
             accumulate(tensor, slots, tensor._index)

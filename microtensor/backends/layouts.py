@@ -23,6 +23,11 @@ class memory_format:
         return self.name  # pickle and copy find the very same object under its name here
 
 
+layout = memory_format  # of PyTorch's two kinds of names for it
 preserve_format, contiguous_format, channels_last, strided = map(
     memory_format, ("preserve_format", "contiguous_format", "channels_last", "strided")
+)
+# layouts to compare with: no tensor has them here
+sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (
+    memory_format(f"sparse_{kind}") for kind in ("coo", "csr", "csc", "bsr", "bsc")
 )

@@ -3,6 +3,7 @@
 from .installed import COVERED
 
 PACKAGE = ["microtensor"]  # as what is printed calls it: "torch" within `compat.as_torch()`
+STAND_IN = [lambda place, name: None]  # what `compat.as_torch()` gives for a name that is missing
 
 
 class Shown(type):
@@ -14,11 +15,21 @@ class Shown(type):
             return f"<class 'torch.{place}{cls.__name__}'>"
         return super().__repr__()
 
+    def __getattr__(cls, name):
+        """For a member that is not there, what `compat.as_torch()` gives."""
+        value = STAND_IN[0](f"microtensor.{cls.__name__}", name)
+        if value is not None:
+            return value
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
 
 def missing(place):
     """A module's __getattr__: a name that is not there is named, and where those are that are."""
 
     def __getattr__(name):
+        value = STAND_IN[0](place, name)
+        if value is not None:
+            return value
         raise AttributeError(f"{place} has no {name!r}; what of PyTorch's is there: {COVERED}")
 
     return __getattr__

@@ -4,18 +4,26 @@ import collections.abc
 import functools
 import math
 
-from .. import autograd, nn, optim
+from .. import autograd, nn, ops, optim
 from ..tensor import Tensor
 from . import storage
 from .absent import absent
 from .attention import SDPBackend, sdpa_kernel
+from .library import load_library
 from .old_names import Variable, before_the_underscore, qr, svd, triangular_solve
 
 # ---- Tensor --------------------------------------------------------------------------
 
 Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
+Tensor.lu, Tensor.lu_solve = ops.composite.lu.lu_method, ops.lu_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
+if not hasattr(Tensor, "is_inference"):
+    Tensor.is_inference = lambda self: False
+
+# ---- ops -----------------------------------------------------------------------------
+
+ops.load_library = load_library
 
 # ---- autograd ------------------------------------------------------------------------
 

@@ -143,5 +143,64 @@ def _spread(dims, tree):
     return [d for dim, part in zip(dims, values) for d in _spread(dim, part)]
 
 
-__all__ = ["functional_call", "grad", "grad_and_value", "vmap"]
+def jacrev(func: Callable[..., Any], argnums: Any = 0, *, has_aux: bool = False,
+           chunk_size: int | None = None) -> Callable[..., Any]:  # fmt: skip
+    """A function that gives ∂func/∂argument `argnums`, of the result's shape and then its own.
+
+    Arguments and results may be trees of tensors: the derivative is a tree like the result, and in
+    each place one like the argument, or a tuple of those for several `argnums`. With `has_aux` func
+    returns (result, anything), and so does this. It can be applied again, for higher derivatives.
+    """
+
+    @functools.wraps(func)
+    def call(*args, **kwargs):
+        several = isinstance(argnums, tuple)
+        numbers = argnums if several else (argnums,)
+        with autograd.enable_grad():
+            # tensors of their own, within the graph if there is one already
+            outer = any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(args))
+            fresh = ops.clone if outer else lambda t: t.detach().requires_grad_()
+            args = [tree_map(fresh, a) if i in numbers else a for i, a in enumerate(args)]
+            leaves, spec = tree_flatten(tuple(args[i] for i in numbers))
+            result = func(*args, **kwargs)
+            result, aux = result if has_aux else (result, None)
+            values, result_spec = tree_flatten(result)
+            rows = [tree_unflatten(_rows(y, leaves, outer), spec) for y in values]
+        found = tree_unflatten([row if several else row[0] for row in rows], result_spec)
+        return (found, aux) if has_aux else found
+
+    return call
+
+
+def _rows(y, leaves, create_graph):
+    """∂y/∂leaf for each leaf, of y's shape and then the leaf's."""
+    parts = [
+        autograd.grad(
+            e, leaves, retain_graph=True, create_graph=create_graph, materialize_grads=True
+        )
+        if e.requires_grad
+        else [zeros_like(x) for x in leaves]
+        for e in y.reshape(-1)
+    ]
+    columns = zip(*parts) if parts else [[]] * len(leaves)
+    return [
+        ops.stack(list(column)).reshape(*y.shape, *x.shape)
+        if column
+        else x.new_zeros(*y.shape, *x.shape)
+        for column, x in zip(columns, leaves)
+    ]
+
+
+def jacfwd(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, *,
+           randomness: str = "error") -> Callable[..., Any]:  # fmt: skip
+    """`jacrev`, with the same result: derivatives are computed backward here, always."""
+    return jacrev(func, argnums, has_aux=has_aux)
+
+
+def hessian(func: Callable[..., Any], argnums: Any = 0) -> Callable[..., Any]:
+    """A function that gives ∂²func/∂argument², of the result's shape and twice the argument's."""
+    return jacrev(jacrev(func, argnums), argnums)
+
+
+__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "vmap"]
 public_names(globals(), __all__, strict=True)

@@ -106,6 +106,9 @@ def _assert(condition, message):
     assert condition, message
 
 
+_assert_async = _assert
+
+
 def is_nonzero(input: Tensor) -> bool:
     """True if the one element is not 0."""
     return input.is_nonzero()
@@ -209,8 +212,9 @@ public_names(globals(), ["broadcast_shapes", "is_nonzero", "norm_except_dim", "t
 INPLACE = {name: f for name, f in vars().items() if name[0] != "_" and name[-1] == "_"}
 
 __all__ = [
-    "_assert", "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_", "arcsin_", "arcsinh_",
-    "arctan_", "arctanh_", "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",
+    "_assert", "_assert_async", "abs_", "acos_", "acosh_", "addmv_", "arccos_", "arccosh_",
+    "arcsin_", "arcsinh_", "arctan_", "arctanh_",
+    "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",
     "atan_", "atanh_", "broadcast_shapes", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
     "compile", "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_",
     "fill_", "fix_", "floor_", "frac_", "get_float32_matmul_precision", "index_put_", "is_nonzero",

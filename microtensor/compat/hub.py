@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from ..backends.naming import missing
 from ..files.serialization import load, read_whole, write_whole
@@ -14,10 +15,15 @@ from ..files.serialization import load, read_whole, write_whole
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file
 
 
+def _get_torch_home():
+    """$TORCH_HOME, or ~/.cache/torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return os.path.expanduser(os.environ.get("TORCH_HOME", f"{cache}/torch"))
+
+
 def get_dir() -> str:
     """$TORCH_HOME/hub, or ~/.cache/torch/hub."""
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", f"{cache}/torch")), "hub")
+    return os.path.join(_get_torch_home(), "hub")
 
 
 def download_url_to_file(
@@ -47,7 +53,6 @@ def load_state_dict_from_url(url: str, model_dir: str | None = None, map_locatio
     a file that is there already: RuntimeError if it begins otherwise.
     """
     import hashlib
-    from urllib.parse import unquote, urlparse
 
     folder = Path(model_dir or os.path.join(get_dir(), "checkpoints"))
     path = folder / (file_name or os.path.basename(unquote(urlparse(url).path)))

@@ -75,8 +75,16 @@ def register_autograd(
 
 
 def register_fake(op: Any, func: Callable[..., Any] | None = None, /, *, lib: Any = None) -> Any:
-    """`CustomOpDef.register_fake`, of an operation or of its name."""
-    return _found(op).register_fake(func)
+    """`CustomOpDef.register_fake`, of an operation or of its name.
+
+    Nothing, too, for a name that is not known: one of an extension in C++, which was not loaded.
+    """
+    return (lambda function: function) if func is None else func
+
+
+def load_library(path: Any) -> Any:
+    """`torch.ops.load_library`: operations of an extension in C++, which are not to be had here."""
+    raise OSError(f"load_library: {path} holds operations for PyTorch's own core")
 
 
 def _found(op):

@@ -115,12 +115,12 @@ _module("utils.data.distributed", "Several processes, which are not there.",
         DistributedSampler=absent("utils.data.distributed.DistributedSampler"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=type("ScriptModule", (nn.Module,), {}), is_scripting=_no, is_tracing=_no,
-        script=as_it_is,
+        script=as_it_is, script_if_tracing=as_it_is, _script_if_tracing=as_it_is,
         script_method=as_it_is, export=as_it_is, ignore=as_it_is, unused=as_it_is,
         Final=typing.Final, interface=as_it_is, _overload_method=as_it_is)  # fmt: skip
 _module("jit.annotations", "What annotations name.", **{
     name: getattr(typing, name) for name in ("Dict", "List", "Optional", "Tuple")
-})  # fmt: skip
+}, **{f"BroadcastingList{n}": list for n in (1, 2, 3)})  # fmt: skip
 _module("fft", "Fourier transforms, which are not there.", **{
     name: absent(f"fft.{name}", "complex numbers are left out")
     for name in ("fft", "fft2", "fftn", "ifft", "ifft2", "ifftn", "rfft", "irfft")
@@ -147,6 +147,11 @@ _module("utils.hooks", Handle.__doc__, RemovableHandle=Handle)
 _module("_dynamo", "PyTorch's compiler, which is not there.", disable=as_it_is, reset=_none,
         allow_in_graph=as_it_is, assume_constant_result=as_it_is,
         is_compiling=_no)  # fmt: skip
+_module(
+    "_dynamo.utils",
+    "PyTorch's compiler, which is not there.",
+    is_compile_supported=lambda device_type: False,
+)
 _module("_dynamo.eval_frame", "PyTorch's compiler, which is not there.",
         OptimizedModule=absent("_dynamo.eval_frame.OptimizedModule"))  # fmt: skip
 _module("_dynamo._trace_wrapped_higher_order_op", "PyTorch's compiler, which is not there.",
@@ -157,13 +162,33 @@ _module("_inductor.config", "Settings: they change nothing.")
 _module("compiler", "PyTorch's compiler, which is not there.", compile=compile, reset=_none,
         disable=as_it_is, allow_in_graph=as_it_is, is_compiling=_no, is_dynamo_compiling=_no,
         is_exporting=_no, cudagraph_mark_step_begin=_none)  # fmt: skip
-_module("_C", "PyTorch's core in C++, which is not there.", _log_api_usage_once=lambda name: None)
+_module(
+    "_C",
+    "PyTorch's core in C++, which is not there.",
+    _log_api_usage_once=lambda name: None,
+    _get_tracing_state=_none,
+    DispatchKeySet=lambda *keys: frozenset(keys),
+    _are_functorch_transforms_active=_no,
+)
+_module(
+    "__config__",
+    "How PyTorch was built: nothing of it is here.",
+    show=lambda: "",
+    parallel_info=lambda: "",
+)
+_module("backends.cpu", "What the CPU can do.", get_cpu_capability=lambda: "DEFAULT")
 _module("onnx", "Files for other programs, which are not there.", is_in_onnx_export=_no,
+        register_custom_op_symbolic=lambda symbolic_name, symbolic_fn, opset_version: None,
         export=absent("onnx.export", "safetensors files travel: see save()"))  # fmt: skip
 _module("fx", "PyTorch's tracer of modules, which is not there.", wrap=as_it_is,
         Proxy=absent("fx.Proxy", "modules are not traced"))  # fmt: skip
 _module("autograd.graph", "What is saved for derivatives: it is on the CPU anyway.",
         save_on_cpu=lambda pin_memory=False: contextlib.nullcontext())  # fmt: skip
+_module(
+    "autograd.forward_ad",
+    "Derivatives forward, which are not there: no tensor carries one.",
+    unpack_dual=lambda tensor, *, level=None: (tensor, None),
+)
 _module("nn.attention.flex_attention", "Attention that a compiler makes, which is not there.", **{
     name: absent(f"nn.attention.flex_attention.{name}", "nothing is compiled here")
     for name in ("BlockMask", "create_block_mask", "create_mask", "flex_attention", "AuxRequest")

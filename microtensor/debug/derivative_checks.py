@@ -20,7 +20,7 @@ def _derivatives(p):
     seen, found = set(), {}
     for node in p.nodes:
         key = node.op, str(node.params), tuple(tuple(getattr(a, "shape", ())) for a in node.args)
-        if key in seen or node.name() == "observe":
+        if key in seen or node.op.op_name == "observe":
             continue
         seen.add(key)
         wrong = _probe(node)

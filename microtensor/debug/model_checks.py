@@ -129,9 +129,9 @@ def _probabilities(y, classes):
 def _weighings(node):
     """(array, dimensions that are summed over) of each input of a product."""
     arrays = [_numpy(a) for a in node.args[: len(node.edges)] if isinstance(a, TensorBase)]
-    if node.name() == "matmul" and len(arrays) == 2:
+    if node.op.op_name == "matmul" and len(arrays) == 2:
         return [(arrays[0], (-1,)), (arrays[1], (-2,))] if arrays[1].ndim > 1 else []
-    if node.name() == "einsum" and len(arrays) == 2:
+    if node.op.op_name == "einsum" and len(arrays) == 2:
         terms, result = node.params["equation"].split("->")
         summed = [
             tuple(i - len(t) for i, letter in enumerate(t) if letter not in result)

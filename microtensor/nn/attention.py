@@ -22,6 +22,7 @@ class MultiheadAttention(Module):
 
     Tensors are (T, N, E), or (N, T, E) with `batch_first`, or (T, E). Key and value may have other
     widths, `kdim` and `vdim`. `dropout` is the share of attention weights dropped in training.
+    `add_bias_kv` appends a learned key and value to those of the input, `add_zero_attn` zeros.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True,
@@ -33,10 +34,6 @@ class MultiheadAttention(Module):
             raise ValueError(
                 f"MultiheadAttention: num_heads must divide embed_dim, and both be above 0; "
                 f"got {num_heads} heads for {embed_dim}"
-            )
-        if add_bias_kv or add_zero_attn:
-            raise NotImplementedError(
-                "MultiheadAttention: add_bias_kv and add_zero_attn are not there"
             )
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
         self.kdim = embed_dim if kdim is None else kdim
@@ -54,6 +51,9 @@ class MultiheadAttention(Module):
             )
         self.register_parameter("in_proj_bias", weight(3 * embed_dim) if bias else None)
         self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, device, dtype)
+        self.add_zero_attn = add_zero_attn
+        for name in "bias_k", "bias_v":
+            self.register_parameter(name, weight(1, 1, embed_dim) if add_bias_kv else None)
         self._reset_parameters()
 
     def _reset_parameters(self):
@@ -63,6 +63,9 @@ class MultiheadAttention(Module):
         if self.in_proj_bias is not None:
             init.zeros_(self.in_proj_bias)
             init.zeros_(self.out_proj.bias)
+        for p in (self.bias_k, self.bias_v):
+            if p is not None:
+                init.xavier_normal_(p)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor,
                 key_padding_mask: Tensor | None = None, need_weights: bool = True,
@@ -91,6 +94,9 @@ class MultiheadAttention(Module):
         if inputs is None:
             inputs = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
         q, k, v = _heads(query, key, value, alike, self.num_heads, inputs, self.in_proj_bias)
+        k, v, attn_mask, key_padding_mask = _with_more(
+            k, v, self.bias_k, self.bias_v, self.add_zero_attn, attn_mask, key_padding_mask
+        )
         p = self.dropout if self.training else 0.0
         out, weights = _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights,
                                  average_attn_weights, is_causal)  # fmt: skip
@@ -127,8 +133,7 @@ def multi_head_attention_forward(query: Tensor, key: Tensor, value: Tensor, embe
                                  ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """`MultiheadAttention` of (T, N, E) or (T, E), with the weights as arguments."""
     name = "multi_head_attention_forward"
-    F._not_there(name, bias_k=bias_k is not None, bias_v=bias_v is not None, static_k=static_k is
-                 not None, static_v=static_v is not None, add_zero_attn=add_zero_attn)  # fmt: skip
+    F._not_there(name, static_k=static_k is not None, static_v=static_v is not None)
     if query.shape[-1] != embed_dim_to_check or embed_dim_to_check % num_heads:
         raise RuntimeError(
             f"{name}: {num_heads} heads and a width of {embed_dim_to_check} are told, got a query "
@@ -144,6 +149,9 @@ def multi_head_attention_forward(query: Tensor, key: Tensor, value: Tensor, embe
     if use_separate_proj_weight:
         inputs = q_proj_weight, k_proj_weight, v_proj_weight
     q, k, v = _heads(query, key, value, alike, num_heads, inputs, in_proj_bias)
+    k, v, attn_mask, key_padding_mask = _with_more(
+        k, v, bias_k, bias_v, add_zero_attn, attn_mask, key_padding_mask
+    )
     p = dropout_p if training else 0.0
     out, weights = _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights,
                              average_attn_weights, is_causal)  # fmt: skip
@@ -172,6 +180,24 @@ def _heads(query, key, value, alike, heads, weights, bias):
         x = ops.reshape(ops.linear(x, weight, bias), (n, t, heads, width // heads))
         out.append(ops.transpose(x, 1, 2))
     return out
+
+
+def _with_more(k, v, bias_k, bias_v, zeros_too, *masks):
+    """Keys and values (N, H, T, D) followed by a learned one of each, and by zeros, if asked for;
+    and the masks, by which those may be seen.
+    """
+    n, heads, _, width = k.shape
+
+    def one_more(x, more):
+        return ops.cat([x, more.expand(n, heads, 1, width)], 2)
+
+    if bias_k is not None:
+        k = one_more(k, ops.reshape(bias_k, (1, heads, 1, width)))
+        v = one_more(v, ops.reshape(bias_v, (1, heads, 1, width)))
+    if zeros_too:
+        k, v = (one_more(x, x.new_zeros(1, 1, 1, 1)) for x in (k, v))
+    count = (bias_k is not None) + bool(zeros_too)
+    return k, v, *(_widened(mask, count) for mask in masks)
 
 
 def _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights, average, is_causal):
@@ -211,6 +237,13 @@ def _merged(attn_mask, key_padding_mask, shape, dtype):
         return ~(masks[0] | masks[1]) if len(masks) == 2 else ~masks[0]
     masks = [_added(~m if m.dtype.name == "bool" else m, dtype) for m in masks]
     return masks[0] + masks[1] if len(masks) == 2 else masks[0]
+
+
+def _widened(mask, count):
+    """A mask with `count` keys more at its end, which may be seen."""
+    if mask is None or not count:
+        return mask
+    return ops.cat([mask, mask.new_zeros(*mask.shape[:-1], count)], -1)
 
 
 def _shaped(name, mask, shapes):

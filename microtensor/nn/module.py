@@ -354,7 +354,7 @@ class Module:
                 device = device_of(a)
         if dtype is not None and dtype.rank != FLOAT:
             raise TypeError(f"Module.to: a floating-point dtype is needed, got {dtype}")
-        return self._convert(
+        return self._apply(
             lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
         )
 
@@ -362,16 +362,18 @@ class Module:
         """Move the module to a device; the values of its parameters are then undefined."""
         return self.to(device=device)
 
-    def _convert(self, fn):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Let fn make parameters, gradients and buffers anew: what `to` does, by PyTorch's name."""
+        for module in self.children() if recurse else ():
+            module._apply(fn)
         with no_grad():
-            for module in self.modules():
-                for p in module._parameters.values():
-                    if p is not None:
-                        p.data = fn(p.data)
-                        p.grad = p.grad if p.grad is None else fn(p.grad)
-                for name, b in module._buffers.items():
-                    if b is not None:
-                        module._buffers[name] = fn(b)
+            for p in self._parameters.values():
+                if p is not None:
+                    p.data = fn(p.data)
+                    p.grad = p.grad if p.grad is None else fn(p.grad)
+            for name, b in self._buffers.items():
+                if b is not None:
+                    self._buffers[name] = fn(b)
         return self
 
     def type(self, dst_type: Dtype) -> Self:

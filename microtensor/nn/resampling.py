@@ -28,10 +28,14 @@ def interpolate(input: Tensor, size: Shape | None = None,
     "nearest" repeats elements, "linear" and "bilinear" interpolate between two along each
     dimension, "bicubic" between four, "area" takes means. `recompute_scale_factor` steps by the
     ratio of the (integer) sizes instead of the factor. `align_corners` keeps the first and last.
+    With `antialias`, "bilinear" and "bicubic" weigh all elements that fall upon a smaller one.
     """
     n = input.ndim - 2
-    if antialias:
-        raise NotImplementedError("interpolate: antialias is not there")
+    if antialias and (n != 2 or mode not in ("bilinear", "bicubic")):
+        raise ValueError(
+            'interpolate: antialias goes with "bilinear" and "bicubic" of (N, C, H, W), got '
+            f"{mode!r} of {tuple(input.shape)}"
+        )
     if (size is None) == (scale_factor is None):
         raise ValueError("interpolate: either size or scale_factor is needed")
     if size is None:
@@ -53,6 +57,10 @@ def interpolate(input: Tensor, size: Shape | None = None,
     for dim, (count, factor) in enumerate(zip(size, factors), 2):
         length = input.shape[dim]
         step = 1 / factor if factor else length / count
+        if antialias:
+            weights = _filter(length, count, factor, mode, align_corners).to(input)
+            input = ops.transpose(ops.transpose(input, dim, -1) @ weights.mT, dim, -1)
+            continue
         resize = _repeated if mode.startswith("nearest") else _interpolated
         input = resize(input, dim, count, step, mode, align_corners)
     return input
@@ -83,6 +91,27 @@ def _interpolated(x, dim, count, step, mode, align_corners):
         return near[0] + (near[1] - near[0]) * share
     weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
     return sum(x * w for x, w in zip(near, weights))
+
+
+def _filter(length, count, factor, mode, align_corners):
+    """The weights (count, length) of all elements in each of another number of elements: the
+    kernel of `mode`, as wide as the step from one to the next, if that is above 1.
+    """
+    if align_corners:
+        step = (length - 1) / (count - 1) if count > 1 else 0.0
+    else:
+        step = 1 / factor if factor else length / count
+    width = max(step, 1.0)
+    reach = width * (2 if mode == "bicubic" else 1)
+    # PyTorch takes the first and last elements within reach of a middle, half an element off
+    middles = (arange(count, dtype="float64")[:, None] + 0.5) * step
+    first = (middles - reach + 0.5).trunc().clamp(0)
+    last = (middles + reach + 0.5).trunc().clamp(max=length)
+    place = arange(length, dtype="float64")
+    away = ((place + 0.5 - middles) / width).abs()
+    weights = _cubic(away, -0.5) * (away < 2) if mode == "bicubic" else (1 - away).clamp(0)
+    weights = weights * ((place >= first) & (place < last))
+    return weights / weights.sum(1, keepdim=True)
 
 
 def _cubic(d, a=-0.75):
@@ -152,12 +181,14 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     """Sample an image (N, C, H, W) at the places (x, y) of grid (N, H′, W′, 2): (N, C, H′, W′).
 
     Coordinates are those of `affine_grid`. "bilinear" weighs the four pixels around a place,
-    "nearest" takes one. Outside are "zeros", the pixels of the "border", or a "reflection"
-    (Spatial transformer networks, arXiv:1506.02025).
+    "nearest" takes one, "bicubic" weighs sixteen. Outside are "zeros", the pixels of the "border",
+    or a "reflection" (Spatial transformer networks, arXiv:1506.02025).
     """
-    _warn_of_align_corners("grid_sample", align_corners)
-    if mode not in ("bilinear", "nearest"):
-        raise NotImplementedError(f"grid_sample: there is no mode {mode!r}")
+    _say_aligned("grid_sample", align_corners)
+    if mode not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(
+            f'grid_sample: the mode is "bilinear", "nearest" or "bicubic", got {mode!r}'
+        )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
             'grid_sample: the padding_mode is "zeros", "border" or "reflection", got '
@@ -169,8 +200,11 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
             f"{tuple(input.shape)} and {tuple(grid.shape)}"
         )
     sizes = input.shape[:1:-1]  # W, H
+    if mode == "bicubic":
+        return _by_curves(input, grid, padding_mode, align_corners)
     x, y = (
-        _pixel(ops.select(grid, -1, i), n, padding_mode, align_corners) for i, n in enumerate(sizes)
+        _led_back(_pixel(ops.select(grid, -1, i), n, align_corners), n, padding_mode, align_corners)
+        for i, n in enumerate(sizes)
     )
     if mode == "nearest":
         return _picked(input, ops.round(x), ops.round(y))
@@ -182,14 +216,37 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     return out
 
 
-def _warn_of_align_corners(name, align_corners):
+def _say_aligned(name, align_corners):
     if align_corners is None:
         warn(f"{name}: align_corners is False unless given, since PyTorch 1.3")
 
 
-def _pixel(x, n, padding_mode, align_corners):
-    """Coordinates from −1 to 1 as pixel coordinates, brought into 0 … n − 1 unless "zeros"."""
-    x = (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2
+def _by_curves(input, grid, padding_mode, align_corners):
+    """`grid_sample` with "bicubic": each of the sixteen pixels is led back by itself."""
+    lines = []  # along x and y: four times the number of a pixel and its weight
+    for i, n in enumerate(input.shape[:1:-1]):
+        x = _pixel(ops.select(grid, -1, i), n, align_corners)
+        low = ops.floor(x).detach()
+        share = x - low
+        weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
+        places = [
+            ops.round(_led_back(low + k, n, padding_mode, align_corners)) for k in (-1, 0, 1, 2)
+        ]
+        lines.append(list(zip(places, weights)))
+    return sum(
+        _picked(input, column, row) * (weight_x * weight_y)[:, None]
+        for column, weight_x in lines[0]
+        for row, weight_y in lines[1]
+    )
+
+
+def _pixel(x, n, align_corners):
+    """Coordinates from −1 to 1 as numbers of pixels."""
+    return (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2
+
+
+def _led_back(x, n, padding_mode, align_corners):
+    """Numbers of pixels, led back into 0 … n − 1 unless there are "zeros" outside."""
     if padding_mode == "zeros":
         return x
     if padding_mode == "reflection":

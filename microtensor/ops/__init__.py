@@ -20,7 +20,9 @@ from .composite.distances import *  # noqa: F403
 from .composite.elementwise import *  # noqa: F403
 from .composite.gamma import *  # noqa: F403
 from .composite.indexing import *  # noqa: F403
+from .composite import lu as _lu
 from .composite.linear_algebra import *  # noqa: F403
+from .composite.lu import *  # noqa: F403
 from .composite.ordering import *  # noqa: F403
 from .composite.placing import *  # noqa: F403
 from .composite.reductions import *  # noqa: F403
@@ -62,6 +64,10 @@ for _before, _files in MOVED.items():
     for _file in _files:
         for _name, _value in vars(sys.modules[f"{__name__}.{_file}"]).items():
             vars(sys.modules[f"{__name__}.{_before}"]).setdefault(_name, _value)
+
+linalg.lu_solve = _lu.linalg_lu_solve  # which its file has not: it is built upon `linalg`
+vars(linalg).update({name: getattr(_lu, name) for name in _lu.OF_LINALG})
+linalg.__all__ += ["lu_solve", *_lu.OF_LINALG]
 
 __all__ = [
     name

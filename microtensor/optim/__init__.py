@@ -3,14 +3,15 @@
 from ..autograd.calls import public_methods, public_names
 from . import lr_scheduler, swa_utils
 from .lbfgs import LBFGS
+from .muon import Muon
 from .optimizer import Optimizer
 from .rules import (
     ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop,
 )  # fmt: skip
 
 __all__ = [
-    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
 
 public_names(globals(), set(__all__) - {"lr_scheduler", "swa_utils"})

@@ -22,8 +22,13 @@ from .printing import show
 class Conversion(TensorBase):
     """The part of `Tensor` that converts it to other types, dtypes and devices."""
 
-    def numpy(self) -> np.ndarray:
-        """The elements as an array that shares memory; not of a GPU, bfloat16 or a recorded one."""
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The elements as an array that shares memory; not of a GPU, bfloat16 or a recorded one.
+
+        With `force` also of a recorded one, without its history, and of a GPU, copied.
+        """
+        if force:
+            return self.detach().cpu().numpy()
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use detach().numpy()")
         if self.device.type == "cuda":

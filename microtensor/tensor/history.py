@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Node, TensorBase, backward
+from ..autograd.backward_names import shown
 from ..autograd.views import edge_of
 from ..backends.dtypes import FLOAT
 from ..typing import Tensor, TensorOrTensors
@@ -81,7 +82,7 @@ class History(TensorBase):
     def grad_fn(self) -> Node | None:
         """The node of the operation that made this tensor; None for a leaf."""
         _ = self.requires_grad  # a view follows its base
-        return self._node
+        return None if self._node is None else shown(self._node)
 
     @property
     def is_leaf(self) -> bool:

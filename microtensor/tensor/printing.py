@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.backward_names import BACKWARD, backward_name  # noqa: F401  (which was here)
 from ..backends.dtypes import bool_, get_default_dtype, int64
 from ..backends.naming import PACKAGE
 from ..typing import Tensor
@@ -88,7 +89,7 @@ def _as_pytorch(x):
     if x.dtype not in usual:
         about.append(f"dtype={x.dtype}")
     if x.grad_fn is not None:
-        about.append(f"grad_fn=<{_backward(x.grad_fn)}>")
+        about.append(f"grad_fn=<{backward_name(x.grad_fn)}>")
     elif x.requires_grad:
         about.append("requires_grad=True")
     indent = len(name) + 1
@@ -100,35 +101,6 @@ def _as_pytorch(x):
         else:
             text, width = f"{text}, {part}", width + len(part) + 2
     return f"{head}{text})"
-
-
-BACKWARD = {  # PyTorch's names of backward nodes that do not follow from our operation's name
-    "amax": "MaxBackward1", "amin": "MinBackward1", "cast": "ToCopyBackward0",
-    "cross_entropy": "NllLossBackward0", "layer_norm": "NativeLayerNormBackward0",
-    "linear": "AddmmBackward0", "matmul": "MmBackward0", "reshape": "ViewBackward0",
-    "setitem": "CopySlices", "vector_norm": "LinalgVectorNormBackward0",
-}  # fmt: skip
-
-
-def _backward(node):
-    """PyTorch's name of a node: the most frequent one where it has several for one of ours."""
-    name = node.name()
-    if not callable(node.op):  # a user's Function
-        return name + "Backward"
-    if name == "getitem" and node.args:
-        index = node.args[1]
-        parts = index if isinstance(index, tuple) else (index,)
-        if any(hasattr(part, "dtype") for part in parts):
-            return "IndexBackward0"
-        kinds = {int: "SelectBackward0", slice: "SliceBackward0", type(None): "UnsqueezeBackward0"}
-        found = [kinds.get(type(part)) for part in parts if part not in (..., slice(None))]
-        return found[-1] if found else "AliasBackward0"
-    if (
-        name in ("sum", "mean", "prod")
-        and (*node.args[1:], *node.params.values(), None)[0] is not None
-    ):
-        return f"{name.title()}Backward1"  # along a dim
-    return BACKWARD.get(name) or name.title().replace("_", "") + "Backward0"
 
 
 def _elements(values, indent):
