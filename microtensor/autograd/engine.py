@@ -31,6 +31,7 @@ from typing import Concatenate, Literal, overload
 
 from ..backends import backend_of, quiet, xp
 from ..backends.dtypes import PYTHON
+from ..backends.half import HALVES, in_float32
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
@@ -49,12 +50,12 @@ from .views import edge_of, mark_view, refresh
 @overload
 def op(function: Rule[P], /) -> Callable[Concatenate[TensorLike, P], Tensor]: ...
 @overload
-def op(*, promote: Promotion = ..., view: bool = ...
+def op(*, promote: Promotion = ..., view: bool = ..., exact: bool = ...
        ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensor]]: ...  # fmt: skip
 @overload
-def op(*, several: Literal[True], promote: Promotion = ..., view: bool = ...
+def op(*, several: Literal[True], promote: Promotion = ..., view: bool = ..., exact: bool = ...
        ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensors]]: ...  # fmt: skip
-def op(function=None, /, *, promote=None, view=False, several=False):
+def op(function=None, /, *, promote=None, view=False, exact=False, several=False):
     """Make an operation of tensors from a function of arrays.
 
     `function(*inputs, **parameters)` returns the value and its pullbacks: one function of the
@@ -65,10 +66,11 @@ def op(function=None, /, *, promote=None, view=False, several=False):
 
     `promote` gives the inputs one dtype by PyTorch's rules: "same", or "float" for operations whose
     result is floating. `view` says that the value may share memory with the first input, `several`
-    that it is a tuple (for type checkers: it works without).
+    that it is a tuple (for type checkers: it works without). Half precision is float32 within the
+    function, and rounded once, unless `exact` says that it only moves or compares numbers.
     """
     if function is None:
-        return functools.partial(op, promote=promote, view=view, several=several)
+        return functools.partial(op, promote=promote, view=view, exact=exact, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
@@ -113,7 +115,8 @@ def op(function=None, /, *, promote=None, view=False, several=False):
         before = warnings.get()
         try:  # see backends/restoring.py
             warnings.set(IGNORED)
-            returned = function(*arrays, **params)
+            run = call.compute if mixed or dtype in HALVES or "dtype" in params else function
+            returned = run(*arrays, **params)
         except WRONG as error:
             raise op_error(call, args, error, params) from error
         finally:
@@ -153,8 +156,10 @@ def op(function=None, /, *, promote=None, view=False, several=False):
     def replace_body(body):  # by which autocast lets an operation cast its inputs
         nonlocal function
         function = call.function = body
+        call.compute = in_float32(body, exact or view, several)
 
-    call.op_name, call.function, call.replace_body = name, function, replace_body
+    call.op_name, call.replace_body = name, replace_body
+    replace_body(function)
     call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
     call.promote, call.view, call.several = promote, view, several
     registry[name] = call
@@ -172,7 +177,7 @@ def unbroadcast(g, like):
             raise RuntimeError(
                 f"a gradient of shape {tuple(g.shape)} came for an input of {tuple(like.shape)}"
             )
-        g = xp(g).reshape(xp(g).sum(g, axis=axes, keepdims=True), tuple(like.shape))
+        g = xp(g).reshape(backend_of(g).sum(g, axes, True), tuple(like.shape))
     if g.dtype != like.dtype:
         g = backend_of(g).cast(g, backend_of(like).dtype(like))
     return g
@@ -261,7 +266,7 @@ class Node:
         if not create_graph:
             return self.pullback
         with enable_grad():
-            return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
+            return self.op.compute(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
 
     def _fitted(self, part, i, create_graph):
         """The gradient of input i in its shape and dtype."""

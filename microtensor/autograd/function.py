@@ -89,7 +89,7 @@ class Function:
         constant = {id(x) for x in ctx._constant}
         pull = functools.partial(_pull, cls, ctx, ctx.saved_tensors, tensors[0]._wrap)
         op = _Operation(
-            op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
+            op_name=cls.__name__, __doc__=cls.__doc__, compute=lambda *inputs: (None, pull),
             input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
             view=False,
         )  # fmt: skip

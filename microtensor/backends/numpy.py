@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from .bfloat16 import BFloat16Array, BFloat16Backend
-from .dtypes import PYTHON
-from .numpy_kernels import BLOCK, NumPyKernels
+from .dtypes import PYTHON, fitting
+from .numpy_kernels import BLOCK, HALF, NumPyKernels
 from .quiet import quiet
+from .sums import COLUMN, summed
 
 
 class NumPyBackend(NumPyKernels):
@@ -40,7 +41,7 @@ class NumPyBackend(NumPyKernels):
     @quiet
     def full(self, shape, value, dtype):
         try:
-            return np.full(shape, value, self._native[dtype])
+            return np.full(shape, fitting(value, dtype), self._native[dtype])
         except KeyError:
             return BFloat16Backend(self).full(shape, value, dtype)
 
@@ -89,7 +90,15 @@ class NumPyBackend(NumPyKernels):
         return np.array(1, x.dtype, ndmin=x.ndim)  # sooner than np.ones
 
     def sum(self, x, axis=None, keepdims=False):
+        if x.size > COLUMN and x.dtype.kind == "f" or x.dtype is HALF:
+            return summed(x, axis, keepdims)
         return np.add.reduce(x, axis, x.dtype, None, keepdims)  # what np.sum comes to
+
+    def cumulative_sum(self, x, axis):
+        return _running(np.add, x, axis)
+
+    def cumulative_prod(self, x, axis):
+        return _running(np.multiply, x, axis)
 
     def where(self, mask, a, b):
         like = a if isinstance(a, np.ndarray) else b
@@ -109,7 +118,13 @@ class NumPyBackend(NumPyKernels):
 
     @quiet
     def assign(self, array, index, value):
-        array[_own(index)] = value
+        array[_own(index)] = self._fitting(array, value)
+
+    def _fitting(self, array, value):
+        kind = array.dtype.kind
+        return (
+            fitting(value, self.dtype(array)) if kind in "iu" and type(value) in PYTHON else value
+        )
 
     def diagonal(self, x):
         return np.einsum("...ii->...i", x)  # unlike np.diagonal a view that can be written
@@ -121,7 +136,7 @@ class NumPyBackend(NumPyKernels):
 
     def set_at(self, array, value, index):
         copy = array.copy()
-        copy[_own(index)] = value
+        copy[_own(index)] = self._fitting(array, value)
         return copy
 
     def set_along_axis(self, array, values, index, axis):
@@ -149,6 +164,13 @@ def _of_one_float(like, *values):
     if not isinstance(like, np.ndarray) or like.dtype.kind != "f" or like.itemsize > 8:
         return False
     return all(type(v) in PYTHON or getattr(v, "dtype", None) == like.dtype for v in values)
+
+
+def _running(function, x, axis):
+    """The running results of a ufunc along an axis: of float32 in float64, as in PyTorch."""
+    exact = x.dtype.kind != "f" or x.dtype.itemsize > 4
+    y = function.accumulate(x, axis, x.dtype if exact else np.float64)
+    return y.astype(x.dtype, copy=False)
 
 
 def _own(index):

@@ -8,7 +8,7 @@ import math
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, finfo, int64
-from ..backends.promotion import is_float, rounded_once
+from ..backends.promotion import is_float
 
 LN2 = math.log(2)
 LN10 = math.log(10)
@@ -107,7 +107,6 @@ def sqrt(x):
 
 
 @op(promote="float")
-@rounded_once
 def rsqrt(x):
     """1 / √x.    ∂x = −g / 2x√x"""
     y = 1 / xp(x).sqrt(x)
@@ -136,7 +135,7 @@ def copysign(a, b):
     return y, (lambda g: g * xp(a).sign(a) * xp(y).sign(y), lambda g: g * 0)
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def nextafter(a, b):
     """The number beside a in its dtype, on the way to b.    No derivative."""
     return xp(a).nextafter(a, _like(b, a)), None
@@ -185,7 +184,7 @@ def clamp_(x, min, max):
     return y, (to_x, to_min, lambda g: backend_of(g).where(raised > max, g, 0.0))
 
 
-@op
+@op(exact=True)
 def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
     """x with numbers for NaN, ∞ and −∞: 0 and the largest.    ∂x = g where x is finite"""
     dtype = backend_of(x).dtype(x)
@@ -201,7 +200,6 @@ def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
 
 
 @op(promote="same")
-@rounded_once
 def lerp(start, end, weight):
     """start + weight·(end − start).
 

@@ -58,7 +58,7 @@ def diagonal_(x):
 # ---- along one dimension -------------------------------------------------------------
 
 
-@op
+@op(exact=True)
 def gather_(x, index, /, dim):
     """x at an index along dim.    ∂x = zeros with g added there"""
     axis, shape = _positive(dim, len(x.shape)), tuple(x.shape)
@@ -111,7 +111,7 @@ def scatter_amax_(x, index, source, /, dim):
 # ---- by a condition ------------------------------------------------------------------
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def where_(a, b, /, condition):
     """a where the condition holds, else b.    ∂a = g where it holds,    ∂b = g where it does not"""
     return backend_of(a if hasattr(a, "dtype") else b).where(condition, a, b), (
@@ -120,7 +120,7 @@ def where_(a, b, /, condition):
     )
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def masked_fill_(x, value, /, mask):
     """x with value where the mask holds.    ∂x = g elsewhere,    ∂value = Σ g where it holds"""
     return backend_of(x).where(mask, value, x), (
@@ -129,7 +129,7 @@ def masked_fill_(x, value, /, mask):
     )
 
 
-@op
+@op(exact=True)
 def nonzero_(x):
     """The positions (n, d) of the elements that are not zero.    No derivative: positions."""
     return xp(x).stack(list(xp(x).nonzero(x)), axis=1), None

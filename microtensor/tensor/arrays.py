@@ -14,7 +14,7 @@ from ..autograd.arguments import into
 from ..autograd.calls import names, told
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
-from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
+from ..backends.dtypes import dtype_of, dtype_of_number, fitting, get_default_dtype
 from ..backends.layouts import strided
 from ..typing import Device, Dtype, Shape, T
 
@@ -59,6 +59,10 @@ def array_of(
             given = np.array(data, dtype=object).ravel().tolist()
             wrong = next(v for v in given if np.asarray(v).dtype.kind not in "biuf")
             raise TypeError(f"tensor: numbers are needed, got {wrong!r}")
+        if dtype is not None and array.size:
+            dtype = dtype_of(dtype)
+            for bound in (array.min(), array.max()):
+                fitting(bound.item(), dtype)
         data, copy = array, None
     if type(data) not in backend.array_types:
         data = backend_of(data).to_numpy(data)

@@ -7,7 +7,6 @@ import math
 from ... import ops
 from ...autograd import no_grad
 from ...autograd.errors import one_dtype
-from ...ops.composite.convolution import _batch
 from ...tensor.random import draw_seed, rand_like
 from ...typing import Tensor
 from .arguments import _changed, _not_there, _row
@@ -69,20 +68,31 @@ def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
     """`dropout` of whole channels of (N, C, L) or (C, L) (arXiv:1411.4280)."""
-    return _channel_dropout("dropout1d", 1, input, p, training, inplace)
+    if input.ndim not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: an input (N, C, L) or (C, L) is needed, got shape {tuple(input.shape)}"
+        )
+    if input.ndim == 3:
+        return _channel_dropout("dropout1d", input, p, training, inplace)
+    keep = dropout(input.new_ones(len(input), 1), p, training)
+    return _changed(ops.mul, input, inplace, keep)
 
 
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """`dropout` of whole channels of images (N, C, H, W) or (C, H, W)."""
-    return _channel_dropout("dropout2d", 2, input, p, training, inplace)
+    """`dropout` of whole channels of images (N, C, H, W).
+
+    As in PyTorch any input from (N, C) on will do, and (C, H, W) counts as (N, C, L).
+    """
+    return _channel_dropout("dropout2d", input, p, training, inplace)
 
 
-def _channel_dropout(name, n, input, p, training, inplace):
-    x, alone = _batch(name, input, n)
-    keep = dropout(x.new_ones(x.shape[:2] + (1,) * n), p, training)
-    return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
+def _channel_dropout(name, input, p, training, inplace):
+    if input.ndim < 2:
+        raise RuntimeError(f"{name}: an input (N, C, …) is needed, got shape {tuple(input.shape)}")
+    keep = dropout(input.new_ones(input.shape[:2] + (1,) * (input.ndim - 2)), p, training)
+    return _changed(ops.mul, input, inplace, keep)
 
 
 def alpha_dropout(

@@ -16,7 +16,7 @@ def norm(x: Tensor, p: Any = "fro", dim: Dims | None = None, keepdim: bool = Fal
     """The p-norm of all elements, or along `dim`; "fro" means p = 2, "nuc" is a matrix norm."""
     if p == "nuc":
         return linalg.matrix_norm(x, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype)
+    return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
 def dist(a: Tensor, b: Tensor, p: float = 2) -> Tensor:

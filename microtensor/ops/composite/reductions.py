@@ -31,7 +31,7 @@ def nansum(
     x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: Dtype | None = None
 ) -> Tensor:
     """Σ x, NaN counting 0."""
-    return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype)
+    return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype=dtype)
 
 
 def nanmean(
