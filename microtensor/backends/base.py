@@ -202,6 +202,28 @@ class Backend(Kernels):
         """Zeros of `shape` with `values` added at `index` along `axis`: PyTorch's `scatter_add`."""
         return self._added(values, self._along(shape, index, axis), shape)
 
+    def multiply_along_axis(self, array, values, index, axis):
+        """A copy of `array` multiplied by `values` at `index` along `axis`."""
+        xp, row = self.xp, self.xp.reshape(values, (1, -1))
+        table = self._table(self._along(array.shape, index, axis), math.prod(array.shape))
+        factors = xp.prod(xp.where(table, row, xp.ones_like(row)), axis=1, dtype=array.dtype)
+        return array * xp.reshape(factors, array.shape)
+
+    def unfold(self, x, dim, size, step):
+        """All windows of `size` elements along `dim`, `step` apart, as a new last axis: a view."""
+        windows = self.get_at(x, self._windows(x.shape, dim, size, step))
+        return self.xp.moveaxis(windows, dim + 1, -1)
+
+    def unfold_backward(self, g, shape, dim, size, step):
+        """Windows added up to an array of a shape, each where `unfold` has it from."""
+        g = self.xp.moveaxis(g, -1, dim + 1)
+        return self.put(g, tuple(shape), self._windows(shape, dim, size, step))
+
+    def _windows(self, shape, dim, size, step):
+        starts = np.arange(0, shape[dim] - size + 1, step)
+        index = self.asarray(starts[:, None] + np.arange(size))
+        return (slice(None),) * dim + (index,)
+
     def _along(self, shape, index, axis):
         """Where in an array of `shape`, counted in row-major order, `index` along `axis` points."""
         xp, position, stride = self.xp, self.xp.zeros_like(index), 1

@@ -253,6 +253,9 @@ class BFloat16Backend(Backend):
     def broadcast_to(self, x, shape):
         return BFloat16Array(self.home.broadcast_to(x.wide, shape))
 
+    def unfold(self, x, dim, size, step):
+        return BFloat16Array(self.home.unfold(x.wide, dim, size, step))
+
     def get_at(self, x, index):
         return BFloat16Array(self.home.get_at(x.wide, _wide(index)))
 

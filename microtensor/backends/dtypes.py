@@ -97,7 +97,7 @@ def dtype_of_number(number):
 
 
 def wrapped(number, dtype):
-    """A whole number with only as many bits as an integer dtype has, as in C: 300 is 44 in uint8."""
+    """A whole number in as many bits as an integer dtype has, as in C: 300 is 44 in uint8."""
     low = -(2 ** (8 * dtype.itemsize - 1)) if dtype.is_signed else 0
     return (number - low) % 2 ** (8 * dtype.itemsize) + low
 

@@ -49,9 +49,11 @@ class NumPyBackend(NumPyKernels):
         return np.asarray(value)
 
     def memory(self, array):
-        while isinstance(array.base, np.ndarray):
-            array = array.base
-        return array
+        owner, base = array, array.base
+        while base is not None:  # between two arrays may stand an object of as_strided's
+            owner = base if isinstance(base, np.ndarray) else owner
+            base = getattr(base, "base", None)
+        return owner
 
     def read_as(self, array, dtype):
         try:
@@ -151,6 +153,29 @@ class NumPyBackend(NumPyKernels):
             np.add.at(out, index, values)  # an element may be meant more than once
         else:
             out[index] = values
+        return out
+
+    def multiply_along_axis(self, array, values, index, axis):
+        copy = array.copy()
+        np.multiply.at(copy, _along(index, axis), values)
+        return copy
+
+    def unfold(self, x, dim, size, step):
+        count = (x.shape[dim] - size) // step + 1
+        shape = (*x.shape[:dim], count, *x.shape[dim + 1 :], size)
+        strides = [*x.strides, x.strides[dim]]
+        strides[dim] *= step
+        write = x.flags.writeable
+        return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=write)
+
+    def unfold_backward(self, g, shape, dim, size, step):
+        out, before, count = np.zeros(shape, g.dtype), (slice(None),) * dim, g.shape[dim]
+        for k in range(min(size, count)):
+            if size <= count:  # one place of all windows after the other, else whole windows
+                out[(*before, slice(k, k + (count - 1) * step + 1, step))] += g[..., k]
+            else:
+                part = np.moveaxis(g[(*before, k)], -1, dim)
+                out[(*before, slice(k * step, k * step + size))] += part
         return out
 
     def put_along_axis(self, values, shape, index, axis):

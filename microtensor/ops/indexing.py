@@ -55,6 +55,21 @@ def diagonal_(x):
     return backend_of(x).diagonal(x), pull
 
 
+@op(view=True)
+def unfold_(x, /, dim, size, step):
+    """Windows along dim, one for every step-th place, as a last dimension.    ∂x = g added back"""
+    shape = tuple(x.shape)
+    y = backend_of(x).unfold(x, dim, size, step)
+    return y, lambda g: backend_of(g).unfold_backward(g, shape, dim, size, step)
+
+
+@op
+def fold_windows_(w, /, shape, dim, size, step):
+    """The transpose of unfold_: windows added up where they come from.    ∂w = the windows of g"""
+    y = backend_of(w).unfold_backward(w, shape, dim, size, step)
+    return y, lambda g: backend_of(g).unfold(g, dim, size, step)
+
+
 # ---- along one dimension -------------------------------------------------------------
 
 
@@ -86,6 +101,35 @@ def scatter_add_(x, index, source, /, dim):
     axis = _positive(dim, len(x.shape))
     y = x + backend_of(x).put_along_axis(source, tuple(x.shape), index, axis)
     return y, (lambda g: g, None, lambda g: _taken(g, index, axis))
+
+
+@op
+def scatter_multiply_(x, index, source, /, dim):
+    """x multiplied by source at an index along dim.
+
+    ∂x = g times the factors at its place,    ∂source = g times x and the other factors there
+    """
+    axis, shape = _positive(dim, len(x.shape)), tuple(x.shape)
+    backend = backend_of(x)
+    y = backend.multiply_along_axis(x, source, index, axis)
+
+    def pull(g):
+        # the product of all but the zeros, and how many these are
+        where, none, nil = backend_of(g).where, x == 0, source == 0
+        factors = where(nil, 1.0, source)
+        rest = backend.multiply_along_axis(where(none, 1.0, x), factors, index, axis)
+        zeros = xp(g).astype(nil, g.dtype)
+        zeros = xp(g).astype(none, g.dtype) + backend.put_along_axis(zeros, shape, index, axis)
+
+        def others(value, zero, rest, zeros):
+            one = where(zero, where(zeros == 1, rest, 0.0), 0.0)
+            return where(zeros == 0, rest / where(zero, 1.0, value), one)
+
+        there = _taken(rest, index, axis), _taken(zeros, index, axis)
+        to_source = _taken(g, index, axis) * others(source, nil, *there)
+        return g * others(x, none, rest, zeros), None, to_source
+
+    return y, pull
 
 
 @op

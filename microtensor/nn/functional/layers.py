@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import reprlib
+
+import numpy as np
 
 from ... import ops
 from ...autograd import no_grad
 from ...autograd.errors import one_dtype
+from ...backends.dtypes import int64
+from ...ops.composite.counting import _host, _there
+from ...tensor.creation import arange, tensor
 from ...tensor.random import draw_seed, rand_like
 from ...typing import Tensor
 from .arguments import _changed, _not_there, _row
@@ -132,23 +139,53 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
         raise NotImplementedError(f'embedding_bag: weights go with the mode "sum", not {mode!r}')
     if input.ndim == 1 and offsets is None or input.ndim == 2 and offsets is not None:
         raise ValueError("embedding_bag: offsets go with a row of indices, not with a matrix")
-    if input.ndim == 2:
-        ends = [input.shape[1] * (i + 1) for i in range(len(input))]
-    else:
-        ends = [*offsets.tolist()[1:], *([] if include_last_offset else [len(input)])]
+    if per_sample_weights is not None and per_sample_weights.shape != input.shape:
+        raise ValueError(
+            f"embedding_bag: the weights need the shape of the indices, {tuple(input.shape)}, got "
+            f"{tuple(per_sample_weights.shape)}"
+        )
+    lengths = _lengths_of_bags(input, offsets, include_last_offset)
     rows = embedding(input.reshape(-1), weight, padding_idx, max_norm, norm_type,
                      scale_grad_by_freq)  # fmt: skip
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
-    counts = input.reshape(-1) != (-1 if padding_idx is None else _row(padding_idx, len(weight)))
-    bags, start = [], 0
-    for end in ends:
-        bag = rows[start:end][counts[start:end]]
-        empty = not len(bag)
-        bags.append(bag.sum(0) if empty or mode == "sum" else
-                    bag.mean(0) if mode == "mean" else bag.max(0).values)  # fmt: skip
-        start = end
-    return ops.stack(bags) if bags else weight[:0]
+    bag = ops.repeat_interleave(arange(len(lengths)), lengths)  # of each row
+    if padding_idx is not None:
+        counts = input.reshape(-1) != _row(padding_idx, len(weight))
+        rows, bag = rows[counts], bag[counts]
+    sizes = ops.bincount(bag, minlength=len(lengths))
+    if mode == "max":
+        return _largest_of_bags(rows, sizes)
+    total = ops.index_add(rows.new_zeros(len(lengths), weight.shape[1]), 0, bag, rows)
+    return total if mode == "sum" else total / ops.clamp(sizes, 1)[:, None].to(rows.dtype)
+
+
+def _lengths_of_bags(input, offsets, include_last_offset):
+    """How many indices each bag has."""
+    if input.ndim == 2:
+        return tensor([input.shape[1]] * len(input), dtype=int64)
+    n, ends = input.numel(), offsets.tolist()
+    if ends and ends[0] != 0 or ends != sorted(ends) or ends[-1:] > [n]:
+        raise RuntimeError(
+            f"embedding_bag: the offsets begin with 0, rise, and are at most {n}, got "
+            f"{reprlib.repr(ends)}"
+        )
+    ends = ends if include_last_offset else [*ends, n]
+    return tensor([b - a for a, b in itertools.pairwise(ends)], dtype=int64)
+
+
+def _largest_of_bags(rows, sizes):
+    """The largest of each column in consecutive bags of these sizes, the first of equals; or 0."""
+    line, n = _host(rows.detach()), _host(sizes)
+    some = np.flatnonzero(n)
+    out = rows.new_zeros(len(n), rows.shape[1])
+    if not len(some):
+        return out + rows.sum()
+    starts = (np.cumsum(n) - n)[some]
+    best = np.repeat(np.maximum.reduceat(line, starts, 0), n[some], 0)
+    place = np.where((line == best) | (line != line), np.arange(len(line))[:, None], len(line))
+    first = np.minimum.reduceat(place, starts, 0)
+    return ops.index_copy(out, 0, _there(some, rows), ops.gather(rows, 0, _there(first, rows)))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
