@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...autograd.fused import fused
 from ...typing import Dims, Dtype, Tensor
 from .. import linalg
 from ..elementwise import sub
@@ -19,11 +20,13 @@ def norm(x: Tensor, p: Any = "fro", dim: Dims | None = None, keepdim: bool = Fal
     return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
+@fused
 def dist(a: Tensor, b: Tensor, p: float = 2) -> Tensor:
     """The p-norm of a − b."""
     return vector_norm(sub(a, b), p)
 
 
+@fused
 def cdist(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     """How far each row of a (…, n, d) is from each row of b (…, m, d), by the p-norm: (…, n, m)."""
     return vector_norm(sub(a[..., :, None, :], b[..., None, :, :]), p, -1)

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from ...autograd import TensorBase
 from ...autograd.errors import describe, warn
+from ...autograd.fused import fused
 from ...backends import backend_of
 from ...backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
 from ...typing import Tensor, TensorLike, Tensors
@@ -279,6 +280,7 @@ def scatter_add(x: Tensor, dim: int, index: Any, src: TensorLike) -> Tensor:
     return scatter_add_(x, index, _as_large(src, index), dim)
 
 
+@fused
 def scatter_reduce(
     x: Tensor, dim: int, index: Any, src: TensorLike, reduce: bool, *, include_self: bool = True
 ) -> Tensor:

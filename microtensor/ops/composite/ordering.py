@@ -13,14 +13,14 @@ from ...backends.dtypes import int64
 from ...typing import Tensor, ValuesIndices
 from ..conversion import clone
 from ..elementwise import ceil, floor, lerp, maximum, minimum, round, sub
-from ..logic import eq, ge, le, ne
+from ..logic import eq
 from ..ordering import argsort
 from ..reductions import amax, amin, argmax, argmin, sum
 from ..shapes import _positive, reshape
 from .counting import _host, _there
 from .elementwise import clamp
 from .indexing import gather, narrow, where
-from .shapes import flip, movedim, stack, unbind
+from .shapes import movedim
 
 
 def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
