@@ -8,6 +8,7 @@ import functools
 
 from ..backends import backend_of
 from ..backends.dtypes import FLOAT, float32, float64
+from ..backends.half import in_float32
 from .base import TensorBase, registry
 from .modes import mode
 
@@ -70,7 +71,7 @@ def _lowered(body):
     @functools.wraps(body)
     def run(*inputs, **params):
         def lowered(dtype):
-            return body(*[_cast(a, dtype) for a in inputs], **params)
+            return in_float32(body)(*[_cast(a, dtype) for a in inputs], **params)
 
         def pullback(g):
             pulls = lowered((g[0] if isinstance(g, tuple) else g).dtype)[1]

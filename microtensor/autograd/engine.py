@@ -12,13 +12,11 @@ gradient of the value becomes a gradient of each input.
 nodes from the youngest to the oldest, which is already a topological order, and call the
 pullbacks. What a pullback saves is what its closure holds: there is no context object.
 
-With `create_graph=True` the body runs once more, on tensors instead of arrays, so the pullbacks
-are themselves made of operations and can be differentiated: derivatives of any order, with no
-second set of rules.
+With `create_graph=True` the body runs once more, on tensors, so that the pullbacks are made of
+operations and can be differentiated, too: derivatives of any order from one set of rules.
 
 Beside this file: `views` (tensors that share memory), `saved` and `in_place` (what was changed in
-place), `hooks` (where gradients arrive), `arguments`, `modes`, `errors`. Where no tensor is changed
-in place and no hook is registered, they do nothing.
+place), `hooks` (where gradients arrive), `arguments`, `modes`, `errors`.
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ from typing import Concatenate, Literal, overload
 
 from ..backends import backend_of, quiet, xp
 from ..backends.dtypes import PYTHON
+from ..backends.half import HALVES, in_float32
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
@@ -49,12 +48,12 @@ from .views import edge_of, mark_view, refresh
 @overload
 def op(function: Rule[P], /) -> Callable[Concatenate[TensorLike, P], Tensor]: ...
 @overload
-def op(*, promote: Promotion = ..., view: bool = ...
+def op(*, promote: Promotion = ..., view: bool = ..., exact: bool = ...
        ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensor]]: ...  # fmt: skip
 @overload
-def op(*, several: Literal[True], promote: Promotion = ..., view: bool = ...
+def op(*, several: Literal[True], promote: Promotion = ..., view: bool = ..., exact: bool = ...
        ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensors]]: ...  # fmt: skip
-def op(function=None, /, *, promote=None, view=False, several=False):
+def op(function=None, /, *, promote=None, view=False, exact=False, several=False):
     """Make an operation of tensors from a function of arrays.
 
     `function(*inputs, **parameters)` returns the value and its pullbacks: one function of the
@@ -65,12 +64,12 @@ def op(function=None, /, *, promote=None, view=False, several=False):
 
     `promote` gives the inputs one dtype by PyTorch's rules: "same", or "float" for operations whose
     result is floating. `view` says that the value may share memory with the first input, `several`
-    that it is a tuple (for type checkers: it works without).
+    that it is a tuple. Within the function half precision is float32, and the value is rounded
+    once, unless `exact` says that it only moves or compares numbers.
     """
-    # Long because it holds `call`, whose lines stand in one function: each further call in it would
-    # cost every operation time.
+    # Long because it holds `call`.
     if function is None:
-        return functools.partial(op, promote=promote, view=view, several=several)
+        return functools.partial(op, promote=promote, view=view, exact=exact, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
     tensors = signature.tensors
@@ -89,8 +88,7 @@ def op(function=None, /, *, promote=None, view=False, several=False):
 
         # tensors to arrays, and the edges along which their gradients will go
         arrays, edges, needs, recording = list(args), [], False, mode.recording
-        owner = kind = dtype = None
-        mixed = False  # whether the inputs have more than one dtype
+        owner, kind, dtype, mixed = None, None, None, False  # mixed: inputs of several dtypes
         for i, a in enumerate(args if len(args) <= arity else args[:arity]):
             edge = None
             if isinstance(a, TensorBase):
@@ -119,7 +117,8 @@ def op(function=None, /, *, promote=None, view=False, several=False):
         before = warnings.get()
         try:  # see backends/restoring.py
             warnings.set(IGNORED)
-            returned = function(*arrays, **params)
+            run = call.compute if mixed or dtype in HALVES or "dtype" in params else function
+            returned = run(*arrays, **params)
         except WRONG as error:
             raise op_error(call, args, error, params) from error
         finally:
@@ -159,8 +158,10 @@ def op(function=None, /, *, promote=None, view=False, several=False):
     def replace_body(body):  # by which autocast lets an operation cast its inputs
         nonlocal function
         function = call.function = body
+        call.compute = in_float32(body, exact or view, several)
 
-    call.op_name, call.function, call.replace_body = name, function, replace_body
+    call.op_name, call.replace_body = name, replace_body
+    replace_body(function)
     call.input_names, call.defaults, call.variadic = signature.inputs, signature.defaults, variadic
     call.promote, call.view, call.several, call.materialize_grads = promote, view, several, True
     registry[name] = call
@@ -178,7 +179,7 @@ def unbroadcast(g, like):
             raise RuntimeError(
                 f"a gradient of shape {tuple(g.shape)} came for an input of {tuple(like.shape)}"
             )
-        g = xp(g).reshape(xp(g).sum(g, axis=axes, keepdims=True), tuple(like.shape))
+        g = xp(g).reshape(backend_of(g).sum(g, axes, True), tuple(like.shape))
     if g.dtype != like.dtype:
         backend = like.backend if type(like) is Form else backend_of(like)
         g = backend_of(g).cast(g, backend.dtype(like))
@@ -271,7 +272,7 @@ class Node:
         if not create_graph:
             return self.pullback
         with enable_grad():
-            return self.op.function(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
+            return self.op.compute(*self.inputs, *self.args[len(self.edges) :], **self.params)[1]
 
     def _fitted(self, part, i, like):
         """The gradient of input i in its shape and dtype."""
@@ -286,9 +287,8 @@ class Node:
         """Drop saved tensors. Pullbacks that saved nothing stay for another backward."""
         if self.args is not None:
             self.pullback = without_saved(self)
-            if self.pullback is not None:
-                self._forms = [e and Form(a._data) for e, a in zip(self.edges, self.args)]
-            self.args = None
+            like = [e and Form(a._data) for e, a in zip(self.edges, self.args)]
+            self._forms, self.args = like, None
 
 
 # ---- backward ------------------------------------------------------------------------

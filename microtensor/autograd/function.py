@@ -140,7 +140,7 @@ def _record(cls, ctx, inputs, edges, results):
         return None
     pull = _Pullback(cls, ctx, len(inputs), tensors[0]._wrap)
     op = _Operation(
-        op_name=cls.__name__, __doc__=cls.__doc__, function=lambda *inputs: (None, pull),
+        op_name=cls.__name__, __doc__=cls.__doc__, compute=lambda *inputs: (None, pull),
         input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
         view=False, materialize_grads=ctx._materialize,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .dtypes import DTYPES, dtype_of
+from .dtypes import DTYPES, dtype_of, float32
 from .kernels import Kernels
 
 
@@ -71,6 +71,10 @@ class Backend(Kernels):
         """The array with the elements of another `mt.dtype`; itself where nothing changes."""
         return self.xp.astype(array, self.native(dtype), copy=False)
 
+    def wide(self, array):
+        """An array of half precision in float32; it may share memory."""
+        return self.cast(array, float32)
+
     def contiguous(self, array):
         """The array in one block of memory, in row-major order; itself where it is so already."""
         return array
@@ -119,6 +123,20 @@ class Backend(Kernels):
     def sum(self, x, axis=None, keepdims=False):
         """Σ x, in the dtype of x."""
         return self.xp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+
+    def mean(self, x, axis=None, keepdims=False):
+        """The mean of x; NaN of nothing."""
+        total = self.sum(x, axis, keepdims)
+        count = math.prod(x.shape) / (math.prod(total.shape) or 1)
+        return total / count if count else total * math.nan
+
+    def cumulative_sum(self, x, axis):
+        """The sums of x up to each element along an axis, in the dtype of x."""
+        return self.xp.cumulative_sum(x, axis=axis, dtype=x.dtype)
+
+    def cumulative_prod(self, x, axis):
+        """The products of x up to each element along an axis, in the dtype of x."""
+        return self.xp.cumulative_prod(x, axis=axis, dtype=x.dtype)
 
     def where(self, mask, a, b):
         """a where the mask is true, else b."""
@@ -184,6 +202,28 @@ class Backend(Kernels):
         """Zeros of `shape` with `values` added at `index` along `axis`: PyTorch's `scatter_add`."""
         return self._added(values, self._along(shape, index, axis), shape)
 
+    def multiply_along_axis(self, array, values, index, axis):
+        """A copy of `array` multiplied by `values` at `index` along `axis`."""
+        xp, row = self.xp, self.xp.reshape(values, (1, -1))
+        table = self._table(self._along(array.shape, index, axis), math.prod(array.shape))
+        factors = xp.prod(xp.where(table, row, xp.ones_like(row)), axis=1, dtype=array.dtype)
+        return array * xp.reshape(factors, array.shape)
+
+    def unfold(self, x, dim, size, step):
+        """All windows of `size` elements along `dim`, `step` apart, as a new last axis: a view."""
+        windows = self.get_at(x, self._windows(x.shape, dim, size, step))
+        return self.xp.moveaxis(windows, dim + 1, -1)
+
+    def unfold_backward(self, g, shape, dim, size, step):
+        """Windows added up to an array of a shape, each where `unfold` has it from."""
+        g = self.xp.moveaxis(g, -1, dim + 1)
+        return self.put(g, tuple(shape), self._windows(shape, dim, size, step))
+
+    def _windows(self, shape, dim, size, step):
+        starts = np.arange(0, shape[dim] - size + 1, step)
+        index = self.asarray(starts[:, None] + np.arange(size))
+        return (slice(None),) * dim + (index,)
+
     def _along(self, shape, index, axis):
         """Where in an array of `shape`, counted in row-major order, `index` along `axis` points."""
         xp, position, stride = self.xp, self.xp.zeros_like(index), 1
@@ -202,7 +242,7 @@ class Backend(Kernels):
         """Zeros with the values added at the positions: a sum over a table of which goes where."""
         xp, row = self.xp, self.xp.reshape(values, (1, -1))
         part = xp.where(self._table(position, math.prod(shape)), row, xp.zeros_like(row))
-        return xp.reshape(xp.sum(part, axis=1, dtype=values.dtype), shape)
+        return xp.reshape(self.sum(part, 1), shape)
 
     def _replaced(self, array, values, position):
         """The array with the values at the positions, the last of those that share one."""

@@ -1,9 +1,9 @@
 """bfloat16, which NumPy lacks: numbers of float32's range that keep 8 of its 24 bits.
 
 They are held in float32 memory, rounded. Every function and every kernel computes in float32 and
-rounds its result once, as PyTorch does on a CPU, so that the numbers are PyTorch's; operations made
-of several functions do where they are marked `rounded_once`. It saves no memory and no time: it is
-there to run what was written for it.
+rounds its result once, as PyTorch does on a CPU, so that the numbers are PyTorch's; an operation
+does as a whole: see `half.py`. It saves no memory and no time: it is there to run what was written
+for it.
 """
 
 import functools
@@ -103,6 +103,13 @@ def _operator(function, reflected=False):
     return compute
 
 
+def _comparison(function):
+    def compute(self, other):  # a number counts as what bfloat16 makes of it, as in PyTorch
+        return function(self.wide, _wide(_held(other) if type(other) is float else other))
+
+    return compute
+
+
 def _in_place(function):
     def compute(self, other):
         self[...] = function(self.wide, _wide(other))
@@ -117,7 +124,7 @@ for _name in "add sub mul truediv floordiv mod pow matmul".split():
     setattr(BFloat16Array, f"__r{_name}__", _operator(_function, reflected=True))
     setattr(BFloat16Array, f"__i{_name}__", _in_place(_function))
 for _name in "eq ne lt le gt ge".split():
-    setattr(BFloat16Array, f"__{_name}__", _operator(getattr(operator, _name)))
+    setattr(BFloat16Array, f"__{_name}__", _comparison(getattr(operator, _name)))
 BFloat16Array.__neg__ = lambda self: BFloat16Array(-self.wide)
 BFloat16Array.__pos__ = lambda self: BFloat16Array(+self.wide)
 BFloat16Array.__abs__ = lambda self: BFloat16Array(abs(self.wide))
@@ -221,6 +228,9 @@ class BFloat16Backend(Backend):
             return self.home.cast(array, dtype)
         return array if dtype is bfloat16 else self.home.asarray(array.wide, dtype, copy=True)
 
+    def wide(self, array):
+        return array.wide
+
     def contiguous(self, array):
         wide = self.home.contiguous(array.wide)
         return array if wide is array.wide else BFloat16Array(wide)
@@ -242,6 +252,9 @@ class BFloat16Backend(Backend):
 
     def broadcast_to(self, x, shape):
         return BFloat16Array(self.home.broadcast_to(x.wide, shape))
+
+    def unfold(self, x, dim, size, step):
+        return BFloat16Array(self.home.unfold(x.wide, dim, size, step))
 
     def get_at(self, x, index):
         return BFloat16Array(self.home.get_at(x.wide, _wide(index)))

@@ -97,6 +97,28 @@ def dtype_of_number(number):
     return _default[0] if type(number) is float else dtype_of(type(number))
 
 
+def wrapped(number, dtype):
+    """A whole number in as many bits as an integer dtype has, as in C: 300 is 44 in uint8."""
+    low = -(2 ** (8 * dtype.itemsize - 1)) if dtype.is_signed else 0
+    return (number - low) % 2 ** (8 * dtype.itemsize) + low
+
+
+def fitting(number, dtype):
+    """A number as an element of an integer dtype. Raises RuntimeError where it is too large.
+
+    As in PyTorch uint8 takes negative numbers, whose bits it keeps.
+    """
+    if dtype.rank != INT or type(number) not in (int, float):
+        return number
+    limits = iinfo(dtype)
+    low = limits.min if dtype.is_signed else -limits.max
+    if not low <= number <= limits.max:  # NaN, too
+        raise RuntimeError(
+            f"the value {number} does not fit {dtype}, which has {limits.min} to {limits.max}"
+        )
+    return wrapped(int(number), dtype)
+
+
 def promote_types(a, b):
     """The smallest dtype that holds both, as in PyTorch."""
     for kind in (a, b):

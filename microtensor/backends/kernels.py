@@ -8,8 +8,6 @@ import math
 
 import numpy as np
 
-from .dtypes import float16, float32
-
 
 class Kernels:
     """Every kernel, in portable array-API code; `base.Backend` has the arrays that they need."""
@@ -18,8 +16,6 @@ class Kernels:
 
     def erf(self, x):
         """The error function, 2/√π ∫₀ˣ e^(−t²) dt, to the precision of the dtype."""
-        if self.dtype(x) is float16:  # which cannot hold the coefficients
-            return self.cast(self.erf(self.cast(x, float32)), float16)
         # W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23, 1969
         xp, size, square = self.xp, self.xp.abs(x), x * x
         near = x * _ratio(square, *ERF_NEAR)
@@ -44,8 +40,6 @@ class Kernels:
 
         Also its slope, Φ(x) + x Φ'(x), which costs little more while Φ is at hand.
         """
-        if self.dtype(x) is float16:
-            return self._in_float32(Kernels.gelu, x, tanh)
         if tanh:
             t = self.xp.tanh(GELU_A * (x + GELU_B * (x * x * x)))
             bend = 0.5 * x * (1 - t * t) * (GELU_A * (1 + 3 * GELU_B * (x * x)))
@@ -74,27 +68,25 @@ class Kernels:
     def softmax(self, x, axis):
         """eˣ / Σ eˣ, shifted by the largest x so that nothing overflows. Rows of −∞ give NaN."""
         e = self.xp.exp(x - self.xp.max(x, axis=axis, keepdims=True))
-        return e / self.xp.sum(e, axis=axis, keepdims=True)
+        return e / self.sum(e, axis, True)
 
     def softmax_backward(self, g, y, axis):
         """y (g − Σ g y)"""
-        return y * (g - self.xp.sum(g * y, axis=axis, keepdims=True))
+        return y * (g - self.sum(g * y, axis, True))
 
     def log_softmax(self, x, axis):
         """x − log Σ eˣ"""
         x = x - self.xp.max(x, axis=axis, keepdims=True)
-        return x - self.xp.log(self.xp.sum(self.xp.exp(x), axis=axis, keepdims=True))
+        return x - self.xp.log(self.sum(self.xp.exp(x), axis, True))
 
     def log_softmax_backward(self, g, y, axis):
         """g − eʸ Σ g"""
-        return g - self.xp.exp(y) * self.xp.sum(g, axis=axis, keepdims=True)
+        return g - self.xp.exp(y) * self.sum(g, axis, True)
 
     def layer_norm(self, x, weight, bias, eps):
         """(x − mean) / √(var + eps) · weight + bias over the last axis; and x̂, 1/σ (1607.06450)."""
-        if self.dtype(x) is float16:
-            return self._in_float32(Kernels.layer_norm, x, weight, bias, eps)
-        centred = x - self.xp.mean(x, axis=-1, keepdims=True)
-        r = 1 / self.xp.sqrt(self.xp.mean(centred * centred, axis=-1, keepdims=True) + eps)
+        centred = x - self.mean(x, -1, True)
+        r = 1 / self.xp.sqrt(self.mean(centred * centred, -1, True) + eps)
         x_hat = centred * r
         y = x_hat if weight is None else x_hat * weight
         return y if bias is None else y + bias, (x_hat, r)
@@ -103,20 +95,18 @@ class Kernels:
         """r (h − mean h − x̂ mean(h x̂)) with h = g·weight; and the sums for weight and bias."""
         x_hat, r = saved
         h = g if weight is None else g * weight
-        mean = self.xp.mean(h, axis=-1, keepdims=True)
-        slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
+        mean = self.mean(h, -1, True)
+        slope = self.mean(h * x_hat, -1, True)
         rows = tuple(range(len(g.shape) - 1))
         return (
             r * (h - mean - x_hat * slope),
-            self.xp.sum(g * x_hat, axis=rows),
-            self.xp.sum(g, axis=rows),
+            self.sum(g * x_hat, rows),
+            self.sum(g, rows),
         )
 
     def rms_norm(self, x, weight, eps):
         """x / √(mean x² + eps) · weight over the last axis; and x̂, 1/rms (1910.07467)."""
-        if self.dtype(x) is float16:
-            return self._in_float32(Kernels.rms_norm, x, weight, eps)
-        r = 1 / self.xp.sqrt(self.xp.mean(x * x, axis=-1, keepdims=True) + eps)
+        r = 1 / self.xp.sqrt(self.mean(x * x, -1, True) + eps)
         x_hat = x * r
         return x_hat if weight is None else x_hat * weight, (x_hat, r)
 
@@ -124,8 +114,8 @@ class Kernels:
         """r (h − x̂ mean(h x̂)) with h = g·weight; and the sum for weight."""
         x_hat, r = saved
         h = g if weight is None else g * weight
-        slope = self.xp.mean(h * x_hat, axis=-1, keepdims=True)
-        return r * (h - x_hat * slope), self.xp.sum(g * x_hat, axis=tuple(range(len(g.shape) - 1)))
+        slope = self.mean(h * x_hat, -1, True)
+        return r * (h - x_hat * slope), self.sum_rows(g * x_hat)
 
     # ---- products --------------------------------------------------------------------
 
@@ -140,9 +130,7 @@ class Kernels:
             sizes = iter(array.shape)
             array = self.xp.reshape(array, tuple(next(sizes) if c in term else 1 for c in letters))
             product = array if product is None else product * array
-        return self.xp.sum(
-            product, axis=tuple(range(len(result), len(letters))), dtype=product.dtype
-        )
+        return self.sum(product, tuple(range(len(result), len(letters))))
 
     def linear(self, x, weight, bias):
         """x weightᵀ + bias, for x (…, n), weight (m, n), bias (m)."""
@@ -156,7 +144,7 @@ class Kernels:
 
     def sum_rows(self, g):
         """The sum over all axes but the last: a bias's gradient."""
-        return self.xp.sum(g, axis=tuple(range(len(g.shape) - 1)))
+        return self.sum(g, tuple(range(len(g.shape) - 1)))
 
     def attention(self, q, k, v, mask, causal, scale, p, seed):
         """softmax(q kᵀ·scale + mask) v over the last two axes (arXiv:1706.03762).
@@ -174,7 +162,7 @@ class Kernels:
             scores = xp.where(mask, scores, -math.inf) if boolean else scores + mask
         top = xp.max(scores, axis=-1, keepdims=True)
         e = xp.exp(scores - xp.where(top == -math.inf, 0.0, top))
-        total = xp.sum(e, axis=-1, keepdims=True)
+        total = self.sum(e, -1, True)
         weights = e / xp.where(total == 0, 1.0, total)
         if not p:
             return weights @ v, weights, None
@@ -236,11 +224,11 @@ class Kernels:
             q = q * (1 - smoothing) + (even if weight is None else even * weight)
         # −∞·0 counts as 0: a class ruled out by −∞ logits costs nothing unless it is the target
         cost = self.where(q == 0, 0.0, q * y)
-        return -xp.sum(cost, axis=-1), xp.exp(y), q
+        return -self.sum(cost, -1), xp.exp(y), q
 
     def cross_entropy_backward(self, g, probabilities, q):
         """g (p Σq − q) for each row."""
-        return g[:, None] * (probabilities * self.xp.sum(q, axis=-1, keepdims=True) - q)
+        return g[:, None] * (probabilities * self.sum(q, -1, True) - q)
 
     def embedding(self, weight, index):
         """The rows of weight (n, d) at an index of any shape: (…, d)."""
@@ -290,14 +278,6 @@ class Kernels:
             top[...] = self.xp.maximum(top, v)
         unbiased = self.xp.sqrt(v if top is None else top) / math.sqrt(1 - beta2**step)
         p -= (lr / (1 - beta1**step)) * (m / (unbiased + eps))
-
-    # ---- half precision --------------------------------------------------------------
-
-    def _in_float32(self, kernel, *args):
-        """A kernel of float16 numbers, whose squares it cannot hold; what it keeps is float32."""
-        wide = [self.cast(a, float32) if hasattr(a, "dtype") else a for a in args]
-        value, kept = kernel(self, *wide)
-        return self.cast(value, float16), kept
 
 
 def _ratio(x, top, bottom):

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from .bfloat16 import BFloat16Array, BFloat16Backend
-from .dtypes import PYTHON
-from .numpy_kernels import BLOCK, NumPyKernels
+from .dtypes import PYTHON, fitting
+from .numpy_kernels import BLOCK, HALF, NumPyKernels
 from .quiet import quiet
+from .sums import COLUMN, summed
 
 
 class NumPyBackend(NumPyKernels):
@@ -40,7 +41,7 @@ class NumPyBackend(NumPyKernels):
     @quiet
     def full(self, shape, value, dtype):
         try:
-            return np.full(shape, value, self._native[dtype])
+            return np.full(shape, fitting(value, dtype), self._native[dtype])
         except KeyError:
             return BFloat16Backend(self).full(shape, value, dtype)
 
@@ -48,9 +49,11 @@ class NumPyBackend(NumPyKernels):
         return np.asarray(value)
 
     def memory(self, array):
-        while isinstance(array.base, np.ndarray):
-            array = array.base
-        return array
+        owner, base = array, array.base
+        while base is not None:  # between two arrays may stand an object of as_strided's
+            owner = base if isinstance(base, np.ndarray) else owner
+            base = getattr(base, "base", None)
+        return owner
 
     def read_as(self, array, dtype):
         try:
@@ -89,7 +92,15 @@ class NumPyBackend(NumPyKernels):
         return np.array(1, x.dtype, ndmin=x.ndim)  # sooner than np.ones
 
     def sum(self, x, axis=None, keepdims=False):
+        if x.size > COLUMN and x.dtype.kind == "f" or x.dtype is HALF:
+            return summed(x, axis, keepdims)
         return np.add.reduce(x, axis, x.dtype, None, keepdims)  # what np.sum comes to
+
+    def cumulative_sum(self, x, axis):
+        return _running(np.add, x, axis)
+
+    def cumulative_prod(self, x, axis):
+        return _running(np.multiply, x, axis)
 
     def where(self, mask, a, b):
         like = a if isinstance(a, np.ndarray) else b
@@ -109,7 +120,13 @@ class NumPyBackend(NumPyKernels):
 
     @quiet
     def assign(self, array, index, value):
-        array[_own(index)] = value
+        array[_own(index)] = self._fitting(array, value)
+
+    def _fitting(self, array, value):
+        kind = array.dtype.kind
+        return (
+            fitting(value, self.dtype(array)) if kind in "iu" and type(value) in PYTHON else value
+        )
 
     def diagonal(self, x):
         return np.einsum("...ii->...i", x)  # unlike np.diagonal a view that can be written
@@ -121,7 +138,7 @@ class NumPyBackend(NumPyKernels):
 
     def set_at(self, array, value, index):
         copy = array.copy()
-        copy[_own(index)] = value
+        copy[_own(index)] = self._fitting(array, value)
         return copy
 
     def set_along_axis(self, array, values, index, axis):
@@ -138,6 +155,29 @@ class NumPyBackend(NumPyKernels):
             out[index] = values
         return out
 
+    def multiply_along_axis(self, array, values, index, axis):
+        copy = array.copy()
+        np.multiply.at(copy, _along(index, axis), values)
+        return copy
+
+    def unfold(self, x, dim, size, step):
+        count = (x.shape[dim] - size) // step + 1
+        shape = (*x.shape[:dim], count, *x.shape[dim + 1 :], size)
+        strides = [*x.strides, x.strides[dim]]
+        strides[dim] *= step
+        write = x.flags.writeable
+        return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=write)
+
+    def unfold_backward(self, g, shape, dim, size, step):
+        out, before, count = np.zeros(shape, g.dtype), (slice(None),) * dim, g.shape[dim]
+        for k in range(min(size, count)):
+            if size <= count:  # one place of all windows after the other, else whole windows
+                out[(*before, slice(k, k + (count - 1) * step + 1, step))] += g[..., k]
+            else:
+                part = np.moveaxis(g[(*before, k)], -1, dim)
+                out[(*before, slice(k * step, k * step + size))] += part
+        return out
+
     def put_along_axis(self, values, shape, index, axis):
         out = np.zeros(shape, values.dtype)
         np.add.at(out, _along(index, axis), values)
@@ -149,6 +189,13 @@ def _of_one_float(like, *values):
     if not isinstance(like, np.ndarray) or like.dtype.kind != "f" or like.itemsize > 8:
         return False
     return all(type(v) in PYTHON or getattr(v, "dtype", None) == like.dtype for v in values)
+
+
+def _running(function, x, axis):
+    """The running results of a ufunc along an axis: of float32 in float64, as in PyTorch."""
+    exact = x.dtype.kind != "f" or x.dtype.itemsize > 4
+    y = function.accumulate(x, axis, x.dtype if exact else np.float64)
+    return y.astype(x.dtype, copy=False)
 
 
 def _own(index):

@@ -9,6 +9,7 @@ from .base import Backend
 from .dtypes import PYTHON
 from .kernels import NORMAL
 from .quiet import quiet
+from .sums import ONES, sum_along
 
 HALF = np.dtype(np.float16)
 BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
@@ -49,29 +50,27 @@ class NumPyKernels(Backend):
     def softmax(self, x, axis):
         y = np.asarray(x - x.max(axis, keepdims=True))
         np.exp(y, out=y)
-        y /= y.sum(axis, keepdims=True)
+        y /= self.sum(y, axis, True)
         return y
 
     def softmax_backward(self, g, y, axis):
         out = np.asarray(g * y)
-        total = out.sum(axis, keepdims=True)
+        total = self.sum(out, axis, True)
         np.subtract(g, total, out=out)
         out *= y
         return out
 
     def log_softmax(self, x, axis):
         y = np.asarray(x - x.max(axis, keepdims=True))
-        y -= np.log(np.exp(y).sum(axis, keepdims=True))
+        y -= np.log(self.sum(np.exp(y), axis, True))
         return y
 
     def log_softmax_backward(self, g, y, axis):
         out = np.asarray(np.exp(y))
-        out *= g.sum(axis, keepdims=True)
+        out *= self.sum(g, axis, True)
         return np.subtract(g, out, out=out)
 
     def layer_norm(self, x, weight, bias, eps):
-        if x.dtype is HALF:
-            return self._in_float32(NumPyKernels.layer_norm, x, weight, bias, eps)
         return _norm(_normalised, x, weight, bias, eps)
 
     def layer_norm_backward(self, g, x, saved, weight):
@@ -88,15 +87,16 @@ class NumPyKernels(Backend):
         return g_x, self.sum_rows(scratch), self.sum_rows(g)
 
     def rms_norm(self, x, weight, eps):
-        if x.dtype is HALF:
-            return self._in_float32(NumPyKernels.rms_norm, x, weight, eps)
         return _norm(_scaled, x, weight, eps)
 
     # ---- products --------------------------------------------------------------------
 
     def einsum(self, equation, *arrays):
         if len(arrays) == 1:
-            return np.einsum(equation, *arrays).copy()  # which may show the array itself
+            term, result = equation.split("->")
+            gone = tuple(i for i, c in enumerate(term) if c not in result)
+            y, left = self.sum(arrays[0], gone), [c for c in term if c in result]
+            return y.transpose([left.index(c) for c in result])
         return np.einsum(equation, *arrays, optimize=True)
 
     def linear(self, x, weight, bias):
@@ -108,7 +108,7 @@ class NumPyKernels(Backend):
 
     def sum_rows(self, g):
         rows = _rows(g)
-        return np.ones(len(rows), g.dtype).dot(rows)  # faster than np.sum over axis 0
+        return sum_along(rows, 0) if rows.dtype in ONES else self.sum(rows, 0)
 
     # NumPy reduces over the last but one axis far faster than over short rows, so the scores are
     # kept transposed, (…, keys, queries), and shown as (…, queries, keys)
@@ -129,7 +129,7 @@ class NumPyKernels(Backend):
         top[top == -np.inf] = 0
         scores -= top
         weights = np.exp(scores, out=scores)
-        total = weights.sum(-2, keepdims=True)
+        total = self.sum(weights, -2, True)
         total[total == 0] = 1
         weights /= total
         if not p:
@@ -146,7 +146,7 @@ class NumPyKernels(Backend):
             g_scores *= keep
             g_scores *= 1 / (1 - p)
         g_scores *= weights
-        total = g_scores.sum(-2, keepdims=True)
+        total = self.sum(g_scores, -2, True)
         g_scores -= np.multiply(weights, total, out=used if keep is not None else None)
         g_q, g_k = g_scores.mT @ k, g_scores @ q
         g_q *= scale
@@ -258,7 +258,9 @@ class NumPyKernels(Backend):
 
     def planned(self, name, inputs, value, args, params):
         arrays = [a for a in (*inputs, value) if a is not None and type(a) not in PYTHON]
-        if any(type(a) is not np.ndarray or a.dtype != value.dtype for a in arrays):
+        if value.dtype is HALF or any(
+            type(a) is not np.ndarray or a.dtype != value.dtype for a in arrays
+        ):
             return None
         if name in ONE_UFUNC:
             return None if args or params else partial(ONE_UFUNC[name], *inputs, value)
@@ -322,7 +324,7 @@ def _norm(kernel, x, *args):
 
 def _planned_norm(kernel, x, y, weight, *args):
     """The norm of a single row, written into y; None for others."""
-    if not _is_row(x) or x.dtype is HALF or weight is None:
+    if not _is_row(x) or weight is None:
         return None
     x, y = x.reshape(-1), y.reshape(-1)
     return partial(kernel, x, weight, *args, np.empty_like(x), y)

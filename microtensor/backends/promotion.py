@@ -3,7 +3,7 @@
 import functools
 
 from . import backend_of
-from .dtypes import FLOAT, INT, PYTHON, float32, get_default_dtype, result_type
+from .dtypes import FLOAT, INT, PYTHON, get_default_dtype, result_type, wrapped
 
 _floats = {}  # {an array library's dtype: whether it is a floating one}
 
@@ -28,30 +28,14 @@ def promoted(values, mode):
     )
     if mode == "float" and dtype.rank != FLOAT:
         dtype = get_default_dtype()
-    number = float if dtype.rank == FLOAT else int if dtype.rank == INT else bool
+    number = float if dtype.rank == FLOAT else bool
+    if dtype.rank == INT:
+        number = functools.partial(_whole, dtype=dtype)
     return [
         v if v is None else number(v) if type(v) in PYTHON else backend_of(v).cast(v, dtype)
         for v in values
     ]
 
 
-def rounded_once(function):
-    """An operation whose half precision is computed in float32, and rounded once, as in PyTorch.
-
-    Float16 and bfloat16 can hold the result, but not what leads to it.
-    """
-
-    @functools.wraps(function)
-    def compute(x, *args, **params):
-        kind = backend_of(x).dtype(x)
-        if kind.itemsize != 2 or kind.rank != FLOAT:
-            return function(x, *args, **params)
-        wide = [backend_of(a).cast(a, float32) if hasattr(a, "dtype") else a for a in (x, *args)]
-        y, pull = function(*wide, **params)
-        pulls = tuple(map(widened, pull)) if type(pull) is tuple else widened(pull)
-        return backend_of(y).cast(y, kind), pulls
-
-    def widened(pull):
-        return lambda g: pull(backend_of(g).cast(g, float32))
-
-    return compute
+def _whole(number, dtype):
+    return wrapped(int(number), dtype)

@@ -111,7 +111,7 @@ def _input_name(node, *inputs):
 
 
 def _outputs(node, args):
-    value = node.op.function(*(_copied(a) for a in args), **node.params)[0]
+    value = node.op.compute(*(_copied(a) for a in args), **node.params)[0]
     return [np.asarray(v) for v in (value if isinstance(value, tuple) else (value,))]
 
 

@@ -17,6 +17,7 @@ from ..autograd.calls import op_error
 from ..autograd.errors import describe
 from ..autograd.modes import mode, switched
 from ..backends import backend_of
+from ..backends.half import HALVES
 from ..backends.promotion import promoted
 from ..backends.quiet import quiet
 from ..tensor import Tensor
@@ -143,7 +144,9 @@ class Replay:
     def operation(self, call: Any, args: Any, params: Any, arrays: Any, results: Any) -> None:
         """An operation was called with `args`, its body with `arrays`."""
         n = len(args) if call.variadic else len(call.input_names)
-        function, inputs, plan = call.function, list(arrays), None
+        half = any(getattr(a, "dtype", None) in HALVES for a in arrays)
+        body = call.compute if half else call.function
+        function, inputs, plan = body, list(arrays), None
         for i, a in enumerate(args[:n]):
             if isinstance(a, TensorBase):
                 inputs[i] = a
@@ -153,7 +156,7 @@ class Replay:
             self.refuse(f"{call.op_name} has an array among its parameters")
         if mode.recording or mode.autocast:
             self.refuse("gradients, or autocast, are switched on within")
-        if function is call.function and type(results) is not tuple:
+        if function is body and not half and type(results) is not tuple:
             plan = partial(_planned, call.op_name, n, params)
         self.note(call, partial(function, **params) if params else function, inputs, results, plan)
 
@@ -211,7 +214,7 @@ def _named_error(call, arrays, error):
 def _run_promoted(call, *arrays, **params):
     """Run the body of an operation on inputs promoted to one dtype."""
     n = len(arrays) if call.variadic else len(call.input_names)
-    return call.function(*promoted(arrays[:n], call.promote), *arrays[n:], **params)
+    return call.compute(*promoted(arrays[:n], call.promote), *arrays[n:], **params)
 
 
 def _is_view(value, arrays):

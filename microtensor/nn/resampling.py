@@ -184,7 +184,7 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     "nearest" takes one, "bicubic" weighs sixteen. Outside are "zeros", the pixels of the "border",
     or a "reflection" (Spatial transformer networks, arXiv:1506.02025).
     """
-    _say_aligned("grid_sample", align_corners)
+    _warn_of_align_corners("grid_sample", align_corners)
     if mode not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(
             f'grid_sample: the mode is "bilinear", "nearest" or "bicubic", got {mode!r}'
@@ -216,7 +216,7 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     return out
 
 
-def _say_aligned(name, align_corners):
+def _warn_of_align_corners(name, align_corners):
     if align_corners is None:
         warn(f"{name}: align_corners is False unless given, since PyTorch 1.3")
 

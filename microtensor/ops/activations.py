@@ -5,7 +5,6 @@ In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ).
 
 from ..autograd import op
 from ..backends import backend_of, xp
-from ..backends.promotion import rounded_once
 
 
 @op
@@ -24,7 +23,6 @@ def leaky_relu(x, /, negative_slope=0.01):
 
 
 @op(promote="float")
-@rounded_once
 def elu(x, /, alpha=1.0, scale=1.0, input_scale=1.0):
     """scale·x where x > 0, else scale·alpha (eᶻ − 1), z = input_scale·x.
 
@@ -70,7 +68,6 @@ def softshrink(x, /, lambd=0.5):
 
 
 @op(promote="float")
-@rounded_once
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ).    ∂x = g σ (1 − σ)"""
     y = backend_of(x).sigmoid(x)
@@ -78,7 +75,6 @@ def sigmoid(x):
 
 
 @op(promote="float")
-@rounded_once
 def logsigmoid(x):
     """ln σ(x) = min(x, 0) − ln(1 + e^−|x|).    ∂x = g σ(−x)"""
     y = backend_of(x).where(x < 0, x, 0.0) - xp(x).log1p(xp(x).exp(-xp(x).abs(x)))
@@ -86,7 +82,6 @@ def logsigmoid(x):
 
 
 @op(promote="float")
-@rounded_once
 def silu(x):
     """x σ(x), also called swish (arXiv:1606.08415).    ∂x = g σ (1 + x (1 − σ))"""
     s = backend_of(x).sigmoid(x)
@@ -94,7 +89,6 @@ def silu(x):
 
 
 @op(promote="float")
-@rounded_once
 def softplus(x, /, beta=1.0, threshold=20.0):
     """ln(1 + e^βx) / β, and x itself where βx > threshold.    ∂x = g σ(βx)"""
     z = x * beta

@@ -6,7 +6,7 @@ g is the gradient of the value. Broadcasting is undone by the engine.
 from ..autograd import op
 from ..backends import backend_of, xp
 from ..backends.dtypes import FLOAT, bool_, finfo, int64
-from ..backends.promotion import is_float, rounded_once
+from ..backends.promotion import is_float
 
 
 @op(promote="same")
@@ -100,7 +100,6 @@ def sqrt(x):
 
 
 @op(promote="float")
-@rounded_once
 def rsqrt(x):
     """1 / √x.    ∂x = −g / 2x√x"""
     y = 1 / xp(x).sqrt(x)
@@ -129,7 +128,7 @@ def copysign(a, b):
     return y, (lambda g: g * xp(a).sign(a) * xp(y).sign(y), lambda g: g * 0)
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def nextafter(a, b):
     """The number beside a in its dtype, on the way to b.    No derivative."""
     return xp(a).nextafter(a, _like(b, a)), None
@@ -178,7 +177,7 @@ def clamp_(x, min, max):
     return y, (to_x, to_min, lambda g: backend_of(g).where(raised > max, g, 0.0))
 
 
-@op
+@op(exact=True)
 def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
     """x with numbers for NaN, ∞ and −∞: 0 and the largest.    ∂x = g where x is finite"""
     dtype = backend_of(x).dtype(x)
@@ -194,7 +193,6 @@ def nan_to_num(x, /, nan=0.0, posinf=None, neginf=None):
 
 
 @op(promote="same")
-@rounded_once
 def lerp(start, end, weight):
     """start + weight·(end − start).
 

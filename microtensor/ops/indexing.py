@@ -55,10 +55,25 @@ def diagonal_(x):
     return backend_of(x).diagonal(x), pull
 
 
-# ---- along one dimension -------------------------------------------------------------
+@op(view=True)
+def unfold_(x, /, dim, size, step):
+    """Windows along dim, one for every step-th place, as a last dimension.    ∂x = g added back"""
+    shape = tuple(x.shape)
+    y = backend_of(x).unfold(x, dim, size, step)
+    return y, lambda g: backend_of(g).unfold_backward(g, shape, dim, size, step)
 
 
 @op
+def fold_windows_(w, /, shape, dim, size, step):
+    """The transpose of unfold_: windows added up where they come from.    ∂w = the windows of g"""
+    y = backend_of(w).unfold_backward(w, shape, dim, size, step)
+    return y, lambda g: backend_of(g).unfold(g, dim, size, step)
+
+
+# ---- along one dimension -------------------------------------------------------------
+
+
+@op(exact=True)
 def gather_(x, index, /, dim):
     """x at an index along dim.    ∂x = zeros with g added there"""
     axis, shape = _positive(dim, len(x.shape)), tuple(x.shape)
@@ -89,6 +104,35 @@ def scatter_add_(x, index, source, /, dim):
 
 
 @op
+def scatter_multiply_(x, index, source, /, dim):
+    """x multiplied by source at an index along dim.
+
+    ∂x = g times the factors at its place,    ∂source = g times x and the other factors there
+    """
+    axis, shape = _positive(dim, len(x.shape)), tuple(x.shape)
+    backend = backend_of(x)
+    y = backend.multiply_along_axis(x, source, index, axis)
+
+    def pull(g):
+        # the product of all but the zeros, and how many these are
+        where, none, nil = backend_of(g).where, x == 0, source == 0
+        factors = where(nil, 1.0, source)
+        rest = backend.multiply_along_axis(where(none, 1.0, x), factors, index, axis)
+        zeros = xp(g).astype(nil, g.dtype)
+        zeros = xp(g).astype(none, g.dtype) + backend.put_along_axis(zeros, shape, index, axis)
+
+        def others(value, zero, rest, zeros):
+            one = where(zero, where(zeros == 1, rest, 0.0), 0.0)
+            return where(zeros == 0, rest / where(zero, 1.0, value), one)
+
+        there = _taken(rest, index, axis), _taken(zeros, index, axis)
+        to_source = _taken(g, index, axis) * others(source, nil, *there)
+        return g * others(x, none, rest, zeros), None, to_source
+
+    return y, pull
+
+
+@op
 def scatter_amax_(x, index, source, /, dim):
     """The largest of x and of what source has for its places at an index along dim.
 
@@ -111,7 +155,7 @@ def scatter_amax_(x, index, source, /, dim):
 # ---- by a condition ------------------------------------------------------------------
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def where_(a, b, /, condition):
     """a where the condition holds, else b.    ∂a = g where it holds,    ∂b = g where it does not"""
     return backend_of(a if hasattr(a, "dtype") else b).where(condition, a, b), (
@@ -120,7 +164,7 @@ def where_(a, b, /, condition):
     )
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def masked_fill_(x, value, /, mask):
     """x with value where the mask holds.    ∂x = g elsewhere,    ∂value = Σ g where it holds"""
     return backend_of(x).where(mask, value, x), (
@@ -129,7 +173,7 @@ def masked_fill_(x, value, /, mask):
     )
 
 
-@op
+@op(exact=True)
 def nonzero_(x):
     """The positions (n, d) of the elements that are not zero.    No derivative: positions."""
     return xp(x).stack(list(xp(x).nonzero(x)), axis=1), None

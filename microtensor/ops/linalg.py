@@ -44,13 +44,13 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
     """A vector norm along one dimension, a matrix norm of two; without `ord` the 2-norm of all."""
     dims = (dim,) if isinstance(dim, int) else dim
     if ord is None:
-        return vector_norm(A, 2, dim, keepdim, dtype)
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
     if dims is None:
         dims = tuple(range(A.ndim))
         if len(dims) not in (1, 2):
             raise RuntimeError(f"norm: with ord, vectors or matrices are needed, or dim; got {A!r}")
     if len(dims) == 1:
-        return vector_norm(A, ord, dims, keepdim, dtype)
+        return vector_norm(A, ord, dims, keepdim, dtype=dtype)
     return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
 
 

@@ -7,67 +7,67 @@ from ..backends.dtypes import FLOAT, bool_, float64
 # ---- comparisons ---------------------------------------------------------------------
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def eq(a, b):
     """a = b.    No derivative: booleans."""
     return a == b, None
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def ne(a, b):
     """a ≠ b.    No derivative: booleans."""
     return a != b, None
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def lt(a, b):
     """a < b.    No derivative: booleans."""
     return a < b, None
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def le(a, b):
     """a ≤ b.    No derivative: booleans."""
     return a <= b, None
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def gt(a, b):
     """a > b.    No derivative: booleans."""
     return a > b, None
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def ge(a, b):
     """a ≥ b.    No derivative: booleans."""
     return a >= b, None
 
 
-@op
+@op(exact=True)
 def isnan(x):
     """x is not a number.    No derivative: booleans."""
     return xp(x).isnan(x), None
 
 
-@op
+@op(exact=True)
 def isinf(x):
     """x is ∞ or −∞.    No derivative: booleans."""
     return xp(x).isinf(x), None
 
 
-@op
+@op(exact=True)
 def isfinite(x):
     """x is a number and finite.    No derivative: booleans."""
     return xp(x).isfinite(x), None
 
 
-@op
+@op(exact=True)
 def isposinf(x):
     """x is ∞.    No derivative: booleans."""
     return _infinite(x) & (x > 0), None
 
 
-@op
+@op(exact=True)
 def isneginf(x):
     """x is −∞.    No derivative: booleans."""
     return _infinite(x) & (x < 0), None
@@ -79,7 +79,7 @@ def isreal(x):
     return x == x if backend_of(x).dtype(x).rank != FLOAT else (x == x) | (x != x), None
 
 
-@op
+@op(exact=True)
 def signbit(x):
     """x is negative, or −0.    No derivative: booleans."""
     return xp(x).signbit(x) if backend_of(x).dtype(x).rank == FLOAT else x < 0, None

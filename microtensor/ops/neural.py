@@ -52,17 +52,15 @@ def embedding(weight, index, /, padding_idx=None, scale_grad_by_freq=False):
 
 
 @op
-def softmax(x, /, dim: int, dtype=None):
+def softmax(x, /, dim: int, *, dtype=None):
     """y = eˣ / Σ eˣ.    ∂x = y (g − Σ g y)"""
-    x = x if dtype is None else backend_of(x).cast(x, dtype)
     y = backend_of(x).softmax(x, dim) if 0 not in x.shape else xp(x).zeros_like(x)
     return y, lambda g: backend_of(g).softmax_backward(g, y, dim)
 
 
 @op
-def log_softmax(x, /, dim: int, dtype=None):
+def log_softmax(x, /, dim: int, *, dtype=None):
     """y = x − ln Σ eˣ.    ∂x = g − eʸ Σ g"""
-    x = x if dtype is None else backend_of(x).cast(x, dtype)
     y = backend_of(x).log_softmax(x, dim) if 0 not in x.shape else xp(x).zeros_like(x)
     return y, lambda g: backend_of(g).log_softmax_backward(g, y, dim)
 

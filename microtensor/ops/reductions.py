@@ -5,10 +5,10 @@
 
 import math
 
-from ..autograd import op
+from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
-from ..backends.dtypes import FLOAT, dtype_of, int64
-from ..backends.promotion import is_float, rounded_once
+from ..backends.dtypes import FLOAT, int64
+from ..backends.promotion import is_float
 from .logic import _truth
 from .shapes import _positive
 
@@ -16,7 +16,7 @@ from .shapes import _positive
 
 
 @op
-def sum(x, /, dim=None, keepdim=False, dtype=None):
+def sum(x, /, dim=None, keepdim=False, *, dtype=None):
     """Σ x.    ∂x = g, the same for every element that was added"""
     dim = _dim(x, dim)
     x = _summed(x, dtype)
@@ -26,9 +26,8 @@ def sum(x, /, dim=None, keepdim=False, dtype=None):
 
 
 @op
-def mean(x, /, dim=None, keepdim=False, dtype=None):
+def mean(x, /, dim=None, keepdim=False, *, dtype=None):
     """Σ x / n.    ∂x = g / n"""
-    x = x if dtype is None else _summed(x, dtype)
     _floating(x)
     dim = _dim(x, dim)
     shape, n = x.shape, _count(x.shape, dim)
@@ -36,26 +35,25 @@ def mean(x, /, dim=None, keepdim=False, dtype=None):
     def pull(g):
         return backend_of(g).broadcast_to(_spread(g / n, shape, dim), shape)
 
-    return _mean(x, dim, keepdim), pull
+    total = backend_of(x).sum(x, dim, keepdim)
+    return total / n if n else total * math.nan, pull
 
 
 @op
-@rounded_once
 def var_(x, /, dim, correction, keepdim):
     """Σ (x − mean)² / (n − correction).    ∂x = 2 g (x − mean) / (n − correction)"""
     _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
-    y = xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n
+    y = backend_of(x).sum(d * d, _dim(x, dim), keepdim) / n
     return y, lambda g: _spread(g, d.shape, dim) * d * (2 / n if n else math.inf)
 
 
 @op
-@rounded_once
 def std_(x, /, dim, correction, keepdim):
     """√var.    ∂x = g (x − mean) / ((n − correction) std), 0 where std = 0"""
     _floating(x)
     d, n = _centred(x, _dim(x, dim), correction)
-    y = xp(x).sqrt(xp(x).sum(d * d, axis=_dim(x, dim), keepdims=keepdim) / n)
+    y = xp(x).sqrt(backend_of(x).sum(d * d, _dim(x, dim), keepdim) / n)
 
     def pull(g):
         slope = backend_of(g).where(y == 0, 0.0, g / (n * backend_of(g).where(y == 0, 1.0, y)))
@@ -65,7 +63,7 @@ def std_(x, /, dim, correction, keepdim):
 
 
 @op
-def prod(x, /, dim=None, keepdim=False, dtype=None):
+def prod(x, /, dim=None, keepdim=False, *, dtype=None):
     """Π x.    ∂xᵢ = g Π of the other x, zeros among them or not"""
     x = _summed(x, dtype)
     n, y = len(x.shape), xp(x).prod(x, axis=_dim(x, dim), keepdims=keepdim, dtype=x.dtype)
@@ -120,31 +118,29 @@ def argmin(x, /, dim=None, keepdim=False):
 
 
 @op
-def vector_norm(x, /, ord=2, dim=None, keepdim=False, dtype=None):
+def vector_norm(x, /, ord=2, dim=None, keepdim=False, *, dtype=None):
     """(Σ |x|ᵖ)^(1/p), p = ord.    ∂x = g sign x (|x| / norm)ᵖ⁻¹, 0 where norm = 0"""
-    x = x if dtype is None else _summed(x, dtype)
     _floating(x)
     return _norm(x, ord, _dim(x, dim), keepdim)
 
 
-@rounded_once
 def _norm(x, ord, dim, keepdim):
     size = x if ord == 2 else xp(x).abs(x)  # a square has no sign
     if ord == 0:
         counted = xp(x).astype(x != 0, x.dtype)
-        return xp(x).sum(counted, axis=dim, keepdims=keepdim), lambda g: x * 0
+        return backend_of(x).sum(counted, dim, keepdim), lambda g: x * 0
     if ord in (math.inf, -math.inf):
         pick = xp(x).max if ord > 0 else xp(x).min
         y = pick(size, axis=dim, keepdims=keepdim)
         to_equals = _to_equals(size, y, dim)
         return y, lambda g: to_equals(g) * xp(x).sign(x)
     if ord == 1:
-        y = xp(x).sum(size, axis=dim, keepdims=keepdim)
+        y = backend_of(x).sum(size, dim, keepdim)
         return y, lambda g: _spread(g, x.shape, dim) * xp(x).sign(x)
     if ord == 2:
-        y = xp(x).sqrt(xp(x).sum(x * x, axis=dim, keepdims=keepdim))
+        y = xp(x).sqrt(backend_of(x).sum(x * x, dim, keepdim))
     else:
-        total = xp(x).sum(size**ord, axis=dim, keepdims=keepdim)
+        total = backend_of(x).sum(size**ord, dim, keepdim)
         root = backend_of(x).where(total == 0, 1.0, total) ** (1 / ord)
         y = backend_of(x).where(total == 0, 0.0, root)
 
@@ -167,10 +163,10 @@ def logsumexp(x, /, dim=None, keepdim=False):
     top = (
         xp(x).max(x, axis=dim, keepdims=True)
         if _count(x.shape, dim)
-        else xp(x).sum(x, axis=dim, keepdims=True)
+        else backend_of(x).sum(x, dim, True)
     )
     top = backend_of(x).where(xp(x).isfinite(top), top, 0.0)
-    y = xp(x).log(xp(x).sum(xp(x).exp(x - top), axis=dim, keepdims=True)) + top
+    y = xp(x).log(backend_of(x).sum(xp(x).exp(x - top), dim, True)) + top
     result = y if keepdim else xp(x).reshape(y, _dropped(x, dim))
     return result, lambda g: _spread(g, x.shape, dim) * xp(x).exp(x - y)
 
@@ -179,38 +175,58 @@ def logsumexp(x, /, dim=None, keepdim=False):
 
 
 @op
-def cumsum(x, /, dim, dtype=None):
+def cumsum(x, /, dim, *, dtype=None):
     """Σ of the elements up to each one.    ∂x = Σ of g from each one on"""
     x = _summed(x, dtype)
     if not x.shape:
         return xp(x).asarray(x, copy=True), lambda g: g
 
     def backwards(g):
-        return xp(g).flip(xp(g).cumulative_sum(xp(g).flip(g, axis=dim), axis=dim), axis=dim)
+        return _summed_backwards(g, dim)
 
-    return xp(x).cumulative_sum(x, axis=dim, dtype=x.dtype), backwards
+    return backend_of(x).cumulative_sum(x, dim), backwards
 
 
 @op
-def cumprod(x, /, dim, dtype=None):
+def cumprod(x, /, dim, *, dtype=None):
     """Π of the elements up to each one.    ∂xᵢ = Σⱼ gⱼ Π of the xₖ, k ≤ j and k ≠ i"""
     x = _summed(x, dtype)
     if not x.shape:
         return xp(x).asarray(x, copy=True), lambda g: g
     dim = _positive(dim, len(x.shape))
-    n = x.shape[dim]
+    y = backend_of(x).cumulative_prod(x, dim)
 
     def pull(g):
-        parts = []
-        for i in range(n):
-            # with x[i] = 1 the running product is what each gⱼ, j ≥ i, is multiplied by
-            one = xp(x).ones_like(_part(x, dim, i, i + 1))
-            line = xp(x).concat([_part(x, dim, 0, i), one, _part(x, dim, i + 1, n)], axis=dim)
-            run = _part(xp(x).cumulative_prod(line, axis=dim) * g, dim, i, n)
-            parts.append(xp(x).sum(run, axis=dim, keepdims=True))
-        return xp(x).concat(parts, axis=dim) if parts else g * 1
+        zero = x == 0
+        if isinstance(x, TensorBase) and bool(xp(x).any(zero)):
+            return _each_product(x, g, dim)
+        # without zeros xᵢ divides all yⱼ from its own on; behind the first zero they are all 0
+        where = backend_of(x).where
+        slope = _summed_backwards(g * y, dim) / where(zero, 1.0, x)
+        seen = backend_of(x).cumulative_sum(backend_of(x).cast(zero, int64), dim)
+        first = zero & (seen == 1)
+        others = backend_of(x).cumulative_prod(where(first, 1.0, x), dim)
+        at_zero = _summed_backwards(where(seen == 0, 0.0, g * others), dim)
+        return where(first, at_zero, where(seen == 0, slope, 0.0))
 
-    return xp(x).cumulative_prod(x, axis=dim, dtype=x.dtype), pull
+    return y, pull
+
+
+def _summed_backwards(g, dim):
+    """Σ of g from each element on."""
+    return xp(g).flip(backend_of(g).cumulative_sum(xp(g).flip(g, axis=dim), dim), axis=dim)
+
+
+def _each_product(x, g, dim):
+    """The gradient of cumprod without a division, one product for each element: n² of them."""
+    n, parts = x.shape[dim], []
+    for i in range(n):
+        # with x[i] = 1 the running product is what each gⱼ, j ≥ i, is multiplied by
+        one = xp(x).ones_like(_part(x, dim, i, i + 1))
+        line = xp(x).concat([_part(x, dim, 0, i), one, _part(x, dim, i + 1, n)], axis=dim)
+        run = _part(backend_of(x).cumulative_prod(line, dim) * g, dim, i, n)
+        parts.append(backend_of(x).sum(run, dim, True))
+    return xp(x).concat(parts, axis=dim)
 
 
 # ---- logic ---------------------------------------------------------------------------
@@ -231,7 +247,7 @@ def all(x, /, dim=None, keepdim=False):
 @op
 def count_nonzero(x, /, dim=None):
     """How many elements are not zero.    No derivative: a count."""
-    return xp(x).sum(backend_of(x).cast(_truth(x), int64), axis=_dim(x, dim)), None
+    return backend_of(x).sum(backend_of(x).cast(_truth(x), int64), _dim(x, dim)), None
 
 
 # ---- helpers -------------------------------------------------------------------------
@@ -261,18 +277,9 @@ def _dim(x, dim):
     return None if not x.shape and dim in (0, -1, (0,), (-1,)) else dim
 
 
-def _summed(x, dtype=None):
-    """x in the dtype that was asked for; else integers and booleans are added up as int64."""
-    if dtype is None and is_float(x):
-        return x
-    return backend_of(x).cast(x, int64 if dtype is None else dtype_of(dtype))
-
-
-def _mean(x, dim, keepdim):
-    """The mean, which of nothing is NaN."""
-    if _count(x.shape, dim):
-        return xp(x).mean(x, axis=dim, keepdims=keepdim)
-    return xp(x).sum(x, axis=dim, keepdims=keepdim) * math.nan
+def _summed(x, dtype):
+    """x, in the dtype that was asked for already; else integers and booleans count as int64."""
+    return x if dtype is not None or is_float(x) else backend_of(x).cast(x, int64)
 
 
 def _floating(x):
@@ -282,7 +289,11 @@ def _floating(x):
 
 def _centred(x, dim, correction):
     """x − mean, and n − correction, at least 0."""
-    return x - _mean(x, dim, True), max(_count(x.shape, dim) - correction, 0)
+    n = _count(x.shape, dim)
+    if n:
+        x = x - backend_of(x).sum(x, dim, True) / n
+        x = x - backend_of(x).sum(x, dim, True) / n  # the mean was rounded: what is left of it
+    return x, max(n - correction, 0)
 
 
 def _product_of_others(x, axis):
@@ -291,7 +302,7 @@ def _product_of_others(x, axis):
 
     def before(x):
         return xp(x).concat(
-            [one, _part(xp(x).cumulative_prod(x, axis=axis), axis, 0, -1)], axis=axis
+            [one, _part(backend_of(x).cumulative_prod(x, axis), axis, 0, -1)], axis=axis
         )
 
     return before(x) * xp(x).flip(before(xp(x).flip(x, axis=axis)), axis=axis)
@@ -313,7 +324,7 @@ def _to_equals(x, y, dim):
 
     def pull(g):
         equal = xp(g).astype(x == _spread(y, x.shape, dim), g.dtype)
-        return _spread(g, x.shape, dim) * equal / xp(g).sum(equal, axis=dim, keepdims=True)
+        return _spread(g, x.shape, dim) * equal / backend_of(g).sum(equal, dim, True)
 
     return pull
 

@@ -66,7 +66,7 @@ def broadcast_shapes(*shapes):
 # ---- joining and taking apart --------------------------------------------------------
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def cat_(*tensors, dim=0):
     """The tensors one after the other along dim.    ∂xᵢ = the part of g that came from xᵢ"""
     wide = [
@@ -86,7 +86,7 @@ def cat_(*tensors, dim=0):
     return xp(wide[0]).concat(list(wide), axis=axis), pull
 
 
-@op(promote="same")
+@op(promote="same", exact=True)
 def stack_(*tensors, dim=0):
     """The tensors along a new dimension.    ∂xᵢ = g[i]"""
     axis, n = _positive(dim, len(tensors[0].shape) + 1), len(tensors)
@@ -119,28 +119,28 @@ def unbind_(x, /, dim):
     return parts, lambda g: xp(g[0]).stack(list(g), axis=axis)
 
 
-@op
+@op(exact=True)
 def roll_(x, /, shifts, dims):
     """x with its elements moved round.    ∂x = g moved back"""
     back = tuple(-s for s in shifts)
     return xp(x).roll(x, shifts, axis=dims), lambda g: xp(g).roll(g, back, axis=dims)
 
 
-@op
+@op(exact=True)
 def flip_(x, /, dims):
     """x with dimensions reversed.    ∂x = g reversed"""
     y = xp(x).asarray(xp(x).flip(x, axis=dims), copy=True)  # NumPy shows the same memory
     return y, lambda g: xp(g).flip(g, axis=dims)
 
 
-@op
+@op(exact=True)
 def tril(x, /, diagonal=0):
     """The part of each matrix on and below a diagonal, zeros above.    ∂x = that part of g"""
     _matrices(x)
     return xp(x).tril(x, k=diagonal), lambda g: xp(g).tril(g, k=diagonal)
 
 
-@op
+@op(exact=True)
 def triu(x, /, diagonal=0):
     """The part of each matrix on and above a diagonal, zeros below.    ∂x = that part of g"""
     _matrices(x)

@@ -12,6 +12,7 @@ from typing import Any
 from ..autograd import enable_grad
 from ..autograd.errors import warn
 from ..autograd.saved import changed
+from ..backends.half import HALVES
 from ..tensor import Handle, Tensor
 from ..typing import ParameterGroups, StateDict
 
@@ -128,7 +129,10 @@ class Optimizer:
                 if grad is not None:
                     state = self.state[p]
                     self.check_fit(p, grad, state)
-                    self.update(p, grad, group, state)
+                    if p._data.dtype in HALVES:
+                        self._update_half(p, grad, group, state)
+                    else:
+                        self.update(p, grad, group, state)
                     changed(p._data, f"{self._name}.step")
         return loss
 
@@ -159,6 +163,19 @@ class Optimizer:
                 f"{tuple(value.shape)} and {value.dtype}: was it changed since? Make a new "
                 "optimizer, or give it a fitting gradient and state"
             )
+
+    def _update_half(self, p, grad, group, state):
+        """`update` in float32, of what is in half precision; each result is rounded once."""
+        kind, halves = p.dtype, {k: v for k, v in state.items() if _is_half(v)}
+        state.update({k: v.float() for k, v in halves.items()})
+        wide = p.detach().float()
+        try:
+            self.update(wide, grad.float(), group, state)
+        finally:
+            for k, v in list(state.items()):
+                if k in halves or isinstance(v, Tensor) and v.shape == p.shape and k != "step":
+                    state[k] = halves[k].copy_(v) if k in halves else v.to(kind)
+        p.detach().copy_(wide)
 
     def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
         """Change the parameter `p` in place by the rule of the optimizer."""
@@ -314,6 +331,10 @@ class Optimizer:
             lines += [""] * (i > 0) + [f"Parameter Group {i}"]
             lines += [f"    {name}: {group[name]}" for name in sorted(set(group) - {"params"})]
         return "\n".join([*lines, ")"])
+
+
+def _is_half(value):
+    return isinstance(value, Tensor) and value._data.dtype in HALVES
 
 
 # ---- checks of loaded values ---------------------------------------------------------

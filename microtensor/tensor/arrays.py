@@ -15,7 +15,7 @@ from ..autograd.calls import check, names, told
 from ..autograd.hints import Parameters
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
-from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
+from ..backends.dtypes import dtype_of, dtype_of_number, fitting, get_default_dtype
 from ..backends.layouts import strided
 from ..typing import Device, Dtype, Shape, T
 
@@ -64,6 +64,10 @@ def array_of(
             given = np.array(data, dtype=object).ravel().tolist()
             wrong = next(v for v in given if np.asarray(v).dtype.kind not in "biuf")
             raise TypeError(f"tensor: numbers are needed, got {wrong!r}")
+        if dtype is not None and array.size:
+            dtype = dtype_of(dtype)
+            for bound in (array.min(), array.max()):
+                fitting(bound.item(), dtype)
         data, copy = array, None
     if type(data) not in backend.array_types:
         data = backend_of(data).to_numpy(data)

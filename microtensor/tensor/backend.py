@@ -56,6 +56,15 @@ class TensorBackend(Backend):
             g, (rows, g.shape[-1]), index._data if isinstance(index, Tensor) else index
         )
 
+    def multiply_along_axis(self, array, values, index, axis):
+        return ops.scatter_multiply_(array, index, values, axis)
+
+    def unfold(self, x, dim, size, step):
+        return ops.unfold(x, dim, size, step)
+
+    def unfold_backward(self, g, shape, dim, size, step):
+        return ops.fold_windows_(g, shape, dim, size, step)
+
     def einsum(self, equation, *tensors):
         return ops.einsum_(*tensors, equation=equation)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ... import ops
+from ...autograd.fused import fused
 from ...backends.dtypes import INT
 from ...tensor.creation import arange, triu_indices
 from ...typing import Tensor
@@ -25,11 +26,13 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return (tensor[..., None] == arange(n, device=tensor.device)).to("int64")
 
 
+@fused
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """input divided by its p-norm along `dim`, or by eps where that is larger."""
     return input / ops.clamp(ops.norm(input, p, dim, True), eps)
 
 
+@fused
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁·x₂ / (|x₁| |x₂|) along `dim`, no norm counted below eps."""
     x1, x2 = ops.broadcast_tensors(x1, x2)
@@ -37,6 +40,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return ops.sum(x1 * x2, dim) / math.prod(norms)
 
 
+@fused
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances of each row of (N, D) to each one below it: N (N − 1) / 2 numbers."""
     if input.ndim != 2:
@@ -45,6 +49,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return ops.vector_norm(input[rows] - input[below], p, -1)
 
 
+@fused
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:

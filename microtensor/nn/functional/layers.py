@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import reprlib
+
+import numpy as np
 
 from ... import ops
 from ...autograd import no_grad
 from ...autograd.errors import one_dtype
-from ...ops.composite.convolution import _batch
+from ...backends.dtypes import int64
+from ...ops.composite.counting import _host, _there
+from ...tensor.creation import arange, tensor
 from ...tensor.random import draw_seed, rand_like
 from ...typing import Tensor
 from .arguments import _changed, _not_there, _row
@@ -69,20 +75,31 @@ def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
     """`dropout` of whole channels of (N, C, L) or (C, L) (arXiv:1411.4280)."""
-    return _channel_dropout("dropout1d", 1, input, p, training, inplace)
+    if input.ndim not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: an input (N, C, L) or (C, L) is needed, got shape {tuple(input.shape)}"
+        )
+    if input.ndim == 3:
+        return _channel_dropout("dropout1d", input, p, training, inplace)
+    keep = dropout(input.new_ones(len(input), 1), p, training)
+    return _changed(ops.mul, input, inplace, keep)
 
 
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """`dropout` of whole channels of images (N, C, H, W) or (C, H, W)."""
-    return _channel_dropout("dropout2d", 2, input, p, training, inplace)
+    """`dropout` of whole channels of images (N, C, H, W).
+
+    As in PyTorch any input from (N, C) on will do, and (C, H, W) counts as (N, C, L).
+    """
+    return _channel_dropout("dropout2d", input, p, training, inplace)
 
 
-def _channel_dropout(name, n, input, p, training, inplace):
-    x, alone = _batch(name, input, n)
-    keep = dropout(x.new_ones(x.shape[:2] + (1,) * n), p, training)
-    return _changed(ops.mul, input, inplace, keep[0] if alone else keep)
+def _channel_dropout(name, input, p, training, inplace):
+    if input.ndim < 2:
+        raise RuntimeError(f"{name}: an input (N, C, …) is needed, got shape {tuple(input.shape)}")
+    keep = dropout(input.new_ones(input.shape[:2] + (1,) * (input.ndim - 2)), p, training)
+    return _changed(ops.mul, input, inplace, keep)
 
 
 def alpha_dropout(
@@ -123,23 +140,53 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
         raise NotImplementedError(f'embedding_bag: weights go with the mode "sum", not {mode!r}')
     if input.ndim == 1 and offsets is None or input.ndim == 2 and offsets is not None:
         raise ValueError("embedding_bag: offsets go with a row of indices, not with a matrix")
-    if input.ndim == 2:
-        ends = [input.shape[1] * (i + 1) for i in range(len(input))]
-    else:
-        ends = [*offsets.tolist()[1:], *([] if include_last_offset else [len(input)])]
+    if per_sample_weights is not None and per_sample_weights.shape != input.shape:
+        raise ValueError(
+            f"embedding_bag: the weights need the shape of the indices, {tuple(input.shape)}, got "
+            f"{tuple(per_sample_weights.shape)}"
+        )
+    lengths = _lengths_of_bags(input, offsets, include_last_offset)
     rows = embedding(input.reshape(-1), weight, padding_idx, max_norm, norm_type,
                      scale_grad_by_freq)  # fmt: skip
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
-    counts = input.reshape(-1) != (-1 if padding_idx is None else _row(padding_idx, len(weight)))
-    bags, start = [], 0
-    for end in ends:
-        bag = rows[start:end][counts[start:end]]
-        empty = not len(bag)
-        bags.append(bag.sum(0) if empty or mode == "sum" else
-                    bag.mean(0) if mode == "mean" else bag.max(0).values)  # fmt: skip
-        start = end
-    return ops.stack(bags) if bags else weight[:0]
+    bag = ops.repeat_interleave(arange(len(lengths)), lengths)  # of each row
+    if padding_idx is not None:
+        counts = input.reshape(-1) != _row(padding_idx, len(weight))
+        rows, bag = rows[counts], bag[counts]
+    sizes = ops.bincount(bag, minlength=len(lengths))
+    if mode == "max":
+        return _largest_of_bags(rows, sizes)
+    total = ops.index_add(rows.new_zeros(len(lengths), weight.shape[1]), 0, bag, rows)
+    return total if mode == "sum" else total / ops.clamp(sizes, 1)[:, None].to(rows.dtype)
+
+
+def _lengths_of_bags(input, offsets, include_last_offset):
+    """How many indices each bag has."""
+    if input.ndim == 2:
+        return tensor([input.shape[1]] * len(input), dtype=int64)
+    n, ends = input.numel(), offsets.tolist()
+    if ends and ends[0] != 0 or ends != sorted(ends) or ends[-1:] > [n]:
+        raise RuntimeError(
+            f"embedding_bag: the offsets begin with 0, rise, and are at most {n}, got "
+            f"{reprlib.repr(ends)}"
+        )
+    ends = ends if include_last_offset else [*ends, n]
+    return tensor([b - a for a, b in itertools.pairwise(ends)], dtype=int64)
+
+
+def _largest_of_bags(rows, sizes):
+    """The largest of each column in consecutive bags of these sizes, the first of equals; or 0."""
+    line, n = _host(rows.detach()), _host(sizes)
+    some = np.flatnonzero(n)
+    out = rows.new_zeros(len(n), rows.shape[1])
+    if not len(some):
+        return out + rows.sum()
+    starts = (np.cumsum(n) - n)[some]
+    best = np.repeat(np.maximum.reduceat(line, starts, 0), n[some], 0)
+    place = np.where((line == best) | (line != line), np.arange(len(line))[:, None], len(line))
+    first = np.minimum.reduceat(place, starts, 0)
+    return ops.index_copy(out, 0, _there(some, rows), ops.gather(rows, 0, _there(first, rows)))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

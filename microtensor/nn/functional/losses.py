@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ... import ops
 from ...autograd.errors import one_dtype, warn
+from ...autograd.fused import fused
 from ...backends.dtypes import INT
 from ...ops.composite.indexing import _check_positions
 from ...tensor.creation import full_like
@@ -63,6 +64,7 @@ def _cross_entropy_of_probabilities(input, target, weight, reduction, smoothing)
 
 
 @takes_old_reduction
+@fused
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
              ignore_index: int = -100, reduction: str = "mean") -> Tensor:  # fmt: skip
     """−input[target]: `cross_entropy` for log-probabilities."""
@@ -137,6 +139,7 @@ def _warn_of_broadcast(name, input, target):
 
 
 @takes_old_reduction
+@fused
 def mse_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
 ) -> Tensor:
@@ -146,6 +149,7 @@ def mse_loss(
 
 
 @takes_old_reduction
+@fused
 def l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
 ) -> Tensor:
@@ -168,6 +172,7 @@ def _weighted(name, losses, weight, reduction):
 
 
 @takes_old_reduction
+@fused
 def smooth_l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -180,6 +185,7 @@ def smooth_l1_loss(
     return _reduced(_huber(input - target, beta) / beta, reduction)
 
 
+@fused
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
                weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """d² / 2 where d = |input − target| < delta, else delta (d − delta / 2), times `weight`."""
@@ -197,6 +203,7 @@ def _huber(difference, delta):
 
 
 @takes_old_reduction
+@fused
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -210,6 +217,7 @@ def binary_cross_entropy(
 
 
 @takes_old_reduction
+@fused
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
                                      reduction: str = "mean",
                                      pos_weight: Tensor | None = None) -> Tensor:  # fmt: skip
@@ -229,6 +237,7 @@ def _check_same_size(name, input, target):
 
 
 @takes_old_reduction
+@fused
 def kl_div(
     input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
 ) -> Tensor:
@@ -243,6 +252,7 @@ def kl_div(
 
 
 @takes_old_reduction
+@fused
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: int = 0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -251,6 +261,7 @@ def margin_ranking_loss(
 
 
 @takes_old_reduction
+@fused
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -261,12 +272,14 @@ def hinge_embedding_loss(
 
 
 @takes_old_reduction
+@fused
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """ln(1 + e^(−t x)) for t of 1 and −1"""
     return _reduced(softplus(-target * input, 1.0, math.inf), reduction)
 
 
 @takes_old_reduction
+@fused
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: int = 0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -281,6 +294,7 @@ def cosine_embedding_loss(
 
 
 @takes_old_reduction
+@fused
 def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0,
                         p: float = 2, eps: float = 1e-6, swap: bool = False, *,
                         reduction: str = "mean") -> Tensor:  # fmt: skip
@@ -311,6 +325,7 @@ def triplet_margin_with_distance_loss(
 
 
 @takes_old_reduction
+@fused
 def multi_margin_loss(input: Tensor, target: Tensor, p: float = 1, margin: float = 1.0,
                       weight: Tensor | None = None, *,
                       reduction: str = "mean") -> Tensor:  # fmt: skip
@@ -335,6 +350,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: float = 1, margin: float
 
 
 @takes_old_reduction
+@fused
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -345,6 +361,7 @@ def multilabel_soft_margin_loss(
 
 
 @takes_old_reduction
+@fused
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *,
                      eps: float = 1e-8, reduction: str = "mean") -> Tensor:  # fmt: skip
     """eˣ − t x, or x − t ln(x + eps) for a rate that is no logarithm.
@@ -360,6 +377,7 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full
     return _reduced(losses, reduction)
 
 
+@fused
 def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False,
                       eps: float = 1e-6, reduction: str = "mean") -> Tensor:  # fmt: skip
     """(ln v + (x − t)² / v) / 2, with v = var, at least eps; `full` adds ln(2π) / 2."""

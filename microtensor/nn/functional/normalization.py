@@ -6,6 +6,7 @@ import math
 
 from ... import ops
 from ...autograd import no_grad
+from ...autograd.fused import fused
 from ...backends.dtypes import float64
 from ...typing import Shape, Tensor
 from .images import avg_pool1d, pad
@@ -34,6 +35,7 @@ def rms_norm(
     return y if rows is input else ops.reshape(y, tuple(input.shape))
 
 
+@fused
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None,
                bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """layer_norm over the channels of each group and all positions of (N, C, …) (1803.08494).
@@ -121,6 +123,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None,
     return group_norm(input, input.shape[1], weight, bias, eps)
 
 
+@fused
 def local_response_norm(
     input: Tensor, size: Shape, alpha: float = 1e-4, beta: float = 0.75, k: int = 1.0
 ) -> Tensor:

@@ -20,6 +20,7 @@ def get_total_norm(tensors: Sequence[Tensor], norm_type: float = 2.0,
     Raises RuntimeError if it is not finite and `error_if_nonfinite`. PyTorch's `foreach`, here and
     below, chooses among implementations; there is only one here.
     """
+    norm_type = float(norm_type)  # PyTorch takes text, too: "inf"
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not tensors:
         return tensor(0.0)

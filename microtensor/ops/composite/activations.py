@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...autograd.fused import fused
 from ...typing import Tensor
 from ..activations import elu, hardtanh_, sigmoid, softplus
 from ..elementwise import abs, mul, sub
@@ -24,6 +25,7 @@ def selu(x: Tensor) -> Tensor:
     return elu(x, 1.6732632423543772, 1.0507009873554805)
 
 
+@fused
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight·x, with one weight or one for each channel (arXiv:1502.01852)."""
     if weight.ndim > 1 or weight.numel() not in (1, x.shape[1] if x.ndim > 1 else 1):
@@ -47,31 +49,37 @@ def relu6(x: Tensor) -> Tensor:
     return hardtanh_(x, 0, 6)
 
 
+@fused
 def hardsigmoid(x: Tensor) -> Tensor:
     """A sigmoid of three straight lines: relu6(x + 3) / 6."""
     return div(relu6(x + 3), 6)
 
 
+@fused
 def hardswish(x: Tensor) -> Tensor:
     """x hardsigmoid(x) (arXiv:1905.02244)."""
     return mul(x, hardsigmoid(x))
 
 
+@fused
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|)"""
     return div(x, abs(x) + 1)
 
 
+@fused
 def tanhshrink(x: Tensor) -> Tensor:
     """x − tanh x"""
     return sub(x, tanh(x))
 
 
+@fused
 def mish(x: Tensor) -> Tensor:
     """x tanh(ln(1 + eˣ)) (arXiv:1908.08681)"""
     return mul(x, tanh(softplus(x, threshold=math.inf)))
 
 
+@fused
 def glu(x: Tensor, dim: int = -1) -> Tensor:
     """The first half of x along `dim` times the sigmoid of the second (arXiv:1612.08083)."""
     if x.shape[_positive(dim, x.ndim)] % 2:

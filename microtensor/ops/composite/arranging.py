@@ -13,7 +13,7 @@ from ...autograd.errors import OutOfMemory
 from ...backends import backend_of
 from ...typing import Dims, Shape, Tensor, Tensors
 from ..conversion import clone
-from ..indexing import put_at
+from ..indexing import put_at, unfold_
 from ..shapes import _positive, expand, reshape
 from .indexing import diagonal, index_select, narrow
 from .shapes import _some, broadcast_tensors, cat, flip, movedim, split, stack, transpose
@@ -273,7 +273,4 @@ def unfold(x: Tensor, dimension: int, size: Shape, step: int) -> Tensor:
         raise RuntimeError(
             f"unfold: windows of {size}, {step} apart, do not fit a size of {x.shape[dim]}"
         )
-    starts = np.arange(0, x.shape[dim] - size + 1, step)
-    index = _positions(x, starts[:, None] + np.arange(size))
-    windows = x[(slice(None),) * dim + (index,)]
-    return movedim(windows, dim + 1, -1)
+    return unfold_(x, dim, size, step)

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ...autograd.errors import one_dtype
+from ...autograd.fused import fused
 from ...typing import Pair, Shape, Tensor
 from ..convolution import fold_, max_pool_, windows_
 from ..linear_algebra import matmul
@@ -124,6 +125,7 @@ def _transposed(name, n, x, weight, bias, stride, padding, output_padding, group
     return squeeze(y, 0) if alone else y
 
 
+@fused
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
            padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """Each weight (O, C/groups, k) slides over the input (N, C, L), summed over the channels.
@@ -133,12 +135,14 @@ def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pa
     return _convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@fused
 def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
            padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """`conv1d` for images (N, C, H, W) with weights (O, C/groups, kH, kW)."""
     return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@fused
 def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
                      padding: Pair = 0, output_padding: int = 0, groups: int = 1,
                      dilation: Pair = 1) -> Tensor:  # fmt: skip
@@ -147,6 +151,7 @@ def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, 
                        groups, dilation)  # fmt: skip
 
 
+@fused
 def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
                      padding: Pair = 0, output_padding: int = 0, groups: int = 1,
                      dilation: Pair = 1) -> Tensor:  # fmt: skip
@@ -239,6 +244,7 @@ def _avg_pool(name, n, x, kernel_size, stride, padding, ceil_mode, count_include
     return squeeze(y, 0) if alone else y
 
 
+@fused
 def avg_pool1d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
                ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:  # fmt: skip
     """The mean of each window of (N, C, L); zeros around it count if count_include_pad."""
@@ -246,6 +252,7 @@ def avg_pool1d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, pad
                      count_include_pad, None)  # fmt: skip
 
 
+@fused
 def avg_pool2d(input: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0,
                ceil_mode: bool = False, count_include_pad: bool = True,
                divisor_override: int | None = None) -> Tensor:  # fmt: skip
@@ -279,11 +286,13 @@ def _adaptive_avg_pool(name, n, x, output_size):
     return squeeze(x, 0) if alone else x
 
 
+@fused
 def adaptive_avg_pool1d(input: Tensor, output_size: Shape) -> Tensor:
     """The means of `output_size` parts of (N, C, L), nearly of one length."""
     return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
 
 
+@fused
 def adaptive_avg_pool2d(input: Tensor, output_size: Shape) -> Tensor:
     """`adaptive_avg_pool1d` for images; a size of None stays as it is."""
     return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...autograd.fused import fused
 from ...typing import Dims, Dtype, Tensor
 from .. import linalg
 from ..elementwise import sub
@@ -16,14 +17,16 @@ def norm(x: Tensor, p: Any = "fro", dim: Dims | None = None, keepdim: bool = Fal
     """The p-norm of all elements, or along `dim`; "fro" means p = 2, "nuc" is a matrix norm."""
     if p == "nuc":
         return linalg.matrix_norm(x, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype)
+    return vector_norm(x, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
+@fused
 def dist(a: Tensor, b: Tensor, p: float = 2) -> Tensor:
     """The p-norm of a − b."""
     return vector_norm(sub(a, b), p)
 
 
+@fused
 def cdist(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     """How far each row of a (…, n, d) is from each row of b (…, m, d), by the p-norm: (…, n, m)."""
     if not p >= 0:

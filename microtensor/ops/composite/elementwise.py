@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...autograd import TensorBase
+from ...autograd.fused import fused
 from ...backends.dtypes import float64
 from ...typing import Tensor, TensorLike
 from ..conversion import cast
@@ -37,12 +38,14 @@ def rsub(x: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     return sub(other, x, alpha=alpha)
 
 
-def addcmul(x: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+@fused
+def addcmul(x: TensorLike, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·tensor1·tensor2"""
     return add(x, mul(tensor1, tensor2), alpha=value)
 
 
-def addcdiv(x: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+@fused
+def addcdiv(x: TensorLike, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·tensor1 / tensor2"""
     return add(x, div_(tensor1, tensor2), alpha=value)
 
@@ -57,6 +60,7 @@ def float_power(a: TensorLike, b: TensorLike) -> Tensor:
     return pow(*(cast(x, float64) if isinstance(x, TensorBase) else float(x) for x in (a, b)))
 
 
+@fused
 def ldexp(a: TensorLike, b: TensorLike) -> Tensor:
     """a 2ᵇ"""
     return mul(a, pow(2.0, b))
@@ -79,11 +83,13 @@ def clamp_max(x: TensorLike, max: Any) -> Tensor:
     return clamp(x, max=max)
 
 
+@fused
 def logaddexp2(a: TensorLike, b: TensorLike) -> Tensor:
     """log₂(2ᵃ + 2ᵇ)"""
     return logaddexp(a * LN2, b * LN2) / LN2
 
 
+@fused
 def logit(x: TensorLike, eps: float | None = None) -> Tensor:
     """ln(x / (1 − x)), of an x that is kept within eps … 1 − eps."""
     return logit_(x if eps is None else clamp(x, eps, 1 - eps))

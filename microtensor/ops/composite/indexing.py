@@ -7,9 +7,11 @@ from typing import Any, overload
 
 from ...autograd import TensorBase
 from ...autograd.errors import describe, warn
+from ...autograd.fused import fused
 from ...backends import backend_of
 from ...backends.dtypes import BOOL, FLOAT, INT, iinfo, int64
 from ...typing import Tensor, TensorLike, Tensors
+from ..conversion import clone
 from ..indexing import (
     _outside,
     diagonal_,
@@ -19,6 +21,7 @@ from ..indexing import (
     scatter_,
     scatter_add_,
     scatter_amax_,
+    scatter_multiply_,
     where_,
 )
 from ..shapes import _positive, broadcast_shapes, expand, reshape
@@ -258,11 +261,9 @@ def scatter(x: Tensor, dim: int, index: Any, src: TensorLike | None = None, *, v
     if reduce == "add":
         return scatter_add(x, dim, index, src)
     _check_along("scatter", x, dim, index, src)
-    backend, shape = backend_of(x._data), tuple(x.shape)
-    place = backend._along(shape, index._data, _positive(dim, x.ndim))
-    here = backend._table(place, x.numel())  # (elements of x, elements of index): what goes where
-    factors = where_(reshape(_as_large(src, index), (1, -1)), 1, here).prod(1, dtype=x.dtype)
-    return x * reshape(factors, shape)
+    if not index.numel():
+        return clone(x)
+    return scatter_multiply_(x, index, _as_large(src, index), dim)
 
 
 def _as_large(src, index):
@@ -279,6 +280,7 @@ def scatter_add(x: Tensor, dim: int, index: Any, src: TensorLike) -> Tensor:
     return scatter_add_(x, index, _as_large(src, index), dim)
 
 
+@fused
 def scatter_reduce(
     x: Tensor, dim: int, index: Any, src: TensorLike, reduce: str, *, include_self: bool = True
 ) -> Tensor:

@@ -6,6 +6,7 @@ import math
 import string
 from typing import Any
 
+from ...autograd.fused import fused
 from ...backends.dtypes import get_default_dtype, int64
 from ...typing import Tensor
 from ..elementwise import add, mul, sqrt, sub
@@ -229,21 +230,25 @@ def _plus(x, product, beta, alpha):
     return add(product, x if beta == 1 else mul(x, beta))
 
 
+@fused
 def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·x + alpha·(a matrix times a matrix)"""
     return _plus(x, mm(mat1, mat2), beta, alpha)
 
 
+@fused
 def addmv(x: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·x + alpha·(a matrix times a vector)"""
     return _plus(x, mv(mat, vec), beta, alpha)
 
 
+@fused
 def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta·x + alpha·(the outer product of two vectors)"""
     return _plus(x, outer(vec1, vec2), beta, alpha)
 
 
+@fused
 def baddbmm(
     x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -251,6 +256,7 @@ def baddbmm(
     return _plus(x, bmm(batch1, batch2), beta, alpha)
 
 
+@fused
 def addbmm(
     x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:

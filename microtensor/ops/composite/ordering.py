@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any, overload
 
+import numpy as np
+
 from ...autograd import TensorBase
 from ...autograd.arguments import results
 from ...backends.dtypes import int64
 from ...typing import Tensor, ValuesIndices
 from ..conversion import clone
 from ..elementwise import ceil, floor, lerp, maximum, minimum, round, sub
-from ..logic import eq, ge, le, ne
+from ..logic import eq
 from ..ordering import argsort
 from ..reductions import amax, amin, argmax, argmin, sum
 from ..shapes import _positive, reshape
+from .counting import _host, _there
 from .elementwise import clamp
 from .indexing import gather, narrow, where
-from .shapes import flip, movedim, stack, unbind
+from .shapes import movedim
 
 
 def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
@@ -33,10 +36,31 @@ def topk(
     n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
     if not 0 <= k <= n:
         raise RuntimeError(f"topk: k = {k} is not within 0 … {n}, the size of dimension {dim}")
+    if x.ndim and 0 < 4 * k < n:
+        chosen = _first_ranks(_host(movedim(x.detach(), dim, -1)), k, largest)
+        chosen = movedim(_there(chosen, x), -1, dim)
+        order = argsort(gather(x.detach(), dim, chosen), dim, largest)
+        order = gather(chosen, dim, order)
+        return return_types.topk(gather(x, dim, order), order)
     order = argsort(x, dim, largest)
     if x.ndim:
         order = narrow(order, dim, 0, k)
     return return_types.topk(gather(x, dim, order), order)
+
+
+def _first_ranks(x, k, largest):
+    """Where the k largest, or smallest, elements of each row of x (…, n) stand, in rising order.
+
+    NaN is larger than any number; of equals the first are taken.
+    """
+    rank = x.shape[-1] - k if largest else k - 1
+    last = np.partition(x, rank, -1)[..., rank, None]
+    nan, last_nan = x != x, last != last
+    before = (x > last) | nan & ~last_nan if largest else (x < last) | ~nan & last_nan
+    equal = (x == last) | nan & last_nan
+    room = k - np.count_nonzero(before, -1)[..., None]
+    chosen = before | equal & (np.cumsum(equal, -1) <= room)
+    return np.nonzero(chosen)[-1].reshape(*x.shape[:-1], k)
 
 
 @overload
@@ -143,17 +167,28 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """(values, indices): the element found most often along `dim`, the smallest of several."""
     dim = _positive(dim, x.ndim)
     last = movedim(x, dim, -1) if x.ndim else reshape(x, (1,))
-    often = sum(eq(last[..., :, None], last[..., None, :]), -1)  # n² comparisons: the plain way
-    values = where(eq(often, amax(often, -1, True)), last.detach(), last.detach().amax())
-    values = amin(values, -1, True)
-    line = eq(last.detach(), values).long()
-    index = last.shape[-1] - 1 - argmax(flip(line, -1), -1, True)  # the last of the equals
+    if not last.shape[-1]:
+        raise IndexError(f"mode: dimension {dim} of {tuple(x.shape)} has nothing to choose from")
+    index = _there(_most_frequent(_host(last.detach())), x)
     picked = gather(last, -1, index)
     if not x.ndim:
         return return_types.mode(reshape(picked, ()), reshape(index, ()))
     return return_types.mode(
         *_without(movedim(picked, -1, dim), movedim(index, -1, dim), dim, keepdim)
     )
+
+
+def _most_frequent(x):
+    """Where the element stands that each row of x (…, n) has most often: (…, 1), the last place.
+
+    Of several the smallest. In order, equal elements are neighbours.
+    """
+    order = np.argsort(x, -1, kind="stable")
+    line = np.take_along_axis(x, order, -1)
+    place, new = np.arange(x.shape[-1]), np.ones(x.shape, bool)
+    new[..., 1:] = line[..., 1:] != line[..., :-1]
+    start = np.maximum.accumulate(np.where(new, place, 0), -1)
+    return np.take_along_axis(order, np.argmax(place - start, -1)[..., None], -1)
 
 
 def quantile(x: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *,
@@ -203,27 +238,22 @@ def _quantile(x, q, dim, keepdim, interpolation, skip_nan):
 
 def cummax(x: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the largest element so far along `dim`, the last of equals."""
-    return return_types.cummax(*_running(x, dim, ge))
+    return return_types.cummax(*_running(x, dim, np.maximum))
 
 
 def cummin(x: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the smallest element so far along `dim`, the last of equals."""
-    return return_types.cummin(*_running(x, dim, le))
+    return return_types.cummin(*_running(x, dim, np.minimum))
 
 
 def _running(x, dim, better):
-    """(values, indices) of the best element so far: each row looks back over those before it."""
+    """(values, indices) of the best element so far, and where it was last met. NaN is the best."""
     if not x.ndim:
         return clone(x), x.new_zeros((), dtype=int64)
-    steps, best, index = unbind(x.detach(), dim), None, []
-    for i, step in enumerate(steps):
-        if best is None:
-            best, at = step, step.new_zeros(tuple(step.shape), dtype=int64)
-        else:
-            ahead = better(step, best) | ne(step, step)
-            best, at = where(ahead, step, best), where(ahead, i, at)
-        index.append(at)
-    index = stack(index, dim) if index else x.new_zeros(tuple(x.shape), dtype=int64)
+    line = _host(movedim(x.detach(), dim, -1))
+    met = (line == better.accumulate(line, -1)) | (line != line)
+    index = np.maximum.accumulate(np.where(met, np.arange(line.shape[-1]), 0), -1)
+    index = movedim(_there(index, x), -1, dim)
     return gather(x, dim, index), index
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...autograd import TensorBase
 from ...autograd.errors import one_dtype
+from ...autograd.fused import fused
 from ...backends.dtypes import bool_, int64
 from ...typing import Pair, Shape, T, Tensor
 from ..elementwise import add, mul
@@ -67,6 +68,7 @@ def put(x: Tensor, index: Any, source: Tensor, accumulate: bool = False) -> Tens
     return reshape(flat, tuple(x.shape))
 
 
+@fused
 def index_put(
     x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
 ) -> Tensor:
@@ -118,6 +120,7 @@ def _slices(name, x, dim, index, source, kind=RuntimeError):
 
 
 @_whole
+@fused
 def index_add(x: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
     """x with the slices of alpha·source added at positions along `dim`."""
     index = _slices("index_add", x, dim, index, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...autograd.fused import fused
 from ...backends.dtypes import bool_
 from ...typing import Dims, Dtype, Tensor, Tensors
 from ..conversion import clone
@@ -32,9 +33,10 @@ def nansum(
     x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: Dtype | None = None
 ) -> Tensor:
     """Σ x, NaN counting 0."""
-    return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype)
+    return sum(where_(x, 0, (x == x)._data), dim, keepdim, dtype=dtype)
 
 
+@fused
 def nanmean(
     x: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: Dtype | None = None
 ) -> Tensor:
@@ -78,6 +80,7 @@ def _correction(dim, unbiased, correction):
     return dim, 1 if correction is None else correction
 
 
+@fused
 def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     """ln Σ eˣ of the elements up to each one."""
     if not x.ndim:
@@ -89,11 +92,13 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     return x if span > 1 else clone(x)
 
 
+@fused
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: Dims = -1) -> Tensor:
     """The area under points y, which are dx apart or stand at x: Σ width · ½ (left + right)."""
     return sum(_trapezoids(y, x, dx, dim), dim)
 
 
+@fused
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: Dims = -1
 ) -> Tensor:

@@ -1,0 +1,73 @@
+"""Half precision: inside an operation it is computed in float32, and rounded once, as in PyTorch.
+
+float16 and bfloat16 can hold what an operation is given and what it gives, but seldom what leads
+from one to the other.
+"""
+
+import functools
+
+import numpy as np
+
+from . import backend_of
+from .dtypes import FLOAT, bfloat16, dtype_of, float16, float32
+
+HALVES = frozenset({np.dtype(np.float16), float16, bfloat16})  # dtypes of arrays, and of tensors
+
+
+def in_float32(function, exact=False, several=False):
+    """The body of an operation, for the dtypes of half precision, too.
+
+    It computes in float32, and its pullbacks, too; what is float32 of its value is rounded to the
+    dtype that came in. One that is `exact` (it moves numbers, or compares them) is given them as
+    they are. Where the parameter `dtype` is given, the first input is converted to it.
+    """
+
+    @functools.wraps(function)
+    def compute(*inputs, **params):
+        if params.get("dtype") is not None and not exact:
+            x = backend_of(inputs[0]).cast(inputs[0], dtype_of(params["dtype"]))
+            inputs = (x, *inputs[1:])
+        kind = _half(inputs)
+        if kind is None:
+            return function(*inputs, **params)
+        returned = function(*(inputs if exact else map(wide, inputs)), **params)
+        if type(returned) is not tuple or len(returned) != 2:
+            return returned  # which the engine refuses
+        value, pull = returned
+        if not exact and value is not None:
+            value = rounded(value, kind)
+        if exact and several or pull is None:
+            return value, pull
+        return value, _wide_pull(pull) if callable(pull) else [*map(_wide_pull, pull)]
+
+    return compute
+
+
+def _wide_pull(pull):
+    return pull and (lambda g: pull(tuple(map(wide, g)) if type(g) is tuple else wide(g)))
+
+
+def _half(inputs):
+    """The dtype of half precision that all floating inputs have; None if they have another."""
+    kinds = set()
+    for a in inputs:
+        if hasattr(a, "dtype"):
+            kind = backend_of(a).dtype(a)
+            if kind.rank == FLOAT:
+                kinds.add(kind)
+    return kinds.pop() if len(kinds) == 1 and not kinds.isdisjoint(HALVES) else None
+
+
+def wide(value):
+    """An array or tensor of half precision in float32; anything else as it is."""
+    if getattr(value, "dtype", None) in HALVES:
+        return backend_of(value).wide(value)
+    return value
+
+
+def rounded(value, kind):
+    """What is float32, of a value or several, in the dtype `kind`."""
+    if type(value) is tuple:
+        return tuple([rounded(v, kind) for v in value])
+    backend = backend_of(value)
+    return backend.cast(value, kind) if backend.dtype(value) is float32 else value
