@@ -10,6 +10,7 @@ networks that are one's own, as with torchrun.
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -35,7 +36,7 @@ def manual(args: Any) -> list[str]:
 def serve(args: Any, process: subprocess.Popen) -> None:
     """On machine 0: read what mpiexec wants started; start its own part, and tell the others theirs."""
     told = {}
-    for line in process.stdout:
+    while line := line_of(process.stdout):
         if line.startswith(b"HYDRA_LAUNCH_END"):
             break
         if line.startswith(b"HYDRA_LAUNCH:"):
@@ -43,15 +44,17 @@ def serve(args: Any, process: subprocess.Popen) -> None:
             told[int(arguments[arguments.index("--proxy-id") + 1])] = arguments
     own = subprocess.Popen([proxy(), *told[0]], stdin=subprocess.DEVNULL)
     threading.Thread(target=own.wait, daemon=True).start()
-    threading.Thread(target=pass_on, args=(process.stdout,), daemon=True).start()
     threading.Thread(target=answer, args=(args, told), daemon=True).start()
 
 
-def pass_on(pipe):
-    """Show what the ranks print."""
-    while chunk := pipe.read1(1 << 16):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+def line_of(pipe):
+    """The next line, with no byte of what follows: the launcher reads on from there."""
+    line = b""
+    while byte := os.read(pipe.fileno(), 1):
+        line += byte
+        if byte == b"\n":
+            break
+    return line
 
 
 def answer(args, told):

@@ -151,17 +151,20 @@ class Job:
         else:
             command = [*self.mpiexec(environment), *self.rank_command()]
         self.died, self.shown = {}, False  # {process: exit code}; whether a traceback is shown
+        piped = None if self.size == 1 else subprocess.PIPE  # a terminal stays one
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE if args.nnodes > 1 and not args.node_rank else None,
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=piped, stderr=piped,
             start_new_session=True,
         )  # fmt: skip
-        errors = threading.Thread(target=self.show_errors, args=(self.process.stderr,))
-        errors.start()
-        if self.process.stdout:
+        if args.nnodes > 1 and not args.node_rank:
             nodes.serve(args, self.process)
+        streams = {self.process.stdout: sys.stdout, self.process.stderr: sys.stderr}
+        relays = [threading.Thread(target=self.relay, args=s) for s in streams.items() if piped]
+        for thread in relays:
+            thread.start()
         code = self.watch(folder)
-        errors.join(GRACE)
+        for thread in relays:
+            thread.join(GRACE)
         self.show_failure(folder)
         return self.verdict(folder, code)
 
@@ -225,17 +228,20 @@ class Job:
                 kill(int(text))
         self.process.kill()
 
-    def show_errors(self, pipe):
-        """Pass the ranks' error output on; of what MPI reports of an end keep what is in it."""
+    def relay(self, pipe, out):
+        """Pass the ranks' output on; of what MPI reports of an end keep what is in it."""
         report = b""
         while chunk := os.read(pipe.fileno(), 1 << 16):
             report += chunk
-            start = report.find(b"=" * 20)
+            start = report.find(b"=" * 60)
             shown, report = (report, b"") if start < 0 else (report[:start], report[start:])
-            sys.stderr.buffer.write(ABORTED.sub(b"", shown))
-            sys.stderr.buffer.flush()
+            out.buffer.write(ABORTED.sub(b"", shown))
+            out.buffer.flush()
         if found := re.search(rb"PID (\d+) RUNNING.*?EXIT CODE: (\d+)", report, re.S):
             self.died[int(found[1])] = int(found[2])
+        elif report:
+            out.buffer.write(report)
+            out.buffer.flush()
 
     def show_failure(self, folder):
         """Print the traceback of the rank that failed first, once."""
