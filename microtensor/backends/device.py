@@ -1,7 +1,13 @@
 """Names of places: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
 
+import os
+
 from .naming import Shown
 from .restoring import Restoring
+
+# How many devices named "cuda" stand for the CPU: for programs that ask for one GPU a process and
+# are to run without (`python -m microtensor.distributed.run --cuda_is_cpu`). 0: none, as ever.
+CUDA_IS_CPU = int(os.environ.get("MICROTENSOR_CUDA_IS_CPU") or 0)
 
 _default, _restoring = {"device": None}, Restoring()
 
@@ -21,6 +27,8 @@ class device(metaclass=Shown):
         kind, colon, number = where.partition(":")
         if colon and not number.isdecimal() or colon and index is not None:
             raise RuntimeError(f'a device is a name such as "cpu" or "cuda:0", got {where!r}')
+        if CUDA_IS_CPU and kind == "cuda":
+            kind, colon, index = "cpu", "", None
         self = super().__new__(cls)
         self.type, self.index = kind, int(number) if colon else index
         return self

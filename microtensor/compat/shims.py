@@ -15,6 +15,7 @@ from ..backends.device import device
 from ..backends.naming import missing
 from ..tensor import Handle, Size, Tensor, random
 from . import additions, amp, cuda, func, hub  # noqa: F401  (`nn.modules` shows what is added)
+from ..distributed.group import spawn
 from .absent import absent
 from .attention import sdp_kernel
 from .functions import (
@@ -99,9 +100,10 @@ _module("distributed.tensor", "Tensors on several devices, which are not there."
 _module("distributed.rpc", "Several processes, which are not there.")
 _module("distributed.rpc.api", "Several processes, which are not there.",
         RRef=absent("distributed.rpc.api.RRef"))  # fmt: skip
-_module("multiprocessing", "Several processes, which are not there.", cpu_count=os.cpu_count,
+_module("multiprocessing", "Processes of Python's own, which are not there, but for spawn.",
+        cpu_count=os.cpu_count, spawn=spawn,
         **{name: absent(f"multiprocessing.{name}")
-        for name in ("Manager", "Pool", "Process", "Queue", "spawn")})  # fmt: skip
+        for name in ("Manager", "Pool", "Process", "Queue")})  # fmt: skip
 _module("utils.data._utils", "Where PyTorch keeps what makes batches and what loads them.")
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=type("ScriptModule", (nn.Module,), {}), is_scripting=_no, is_tracing=_no,

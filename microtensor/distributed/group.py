@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -296,6 +296,21 @@ def new_group(
         channel = Channel(mpi, comm.Create_group(of_ranks), ranks, world.channel.talk)
     backend = world.backend if backend is None else Backend(backend)
     return ProcessGroup(ranks, ranks.index(world._rank), channel, backend, limit)
+
+
+def spawn(fn: Callable[..., Any], args: tuple = (), nprocs: int = 1, join: bool = True,
+          daemon: bool = False, start_method: str = "spawn") -> None:  # fmt: skip
+    """`torch.multiprocessing.spawn`: fn(rank, *args) in each process that the launcher has started.
+
+    It starts none itself: RuntimeError unless `nprocs` are there, which says how to start them.
+    """
+    found = worker.started_by_mpi()
+    if found.get("WORLD_SIZE", 1) != nprocs:
+        raise RuntimeError(
+            f"spawn: {nprocs} processes are asked for: start the program with "
+            f"python -m microtensor.distributed.run --nproc_per_node {nprocs}"
+        )
+    fn(found.get("RANK", 0), *args)
 
 
 # ---- questions -----------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from . import nodes, worker
 from .transport import named
 
 ABORTED = re.compile(rb"^Abort\(\d+\) on node .*application called MPI_Abort.*\n", re.M)
+REPORT = b"=   BAD TERMINATION"  # the second line of it; the first is a row of =
 GRACE = 4.0  # seconds that the ranks have to end by themselves after one has failed
 
 
@@ -230,16 +231,17 @@ class Job:
 
     def relay(self, pipe, out):
         """Pass the ranks' output on; of what MPI reports of an end keep what is in it."""
-        report = b""
+        report, reporting = b"", False
         while chunk := os.read(pipe.fileno(), 1 << 16):
             report += chunk
-            start = report.find(b"=" * 60)
-            shown, report = (report, b"") if start < 0 else (report[:start], report[start:])
-            out.buffer.write(ABORTED.sub(b"", shown))
-            out.buffer.flush()
+            if not reporting:
+                start, reporting = report_in(report)
+                out.buffer.write(ABORTED.sub(b"", report[:start]))
+                out.buffer.flush()
+                report = report[start:]
         if found := re.search(rb"PID (\d+) RUNNING.*?EXIT CODE: (\d+)", report, re.S):
             self.died[int(found[1])] = int(found[2])
-        elif report:
+        else:
             out.buffer.write(report)
             out.buffer.flush()
 
@@ -268,6 +270,17 @@ class Job:
         if self.interrupted:
             return 130
         return next((c for c in codes if c), 1 if told else max(code, 0) if code >= 0 else 128 - code)
+
+
+def report_in(output):
+    """Where MPICH's report of an end begins in some output, or may begin; whether it is there."""
+    if (at := output.find(REPORT)) > 0:
+        return output.rfind(b"\n", 0, at - 1) + 1, True
+    lines = output.split(b"\n")
+    for tail in (lines[-2:], lines[-1:]):
+        if set(tail[0]) == set(b"=") and all(REPORT.startswith(line) for line in tail[1:]):
+            return len(output) - len(b"\n".join(tail)), False
+    return len(output), False
 
 
 def processes(folder, what="process"):
