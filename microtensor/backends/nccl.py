@@ -2,8 +2,8 @@
 
 Written from CuPy's reference and not tried yet: no machine with GPUs was there.
 
-The methods are those of distributed/exchange.py: generators that change `out` in place; parts have one
-row for each rank. MPI tells the ranks NCCL's number of the group.
+The methods are those of distributed/exchange.py: generators that change `out` in place; parts
+have one row for each rank. MPI tells the ranks NCCL's number of the group.
 """
 
 import numpy as np

@@ -5,6 +5,7 @@ import functools
 import math
 
 from .. import autograd, nn, optim
+from ..distributed.sync_batch_norm import SyncBatchNorm
 from ..tensor import Tensor
 from . import storage
 from .absent import absent
@@ -16,6 +17,14 @@ from .old_names import Variable, before_the_underscore, qr, svd, triangular_solv
 Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
+
+
+def _pin_memory(self: Tensor, device: object = None) -> Tensor:
+    """The tensor itself: copies to a GPU wait for their end anyway."""
+    return self
+
+
+Tensor.pin_memory = _pin_memory
 
 # ---- autograd ------------------------------------------------------------------------
 
@@ -36,7 +45,7 @@ vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
 }, _ntuple=lambda n: functools.partial(_ntuple, n))  # fmt: skip
-nn.SyncBatchNorm = absent("nn.SyncBatchNorm")
+nn.SyncBatchNorm = SyncBatchNorm  # of a floor above that of nn
 nn.module._EXTRA_STATE_KEY_SUFFIX = "_extra_state"  # which no module here has
 for _name in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool",
               "AdaptiveMaxPool", "AdaptiveAvgPool", "Dropout"):  # fmt: skip

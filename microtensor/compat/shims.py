@@ -13,9 +13,9 @@ import typing
 from .. import autograd, backends, distributed, nn, ops, optim, utils
 from ..backends.device import device
 from ..backends.naming import missing
+from ..distributed.groups import spawn
 from ..tensor import Handle, Size, Tensor, random
 from . import additions, amp, cuda, func, hub  # noqa: F401  (`nn.modules` shows what is added)
-from ..distributed.group import spawn
 from .absent import absent
 from .attention import sdp_kernel
 from .functions import (
@@ -42,7 +42,6 @@ def _module(name, doc, **names):
     place(name, module)
 
 
-nn.SyncBatchNorm = distributed.sync_batch_norm.SyncBatchNorm  # of a higher floor than nn's
 _no, _yes = (lambda: False), (lambda: True)
 _none = lambda: None  # noqa: E731
 
@@ -192,9 +191,9 @@ for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it k
     )
 
 
-for _home in (distributed, nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.utils.rnn, optim,
-              optim.lr_scheduler, utils, utils.data, ops.linalg, autograd, amp, cuda, backends,
-              random):  # fmt: skip
+for _home in (distributed, nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils,
+              nn.utils.rnn, optim, optim.lr_scheduler, utils, utils.data, ops.linalg, autograd,
+              amp, cuda, backends, random):  # fmt: skip
     _home.__getattr__ = attribute(public_name(_home))
 
 

@@ -2,17 +2,18 @@
 
     python -m microtensor.distributed.run --nproc_per_node 2 program.py
 
-starts a program in several processes, which meet in `init_process_group` and exchange tensors by the
-functions here; `nn.parallel.DistributedDataParallel` averages the gradients of a model's copies.
-Started by itself, a program is a group of one. **No gradient flows back through an exchange.**
+starts a program in several processes, which meet in `init_process_group` and exchange tensors by
+the functions here; `nn.parallel.DistributedDataParallel` averages the gradients of a model's
+copies. Started by itself, a program is a group of one. **No gradient flows back through an
+exchange.**
 """
 
 from .collectives import (
-    ReduceOp, all_gather, all_gather_into_tensor, all_reduce, all_to_all, barrier, broadcast, gather,
-    monitored_barrier, reduce, reduce_op, reduce_scatter, reduce_scatter_tensor, scatter,
+    ReduceOp, all_gather, all_gather_into_tensor, all_reduce, all_to_all, barrier, broadcast,
+    gather, monitored_barrier, reduce, reduce_op, reduce_scatter, reduce_scatter_tensor, scatter,
 )  # fmt: skip
 from . import data_parallel, optim, sampler, sync_batch_norm
-from .group import (
+from .groups import (
     Backend, GroupMember, ProcessGroup, Work, default_pg_timeout, destroy_process_group,
     get_backend, get_global_rank, get_group_rank, get_process_group_ranks, get_rank, get_world_size,
     group, init_process_group, is_available, is_gloo_available, is_initialized, is_mpi_available,

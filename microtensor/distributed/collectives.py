@@ -1,4 +1,4 @@
-"""Exchanges of tensors between all processes of a group, and messages between two, in PyTorch's words.
+"""Exchanges of tensors between all processes of a group, in PyTorch's words.
 
 Each is called by every process of the group, in the same order, with tensors of the same shape and
 dtype; otherwise all of them get an error that says who called what. Tensors are changed in place,
@@ -19,7 +19,7 @@ from ..autograd import no_grad, xp
 from ..autograd.saved import changed
 from ..tensor import Tensor
 from ..tensor.creation import from_numpy
-from .group import ProcessGroup, Work, chosen, outside, seconds
+from .groups import ProcessGroup, Work, chosen, outside, seconds
 
 
 class ReduceOp(enum.Enum):
@@ -34,7 +34,7 @@ class ReduceOp(enum.Enum):
 
 reduce_op = ReduceOp  # PyTorch's older name
 
-# ---- tensors as arrays that can be exchanged -------------------------------------------------------
+# ---- tensors as arrays that can be exchanged -----------------------------------------------------
 
 
 class _Held:
@@ -81,11 +81,12 @@ def _operation(call, op, value):
     if not isinstance(op, ReduceOp):
         raise TypeError(f"{call}: op is a ReduceOp, got {op!r}")
     real = not value.is_complex()
+    whole = real and not value.is_floating_point()
     needs = {
-        "AVG": (value.is_floating_point() or not real, "floating numbers"),
+        "AVG": (not whole, "floating numbers"),
         "MIN": (real, "numbers with an order"),
         "MAX": (real, "numbers with an order"),
-        **dict.fromkeys(("BAND", "BOR", "BXOR"), (real and not value.is_floating_point(), "integers")),
+        **dict.fromkeys(("BAND", "BOR", "BXOR"), (whole, "integers")),
     }  # fmt: skip
     fits, wanted = needs.get(op.name, (True, ""))
     if not fits:
@@ -105,7 +106,7 @@ def _kind(value):
 
 
 def _rows(call, name, values, group, like):
-    """A list of one tensor for each rank, of the shape and dtype of `like`; ValueError otherwise."""
+    """A list of one tensor for each rank, of the shape and dtype of `like`, or ValueError."""
     if not isinstance(values, (list, tuple)):
         raise TypeError(f"{call}: {name} is a list of tensors, got {type(values).__name__}")
     if len(values) != len(group.ranks):
@@ -143,7 +144,7 @@ def _started(call, group, steps, async_op, result=None, timeout=None):
     return None
 
 
-# ---- collectives -----------------------------------------------------------------------------------
+# ---- collectives ---------------------------------------------------------------------------------
 
 
 def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> Work | None:
@@ -246,8 +247,8 @@ def _whole(call, name, value, part, group):
     joined = (n * shape[0], *shape[1:]) if shape else (n,)
     if value.dtype is not part.dtype or tuple(value.shape) not in (joined, (n, *shape)):
         raise ValueError(
-            f"{call}: {name} must be {part.dtype.name} of shape {joined} or {(n, *shape)} for parts "
-            f"of {shape}, got {_kind(value)}"
+            f"{call}: {name} must be {part.dtype.name} of shape {joined} or {(n, *shape)}, for "
+            f"parts of {shape}; got {_kind(value)}"
         )
 
 
@@ -276,7 +277,9 @@ def gather(tensor: Tensor, gather_list: list[Tensor] | None = None, dst: int | N
     if found._rank == dst:
         _rows("gather", "gather_list", gather_list, found, tensor)
     elif gather_list:
-        raise ValueError(f"gather: gather_list is for rank {found.ranks[dst]} alone, the destination")
+        raise ValueError(
+            f"gather: gather_list is for rank {found.ranks[dst]} alone, the destination"
+        )
     parts = _room(held, found) if found._rank == dst else None
 
     def steps():

@@ -1,4 +1,4 @@
-"""`nn.parallel`: copies of a model that learn together, one in each process (PyTorch's paper: arXiv:2006.15704)."""
+"""`nn.parallel`: copies of a model that learn together, one in each process (arXiv:2006.15704)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import Any
 
 from .. import ops
 from ..autograd import is_grad_enabled, no_grad
-from ..autograd.errors import warn
 from ..nn.containers import DataParallel
 from ..nn.module import Module
 from ..tensor import Tensor
 from ..tensor.creation import zeros, zeros_like
 from ..utils._pytree import tree_leaves
 from .collectives import ReduceOp, all_reduce, broadcast
-from .group import ProcessGroup, chosen
+from .groups import ProcessGroup, chosen
 from .objects import all_gather_object
 
 
 class DistributedDataParallel(Module):
     """A module with a copy in each process; backward averages the gradients over all of them.
 
-    At the start every process gets the parameters and buffers of rank 0. Each then computes on its own
-    share of a batch; when a backward has reached the last parameter, all gradients are averaged in one
-    exchange for each dtype, and the same optimizers make the same steps everywhere. Gradients are
-    those of the whole batch where the shares are equally large and the loss is a mean.
+    At the start every process gets the parameters and buffers of rank 0. Each then computes on
+    its own share of a batch; when a backward has reached the last parameter, all gradients are
+    averaged in one exchange for each dtype, and the same optimizers make the same steps
+    everywhere. Gradients are those of the whole batch where the shares are equally large and the
+    loss is a mean.
 
-    `find_unused_parameters` looks, after each forward, for parameters that its result does not depend
-    on; `static_graph` looks once. Without, one that got no gradient is an error at the next forward,
-    which names it. Buffers are those of rank 0 again before each forward (`broadcast_buffers`).
-    `device_ids`, `bucket_cap_mb` and what else PyTorch has for GPUs changes nothing.
+    `find_unused_parameters` looks, after each forward, for parameters that its result does not
+    depend on; `static_graph` looks once. Without, one that got no gradient is an error at the
+    next forward, which names it. Buffers are those of rank 0 again before each forward
+    (`broadcast_buffers`). `device_ids`, `bucket_cap_mb` and what else PyTorch has for GPUs
+    changes nothing.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class DistributedDataParallel(Module):
         super().__init__()
         if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(
-                "DistributedDataParallel is not needed when a module doesn't have any parameter that "
-                "requires a gradient."
+                "DistributedDataParallel is not needed when a module doesn't have any parameter "
+                "that requires a gradient."
             )
         self.process_group = chosen("DistributedDataParallel", process_group)
         if self.process_group is None:
@@ -121,7 +122,7 @@ class DistributedDataParallel(Module):
     @contextlib.contextmanager
     def join(self, divide_by_initial_world_size: bool = True, enable: bool = True,
              throw_on_early_termination: bool = False) -> Iterator[None]:  # fmt: skip
-        """Refused, unless `enable=False`: ranks with fewer batches than others cannot go on here."""
+        """Refused, unless `enable=False`: all ranks need equally many batches."""
         if enable:
             raise NotImplementedError(
                 "DistributedDataParallel.join: give all ranks equally many batches, as "
@@ -134,8 +135,8 @@ def average_gradients(parameters: Iterable[Tensor], group: ProcessGroup | None =
                       some_unused: bool = False) -> None:  # fmt: skip
     """Replace the gradients of each process by their means over all of them.
 
-    One flat buffer for each dtype is exchanged. A parameter without a gradient counts as 0, and with
-    `some_unused` stays without one if no process has one.
+    One flat buffer for each dtype is exchanged. A parameter without a gradient counts as 0, and
+    with `some_unused` stays without one if no process has one.
     """
     parameters = list(parameters)
     if some_unused:
@@ -194,8 +195,8 @@ def same_tensors(call: str, module: Module, group: ProcessGroup | None) -> None:
         for one, other in zip([*kinds[0], None], [*theirs, None]):
             if one != other:
                 raise RuntimeError(
-                    f"{call}: the copies differ: rank {found.ranks[0]} has {_said(one)}, rank {rank} "
-                    f"has {_said(other)} in that place"
+                    f"{call}: the copies differ: rank {found.ranks[0]} has {_said(one)}, "
+                    f"rank {rank} has {_said(other)} in that place"
                 )
 
 

@@ -1,8 +1,9 @@
-"""The exchanges of which collectives are made: on arrays of NumPy, by MPI, or within a group of one.
+"""The exchanges of which collectives are made: of NumPy's arrays, by MPI or in a group of one.
 
-Each is a generator of what it waits for (see `transport`), changes the array `out` in place, and takes
-for granted that all ranks called the same with arrays of the same kind. Arrays are contiguous; `parts`
-has one row for each rank. backends/nccl.py has the same exchanges for arrays of a GPU.
+Each is a generator of what it waits for (see `transport`), changes the array `out` in place, and
+takes for granted that all ranks called the same with arrays of the same kind. Arrays are
+contiguous; `parts` has one row for each rank. backends/nccl.py has the same exchanges for arrays
+of a GPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Messages between two processes: `send`, `recv`, and their kin that do not wait.
 
-Before its numbers a message tells dtype and shape, so that a receiver with other room gets an error.
+Before its numbers a message tells dtype and shape, so that a receiver with other room gets an
+error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from ..tensor import Tensor
 from .collectives import _Held, _kind
 from .exchange import octets
-from .group import Work, chosen, outside
+from .groups import Work, chosen, outside
 from .transport import ENDED, FIRST_TAG, TELLING, DistBackendError, RankEnded, Task
 
 
@@ -43,7 +44,7 @@ def isend(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 
 
 def irecv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 0,
           group_src: int | None = None) -> Work | None:  # fmt: skip
-    """Begin to receive a tensor from rank `src`, or from anyone; `Work.wait()` until it is there."""
+    """Begin to receive a tensor from rank `src`, or anyone; `Work.wait()` until it is there."""
     found = chosen("recv", group)
     if found is None:
         return outside("recv")

@@ -1,10 +1,10 @@
 """Several machines with a launcher on each: machine 0 tells the others how to join MPICH's mpiexec.
 
-`mpiexec -launcher manual` prints, for each machine, the arguments of the process (`hydra_pmi_proxy`) that
-starts its ranks. Machine 0 gives these, over TCP at its `--master_port`, to the launcher that says which
-machine it is; that one runs its own `hydra_pmi_proxy` with them. Only options with plain values are taken,
-so nothing else can be run. Nothing is encrypted, and whoever reaches the port can take part: this is for
-networks that are one's own, as with torchrun.
+`mpiexec -launcher manual` prints, for each machine, the arguments of the process
+(`hydra_pmi_proxy`) that starts its ranks. Machine 0 gives these, over TCP at its `--master_port`,
+to the launcher that says which machine it is; that one runs its own `hydra_pmi_proxy` with them.
+Only options with plain values are taken, so nothing else can be run. Nothing is encrypted, and
+whoever reaches the port can take part: this is for networks that are one's own, as with torchrun.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def manual(args: Any) -> list[str]:
 
 
 def serve(args: Any, process: subprocess.Popen) -> None:
-    """On machine 0: read what mpiexec wants started; start its own part, and tell the others theirs."""
+    """On machine 0: start its part of what mpiexec wants started, and tell the others theirs."""
     told = {}
     while line := line_of(process.stdout):
         if line.startswith(b"HYDRA_LAUNCH_END"):

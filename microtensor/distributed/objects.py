@@ -1,4 +1,4 @@
-"""Exchanges of plain values: numbers, texts, lists, dicts and tensors, as files hold them (no pickle)."""
+"""Exchanges of plain values, such as numbers, lists and tensors, as files hold them: no pickle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..files.serialization import load, save
 from ..tensor.creation import from_numpy
 from .collectives import all_gather, broadcast, scatter
-from .group import chosen, outside
+from .groups import chosen, outside
 
 
 def _packed(call, value):

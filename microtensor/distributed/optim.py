@@ -10,16 +10,17 @@ from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 from ..typing import ParameterGroups, StateDict
 from .data_parallel import share
-from .group import ProcessGroup, chosen
+from .groups import ProcessGroup, chosen
 from .objects import all_gather_object
 
 
 class ZeroRedundancyOptimizer(Optimizer):
-    """An `optimizer_class` for each process's share of the parameters: the state of the others is theirs.
+    """An `optimizer_class` for each process's share of the parameters, whose state it alone has.
 
-    The gradients are the same everywhere already (`DistributedDataParallel`); each process steps its
-    share and tells the others the outcome. Parameters go, the largest first, to the process that has least.
-    `consolidate_state_dict` collects the whole state on one rank, for `state_dict` to save.
+    The gradients are the same everywhere already (`DistributedDataParallel`); each process steps
+    its share and tells the others the outcome. Parameters go, the largest first, to the process
+    that has least. `consolidate_state_dict` collects the whole state on one rank, for
+    `state_dict` to save.
     """
 
     def __init__(self, params: ParameterGroups, optimizer_class: Callable[..., Optimizer],
@@ -88,7 +89,7 @@ class ZeroRedundancyOptimizer(Optimizer):
         return numbers
 
     def consolidate_state_dict(self, to: int = 0) -> None:
-        """Collect the state of all shares on rank `to`; every process calls it, before `state_dict`."""
+        """Collect the whole state on rank `to`; every process calls it, before `state_dict`."""
         numbers = self._numbers()
         mine = {numbers[p]: dict(state) for p, state in self.optim.state.items() if state}
         shares: list[Any] = [None] * len(self.process_group.ranks)
@@ -102,8 +103,8 @@ class ZeroRedundancyOptimizer(Optimizer):
         """The whole state, after `consolidate_state_dict` on the rank that it was collected on."""
         if self._whole is None:
             raise RuntimeError(
-                "ZeroRedundancyOptimizer: the state is shared out: call consolidate_state_dict(to=rank) "
-                "on all ranks, then state_dict() on that one"
+                "ZeroRedundancyOptimizer: the state is shared out: call "
+                "consolidate_state_dict(to=rank) on all ranks, then state_dict() on that one"
             )
         return {**super().state_dict(), **self._whole}
 

@@ -3,9 +3,10 @@
     python -m microtensor.distributed.run --nproc_per_node 2 program.py …
 
 It has MPI's `mpiexec` start `worker.py` for each rank, which sets RANK, LOCAL_RANK, WORLD_SIZE,
-MASTER_ADDR and MASTER_PORT and runs the program. If one rank fails, all end, the traceback of the first
-is shown, and the exit code is not 0. Ctrl-C goes to all ranks. `--max_restarts N` starts all again, up
-to N times, with TORCHELASTIC_RESTART_COUNT set; the program goes on from its checkpoint.
+MASTER_ADDR and MASTER_PORT and runs the program. If one rank fails, all end, the traceback of the
+first is shown, and the exit code is not 0. Ctrl-C goes to all ranks. `--max_restarts N` starts
+all again, up to N times, with TORCHELASTIC_RESTART_COUNT set; the program goes on from its
+checkpoint.
 
 Several machines: with `--hostfile FILE` mpiexec reaches them by ssh. Or one launcher on each, with
 `--nnodes`, `--node_rank`, `--master_addr` and `--master_port` as for torchrun (MPICH alone): see
@@ -15,6 +16,7 @@ Several machines: with `--hostfile FILE` mpiexec reaches them by ssh. Or one lau
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -177,7 +179,7 @@ class Job:
         return [sys.executable, worker.__file__, *spoken, *program, *args.arguments]
 
     def mpiexec(self, environment):
-        """The command that starts the ranks; nothing for a single one. ValueError without an MPI."""
+        """The command that starts the ranks, empty for a single one. ValueError without MPI."""
         args = self.args
         if self.size == 1 and not args.hostfile:
             return []
@@ -261,7 +263,8 @@ class Job:
         if not told:
             for pid, number in self.died.items():
                 if pid in ranks and 0 < number < 65:
-                    say(f"rank {ranks[pid]} was killed by {signal.Signals(number).name}; all ranks end")
+                    name = signal.Signals(number).name
+                    say(f"rank {ranks[pid]} was killed by {name}; all ranks end")
                     return 128 + number
             if silent and not self.interrupted:
                 are = "is" if len(silent) == 1 else "are"
@@ -269,7 +272,9 @@ class Job:
                 return code if code and code > 0 else 1
         if self.interrupted:
             return 130
-        return next((c for c in codes if c), 1 if told else max(code, 0) if code >= 0 else 128 - code)
+        return next(
+            (c for c in codes if c), 1 if told else max(code, 0) if code >= 0 else 128 - code
+        )
 
 
 def report_in(output):
@@ -304,10 +309,8 @@ def alive(pid):
 
 
 def kill(pid):
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def say(line):

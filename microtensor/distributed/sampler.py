@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sized
 import numpy as np
 
 from ..utils.data.sampler import Sampler
-from .group import get_rank, get_world_size
+from .groups import get_rank, get_world_size
 
 
 class DistributedSampler(Sampler[int]):
     """The numbers of one process's samples: every W-th of an order that all processes share.
 
-    The order is PyTorch's for the same `seed` and epoch; `set_epoch` before each epoch gives a new
-    one. All ranks get equally many: the first samples are repeated at the end, or with `drop_last` the
-    last ones left out.
+    The order is PyTorch's for the same `seed` and epoch; `set_epoch` before each epoch gives a
+    new one. All ranks get equally many: the first samples are repeated at the end, or with
+    `drop_last` the last ones left out.
     """
 
     def __init__(self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None,

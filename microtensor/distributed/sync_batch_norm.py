@@ -12,7 +12,7 @@ from ..nn.normalization import _BatchNorm
 from ..tensor import Tensor
 from ..tensor.creation import tensor
 from .collectives import all_reduce
-from .group import ProcessGroup, chosen, is_initialized
+from .groups import ProcessGroup, chosen, is_initialized
 
 
 class _Normalized(Function):
@@ -48,8 +48,8 @@ def _axes(x):
 class SyncBatchNorm(_BatchNorm):
     """`BatchNorm` of (N, C, …) whose means and variances are those of all processes' batches.
 
-    The batches may differ in size. In evaluation, in one process, or before `init_process_group`, it
-    is the ordinary one. `convert_sync_batchnorm(module)` puts it in place of each `BatchNorm`.
+    The batches may differ in size. In evaluation, in one process, or before `init_process_group`,
+    it is the ordinary one. `convert_sync_batchnorm(module)` puts it in place of each `BatchNorm`.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,

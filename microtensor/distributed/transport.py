@@ -1,13 +1,13 @@
-"""Between the processes of a group: messages over MPI that cannot be mixed up, and never wait for ever.
+"""Messages over MPI between the processes of a group: never mixed up, never awaited for ever.
 
 A collective is a generator: it yields the MPI requests that it waits for and goes on when all are
 done. `Queue` runs the collectives of a group one after the other. Each begins by telling all
-others what it is, in a few bytes: an operation, its dtype and its shape. So ranks that call different
-things get an error that names them before any number is exchanged, and one that does not come is known
-by name.
+others what it is, in a few bytes: an operation, its dtype and its shape. So ranks that call
+different things get an error that names them before any number is exchanged, and one that does
+not come is known by name.
 
-MPI's own waiting takes all of a core. Here requests are tested, more and more seldom, which leaves the
-core to others and lets a wait end after `timeout`.
+MPI's own waiting takes all of a core. Here requests are tested, more and more seldom, which
+leaves the core to others and lets a wait end after `timeout`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def open_mpi():
     except ImportError as error:
         found = "mpi4py is not installed" if "mpi4py" in str(error) else f"MPI fails ({error})"
         raise RuntimeError(
-            f"several processes need mpi4py and an MPI, and {found}: {how_to_install('distributed')}"
+            f"several processes need mpi4py and an MPI, and {found}: "
+            f"{how_to_install('distributed')}"
         ) from None
     except RuntimeError as error:  # no library of MPI
         raise RuntimeError(

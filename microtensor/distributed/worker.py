@@ -1,10 +1,11 @@
-"""One rank of a job: `python worker.py [--as_torch] program.py …`, which the launcher has MPI start.
+"""One rank of a job: `python worker.py [--as_torch] program.py …`, started by MPI.
 
-Run by its path, before NumPy or microtensor is imported, so that the variables are there in time: it
-sets those of torchrun, runs the program as the main one, gives lines of all ranks but 0 their
+Run by its path, before NumPy or microtensor is imported, so that the variables are there in time:
+it sets those of torchrun, runs the program as the main one, gives lines of all ranks but 0 their
 rank, and shows the traceback of the rank that failed first. Only the standard library is used.
 """
 
+import importlib
 import os
 import runpy
 import signal
@@ -141,8 +142,7 @@ def main(argv):
 def run(argv):
     """Run a program, or with -m a module, as if it had been started by itself."""
     if argv[:1] == ["--as_torch"]:
-        import microtensor
-
+        microtensor = importlib.import_module("microtensor")  # not before the variables are set
         with microtensor.compat.as_torch():
             return run(argv[1:])
     if argv[0] == "-m":

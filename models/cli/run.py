@@ -5,9 +5,7 @@ The rungs of the ladder and demos/train_shakespeare.py are this program, with th
 step, saves and says what was kept.
 """
 
-import contextlib
 import hashlib
-import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,30 +65,8 @@ def execute(prog, args):
     """Do what the arguments ask of a Program. Returns the exit code."""
     check(prog, args)
     together.meet()
-    with quiet_but_for_rank_0():
+    with together.quiet_but_for_rank_0():
         return execute_together(prog, args)
-
-
-@contextlib.contextmanager
-def quiet_but_for_rank_0():
-    """Of several processes one prints."""
-    if together.rank() == 0:
-        yield
-        return
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        yield
-
-
-@contextlib.contextmanager
-def folder_of_one(folder):
-    """Have the folder for these processes alone: rank 0 has its lock (`files.only_here`)."""
-    with together.one_after_the_other():
-        lock = files.only_here(folder) if together.rank() == 0 else contextlib.nullcontext()
-        lock.__enter__()
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def execute_together(prog, args):
@@ -102,7 +78,7 @@ def execute_together(prog, args):
             with files.only_here(path.parent):
                 save_attention(*found, args, path)
     else:
-        with folder_of_one(path.parent):
+        with together.folder_of_one(path.parent):
             code, found = learned(prog, args, path)
             if code or prog.prompt_loads:
                 return code
@@ -291,7 +267,11 @@ def train_on(trainer, prog, args):
     elif trainer.step:
         progress.write(f"going on after step {trainer.step:,} of {config.steps:,}")
     every = max(10, config.steps // 100)
-    recorder = args.record and together.rank() == 0 and mt.Recorder(trainer.model, trainer.optimizer, every, trainer.step)
+    recorder = (
+        args.record
+        and together.rank() == 0
+        and mt.Recorder(trainer.model, trainer.optimizer, every, trainer.step)
+    )
     try:
         with CtrlC() as stop:
             for record in trainer.run():

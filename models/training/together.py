@@ -1,8 +1,8 @@
 """Training by several processes: each learns from its share of every batch, and rank 0 writes.
 
-One process alone does the same, with nothing to exchange. The batch is the one that a single process
-would take, cut into as many parts, so that losses and gradients are those of the whole batch, up to
-the order in which float32 numbers are added.
+One process alone does the same, with nothing to exchange. The batch is the one that a single
+process would take, cut into as many parts, so that losses and gradients are those of the whole
+batch, up to the order in which float32 numbers are added.
 """
 
 import contextlib
@@ -12,6 +12,8 @@ import microtensor as mt
 from microtensor import distributed as dist
 from microtensor.distributed import worker
 from microtensor.distributed.data_parallel import average_gradients, same_tensors, share
+
+from .. import files
 
 
 def meet():
@@ -42,6 +44,26 @@ def one_after_the_other():
     yield
     if not rank() and size() > 1:
         dist.barrier()
+
+
+@contextlib.contextmanager
+def folder_of_one(folder):
+    """Have a folder for these processes alone: rank 0 has its lock (`files.only_here`)."""
+    with contextlib.ExitStack() as lock:
+        with one_after_the_other():
+            if rank() == 0:
+                lock.enter_context(files.only_here(folder))
+        yield
+
+
+@contextlib.contextmanager
+def quiet_but_for_rank_0():
+    """Of several processes one prints."""
+    if rank() == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def any_rank(flag):
@@ -86,7 +108,7 @@ def average(parameters):
 
 
 def random_states():
-    """The state of each rank's stream of random numbers, by the name that checkpoints have for it."""
+    """The state of each rank's stream of random numbers, by its name in checkpoints."""
     if size() == 1:
         return {"default": mt.get_rng_state()}
     states = [None] * size()

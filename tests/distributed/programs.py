@@ -1,6 +1,6 @@
 """What each rank does in test_ranks.py: every function asserts, with torch or with microtensor.
 
-    python tests/distributed/programs.py NAME
+python tests/distributed/programs.py NAME
 """
 
 import sys
@@ -31,7 +31,7 @@ def told(tensor):
     return np.asarray(tensor.detach().float()).ravel().tolist()
 
 
-# ---- each returns numbers that both libraries must agree on ------------------------------------------
+# ---- each returns numbers that both libraries must agree on ------------------------------------
 
 
 def collectives(rank, size):

@@ -32,7 +32,7 @@ def environment():
 
 
 def run(n, program, *arguments, flags=(), timeout=60, code=0):
-    """Run a program in n processes: what it printed, and its errors. Its exit code must be `code`."""
+    """Run a program in n processes: what it printed. Its exit code must be `code`."""
     done = subprocess.run(
         command(n, program, *arguments, flags=flags), env=environment(), capture_output=True,
         text=True, timeout=timeout,

@@ -28,7 +28,9 @@ class Backend(str):
         names = name.lower().split(",") if isinstance(name, str) else []
         found = [n.rpartition(":")[2] for n in names]  # "cpu:gloo,cuda:nccl"
         if not found or not set(found) <= set(BACKENDS):
-            raise ValueError(f"init_process_group: backends are {', '.join(BACKENDS)}; got {name!r}")
+            raise ValueError(
+                f"init_process_group: backends are {', '.join(BACKENDS)}; got {name!r}"
+            )
         return super().__new__(cls, "nccl" if "nccl" in found else found[0])
 
 
@@ -103,7 +105,7 @@ class Work:
         self._task, self._queue, self._result = task, queue, result
 
     def wait(self, timeout: timedelta | None = None) -> bool:
-        """Wait until it is done, and those before it. RuntimeError if it fails or takes too long."""
+        """Wait until it, and those before it, are done. RuntimeError if that takes too long."""
         if timeout is not None:
             self._task.timeout = seconds(timeout)
         finish(self._task, self._queue)
@@ -222,10 +224,11 @@ def init_process_group(
 ) -> None:  # fmt: skip
     """Join the processes that were started together; without a launcher, be a group of one.
 
-    `python -m microtensor.distributed.run`, `mpiexec` and `srun` start several; they know who is which
-    rank, so `init_method` and `store` are not used, and `rank` and `world_size` must agree with them.
-    "mpi" and "gloo" are MPI on CPUs; "nccl" exchanges tensors of GPUs by NCCL, others by MPI.
-    `timeout` (30 minutes) is how long a collective waits for other ranks before it raises.
+    `python -m microtensor.distributed.run`, `mpiexec` and `srun` start several; they know who is
+    which rank, so `init_method` and `store` are not used, and `rank` and `world_size` must agree
+    with them. "mpi" and "gloo" are MPI on CPUs; "nccl" exchanges tensors of GPUs by NCCL, others
+    by MPI. `timeout` (30 minutes) is how long a collective waits for other ranks before it
+    raises.
     """
     if _world.group is not None:
         raise ValueError("trying to initialize the default process group twice!")
@@ -236,8 +239,8 @@ def init_process_group(
     told = int(os.environ.get("WORLD_SIZE", size)) if world_size in (-1, None) else world_size
     if told != size:
         raise ValueError(
-            f"init_process_group: {told} processes are expected, and {size} started here: start the "
-            f"program with python -m microtensor.distributed.run --nproc_per_node {told}, or mpiexec"
+            f"init_process_group: {told} processes are expected, and {size} started here: start "
+            f"it by python -m microtensor.distributed.run --nproc_per_node {told}, or mpiexec"
         )
     channel = None
     if size > 1:
@@ -270,9 +273,9 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
 
 
 def new_group(
-    ranks: Sequence[int] | None = None, timeout: timedelta | None = None, backend: str | None = None,
-    pg_options: Any = None, use_local_synchronization: bool = False, group_desc: str | None = None,
-    device_id: Any = None,
+    ranks: Sequence[int] | None = None, timeout: timedelta | None = None,
+    backend: str | None = None, pg_options: Any = None,
+    use_local_synchronization: bool = False, group_desc: str | None = None, device_id: Any = None,
 ) -> Any:  # fmt: skip
     """A group of some processes (all of them). Every process calls it, with the same ranks.
 
@@ -353,6 +356,6 @@ def get_global_rank(group: ProcessGroup, group_rank: int) -> int:
     return found.ranks[found.position("get_global_rank", "group rank", None, group_rank)]
 
 
-def outside(call: str) -> None:
+def outside(call: str) -> Any:
     """Warn that a process called a collective of a group in which it is not."""
     warnings.warn(f"{call}: this process is not in the group: nothing is done", stacklevel=3)
