@@ -1,4 +1,4 @@
-"""Collectives, DDP's gradients and samplers beside PyTorch's own, with gloo, in 2 and 3 processes."""
+"""Collectives, DDP's gradients and samplers beside PyTorch's with gloo, in 2 and 3 processes."""
 
 import json
 import os
