@@ -1,9 +1,10 @@
 """Training by several processes, measured; and a small model of how far it carries.
 
-python -m tests.benchmarks distributed                           all of it, by turns
+python -m tests.benchmarks.distributed                                  all of it, by turns
 python -m tests.benchmarks.distributed LIBRARY BATCH STEPS OPTIMIZER    what each rank runs
 """
 
+import importlib.util
 import json
 import os
 import socket
@@ -48,7 +49,7 @@ def main(library, batch, steps, optimizer):
         from models.ladder.minigpt import MiniGPT, MiniGPTConfig
 
         config = MiniGPTConfig()
-    from .alone import peak
+    from .worker import peak
 
     dist.init_process_group("gloo")
     size, batch = dist.get_world_size(), int(batch)
@@ -156,8 +157,9 @@ class Model:
         return None
 
 
-def bench(seconds, torch):
-    """Everything, by turns, in about 20 times `seconds`."""
+def bench(seconds=6):
+    """Everything, by turns, in about 20 times `seconds`, beside PyTorch if it is installed."""
+    torch = importlib.util.find_spec("torch")
     steps, rounds = max(5, int(seconds * 4)), 3
     libraries = ["microtensor", *(["torch"] if torch else [])]
     found = {}
@@ -202,4 +204,4 @@ def show(model, runs):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if sys.argv[1:] else bench()
