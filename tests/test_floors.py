@@ -19,7 +19,7 @@ FLOORS = [
     "autograd",
     "ops",
     "tensor",
-    "utils nn optim files",
+    "utils nn optim files distributed",
     "graph compat",
     "debug",
 ]

@@ -10,7 +10,7 @@ import os
 from . import allocator
 from .base import Backend
 from .bfloat16 import BFloat16Backend
-from .device import TYPES, device
+from .device import CUDA_IS_CPU, TYPES, device
 from .dtypes import dtype
 from .installed import how_to_install
 from .numba import NumbaBackend
@@ -62,6 +62,8 @@ def backend_for(where):
 
 def gpu_count():
     """How many GPUs there are; 0 without CuPy."""
+    if CUDA_IS_CPU:
+        return CUDA_IS_CPU
     try:
         return backend_for("cuda").device_count()
     except RuntimeError:

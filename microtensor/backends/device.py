@@ -1,5 +1,7 @@
 """Names of places: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
 
+import os
+
 from .naming import Shown
 from .restoring import Restoring
 
@@ -7,6 +9,11 @@ TYPES = set(  # which PyTorch knows, and those of backends that were registered
     "cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu "
     "mtia privateuseone".split()
 )
+
+# How many devices named "cuda" stand for the CPU: for programs that ask for one GPU a process and
+# are to run without (`python -m microtensor.distributed.run --cuda_is_cpu`). 0: none, as ever.
+CUDA_IS_CPU = int(os.environ.get("MICROTENSOR_CUDA_IS_CPU") or 0)
+
 _default, _restoring = {"device": None}, Restoring()
 
 
@@ -28,6 +35,8 @@ class device(metaclass=Shown):
                 f'device: a device is a name such as "cpu" or "cuda:0", got {where!r}'
             )
         index = int(number) if colon else index
+        if CUDA_IS_CPU and kind == "cuda":
+            kind, index = "cpu", None
         if kind not in TYPES:
             raise RuntimeError(f"device: unknown device {kind!r}; there are cpu, cuda")
         if index is not None and (type(index) is not int or not 0 <= index < 128):

@@ -5,6 +5,7 @@ import functools
 import math
 
 from .. import autograd, nn, ops, optim
+from ..distributed.sync_batch_norm import SyncBatchNorm
 from ..tensor import Tensor
 from . import storage
 from .absent import absent
@@ -25,6 +26,14 @@ if not hasattr(Tensor, "is_inference"):
 
 ops.load_library = load_library
 
+
+def _pin_memory(self: Tensor, device: object = None) -> Tensor:
+    """The tensor itself: copies to a GPU wait for their end anyway."""
+    return self
+
+
+Tensor.pin_memory = _pin_memory
+
 # ---- autograd ------------------------------------------------------------------------
 
 autograd.Variable = Variable
@@ -44,7 +53,7 @@ vars(nn.utils).update({
     f"_{name}": functools.partial(_ntuple, n)
     for n, name in enumerate(("single", "pair", "triple", "quadruple"), 1)
 }, _ntuple=lambda n: functools.partial(_ntuple, n))  # fmt: skip
-nn.SyncBatchNorm = absent("nn.SyncBatchNorm")
+nn.SyncBatchNorm = SyncBatchNorm  # of a floor above that of nn
 nn.module._EXTRA_STATE_KEY_SUFFIX = "_extra_state"  # which no module here has
 for _name in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool",
               "AdaptiveMaxPool", "AdaptiveAvgPool", "Dropout"):  # fmt: skip

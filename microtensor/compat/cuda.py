@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backends import backend_for, gpu_count
+from ..backends.device import device as _device
 from ..typing import Device
 from .absent import absent
 
@@ -31,6 +32,11 @@ def current_device() -> Any:
     """The number of the GPU in use. Raises RuntimeError where there is none."""
     backend_for("cuda")
     return 0
+
+
+def set_device(device: Device) -> Any:
+    """Nothing: a process uses one GPU, the first that it sees. RuntimeError where there is none."""
+    backend_for(_device(device))
 
 
 def synchronize(device: Device | None = None) -> Any:

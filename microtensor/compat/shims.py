@@ -10,9 +10,10 @@ import sys
 import types
 import typing
 
-from .. import autograd, backends, nn, ops, optim, utils
+from .. import autograd, backends, distributed, nn, ops, optim, utils
 from ..backends.device import device
 from ..backends.naming import missing
+from ..distributed.groups import spawn
 from ..tensor import Handle, Size, Tensor, random
 from . import additions, amp, cuda, func, hub  # noqa: F401  (`nn.modules` shows what is added)
 from .absent import absent
@@ -90,29 +91,19 @@ for _home, _names in (("cuda.amp", amp.CUDA), ("amp", vars(amp))):
         _module(f"{_home}.{_name}", amp.__doc__, **{_kind: _names[_kind]})
 _module("cpu", "What may be asked of the CPU.", is_available=_yes)
 _module("cpu.amp", amp.__doc__, **amp.CPU)
-_module("distributed", "Several processes, which are not there.", is_available=_no,
-        is_initialized=_no, **{name: absent(f"distributed.{name}") for name in (
-            "init_process_group", "destroy_process_group", "barrier", "get_rank", "get_world_size",
-            "all_reduce", "all_gather", "all_gather_object", "broadcast", "broadcast_object_list",
-            "gather", "new_group", "reduce", "reduce_scatter", "scatter", "ProcessGroup",
-            "ReduceOp",
-        )})  # fmt: skip
 _module("distributed.nn", "Several processes, which are not there.", **{
     name: absent(f"distributed.nn.{name}") for name in ("all_gather", "all_reduce")
 })  # fmt: skip
 _module("distributed.tensor", "Tensors on several devices, which are not there.",
         DTensor=absent("distributed.tensor.DTensor"))  # fmt: skip
-_module("distributed.optim", "Optimizers of several processes, which are not there.",
-        ZeroRedundancyOptimizer=absent("distributed.optim.ZeroRedundancyOptimizer"))  # fmt: skip
 _module("distributed.rpc", "Several processes, which are not there.")
 _module("distributed.rpc.api", "Several processes, which are not there.",
         RRef=absent("distributed.rpc.api.RRef"))  # fmt: skip
-_module("multiprocessing", "Several processes, which are not there.", cpu_count=os.cpu_count,
+_module("multiprocessing", "Processes of Python's own, which are not there, but for spawn.",
+        cpu_count=os.cpu_count, spawn=spawn,
         **{name: absent(f"multiprocessing.{name}")
-        for name in ("Manager", "Pool", "Process", "Queue", "spawn")})  # fmt: skip
+        for name in ("Manager", "Pool", "Process", "Queue")})  # fmt: skip
 _module("utils.data._utils", "Where PyTorch keeps what makes batches and what loads them.")
-_module("utils.data.distributed", "Several processes, which are not there.",
-        DistributedSampler=absent("utils.data.distributed.DistributedSampler"))  # fmt: skip
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=type("ScriptModule", (nn.Module,), {}), is_scripting=_no, is_tracing=_no,
         script=as_it_is, script_if_tracing=as_it_is, _script_if_tracing=as_it_is,
@@ -129,8 +120,6 @@ _module("profiler", "Where the time goes, which is not measured here.", **{
     name: absent(f"profiler.{name}", "Python's own profilers see every operation")
     for name in ("ProfilerActivity", "profile", "record_function", "schedule")
 })  # fmt: skip
-_module("nn.parallel", "Several devices, which are not there.", DataParallel=nn.DataParallel,
-        DistributedDataParallel=absent("nn.parallel.DistributedDataParallel"))  # fmt: skip
 _module("autograd.variable", Variable.__doc__, Variable=Variable)
 _module("special", "PyTorch's second names for functions of the package.", expit=ops.sigmoid,
         gammaln=ops.lgamma, psi=ops.digamma, **{
@@ -227,9 +216,9 @@ for _name, _home in {  # parts of nn.modules: all of nn, and what a file of it k
     )
 
 
-for _home in (nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils, nn.utils.rnn, optim,
-              optim.lr_scheduler, utils, utils.data, ops.linalg, autograd, amp, cuda, backends,
-              random):  # fmt: skip
+for _home in (distributed, nn, nn.functional, nn.init, nn.module, nn.attention, nn.utils,
+              nn.utils.rnn, optim, optim.lr_scheduler, utils, utils.data, ops.linalg, autograd,
+              amp, cuda, backends, random):  # fmt: skip
     _home.__getattr__ = attribute(public_name(_home))
 
 

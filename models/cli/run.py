@@ -24,7 +24,7 @@ from ..text.tokenizers import (
     load_tokenizer,
     tokenizer_from,
 )  # fmt: skip
-from ..training import reporting
+from ..training import reporting, together
 from ..training.checkpoints import best_of
 from ..training.counts import load_counts, save_counts
 from . import attention, program
@@ -64,6 +64,13 @@ class Program:
 def execute(prog, args):
     """Do what the arguments ask of a Program. Returns the exit code."""
     check(prog, args)
+    together.meet()
+    with together.quiet_but_for_rank_0():
+        return execute_together(prog, args)
+
+
+def execute_together(prog, args):
+    """Do what the arguments ask, in each process that was started."""
     path, show = checkpoint_path(args), getattr(args, "show_attention", False)
     if args.load or prog.prompt_loads and args.prompt is not None:
         found = loaded(prog, args, path)
@@ -71,7 +78,7 @@ def execute(prog, args):
             with files.only_here(path.parent):
                 save_attention(*found, args, path)
     else:
-        with files.only_here(path.parent):
+        with together.folder_of_one(path.parent):
             code, found = learned(prog, args, path)
             if code or prog.prompt_loads:
                 return code
@@ -125,7 +132,8 @@ def text_of(args, about):
     """
     named = about["data"] if args.resume and not args.data else None
     if named is None:
-        corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
+        with together.one_after_the_other():  # it may have to be downloaded
+            corpus = load_corpus(args.data or about["data"], offline=args.offline, progress=print)
         sha256 = same_text(corpus, about)
     else:
         shown = program.printable(named)
@@ -217,6 +225,8 @@ def refuse_to_overwrite(args, path):
 def prepare(prog, args, path):
     """The trainer that the arguments ask for, a new one or that of a checkpoint."""
     rung, state = prog.rung, None
+    if together.restarted() and path.exists():  # by the launcher, with the flags of the start
+        args.resume, args.overwrite = True, False
     if args.resume:
         state = load(prog, args, path, use=lambda state: own_checkpoint(prog, state))
         refuse_changes(prog, args, {**state["config"], **state["training"], **state["about"]})
@@ -257,22 +267,26 @@ def train_on(trainer, prog, args):
     elif trainer.step:
         progress.write(f"going on after step {trainer.step:,} of {config.steps:,}")
     every = max(10, config.steps // 100)
-    recorder = args.record and mt.Recorder(trainer.model, trainer.optimizer, every, trainer.step)
+    recorder = (
+        args.record
+        and together.rank() == 0
+        and mt.Recorder(trainer.model, trainer.optimizer, every, trainer.step)
+    )
     try:
         with CtrlC() as stop:
             for record in trainer.run():
                 progress(record)
                 if recorder and record.loss is not None:
                     recorder.step(record.loss)
-                if record.validation is not None and prog.prompt_loads:
+                if record.validation is not None and prog.prompt_loads and together.rank() == 0:
                     progress.write(specimen(trainer, args))
-                if stop.pressed:
+                if together.any_rank(stop.pressed):
                     break
             if trainer.saved_step != trainer.step:
                 trainer.save()
     finally:
         progress.close()
-        if trainer.validation:
+        if trainer.validation and together.rank() == 0:
             draw(trainer)
         if recorder and recorder.records:
             print(f"recorded: {recorder.save(trainer.checkpoint.with_name('training.html'))}")

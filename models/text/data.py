@@ -208,8 +208,10 @@ def _header(settings, kind, count, digest, size=0):
     return len(text).to_bytes(8, "little") + text
 
 
-def read_tokens(path, tokenizer=None, check=True):
+def read_tokens(path, tokenizer=None, check=True, part=None):
     """(ids, tokenizer) of a file that `write_tokens` wrote: a row mapped into memory, read-only.
+
+    `part=(i, n)` maps the i-th of n parts alone: see `part_of`.
 
     ValueError if the file is damaged, or was made with another tokenizer than the one given. To
     know the damage of the ids, or that one is outside the vocabulary, all of them are read once;
@@ -229,14 +231,32 @@ def read_tokens(path, tokenizer=None, check=True):
             wanted = 8 + size + count * dtype.itemsize
             if there != wanted:
                 raise ValueError(f"it has {there:,} bytes, not {wanted:,}")
-            ids = np.memmap(file, dtype, "r", offset=8 + size, shape=(count,))
-            if check:
+            own = part_of(count, *part) if part else slice(0, count)
+            start, shape = 8 + size + own.start * dtype.itemsize, (own.stop - own.start,)
+            ids = np.memmap(file, dtype, "r", offset=start, shape=shape)
+            if check and part:
+                _check_range(ids, theirs)
+            elif check:
                 _check(ids, theirs, hashlib.sha256(settings.encode()), sha256)
     except ValueError as error:
         raise ValueError(f"{path} is no file of tokens, or damaged: {error}") from error
     if tokenizer is not None and theirs.settings() != tokenizer.settings():
         raise ValueError(f"{path} was written with another tokenizer, {theirs}, not {tokenizer}")
     return ids, theirs
+
+
+def part_of(count, i, n):
+    """The slice of `count` tokens that is the i-th of n parts, as processes share out a file.
+
+    All parts are equally long, so that the order of one, at any step, is that of all: the length is
+    rounded up, and where it does not divide, parts overlap by a token. ValueError for fewer tokens
+    than parts.
+    """
+    if not 0 <= i < n or count < n:
+        raise ValueError(f"there is no part {i} of {n} of {count} tokens")
+    length = -(-count // n)
+    start = i * (count - length) // max(n - 1, 1)
+    return slice(start, start + length)
 
 
 def _told(header):
@@ -261,12 +281,17 @@ def _told(header):
     return kind, count, settings, sha256
 
 
-def _check(ids, tokenizer, digest, sha256, piece=2**22):
-    """ValueError unless a row of ids is one of a tokenizer, and has that checksum."""
+def _check_range(ids, tokenizer, see=lambda part: None, piece=2**22):
+    """ValueError unless a row of ids is one of a tokenizer."""
     for start in range(0, len(ids), piece):
         part = ids[start : start + piece]
-        digest.update(part)
+        see(part)
         if int(part.min()) < 0 or int(part.max()) >= tokenizer.vocab_size:
             raise ValueError(f"it has ids that are outside 0 … {tokenizer.vocab_size - 1}")
+
+
+def _check(ids, tokenizer, digest, sha256):
+    """ValueError unless a row of ids is one of a tokenizer, and has that checksum."""
+    _check_range(ids, tokenizer, digest.update)
     if digest.hexdigest() != sha256:
         raise ValueError("its checksum does not match")

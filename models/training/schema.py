@@ -223,9 +223,12 @@ def is_schedule(value):
 
 
 def is_random(value):
-    return is_dict(value) and {"batches", "default"} <= value.keys() and all(
-        is_stream(value[stream]) for stream in ("batches", "default")
-    )  # fmt: skip
+    """The streams of the batches and of rank 0; of other ranks, too, where there were several."""
+    return (
+        is_dict(value)
+        and {"batches", "default"} <= value.keys()
+        and all(type(name) is str and is_stream(stream) for name, stream in value.items())
+    )
 
 
 def is_stream(state):

@@ -11,6 +11,7 @@ from microtensor.optim.lr_scheduler import LambdaLR
 from ..generation.sampling import evaluating
 from ..ladder.training_config import OPTIMIZERS, TrainingConfig
 from ..text.tokenizers import tokenizer_from
+from . import together
 from .architectures import ARCHITECTURES, architecture, register
 from .checkpoints import Checkpoints, load_checkpoint, load_newest
 from .schema import FORMAT, check_checkpoint, insist, made
@@ -35,6 +36,7 @@ class Trainer:
     """Trains `model` on `train` and examines it on `held_out` (both `TextWindows`).
 
     `model(idx, targets)` gives logits and loss; what made it is `model.config`, a dataclass.
+    In several processes (`together`) each learns from its share of every batch.
     `checkpoint` is the file to save to at every evaluation, or None; the `keep` newest are kept,
     and the best: see `checkpoints`. `about` is kept in it: plain JSON values that say what was
     trained, and on what.
@@ -55,6 +57,9 @@ class Trainer:
         # default one.
         self.generator = mt.Generator().manual_seed(self.config.seed)
         self.step, self.saved_step = 0, None
+        together.begin(model)
+        if together.rank():  # random numbers of its own: each rank drops out others
+            mt.manual_seed(self.config.seed + 1_000_003 * together.rank())
         self.losses = []  # one for each step
         self.validation = []  # [step, loss]
 
@@ -81,15 +86,19 @@ class Trainer:
         """One step of learning, from one batch."""
         self.model.train()
         idx, targets = self.train.random_batch(self.config.batch_size, self.generator)
-        _, loss = self.model(idx, targets)
-        self.check_finite("loss", loss.item())
+        mine = together.own_part(len(idx))
+        share = (mine.stop - mine.start) / len(idx)
+        _, loss = self.model(idx[mine], targets[mine])
+        (value,) = together.summed(loss.item() * share)
+        self.check_finite("loss", value)
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * (share * together.size())).backward()
+        together.average(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.check_finite("norm of the gradients", norm.item())
         self.optimizer.step()
         self.schedule.step()
-        self.losses.append(loss.item())
+        self.losses.append(value)
         self.step += 1
 
     def examine(self):
@@ -124,7 +133,9 @@ class Trainer:
         """Write everything that it takes to go on exactly as if nothing had happened."""
         examined = self.validation and self.validation[-1][0] == self.step
         best = examined and all(self.validation[-1][1] < loss for _, loss in self.validation[:-1])
-        self.checkpoints.save(self.state_dict(), best)
+        state = self.state_dict()
+        if together.rank() == 0:
+            self.checkpoints.save(state, best)
         self.saved_step = self.step
 
     def state_dict(self):
@@ -141,7 +152,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "random": {"batches": self.generator.get_state(), "default": mt.get_rng_state()},
+            "random": {"batches": self.generator.get_state(), **together.random_states()},
             # where a `ShardedWindows` stands; other windows have no order of their own
             "data": self.train.state_dict() if hasattr(self.train, "state_dict") else None,
         }
@@ -166,7 +177,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["random"]["batches"])
-        mt.set_rng_state(state["random"]["default"])
+        together.set_random_state(state["random"], self.config.seed + state["step"])
         self.step = self.saved_step = state["step"]
         if self.checkpoints:
             self.checkpoints.go_on()
@@ -199,13 +210,19 @@ class Trainer:
 
 @mt.no_grad()
 def evaluate(model, data, batches=40, batch_size=64):
-    """The mean loss over `batches` × `batch_size` windows spread evenly over `data`."""
+    """The mean loss over `batches` × `batch_size` windows spread evenly over `data`.
+
+    Several processes take the batches in turns, and all of them get the mean.
+    """
     total = windows = 0
     with evaluating(model):
-        for idx, targets in data.spread(batches, batch_size):
+        for i, (idx, targets) in enumerate(data.spread(batches, batch_size)):
+            if i % together.size() != together.rank():
+                continue
             _, loss = model(idx, targets)
             total += loss.item() * len(idx)
             windows += len(idx)
+    total, windows = together.summed(total, windows)
     return total / windows
 
 

@@ -113,24 +113,9 @@ def test_submodules_are_the_same_modules():
         ("import torch.package as p; p.PackageImporter(1)", NotImplementedError, "torch.package"),
         ("from torch.nn import LPPool2d; LPPool2d(2)", NotImplementedError, "LPPool2d"),
         ("import torch; torch.jit.trace", AttributeError, "trace"),
-        (
-            "import torch; torch.nn.parallel.DistributedDataParallel(None)",
-            NotImplementedError,
-            "nn.parallel.DistributedDataPar",
-        ),
-        (
-            "import torch; torch.distributed.init_process_group()",
-            NotImplementedError,
-            "distributed.init_process_group",
-        ),
-        ("import torch.multiprocessing as mp; mp.spawn(print)", NotImplementedError, "spawn"),
+        ("import torch.multiprocessing as mp; mp.Pool(2)", NotImplementedError, "Pool"),
         ("import torch; torch.distributed.rpc.api.RRef(1)", NotImplementedError, "RRef"),
         ("from torch.distributed import nn; nn.all_reduce(1)", NotImplementedError, "nn.all_red"),
-        (
-            "from torch.utils.data.distributed import DistributedSampler as S; S([])",
-            NotImplementedError,
-            "DistributedSampler",
-        ),
         ("import torch; torch.zeros(2, dtype=torch.cfloat)", NotImplementedError, "cfloat"),
         ("import torch; torch.nn.Embedding(2, 2, sparse=True)", NotImplementedError, "sparse"),
         ("import torch; torch.set_float32_matmul_precision('low')", RuntimeError, "'low'"),
@@ -249,9 +234,9 @@ found = g(torch.ones(1)).item()
     finally:
         del mt._dynamo.config.suppress_errors
     assert names["found"] == -1
-    with pytest.raises(NotImplementedError, match="distributed.optim.ZeroRedundancyOptimizer"):
+    with pytest.raises(ValueError, match="has not been initialized"):
         names["ZeroRedundancyOptimizer"]([], optimizer_class=mt.optim.AdamW)
-    with pytest.raises(NotImplementedError, match="distributed.get_rank"):
+    with pytest.raises(ValueError, match="has not been initialized"):
         mt.distributed.get_rank()
 
 
