@@ -15,7 +15,7 @@ class Recipe:
     lora_steps: int = 300
     character_steps: int = 60
     dpo_steps: int = 40
-    reward_steps: int = 60
+    reward_steps: int = 120
     weak_steps: int = 400  # at most: it stops when a part of its answers is right
     grpo_steps: int = 60
     sentiment_steps: int = 120

@@ -187,8 +187,8 @@ def test_ppo_follows_the_reward_and_beta_holds_it(beta, undecided):
 
     trainer = ppo.PPOTrainer(
         copied(undecided), TOKENIZER, lambda n, rng: [a.prompt() for a in Letters().draw(n, rng)],
-        None, settings(50, batch_size=32, lr=1e-2, weight_decay=0.0), reward=reward, reference=undecided,
-        beta=beta, max_new_tokens=4, gold=lambda text: -text.count("b"),
+        None, settings(50, batch_size=32, lr=1e-2, weight_decay=0.0), reward=reward,
+        reference=undecided, beta=beta, max_new_tokens=4, gold=lambda text: -text.count("b"),
     )  # fmt: skip
     run(trainer)
     first, last = ([np.mean([row[k] for row in part]) for k in ("reward", "kl", "gold")]
