@@ -12,9 +12,9 @@ class Recipe:
 
     base_steps: int = 700
     sft_steps: int = 300
-    lora_steps: int = 300
+    lora_steps: int = 250
     character_steps: int = 60
-    dpo_steps: int = 40
+    dpo_steps: int = 20
     reward_steps: int = 120
     weak_steps: int = 400  # at most: it stops when a part of its answers is right
     grpo_steps: int = 60

@@ -291,7 +291,7 @@ class Stages:
 
     def dpo(self):
         """DPO with the NLL term: the polite form becomes the usual one, and the sums stay right."""
-        return self.preferred("dpo", 1.5e-4, 0.3, 1.0)
+        return self.preferred("dpo", 1e-4, 0.3, 2.0)
 
     def dpo_without_nll(self):
         """DPO without it and with too large a step: the lesson in what can go wrong."""
@@ -309,10 +309,10 @@ class Stages:
     def weak(self):
         """A short supervised fine-tuning, stopped when half of the answers are right."""
         steps = self.recipe.weak_steps
-        config, *more = self.settings("weak", steps, lr=5e-4, batch_size=64, warmup=5)
+        config, *more = self.settings("weak", steps, lr=2e-4, batch_size=64, warmup=5)
         trainer = SFTTrainer(self.model("base"), self.tokenizer, *self.talks(), config, *more)
         trainer.enough = lambda: (
-            trainer.step % 10 == 0
+            trainer.step % 5 == 0
             and graded(trainer.model, self.tokenizer, self.validation, recipe.ANSWER)["exact"]
             >= WEAK
         )
@@ -322,7 +322,7 @@ class Stages:
     def grpo(self):
         """GRPO from the weak model, rewarded by the exact check alone."""
         config, *more = self.settings(
-            "grpo", self.recipe.grpo_steps, lr=5e-4, batch_size=128, final_lr=0.3
+            "grpo", self.recipe.grpo_steps, lr=2e-4, batch_size=256, final_lr=0.3
         )
         trainer = GRPOTrainer(
             self.model("weak"), self.tokenizer, self.problems, self.validation, config, *more,
