@@ -1,5 +1,8 @@
 """The losses of post-training and their gradients, beside plain PyTorch formulations."""
 
+import collections
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -171,3 +174,87 @@ def test_ppo(seed):
         return policy + 0.1 * value
 
     compare(ours, theirs, old + 0.3 * noise[0], old_values + 0.3 * noise[1])
+
+
+# ---- beside trl, where it is installed -----------------------------------------------------------
+
+
+def stub(**attributes):
+    """A trainer of trl without what only a training needs: its losses are methods."""
+    stand_in = mock.MagicMock()
+    stand_in.accelerator = mock.MagicMock()
+    stand_in.accelerator.gather.side_effect = lambda x: x
+    stand_in.accelerator.gather_for_metrics.side_effect = lambda x: x
+    stand_in.model = mock.MagicMock(training=False)
+    stand_in._metrics = collections.defaultdict(lambda: collections.defaultdict(list))
+    for name, value in attributes.items():
+        setattr(stand_in, name, value)
+    return stand_in
+
+
+@seeds
+@pytest.mark.parametrize("nll", [0.0, 0.7])
+def test_dpo_is_that_of_trl(seed, nll):
+    """loss_type ["sigmoid", "sft"] is DPO with the NLL term."""
+    DPOTrainer = pytest.importorskip("trl").DPOTrainer
+    mask = np.concatenate([np.zeros((B, 1), bool), masks(seed)], 1)
+    reference = drawn(seed + 5, (B,))[0]
+
+    def theirs(logps):
+        stand_in = stub(
+            aux_loss_enabled=False, ld_alpha=None, precompute_ref_logps=True,
+            f_divergence_type="reverse_kl", loss_types=["sigmoid", "sft"], beta=0.3,
+            loss_weights=[1.0, nll], use_weighting=False, label_smoothing=0.0,
+        )  # fmt: skip
+        chosen = torch.tensor(mask[:, 1:])
+        nothing = torch.zeros(B, T)
+        outputs = mock.MagicMock(entropy=nothing, mean_logits=nothing, is_top1=nothing.bool())
+        outputs.log_probs = torch.where(chosen, logps, torch.zeros_like(logps))
+        a, b = torch.tensor(reference).chunk(2)
+        inputs = {
+            "input_ids": torch.zeros(B, T + 1, dtype=torch.long),
+            "completion_mask": torch.tensor(mask).long(),
+            "ref_chosen_logps": a, "ref_rejected_logps": b,
+        }  # fmt: skip
+        return DPOTrainer._compute_loss(stand_in, lambda **_: outputs, inputs, False)
+
+    def ours(logps):
+        chosen = mt.tensor(mask[:, 1:])
+        answers = mt.where(chosen, logps, 0).sum(-1)
+        loss = dpo.dpo_loss(*answers.chunk(2), *mt.tensor(reference).chunk(2), beta=0.3).mean()
+        return loss - nll * answers[: B // 2].sum() / chosen[: B // 2].sum()
+
+    compare(ours, theirs, *drawn(seed, (B, T)))
+
+
+@seeds
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+def test_grpo_is_that_of_trl(seed, beta):
+    """loss_type "bnpo" averages over all tokens of the batch, as here."""
+    GRPOTrainer = pytest.importorskip("trl").GRPOTrainer
+    old, reference, advantages = drawn(seed, (B, T), (B, T), (B,))
+    mask = masks(seed)
+
+    def theirs(logps):
+        stand_in = stub(
+            aux_loss_enabled=False, top_entropy_quantile=1.0, use_vllm=False,
+            off_policy_mask_threshold=None, importance_sampling_level="token", beta=beta,
+            loss_type="bnpo", epsilon_low=0.2, epsilon_high=0.2, _entropy_bonus_enabled=False,
+            args=mock.MagicMock(delta=None, use_bias_correction_kl=False),
+            current_gradient_accumulation_steps=1,
+        )  # fmt: skip
+        stand_in._get_per_token_logps_and_entropies = lambda *_, **__: (logps, logps.detach(), None)
+        ids, whole = torch.zeros(B, T, dtype=torch.long), torch.tensor(mask).long()
+        inputs = {
+            "prompt_ids": ids, "prompt_mask": whole,
+            "completion_ids": ids, "completion_mask": whole,
+            "advantages": torch.tensor(advantages), "old_per_token_logps": torch.tensor(old),
+            "ref_per_token_logps": torch.tensor(reference),
+        }  # fmt: skip
+        return GRPOTrainer._compute_loss(stand_in, None, inputs)
+
+    def ours(logps):
+        a, b, c, d = map(mt.tensor, (old, advantages, mask.astype(float), reference))
+        return grpo.grpo_loss(logps, a, b, c, d, epsilon=0.2, beta=beta)
+
+    compare(ours, theirs, old + 0.3 * drawn(seed + 9, (B, T))[0])
