@@ -52,7 +52,9 @@ def execute(args):
         started = (folder / RESULTS).exists()
         if args.resume or args.you_choose and started and not args.overwrite:
             stages.go_on()
-        elif started and not args.overwrite:
+        elif not started or args.overwrite:
+            stages.start_over()
+        else:
             raise ValueError(
                 f"{folder} holds an assistant: go on with --resume, start over with --overwrite, "
                 "or choose another folder with --out"
@@ -63,6 +65,11 @@ def execute(args):
             stages.run()
         except Stopped as stop:
             print(f"{stop}; its checkpoint is kept: {stages.path(stop.stage)}")
+            print(f"to go on:   python demos/assistant.py{flags(args)} --resume")
+            return 130
+        except KeyboardInterrupt:
+            done = ", ".join(stage for stage in ALL if stages.done(stage)) or "none"
+            print(f"\nleft at once; stages that are kept: {done}")
             print(f"to go on:   python demos/assistant.py{flags(args)} --resume")
             return 130
         stages.results["seconds"] = sum(stages.results[stage]["seconds"] for stage in ALL)
@@ -110,9 +117,10 @@ class Watch:
         """Whether the person stopped it."""
         steps = trainer.config.steps
         print(f"\n── {stage} ".ljust(72, "─"), flush=True)
-        tokens = trainer.config.batch_size * recipe.WINDOW // 2
-        progress = reporting.Progress(steps, tokens, start=trainer.step)
+        progress = reporting.Progress(steps, None, start=trainer.step)
         enough = getattr(trainer, "enough", lambda: False)
+        if trainer.step and enough():
+            return False
         try:
             with CtrlC() as stop:
                 for record in trainer.run():

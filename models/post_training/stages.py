@@ -57,7 +57,7 @@ class Stages:
         self.folder, self.recipe, self.seed = Path(folder), numbers, seed
         self.watch, self.tell = watch, tell
         self.results = {"seed": seed, "recipe": vars(numbers) | {}}
-        self.kept = {}  # models of finished stages
+        self.kept, self.going_on = {}, False  # models of finished stages; after `go_on`
         self.problems = Problems(seed, numbers.held_out)
         self.graded_on = self.problems.held_out
         # A second set, not trained on either, for decisions during training.
@@ -84,7 +84,15 @@ class Stages:
         for name in ("seed", "recipe"):
             if found.get(name) != self.results[name]:
                 raise ValueError(f"{path} is of another run: {name} {found.get(name)!r:.200}")
-        self.results = found
+        self.results, self.going_on = found, True
+
+    def start_over(self):
+        """Begin in the folder, and remove what an earlier run has left of its models."""
+        self.write()
+        for stage in self.folder.iterdir():
+            if stage.name in ALL or stage.name.startswith("character-"):
+                for file in stage.glob("*.safetensors"):
+                    file.unlink()
 
     def done(self, stage):
         return stage in self.results
@@ -122,10 +130,8 @@ class Stages:
         """Let a trainer run to its end, going on where a checkpoint is; its model, evaluated."""
         path, begun = self.path(stage), time.perf_counter()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self.results.get("unfinished", {}).get("stage") == stage and path.exists():
+        if self.going_on and path.exists():
             load_newest(path, self.tell, trainer.load_state_dict)
-        elif path.exists():
-            path.unlink()
         stopped = self.watch(stage, trainer)
         if trainer.saved_step != trainer.step:
             trainer.save()
