@@ -13,8 +13,8 @@ ROWS = {  # stage: (what it was trained on, what it began as)
     "dpo": "pairs of answers, with NLL",
     "dpo_without_nll": "the same, no NLL, large step",
     "reward_model": "pairs of answers",
-    "weak": "conversations, stopped early",
-    "grpo": "the exact check as reward",
+    "weak": "sums, stopped early",
+    "grpo": "sums, the exact check as reward",
     "sentiment": "pairs of lines, by the lexicon",
     "ppo": "that learned reward",
 }
@@ -24,7 +24,7 @@ BLUE, RED, GREEN, GOLD, INK = "#2563a8", "#d1432f", "#2f8f5b", "#e0a021", "#2b2b
 def table(results):
     """The stages, a line for each: exact answers, preferred form, KL, seconds."""
     lines = [
-        f"{'stage':16} {'trained on':30} {'exact':>6} {'preferred':>9} {'KL':>7} {'seconds':>8}"
+        f"{'stage':16} {'trained on':31} {'exact':>6} {'preferred':>9} {'KL':>7} {'seconds':>8}"
     ]
     for stage, about in ROWS.items():
         found = results.get(stage)
@@ -32,8 +32,8 @@ def table(results):
             continue
         cells = [share(found.get("exact"), 6), share(found.get("preferred"), 9),
                  number(found.get("kl"), 7), number(found["seconds"], 8)]  # fmt: skip
-        lines.append(f"{stage:16} {about:30} {' '.join(cells)}")
-    lines.append(f"{'all':16} {'':30} {'':>6} {'':>9} {'':>7} {number(results['seconds'], 8)}")
+        lines.append(f"{stage:16} {about:31} {' '.join(cells)}")
+    lines.append(f"{'all':16} {'':31} {'':>6} {'':>9} {'':>7} {number(results['seconds'], 8)}")
     return "\n".join([*lines, "", *remarks(results)])
 
 

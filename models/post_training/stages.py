@@ -59,11 +59,11 @@ class Stages:
         self.results = {"seed": seed, "recipe": vars(numbers) | {}}
         self.kept, self.going_on = {}, False  # models of finished stages; after `go_on`
         self.problems = Problems(seed, numbers.held_out)
-        self.graded_on = self.problems.held_out
         # A second set, not trained on either, for decisions during training.
-        others = Problems(seed + 2**20, 60).held_out
+        others = Problems(seed + 2**20, 150).held_out
         self.validation = [p for p in others if p.question not in self.problems.kept]
         self.problems.kept = self.problems.kept.union(*map(mirrored, self.validation))
+        self.sums = self.problems.only("sums")
         letters = "\n" + "".join(map(chr, range(32, 127)))
         self.tokenizer = chat.with_chat_tokens(CharTokenizer(letters))
 
@@ -169,12 +169,11 @@ class Stages:
     def encoded(self, talks):
         return [encode(self.tokenizer, talk, recipe.CONTEXT) for talk in talks]
 
-    def exercises(self, count, rng):
+    def exercises(self, problems, count, rng):
         """Conversations with right answers, in either form."""
         forms = list(FORMS)
         return [
-            p.conversation(forms[int(rng.integers(len(forms)))])
-            for p in self.problems.draw(count, rng)
+            p.conversation(forms[int(rng.integers(len(forms)))]) for p in problems.draw(count, rng)
         ]
 
     # ---- the stages ----------------------------------------------------------------------------
@@ -215,7 +214,9 @@ class Stages:
         rng, count = self.rng(2), self.recipe.examples
         _, learned, held_out = self.plays()
         lines = [learned[i] for i in rng.integers(0, len(learned), count // 8)]
-        learned = self.exercises(count - len(lines), rng) + [x.conversation() for x in lines]
+        learned = self.exercises(self.problems, count - len(lines), rng) + [
+            x.conversation() for x in lines
+        ]
         tested = [p.conversation("plain") for p in self.validation]
         tested += [x.conversation() for x in held_out[:60]]
         return [Conversations(self.encoded(part), recipe.CONTEXT) for part in (learned, tested)]
@@ -231,8 +232,8 @@ class Stages:
 
     def lora(self):
         """The same with an adapter: few new numbers, all others frozen."""
-        model = lora.add(self.model("base"), lora.LoRAConfig(r=4, alpha=16))
-        config, *more = self.settings("lora", self.recipe.lora_steps, lr=6e-3, batch_size=64)
+        model = lora.add(self.model("base"), lora.LoRAConfig(r=5, alpha=20))
+        config, *more = self.settings("lora", self.recipe.lora_steps, lr=4e-3, batch_size=64)
         trainer = SFTTrainer(model, self.tokenizer, *self.talks(), config, *more)
         model = self.trained("lora", trainer, config.steps)
         lora.save(model, self.folder / "lora", "base")
@@ -267,7 +268,7 @@ class Stages:
         if not hasattr(self, "_pairs"):
             model, draws = self.model("sft"), mt.Generator().manual_seed(self.seed + 1)
             asked = self.problems.draw(self.recipe.prompts, self.rng(3))
-            parts = [self.judged(model, some, draws) for some in (asked, self.graded_on)]
+            parts = [self.judged(model, some, draws) for some in (asked, self.problems.held_out)]
             self._pairs = [with_reference(model, part) for part in parts]
         return self._pairs
 
@@ -313,31 +314,35 @@ class Stages:
         return {"pairs": agreement(model, held_out), "held_out_pairs": len(held_out)}
 
     def weak(self):
-        """A short supervised fine-tuning, stopped when half of the answers are right."""
+        """A short fine-tuning on sums alone, stopped when half of the validation's are right."""
         steps = self.recipe.weak_steps
         config, *more = self.settings("weak", steps, lr=2e-4, batch_size=64, warmup=5)
-        trainer = SFTTrainer(self.model("base"), self.tokenizer, *self.talks(), config, *more)
+        talks = self.exercises(self.sums, self.recipe.examples // 4, self.rng(6))
+        data = Conversations(self.encoded(talks), recipe.CONTEXT)
+        trainer = SFTTrainer(self.model("base"), self.tokenizer, data, data, config, *more)
+        sums = [p for p in self.validation if p.task == "sums"]
         trainer.enough = lambda: (
             trainer.step % 5 == 0
-            and graded(trainer.model, self.tokenizer, self.validation, recipe.ANSWER)["exact"]
-            >= WEAK
+            and graded(trainer.model, self.tokenizer, sums, recipe.ANSWER)["exact"] >= WEAK
         )
         model = self.trained("weak", trainer, steps)
-        return self.grades(model, "base") | {"steps": trainer.step}
+        return self.grades(model, "base", self.sums) | {"steps": trainer.step}
 
     def grpo(self):
-        """GRPO from the weak model, rewarded by the exact check alone."""
+        """GRPO on sums from the weak model, rewarded by the exact check alone."""
         config, *more = self.settings(
             "grpo", self.recipe.grpo_steps, lr=2e-4, batch_size=256, final_lr=0.3
         )
+        sums = [p for p in self.validation if p.task == "sums"]
         trainer = GRPOTrainer(
-            self.model("weak"), self.tokenizer, self.problems, self.validation, config, *more,
+            self.model("weak"), self.tokenizer, self.sums, sums, config, *more,
             reward=lambda problem, text: problem.exact(text), group=8,
             max_new_tokens=recipe.ANSWER,
         )  # fmt: skip
         model = self.trained("grpo", trainer, config.steps)
         return {
-            "exact_before": self.results["weak"]["exact"], **self.grades(model, "weak"),
+            "exact_before": self.results["weak"]["exact"],
+            **self.grades(model, "weak", self.sums),
             "rewards": trainer.rewards,
         }  # fmt: skip
 
@@ -384,11 +389,12 @@ class Stages:
 
     # ---- measuring -----------------------------------------------------------------------------
 
-    def grades(self, model, reference=None):
+    def grades(self, model, reference=None, problems=None):
         """Exact answers and preferred forms on held-out problems; and the KL to another stage."""
-        found = graded(model, self.tokenizer, self.graded_on, recipe.ANSWER)
+        held_out = (problems or self.problems).held_out
+        found = graded(model, self.tokenizer, held_out, recipe.ANSWER)
         if reference:
-            prompts = [p.prompt() for p in self.graded_on[:200]]
+            prompts = [p.prompt() for p in held_out[:200]]
             draws = mt.Generator().manual_seed(self.seed)
             found["kl"] = divergence(
                 model, self.model(reference), self.tokenizer, prompts, recipe.ANSWER, draws
@@ -412,4 +418,4 @@ class Stages:
 
 
 WINDOWS, EXERCISES = 12, 120  # of a step of pre-training
-WEAK = 0.5  # the share of right answers at which the weak model's training stops
+WEAK = 0.45  # the share of right sums at which the weak model's training stops

@@ -9,6 +9,7 @@ images (34+12, enots), in whatever form. The rest is drawn from again and again.
 """
 
 import string
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,13 @@ class Problems:
             if problem.question not in self.kept:
                 self.held_out.append(problem)
                 self.kept |= mirrored(problem)
+
+    def only(self, task):
+        """The problems of one task, with the same ones held out."""
+        some = copy(self)
+        some.tasks = (task,)
+        some.held_out = [p for p in self.held_out if p.task == task]
+        return some
 
     def draw(self, count, rng):
         """`count` problems to learn from, drawn with a NumPy generator."""

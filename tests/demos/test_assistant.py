@@ -66,7 +66,7 @@ def test_every_stage_leaves_a_checkpoint_and_adapters_are_folders(finished):
         model, tokenizer = model_from(load_checkpoint(out / stage / "checkpoint.safetensors"))
         assert model.config.vocab_size == tokenizer.vocab_size
     base = model_from(load_checkpoint(out / "base/checkpoint.safetensors"))[0]
-    assert lora.load(base, out / "lora").lora_config.r == 4
+    assert lora.load(base, out / "lora").lora_config.r == 5
     assert len(list(out.glob("character-*/adapter_model.safetensors"))) == 3
     assert set(found["characters"]["perplexity"]) > {"none"}
     assert (out / "assistant.png").read_bytes().startswith(b"\x89PNG")
