@@ -331,7 +331,7 @@ class Stages:
     def grpo(self):
         """GRPO on sums from the weak model, rewarded by the exact check alone."""
         config, *more = self.settings(
-            "grpo", self.recipe.grpo_steps, lr=2e-4, batch_size=256, final_lr=0.3
+            "grpo", self.recipe.grpo_steps, lr=1.5e-4, batch_size=256, final_lr=0.3
         )
         sums = [p for p in self.validation if p.task == "sums"]
         trainer = GRPOTrainer(
@@ -418,4 +418,4 @@ class Stages:
 
 
 WINDOWS, EXERCISES = 12, 120  # of a step of pre-training
-WEAK = 0.45  # the share of right sums at which the weak model's training stops
+WEAK = 0.5  # the share of right sums at which the weak model's training stops
