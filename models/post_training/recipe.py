@@ -13,13 +13,13 @@ class Recipe:
     base_steps: int = 700
     sft_steps: int = 300
     lora_steps: int = 350
-    character_steps: int = 60
+    character_steps: int = 50
     dpo_steps: int = 20
     reward_steps: int = 120
     weak_steps: int = 400  # at most: it stops when a part of its answers is right
     grpo_steps: int = 90
     sentiment_steps: int = 40
-    ppo_steps: int = 50
+    ppo_steps: int = 40
     examples: int = 12_000  # conversations to learn from
     prompts: int = 500  # that pairs are made from
     held_out: int = 500  # problems that nobody learns from

@@ -351,10 +351,11 @@ class Stages:
         model, draws = self.model("sft"), mt.Generator().manual_seed(self.seed + 2)
         _, learned, held_out = self.plays()
         gold, rng, parts = sentiment.gold(), self.rng(4), []
-        for lines, count in (learned, self.recipe.prompts), (held_out, self.recipe.prompts // 4):
-            some = [lines[i] for i in rng.integers(0, len(lines), count)]
+        for lines in learned, held_out:
+            chosen = rng.integers(0, len(lines), max(1, self.recipe.prompts // 5))
             parts.append(sampled_pairs(
-                model, self.tokenizer, some, lambda _, text: gold(text), 4, recipe.LINE, draws
+                model, self.tokenizer, [lines[i] for i in chosen], lambda _, text: gold(text),
+                2 * REPEATS, recipe.LINE, draws, per_prompt=REPEATS,
             ))  # fmt: skip
         return parts
 
@@ -380,7 +381,11 @@ class Stages:
         reference, judge = self.model("sft"), self.model("sentiment")
         trainer = PPOTrainer(
             self.model("sft"), self.tokenizer,
-            lambda count, rng: [learned[i].prompt() for i in rng.integers(0, len(learned), count)],
+            lambda count, rng: [
+                learned[i].prompt()
+                for i in rng.integers(0, len(learned), count // REPEATS)
+                for _ in range(REPEATS)  # prompts of one length are answered at once
+            ],
             None, config, *more, reference=reference, gold=sentiment.gold(), beta=0.0,
             reward=lambda batch, _: judge.rewards(batch), max_new_tokens=recipe.LINE,
         )  # fmt: skip
@@ -418,4 +423,5 @@ class Stages:
 
 
 WINDOWS, EXERCISES = 12, 120  # of a step of pre-training
+REPEATS = 8  # answers to a line of a play that are drawn at once
 WEAK = 0.5  # the share of right sums at which the weak model's training stops
