@@ -17,7 +17,7 @@ class Recipe:
     dpo_steps: int = 20
     reward_steps: int = 120
     weak_steps: int = 400  # at most: it stops when a part of its answers is right
-    grpo_steps: int = 90
+    grpo_steps: int = 150
     sentiment_steps: int = 40
     ppo_steps: int = 40
     examples: int = 12_000  # conversations to learn from
