@@ -19,7 +19,8 @@ def printable(text):
 class Progress:
     """Shows a `Record` after each step: a bar in a terminal, else a line now and then.
 
-    The bar needs tqdm. `tokens` is the number of tokens in a step, `start` the step so far.
+    The bar needs tqdm. `tokens` is the number of tokens in a step, or None where steps differ;
+    `start` the step so far.
     """
 
     def __init__(self, steps, tokens, start=0, file=None):
@@ -64,7 +65,7 @@ class Progress:
         if self.bar is not None and self.validation or record.validation is not None:
             parts.append(f"validation {self.validation:.3f}")
         parts.append(f"lr {record.lr:.1e}")
-        if self.seconds:
+        if self.seconds and self.tokens:
             rate = self.tokens * len(self.seconds) / sum(self.seconds)
             parts.append(f"{rate:,.0f} tokens/s")
         return ", ".join(parts)

@@ -42,6 +42,8 @@ class Trainer:
     trained, and on what.
     """
 
+    share = 1.0  # of the batch that this process takes
+
     def __init__(
         self, model, tokenizer, train, held_out, config=None, checkpoint=None, about=None, keep=2
     ):  # fmt: skip
@@ -85,26 +87,41 @@ class Trainer:
     def train_step(self):
         """One step of learning, from one batch."""
         self.model.train()
-        idx, targets = self.train.random_batch(self.config.batch_size, self.generator)
-        mine = together.own_part(len(idx))
-        share = (mine.stop - mine.start) / len(idx)
-        _, loss = self.model(idx[mine], targets[mine])
-        (value,) = together.summed(loss.item() * share)
-        self.check_finite("loss", value)
-        self.optimizer.zero_grad()
-        (loss * (share * together.size())).backward()
-        together.average(self.model.parameters())
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        self.check_finite("norm of the gradients", norm.item())
-        self.optimizer.step()
+        value = self.update(self.loss())
         self.schedule.step()
         self.losses.append(value)
         self.step += 1
 
+    def loss(self):
+        """The loss of the next batch, or of this process' part of it; others may replace it."""
+        idx, targets = self.train.random_batch(self.config.batch_size, self.generator)
+        mine = together.own_part(len(idx))
+        self.share = (mine.stop - mine.start) / len(idx)
+        return self.model(idx[mine], targets[mine])[1]
+
+    def update(self, loss):
+        """Change the parameters by the gradients of a loss. Returns it, of all processes.
+
+        NonFiniteLoss if it, or a gradient, is no number.
+        """
+        (value,) = together.summed(loss.item() * self.share)
+        self.check_finite("loss", value)
+        self.optimizer.zero_grad()
+        (loss * (self.share * together.size()) if together.size() > 1 else loss).backward()
+        together.average(self.model.parameters())
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.check_finite("norm of the gradients", norm.item())
+        self.optimizer.step()
+        return value
+
+    def held_out_loss(self):
+        """What is measured at every evaluation, the lower the better."""
+        config = self.config
+        return evaluate(self.model, self.held_out, config.eval_batches, config.eval_batch_size)
+
     def examine(self):
         """Measure the loss on the held-out text, and save if it is a number."""
-        config = self.config
-        loss = evaluate(self.model, self.held_out, config.eval_batches, config.eval_batch_size)
+        loss = self.held_out_loss()
         self.check_finite("validation loss", loss)
         self.validation.append([self.step, loss])
         if self.checkpoint is not None:
