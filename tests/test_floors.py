@@ -19,7 +19,7 @@ FLOORS = [
     "autograd",
     "ops",
     "tensor",
-    "utils nn optim files",
+    "utils nn optim files quantization",
     "graph compat",
     "debug",
 ]
@@ -30,6 +30,7 @@ FLOORS_OF_MODELS = [
     "pretrained",
     "training",
     "inside",
+    "serving",
     "cli",
 ]
 ORDER = [f"microtensor.{place}" for row in FLOORS for place in row.split()]

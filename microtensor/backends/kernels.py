@@ -149,6 +149,10 @@ class Kernels:
         y = x @ weight.T
         return y if bias is None else y + bias
 
+    def stored_linear(self, x, weight, bias, y):
+        """Write x weightᵀ + bias into y (r, m), for x (r, n) and one of `weights.py` (m, n)."""
+        y[...] = self.linear(x, weight.wide(), bias)
+
     def linear_backward_weight(self, g, x):
         """gᵀ x, summed over every row: (m, n) from g (…, m) and x (…, n)."""
         rows = math.prod(g.shape[:-1])

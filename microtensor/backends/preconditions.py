@@ -13,7 +13,10 @@ from numba import types
 from numba.extending import overload
 
 TERM = re.compile(r"(\w+)(\??) ([(\[])([^)\]]*)[)\]](?: of (\w+))?")
-DTYPES = {"": types.float32, "booleans": types.boolean, "integers": types.Integer}
+DTYPES = {
+    "": types.float32, "booleans": types.boolean, "integers": types.Integer, "int8": types.int8,
+    "uint8": types.uint8,
+}  # fmt: skip
 
 
 def terms(rule):
