@@ -1,4 +1,4 @@
-"""Quantized weights: what they are made of, that they are read back exactly, and what they refuse."""
+"""Quantized weights: their numbers, that they are read back exactly, and what they refuse."""
 
 import copy
 import math
