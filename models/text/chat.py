@@ -78,7 +78,7 @@ def check_tokenizer(tokenizer):
 def check_messages(messages):
     """ValueError unless messages are a list of dicts with a known role and a text."""
     if not isinstance(messages, list | tuple) or not messages:
-        raise ValueError(f"a conversation is a list of messages, at least one; got {messages!r:.60}")
+        raise ValueError(f"a conversation is a list of messages, not {messages!r:.60}")
     for i, message in enumerate(messages):
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
             raise ValueError(

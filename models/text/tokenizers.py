@@ -6,8 +6,8 @@ A tokenizer cuts text into pieces and numbers them. The pieces are
 - bytes of UTF-8 (`ByteTokenizer`), or
 - runs of bytes that are frequent in a text (`BPETokenizer`; the algorithm is in `bpe.py`).
 
-All have `encode` and `decode`, `vocabulary` and `vocab_size`, `save` and `load`. Special tokens, such
-as those of a conversation (`chat.py`), have ids of their own beside these pieces.
+All have `encode` and `decode`, `vocabulary` and `vocab_size`, `save` and `load`. Special tokens,
+such as those of a conversation (`chat.py`), have ids of their own beside these pieces.
 """
 
 import codecs
@@ -341,7 +341,7 @@ SPECIAL = re.compile(r"<\S+>|\[\S+\]")
 
 
 def check_special(tokens):
-    """Special tokens as a list. ValueError for one that does not look like one, or is there twice."""
+    """Special tokens as a list. ValueError for one that does not look like one, or is twice."""
     tokens = list(tokens)
     for token in tokens:
         if not SPECIAL.fullmatch(token):
