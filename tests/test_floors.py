@@ -29,6 +29,7 @@ FLOORS_OF_MODELS = [
     "ladder",
     "pretrained",
     "training",
+    "post_training",
     "inside",
     "serving",
     "cli",

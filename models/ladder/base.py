@@ -7,6 +7,7 @@ every token that may come next, at every position, and with targets the loss; `g
 
 from dataclasses import dataclass, fields
 
+import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import nn
 
@@ -81,6 +82,19 @@ class LanguageModel(nn.Module):
             raise ValueError(
                 f"{name}: {start + idx.shape[1]} tokens do not fit a context of {limit}"
             )
+
+
+def apart(segments):
+    """What keeps texts that share a row from seeing one another, for `segments` (B, T): the number
+    of the text that each token is of.
+
+    Gives the places (B, T) of the tokens in their own texts, and the mask (B, T, T), true where a
+    token must not look: at later ones, and at those of other texts.
+    """
+    T = segments.shape[1]
+    same = segments[:, :, None] == segments[:, None, :]  # (B, T, T)
+    seen = same & mt.ones(T, T, dtype=mt.bool, device=segments.device).tril()
+    return seen.sum(-1) - 1, seen.logical_not()
 
 
 def with_loss(logits, targets):

@@ -15,7 +15,7 @@ import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import nn
 
-from .base import Config, LanguageModel, with_loss
+from .base import Config, LanguageModel, apart, with_loss
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,33 @@ class MiniGPT(LanguageModel):
         # True above the diagonal: a token must not see those after it. (T, T)
         self.register_buffer("causal_mask", mt.ones(T, T, dtype=mt.bool).triu(1), persistent=False)
 
-    def forward(self, idx, targets=None, cache=None):
+    def forward(self, idx, targets=None, cache=None, segments=None):
         """Logits (B, T, V) for tokens idx (B, T); with targets (B, T), also the mean cross-entropy.
 
-        With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
+        With a `new_cache`, idx are the tokens after those that the cache has seen. With `segments`
+        (B, T) a row holds several texts, which do not see one another (see `apart`). ValueError for
         more tokens than the context holds, IndexError for a token outside the vocabulary.
         """
+        return with_loss(self.logits(self.hidden(idx, cache, segments)), targets)
+
+    def hidden(self, idx, cache=None, segments=None):
+        """What the head reads: a vector for each token, (B, T, C)."""
         self.check(idx, self.config.context_length, cache.length if cache else 0)
         T = idx.shape[1]
         # The cache counts, so that a Replay can follow.
         positions = cache.positions(idx) if cache else mt.arange(T, device=idx.device)
-        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
         mask = None if cache else self.causal_mask[:T, :T]  # (T, T)
+        if segments is not None:
+            positions, mask = apart(segments)  # (B, T), (B, T, T)
+            mask = mask.repeat_interleave(self.config.n_heads, 0)  # (B, T, T) -> (B H, T, T)
+        x = self.token_embedding(idx) + self.position_embedding(positions)  # (B, T, C) + (T, C)
         for i, block in enumerate(self.blocks):
             x = block(x, mask, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
-        logits = self.head(self.norm(x))  # (B, T, C) -> (B, T, V)
-        return with_loss(logits, targets)
+        return self.norm(x)
+
+    def logits(self, hidden):
+        """The logits (B, T, V) for what `hidden` gives."""
+        return self.head(hidden)  # (B, T, C) -> (B, T, V)
 
     def new_cache(self, batch_size):
         """An empty cache for `batch_size` texts, to be given to `forward`."""

@@ -25,7 +25,7 @@ import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import nn
 
-from .base import Config, LanguageModel, with_loss
+from .base import Config, LanguageModel, apart, with_loss
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,33 @@ class ModernMiniGPT(LanguageModel):
         self.register_buffer("cos", cos, persistent=False)  # (context_length, D / 2)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, idx, targets=None, cache=None):
+    def forward(self, idx, targets=None, cache=None, segments=None):
         """Logits (B, T, V) for tokens idx (B, T); with targets (B, T), also the mean cross-entropy.
 
-        With a `new_cache`, idx are the tokens after those that the cache has seen. ValueError for
+        With a `new_cache`, idx are the tokens after those that the cache has seen. With `segments`
+        (B, T) a row holds several texts, which do not see one another (see `apart`). ValueError for
         more tokens than the context holds, IndexError for a token outside the vocabulary.
         """
+        return with_loss(self.logits(self.hidden(idx, cache, segments)), targets)
+
+    def hidden(self, idx, cache=None, segments=None):
+        """What is compared with every token of the table: a vector for each place, (B, T, C)."""
         self.check(idx, self.config.context_length, cache.length if cache else 0)
         places = cache.positions(idx) if cache else mt.arange(idx.shape[1], device=idx.device)
+        visible = None
+        if segments is not None:
+            places, mask = apart(segments)  # (B, T), (B, T, T)
+            visible = mask.logical_not()[:, None]  # (B, 1, T, T)
         cos, sin = F.embedding(places, self.cos), F.embedding(places, self.sin)  # (T, D / 2)
-        turn = cos[:, None], sin[:, None]  # (T, 1, D / 2)
+        turn = cos[..., None, :], sin[..., None, :]  # (T, 1, D / 2), or with segments (B, T, 1, …)
         x = self.token_embedding(idx)  # (B, T) -> (B, T, C)
         for i, block in enumerate(self.blocks):
-            x = block(x, turn, cache and cache.layers[i])  # (B, T, C) -> (B, T, C)
-        logits = F.linear(self.norm(x), self.token_embedding.weight)  # (B, T, C) -> (B, T, V)
-        return with_loss(logits, targets)
+            x = block(x, turn, cache and cache.layers[i], visible)  # (B, T, C) -> (B, T, C)
+        return self.norm(x)
+
+    def logits(self, hidden):
+        """The logits (B, T, V) for what `hidden` gives."""
+        return F.linear(hidden, self.token_embedding.weight)  # (B, T, C) -> (B, T, V)
 
     def new_cache(self, batch_size):
         """An empty cache for `batch_size` texts, to be given to `forward`."""
@@ -128,8 +140,8 @@ class Block(nn.Module):
         self.norm_2 = nn.RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config)
 
-    def forward(self, x, turn, cache=None):
-        x = x + self.attention(self.norm_1(x), turn, cache)  # (B, T, C)
+    def forward(self, x, turn, cache=None, visible=None):
+        x = x + self.attention(self.norm_1(x), turn, cache, visible)  # (B, T, C)
         return x + self.mlp(self.norm_2(x))  # (B, T, C)
 
 
@@ -145,7 +157,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(C, config.n_kv_heads * D, bias=False)
         self.out = nn.Linear(C, C, bias=False)
 
-    def forward(self, x, turn, cache=None):
+    def forward(self, x, turn, cache=None, visible=None):
         B, T, C = x.shape
         heads = (B, T, -1, self.d_head)
         q = self.query(x).reshape(heads)  # (B, T, C) -> (B, T, H, D)
@@ -155,7 +167,8 @@ class Attention(nn.Module):
         if cache is not None:
             return self.out(cache.attend(q, k, v))  # (B, T, C)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (B, H, T, D), twice (B, G, T, D)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        causal = visible is None  # else a mask (B, 1, T, T) says which keys may be seen
+        y = F.scaled_dot_product_attention(q, k, v, visible, 0.0, causal, enable_gqa=True)
         return self.out(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 

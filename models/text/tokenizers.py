@@ -6,7 +6,8 @@ A tokenizer cuts text into pieces and numbers them. The pieces are
 - bytes of UTF-8 (`ByteTokenizer`), or
 - runs of bytes that are frequent in a text (`BPETokenizer`; the algorithm is in `bpe.py`).
 
-All have `encode` and `decode`, `vocabulary` and `vocab_size`, `save` and `load`.
+All have `encode` and `decode`, `vocabulary` and `vocab_size`, `save` and `load`. Special tokens,
+such as those of a conversation (`chat.py`), have ids of their own beside these pieces.
 """
 
 import codecs
@@ -36,16 +37,24 @@ class Tokenizer:
 
     codec = "utf-8"
 
-    def __init__(self, vocab_size):
-        self.vocab_size = vocab_size
+    def __init__(self, vocab_size, special_ids=()):
+        self.vocab_size, self.special_ids = vocab_size, dict(special_ids)  # token -> its id
         self.dtype = next(d for d in DTYPES if vocab_size - 1 <= np.iinfo(d).max)
 
-    def encode(self, text):
+    def encode(self, text, special=True):
         """The ids of a text, as a list. ValueError for a character outside the vocabulary."""
-        return self.encode_array(text).tolist()
+        return self.encode_array(text, special).tolist()
 
-    def encode_array(self, text):
-        """The ids of a text, (T,), in the smallest of uint8, uint16, int32 that holds them all."""
+    def encode_array(self, text, special=True):
+        """The ids of a text, (T,), in the smallest of uint8, uint16, int32 that holds them all.
+
+        Special tokens are looked for before anything else; with special=False, which is for texts
+        of strangers, all of it is ordinary text.
+        """
+        raise NotImplementedError
+
+    def with_special_tokens(self, tokens):
+        """This tokenizer with special tokens added, after all others: no id changes."""
         raise NotImplementedError
 
     def decode(self, ids):
@@ -95,43 +104,71 @@ class Tokenizer:
 class UnitTokenizer(Tokenizer):
     """A piece is a code unit of `codec`: one table lookup on an array, in both directions.
 
-    `units` is a little-endian array of them, without repeats.
+    `units` is a little-endian array of them, without repeats; special tokens follow them.
     """
 
-    def __init__(self, units):
-        super().__init__(len(units))
+    def __init__(self, units, special_tokens=()):
+        self.special_tokens = check_special(special_tokens)
+        n = len(units)
+        super().__init__(
+            n + len(self.special_tokens), {t: n + i for i, t in enumerate(self.special_tokens)}
+        )
         self._units = units
         # Unit -> id. Units beyond the largest known one share the last entry, unknown like any gap.
         self._ids = np.full(int(units.max()) + 2, -1, np.int32)
-        self._ids[units] = np.arange(len(units))
+        self._ids[units] = np.arange(n)
 
-    def encode_array(self, text):
-        units = np.frombuffer(text.encode(self.codec), self._units.dtype)
+    def encode_array(self, text, special=True):
+        if not (special and self.special_tokens):
+            return self._encode_units(text)
+        pieces, arrays, start = _splitter(self.special_tokens)(text), [], 0
+        for piece, token in zip(pieces[::2], [*pieces[1::2], None]):
+            arrays.append(self._encode_units(piece, text, start))
+            if token is not None:
+                arrays.append(np.array([self.special_ids[token]], self.dtype))
+                start += len(piece) + len(token)
+        return np.concatenate(arrays)
+
+    def _encode_units(self, piece, text=None, start=0):
+        """The ids of a piece of a text that begins at index `start` of it."""
+        units = np.frombuffer(piece.encode(self.codec), self._units.dtype)
         ids = self._ids.take(units, mode="clip")
         if (ids < 0).any():
-            i = int(ids.argmin())
+            text = piece if text is None else text
+            i = start + int(ids.argmin())
             line, column = text.count("\n", 0, i) + 1, i - text.rfind("\n", 0, i)
             raise ValueError(
                 f"{text[i]!r} at index {i} (line {line}, column {column}) is not among the "
-                f"{self.vocab_size} characters of the vocabulary"
+                f"{len(self._units)} characters of the vocabulary"
             )
         return ids.astype(self.dtype)
 
     def _encoded(self, ids):
-        return self._units[self._checked(ids)].tobytes()
+        ids, n = self._checked(ids), len(self._units)
+        if not (ids >= n).any():
+            return self._units[ids].tobytes()
+        return b"".join(
+            self._units[id : id + 1].tobytes() if id < n
+            else self.special_tokens[id - n].encode(self.codec)
+            for id in ids.tolist()
+        )  # fmt: skip
+
+    def _special_settings(self):
+        """What `settings` says of special tokens: nothing where there are none."""
+        return {"special_tokens": self.special_tokens} if self.special_tokens else {}
 
 
 class CharTokenizer(UnitTokenizer):
     """One id per character, for the characters of `characters`, in that order."""
 
     type, codec = "char", "utf-32-le"
-    SETTINGS = {"characters": str}
+    SETTINGS, OPTIONAL = {"characters": str}, {"special_tokens": list}
 
-    def __init__(self, characters):
+    def __init__(self, characters, special_tokens=()):
         self.characters = "".join(characters)
         if not self.characters or len(set(self.characters)) < len(self.characters):
             raise ValueError("a vocabulary needs at least one character, and each only once")
-        super().__init__(np.frombuffer(self.characters.encode(self.codec), "<u4"))
+        super().__init__(np.frombuffer(self.characters.encode(self.codec), "<u4"), special_tokens)
 
     @classmethod
     def from_text(cls, text):
@@ -142,10 +179,13 @@ class CharTokenizer(UnitTokenizer):
 
     @property
     def vocabulary(self):
-        return [character.encode() for character in self.characters]
+        return [piece.encode() for piece in (*self.characters, *self.special_tokens)]
+
+    def with_special_tokens(self, tokens):
+        return CharTokenizer(self.characters, [*self.special_tokens, *tokens])
 
     def settings(self):
-        return {"type": self.type, "characters": self.characters}
+        return {"type": self.type, "characters": self.characters, **self._special_settings()}
 
 
 class ByteTokenizer(UnitTokenizer):
@@ -155,17 +195,20 @@ class ByteTokenizer(UnitTokenizer):
     """
 
     type = "byte"
-    SETTINGS = {}
+    SETTINGS, OPTIONAL = {}, {"special_tokens": list}
 
-    def __init__(self):
-        super().__init__(np.arange(256, dtype=np.uint8))
+    def __init__(self, special_tokens=()):
+        super().__init__(np.arange(256, dtype=np.uint8), special_tokens)
 
     @property
     def vocabulary(self):
-        return [bytes([byte]) for byte in range(256)]
+        return [bytes([b]) for b in range(256)] + [t.encode() for t in self.special_tokens]
+
+    def with_special_tokens(self, tokens):
+        return ByteTokenizer([*self.special_tokens, *tokens])
 
     def settings(self):
-        return {"type": self.type}
+        return {"type": self.type, **self._special_settings()}
 
 
 # ---- one id per run of bytes that occurs often ---------------------------------------------------
@@ -183,7 +226,7 @@ class BPETokenizer(Tokenizer):
     """
 
     type = "bpe"
-    SETTINGS = {"vocab": list, "merges": list}
+    SETTINGS, OPTIONAL = {"vocab": list, "merges": list}, {}
 
     def __init__(self, vocab, merges):
         self.vocab, self.merges = list(vocab), list(merges)
@@ -222,9 +265,9 @@ class BPETokenizer(Tokenizer):
                     f"{token!r:.60} is in the vocabulary, but no merge makes it (special tokens "
                     "look like <|this|> or [THIS])"
                 )
+        self.special_ids = {token: ids[token] for token in self.special_tokens}
         self.vocabulary = [bpe.to_bytes(t) if t in made else t.encode() for t in self.vocab]
         self._byte_ids = [ids[letter] for letter in bpe.LETTERS]
-        self._special_ids = {token: ids[token] for token in self.special_tokens}
         self._words = _Words(self)
 
     @classmethod
@@ -267,8 +310,11 @@ class BPETokenizer(Tokenizer):
         for piece, token in zip(pieces[::2], [*pieces[1::2], None]):
             ids += chain.from_iterable(map(self._words.__getitem__, bpe.words(piece)))
             if token is not None:
-                ids.append(self._special_ids[token])
+                ids.append(self.special_ids[token])
         return np.array(ids, self.dtype)
+
+    def with_special_tokens(self, tokens):
+        return BPETokenizer([*self.vocab, *check_special(tokens)], self.merges)
 
     def decode_bytes(self, ids):
         """The bytes of a sequence of ids: `decode` without what is not UTF-8 being replaced."""
@@ -292,6 +338,17 @@ class BPETokenizer(Tokenizer):
 
 
 SPECIAL = re.compile(r"<\S+>|\[\S+\]")
+
+
+def check_special(tokens):
+    """Special tokens as a list. ValueError for one that does not look like one, or is twice."""
+    tokens = list(tokens)
+    for token in tokens:
+        if not SPECIAL.fullmatch(token):
+            raise ValueError(f"special tokens look like <|this|> or [THIS], got {token!r:.60}")
+        if tokens.count(token) > 1:
+            raise ValueError(f"the special token {token!r:.60} is there twice")
+    return tokens
 
 
 class _Words(dict):
@@ -383,13 +440,14 @@ def tokenizer_from(settings):
         if type(kind) is not str or kind not in TYPES:
             raise ValueError(f"their type must be {', '.join(TYPES)}, got {kind!r:.60}")
         cls = TYPES[kind]
-        if settings.keys() != {"type", *cls.SETTINGS}:
+        kinds = {**cls.SETTINGS, **{n: k for n, k in cls.OPTIONAL.items() if n in settings}}
+        if settings.keys() != {"type", *kinds}:
             raise ValueError(f"a {kind} tokenizer has {', '.join(['type', *cls.SETTINGS])}")
-        for name, wanted in cls.SETTINGS.items():
+        for name, wanted in kinds.items():
             found = settings[name]
             if type(found) is not wanted or wanted is list and set(map(type, found)) - {str}:
                 raise ValueError(f"its {name} must be {KINDS[wanted]}, got {found!r:.60}")
-        return cls(**{name: settings[name] for name in cls.SETTINGS})
+        return cls(**{name: settings[name] for name in kinds})
     except ValueError as error:
         raise ValueError(
             f"{reprlib.repr(settings)} are not the settings of a tokenizer: {error}"

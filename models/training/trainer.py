@@ -80,22 +80,34 @@ class Trainer:
     def train_step(self):
         """One step of learning, from one batch."""
         self.model.train()
-        idx, targets = self.train.random_batch(self.config.batch_size, self.generator)
-        _, loss = self.model(idx, targets)
+        loss = self.loss()
+        self.update(loss)
+        self.schedule.step()
+        self.losses.append(loss.item())
+        self.step += 1
+
+    def update(self, loss):
+        """Change the parameters by the gradients of a loss. NonFiniteLoss if one is no number."""
         self.check_finite("loss", loss.item())
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.check_finite("norm of the gradients", norm.item())
         self.optimizer.step()
-        self.schedule.step()
-        self.losses.append(loss.item())
-        self.step += 1
+
+    def loss(self):
+        """The loss of the next batch: what other ways of training replace."""
+        idx, targets = self.train.random_batch(self.config.batch_size, self.generator)
+        return self.model(idx, targets)[1]
+
+    def held_out_loss(self):
+        """What is measured at every evaluation, the lower the better."""
+        config = self.config
+        return evaluate(self.model, self.held_out, config.eval_batches, config.eval_batch_size)
 
     def examine(self):
         """Measure the loss on the held-out text, and save if it is a number."""
-        config = self.config
-        loss = evaluate(self.model, self.held_out, config.eval_batches, config.eval_batch_size)
+        loss = self.held_out_loss()
         self.check_finite("validation loss", loss)
         self.validation.append([self.step, loss])
         if self.checkpoint is not None:
