@@ -307,6 +307,15 @@ class NumbaBackend(NumPyBackend):
         kernels().cached_attention(*new, keys, values, scale, weights, out.reshape(B, H, D))
         return out, weights
 
+    def batch_attention(self, q, k, v, keys, values, rows, starts, scale):
+        B, T, H, D = q.shape
+        if T > 1 or not B or keys.dtype is not FLOAT32 or not keys.size:
+            return super().batch_attention(q, k, v, keys, values, rows, starts, scale)
+        out, scores = np.empty((B, H, D), f32), np.empty(keys.shape[2], f32)
+        new = map(np.ascontiguousarray, (q, k, v))
+        weight_kernels().batch_attention(*new, rows, starts, scale, keys, values, scores, out)
+        return out.reshape(B, 1, H * D)
+
     # ---- losses and tables -----------------------------------------------------------
 
     def cross_entropy(self, x, target, counted, share, weight, smoothing):

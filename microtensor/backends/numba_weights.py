@@ -1,4 +1,5 @@
-"""Compiled products of a few rows with the weights of `weights.py`, each row by itself.
+"""Compiled products of a few rows with the weights of `weights.py`, each row by itself, and
+attention of a batch of texts, each of a length of its own.
 
 The order of the sums is written down: 16 partial sums, number k going to the sum k mod 16; these
 added in pairs; then what is left of a row. It is the same for one row and for four at a time, which
@@ -14,6 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .numba_cache import compiled
+from .numba_kernels import _softmax_row
+from .numba_kernels import kernel as fast_kernel
 from .preconditions import needs
 
 LANES, AT_ONCE = 16, 4
@@ -222,3 +225,40 @@ def int4_linear(x, packed, scale, bias, y):
                 y[r + i, j] = sums[i] + add
         for r in range(full, x.shape[0]):
             y[r, j] = _one_int4(x, r, packed, scale, j)[0] + add
+
+
+# ---- attention -----------------------------------------------------------------------
+
+
+@fast_kernel
+def batch_attention(q, k, v, rows, starts, scale, keys, values, scores, out):
+    """One query for each head of text i, to its starts[i] keys and its own; `scores` is scratch."""
+    needs("batch_attention: q (B, 1, H, D), k (B, 1, G, D), v (B, 1, G, D), rows (B) of integers, "
+          "starts (B) of integers "
+          "-> keys (R, G, L, D), values (R, G, L, D), scores (L), out (B, H, D)",
+          q, k, v, rows, starts, keys, values, scores, out)  # fmt: skip
+    B, _, H, D = q.shape
+    R, G, L = keys.shape[:3]
+    if G == 0 or H % G != 0:
+        raise RuntimeError("attention: the heads of queries must share those of keys evenly")
+    for b in range(B):
+        r, S = rows[b], starts[b]
+        if not 0 <= r < R or not 0 <= S < L:
+            raise IndexError("attention: a token lies outside the room of the cache")
+        for h in range(G):
+            keys[r, h, S], values[r, h, S] = k[b, 0, h], v[b, 0, h]
+        row = scores[: S + 1]
+        for h in range(H):
+            one, total = q[b, 0, h], out[b, h]
+            key, value = keys[r, h // (H // G)], values[r, h // (H // G)]
+            for j in range(S + 1):
+                score = f32(0)
+                for d in range(D):
+                    score += one[d] * key[j, d]
+                row[j] = score * f32(scale)
+            _, mass = _softmax_row(row, row)
+            total[:] = f32(0)
+            for j in range(S + 1):
+                row[j] /= mass
+                for d in range(D):
+                    total[d] += row[j] * value[j, d]

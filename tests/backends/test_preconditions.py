@@ -28,6 +28,7 @@ OTHER_SIZES = {  # where a letter means something else
     "linear": {"m": 6},
     "sgd": {"m": 5},
     "embedding_backward": {"d": 3},
+    "batch_attention": {"B": 5, "R": 7, "L": 7},  # as many as the positions that are tried
     "int8_linear": {"r": 6},
     "float_linear": {"r": 6, "n": 21},
     "int4_linear": {"r": 6, "n": 64, "h": 32, "g": 2},
@@ -44,7 +45,7 @@ NUMBERS = {  # the other arguments of each loop, in their order
     ),
     "attention_weights": {"causal": False, "scale": f32(0.3), "p": 0.1, "seed": np.uint32(5)},
     "attention_scores_backward": {"p": 0.1},
-    "cached_attention": {"scale": 0.3},
+    **dict.fromkeys(("cached_attention", "batch_attention"), {"scale": 0.3}),
     "sgd": {
         **dict.fromkeys(("lr", "momentum", "fresh", "decay"), f32(0.1)),
         "nesterov": True,

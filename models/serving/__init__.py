@@ -1,0 +1,9 @@
+"""Serving: language models over HTTP, by OpenAI's interface. Where to read what:
+
+loading.py     models by name, from any checkpoint, published folder, int8 file or adapter
+batching.py    what a model computes for texts that join and leave
+engine.py      the thread that gives every text its next token, in turn
+requests.py    what a client may ask for, checked
+answers.py     what it gets: texts, tokens and their probabilities
+app.py         the routes, the streams, and errors in OpenAI's form
+"""
