@@ -56,7 +56,8 @@ def _needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None, h=None, i=No
                 wrong.append(f"{here} != {known.get(size, size)}")
             else:
                 known[size] = here
-    source = "def check(rule, a, b=None, c=None, d=None, e=None, f=None, g=None, h=None, i=None):\n    pass\n"
+    optional = ", ".join(f"{name}=None" for name in "bcdefghi")
+    source = f"def check(rule, a, {optional}):\n    pass\n"
     if wrong:
         told = f"{loop}: the sizes must be {demanded}"
         source += f"    if {' or '.join(wrong)}:\n        raise RuntimeError({told!r})\n"
