@@ -145,6 +145,10 @@ class BatchCache:
         return places
 
     def _positions(self, idx):
+        if idx.shape[0] != len(self.rows):
+            raise ValueError(
+                f"BatchCache: {len(self.rows)} texts were selected, got tokens of {idx.shape[0]}"
+            )
         return self.lengths[self.rows][:, None] + np.arange(idx.shape[1]), None
 
 

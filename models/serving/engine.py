@@ -72,6 +72,7 @@ class Engine:
         self.stopping, self.deadline, self.failed = False, None, None
         self.counts = collections.Counter()
         self.first_token_seconds = 0.0
+        self.ready = threading.Event()  # set once the first token will not have to wait
         self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self):
@@ -108,6 +109,9 @@ class Engine:
             model.eval()
         try:
             with mt.inference_mode():
+                for batch in self.batches.values():
+                    _warm_up(batch)
+                self.ready.set()
                 while self._wait():
                     self._round()
         except BaseException as error:  # nobody may wait for ever
@@ -116,6 +120,7 @@ class Engine:
                 self._end(job, "error", f"the engine failed: {error}")
             raise
         finally:
+            self.ready.set()
             self.running.clear()
             self.queue.clear()
 
@@ -219,6 +224,16 @@ class Engine:
         self.batches[job.model].close(job.text)
         if job in self.running:
             self.running.remove(job)
+
+
+def _warm_up(batch):
+    """Compute two tokens, so that loops are compiled and operations written down."""
+    text = Text([0])
+    batch.open(text)
+    for _ in range(3):
+        batch.next([text]) if batch.is_ready(text) else batch.read(text)
+        text.ids.append(0)
+    batch.close(text)
 
 
 def _log_probabilities(logits, id, number):

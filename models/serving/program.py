@@ -37,6 +37,7 @@ def serve(models, host, port, rows, waiting, tell=print):
     )  # fmt: skip
     server = Server(config)
     server.engine = engine
+    engine.ready.wait()
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     tell(f"serving {', '.join(models)} at http://{shown}:{port}/v1")
