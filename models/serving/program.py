@@ -46,16 +46,21 @@ def serve(models, host, port, rows, waiting, tell=print):
             f"anyone who reaches {shown}:{port} can use it: there is no password, and no encryption"
         )
     sys.stdout.flush()
+    before = signal.signal(signal.SIGTERM, _interrupt)  # uvicorn raises its signals again
     try:
         server.run(sockets=[listening])
-    except KeyboardInterrupt:  # which uvicorn raises again, once it has stopped
+    except KeyboardInterrupt:
         pass
     finally:
         engine.stop()
         engine.join(1)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, before)
     tell("stopped")
     return 0
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def _listen(host, port):

@@ -48,10 +48,8 @@ def run(capsys, *argv):
     return code, said.out, said.err
 
 
-@pytest.mark.parametrize("options", [[], ["--bits", 4], ["--bits", 4, "--group-size", 64]])
-def test_quantize_writes_the_small_file_and_compares(
-    trained, tmp_path, capsys, monkeypatch, options
-):
+@pytest.mark.parametrize("options", [[], ["--bits", 4], ["--bits", 4, "--group-size", 32]])
+def test_quantize_writes_the_small_file(trained, tmp_path, capsys, monkeypatch, options):
     monkeypatch.setattr("models.cli.quantize.SECONDS", 0.02)
     to, text = tmp_path / "small.safetensors", trained / "text.txt"
     code, out, _ = run(
@@ -144,6 +142,7 @@ def test_an_adapter_is_a_model_of_its_own(trained, tmp_path):
 
     model, tokenizer = model_at(trained / "minigpt")
     idx = mt.tensor([tokenizer.encode("She sells")])
+    model.eval()  # without dropout
     before = model(idx)
     lora.add(model)
     with mt.no_grad():
@@ -160,14 +159,14 @@ def test_serve_refuses_in_one_line(trained, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for argv, words in (
         ([], "required"),
-        (["--checkpoint", tmp_path / "none"], "No such file"),
+        (["--checkpoint", tmp_path / "none"], "there is no "),
         (["--checkpoint", tmp_path / "empty"], "no checkpoint.safetensors"),
         ([*good, "--port", 99999], "a port lies within"),
         ([*good, "--port", "x"], "invalid int"),
         ([*good, "--rows", 0], "--rows must be at least 1"),
         ([*good, *good], "two models have one name"),
         ([*good, "--name", "a", "--name", "b"], "more names than checkpoints"),
-        ([*good, "--adapter", tmp_path / "empty"], "No such file"),
+        ([*good, "--adapter", tmp_path / "empty"], "there is no "),
         ([*good, "--host", "256.1.1.1", "--port", 0], "cannot listen at 256.1.1.1"),
     ):
         code, _, err = run(capsys, "serve", *argv)

@@ -2,9 +2,10 @@
 
 import pytest
 
-openai = pytest.importorskip("openai", reason="the official client, which CI installs")
+pytest.importorskip("openai", reason="the official client, which CI installs")
 pytest.importorskip("uvicorn", reason="the extra serve")
 
+import openai
 from served import SMALL, running, small_model, until
 
 ASKED = {"model": "minigpt", "temperature": 0, "max_tokens": 20}
