@@ -212,7 +212,7 @@ class Stages:
         learned = self.exercises(count - len(lines), rng) + [x.conversation() for x in lines]
         tested = [p.conversation("plain") for p in self.validation]
         tested += [x.conversation() for x in held_out[:60]]
-        return Conversations(self.encoded(learned)), Conversations(self.encoded(tested))
+        return [Conversations(self.encoded(part), recipe.CONTEXT) for part in (learned, tested)]
 
     def sft(self):
         """Supervised fine-tuning of all numbers."""
