@@ -49,7 +49,9 @@ def test_sft(seed):
 
     class Table:
         def __call__(self, idx, targets):
-            return None, mt.nn.functional.cross_entropy(self.logits.flatten(0, 1), targets.flatten())
+            return None, mt.nn.functional.cross_entropy(
+                self.logits.flatten(0, 1), targets.flatten()
+            )
 
     def ours(logits):
         model = Table()

@@ -50,7 +50,9 @@ def test_the_targets_of_a_prompt_change_nothing(name, model):
     learned = batch.targets.numpy() != IGNORED
     other = np.where(learned, batch.targets.numpy(), IGNORED)
     assert (everything[learned][:-1] >= 0).all() and 0 < learned.sum() < learned.size
-    assert sft_loss(model, Batch(batch.idx, mt.tensor(other))).item() == sft_loss(model, batch).item()
+    assert (
+        sft_loss(model, Batch(batch.idx, mt.tensor(other))).item() == sft_loss(model, batch).item()
+    )
     # and the loss is the mean over the assistant's own tokens alone
     logits = model(batch.idx).detach().numpy().astype(np.float64)
     logps = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
