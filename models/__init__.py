@@ -6,6 +6,7 @@ text/        tokenizers, corpora, windows of tokens, word2vec
 ladder/      the models, from a table written by hand to a modern MiniGPT
 pretrained/  GPT-2 and Llama, as they are published
 training/    the trainer, its checkpoints, what a person sees of it, the classic mistakes
+post_training/  from base model to assistant: SFT, LoRA, DPO, reward models, GRPO, PPO
 inside/      looking into a model while it computes, and pages that show it
 cli/         the command line: python -m models
 """

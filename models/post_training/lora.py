@@ -11,7 +11,8 @@ arXiv:2106.09685.)
     lora.load(other, "runs/romeo")
     lora.merge(model); lora.unmerge(model)     # W becomes W′; and W, to the last bit
 
-A weight is that of a Linear, or the joined matrix of an nn.MultiheadAttention. Each is parametrized (`nn.utils.parametrize`), so no model knows of adapters.
+A weight is that of a Linear, or the joined matrix of an nn.MultiheadAttention. Each is parametrized
+(`nn.utils.parametrize`), so no model knows of adapters.
 """
 
 import json

@@ -20,7 +20,7 @@ class Recipe:
     grpo_steps: int = 60
     sentiment_steps: int = 120
     ppo_steps: int = 50
-    examples: int = 16_000  # conversations to learn from
+    examples: int = 12_000  # conversations to learn from
     prompts: int = 500  # that pairs are made from
     held_out: int = 500  # problems that nobody learns from
     d_model: int = 128

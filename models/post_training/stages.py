@@ -208,11 +208,11 @@ class Stages:
         """Conversations of all tasks to learn from, and others to test with, as examples."""
         rng, count = self.rng(2), self.recipe.examples
         _, learned, held_out = self.plays()
-        lines = [learned[i] for i in rng.integers(0, len(learned), count // 4)]
+        lines = [learned[i] for i in rng.integers(0, len(learned), count // 8)]
         learned = self.exercises(count - len(lines), rng) + [x.conversation() for x in lines]
         tested = [p.conversation("plain") for p in self.validation]
         tested += [x.conversation() for x in held_out[:60]]
-        return Conversations(self.encoded(learned)), Conversations(self.encoded(tested))
+        return [Conversations(self.encoded(part), recipe.CONTEXT) for part in (learned, tested)]
 
     def sft(self):
         """Supervised fine-tuning of all numbers."""
@@ -291,7 +291,7 @@ class Stages:
 
     def dpo(self):
         """DPO with the NLL term: the polite form becomes the usual one, and the sums stay right."""
-        return self.preferred("dpo", 3e-4, 0.3, 1.0)
+        return self.preferred("dpo", 1.5e-4, 0.3, 1.0)
 
     def dpo_without_nll(self):
         """DPO without it and with too large a step: the lesson in what can go wrong."""
@@ -405,5 +405,5 @@ class Stages:
         return found
 
 
-WINDOWS, EXERCISES = 16, 100  # of a step of pre-training
+WINDOWS, EXERCISES = 12, 120  # of a step of pre-training
 WEAK = 0.5  # the share of right answers at which the weak model's training stops

@@ -19,7 +19,7 @@ TASKS = "sums", "reversing", "copying"
 FORMS = {"plain": "{}", "polite": "{}, my lord."}  # of an answer; all are right
 PREFERRED = "polite"
 LENGTHS = 3, 4, 5  # letters of a word
-WEIGHTS = {"sums": 6, "reversing": 1, "copying": 1}  # how often each is drawn: sums are hardest
+WEIGHTS = {"sums": 2, "reversing": 1, "copying": 1}  # how often each is drawn: sums are hardest
 
 
 @dataclass(frozen=True)
