@@ -3,7 +3,8 @@
 from _page import BLUE, GOLD, GREEN, INK, RED, check, plt, save, say, show, title
 
 import microtensor as mt
-from microtensor import nn, optim, quantization
+from microtensor import nn, optim
+from microtensor import quantization as q
 
 title("16. Small numbers")
 say("""A weight is a number of 32 bits. But it is one of many, and they are all small and alike: a
@@ -18,7 +19,7 @@ check("no number is further off than half a step", (back - row).abs().max() <= s
 linear = nn.Linear(5, 1, bias=False)
 with mt.no_grad():
     linear.weight.copy_(row[None])
-quantization.quantize_(linear, quantization.Int8WeightOnlyConfig())
+q.quantize_(linear, q.Int8WeightOnlyConfig())
 check("quantize_ keeps just these bytes", linear.state_dict()["weight.int8"][0].equal(codes.char()))
 
 say("""Why a scale for each row? One large number makes the ruler coarse for all that share it. With
@@ -46,24 +47,16 @@ for _ in range(500):
     loss.backward()
     optimizer.step()
 state, results = {k: v.clone() for k, v in model.state_dict().items()}, {}
-for name, config in (("float32", None), ("int8", quantization.Int8WeightOnlyConfig()),
-                     ("int4", quantization.Int4WeightOnlyConfig(32))):  # fmt: skip
+for name, config in (("float32", None), ("int8", q.Int8WeightOnlyConfig()),
+                     ("int4", q.Int4WeightOnlyConfig(32))):  # fmt: skip
     small = nn.Sequential(*layers())
     small.load_state_dict(state)
     if config:
-        quantization.quantize_(
-            small, config, lambda module, path: path == "2"
-        )  # the largest matrix
+        q.quantize_(small, config, lambda module, path: path == "2")  # the largest matrix
     right = (small(points).argmax(1) == side).float().mean().item()
-    results[name] = (
-        quantization.weight_bytes(small[2]),
-        loss_of(small(points), side).item(),
-        right,
-        small,
-    )
-show(
-    **{name: f"{b:6,} bytes, loss {x:.4f}, right {r:.3f}" for name, (b, x, r, _) in results.items()}
-)
+    loss = loss_of(small(points), side).item()
+    results[name] = q.weight_bytes(small[2]), loss, right, small
+show(**{k: f"{b:6,} bytes, loss {x:.4f}, right {r:.3f}" for k, (b, x, r, _) in results.items()})
 check("int8 takes less than a third here", results["int8"][0] < results["float32"][0] / 3)
 check("and the loss stays within 0.01", abs(results["int8"][1] - results["float32"][1]) < 0.01)
 check("int4 is off by more", results["int4"][1] != results["int8"][1])
