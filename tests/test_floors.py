@@ -160,6 +160,28 @@ def test_no_file_is_long(path):
     assert lines <= 500
 
 
+def functions(path):
+    """(name, first line, last line, the lines of its docstring and up to three after) of each."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            start = first.end_lineno if doc else node.body[0].lineno - 3
+            yield node.name, node.lineno, node.end_lineno, lines[start : start + 3]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_function_is_long(path):
+    """Or its first comment says why, from "Long because" on."""
+    too_long = [
+        name
+        for name, start, end, first in functions(path)
+        if end - start >= 50 and not any(x.strip().startswith("# Long because") for x in first)
+    ]
+    assert too_long == []
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_backends_know_array_libraries(path):
     if "backends" not in path.parts:

@@ -15,11 +15,12 @@ DROPPED = {
         "Leaf births changed recorded_in_place reshaped_in_place whole write_array",
     "microtensor.errors": "op_error",
     "microtensor.graph.canvas": "svg_shapes",
-    "microtensor.graph.draw": "VIEWS",
+    "microtensor.graph.draw": "NAMED STANDS_OUT SYMBOLS VIEWS",
     "microtensor.names": "Shown known_by_all_names",
     "microtensor.nn.modules.module": "dtype",
     "microtensor.nn.parameter": "dtype",
     "microtensor.serialization": "OWN",
+    "microtensor.torch_file": "carry_out damage_told",
     "microtensor.utils.data.dataloader":
         "Tensor as_tensor float64 multinomial randint randperm stack tensor",
     "microtensor.utils.data.dataset": "as_tensor float64 multinomial randint stack tensor",

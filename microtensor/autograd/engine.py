@@ -67,6 +67,8 @@ def op(function=None, /, *, promote=None, view=False, several=False):
     result is floating. `view` says that the value may share memory with the first input, `several`
     that it is a tuple (for type checkers: it works without).
     """
+    # Long because it holds `call`, whose lines stand in one function: each further call in it would
+    # cost every operation time.
     if function is None:
         return functools.partial(op, promote=promote, view=view, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
@@ -75,7 +77,8 @@ def op(function=None, /, *, promote=None, view=False, several=False):
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
 
     @functools.wraps(function)
-    def call(*args, **params):  # one long function: each call within costs every operation time
+    def call(*args, **params):
+        # Long because each further function call in it would cost every operation time.
         if params and not params.keys() <= options:
             if "out" in params:
                 return into(params.pop("out"), call(*args, **params))

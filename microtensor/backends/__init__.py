@@ -7,6 +7,7 @@ device by its name. Nothing outside this folder knows which array library is at 
 import importlib.util
 import os
 
+from . import allocator
 from .base import Backend
 from .bfloat16 import BFloat16Backend
 from .device import device
@@ -91,12 +92,14 @@ def use(name=None):
 
 
 def show():
-    """Print which libraries run on which device."""
+    """Print which libraries run on which device, and what becomes of freed memory."""
     for place, backend in sorted(_by_device.items()):
         print(f"{place}: {backend}")
+    print(f"freed memory: {allocator.state}")
 
 
 CPU_BACKENDS = {"numpy": NumPyBackend, "numba": NumbaBackend}
+allocator.keep_memory()
 use(os.environ.get("MICROTENSOR_BACKEND"))
 
 __all__ = [

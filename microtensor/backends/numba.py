@@ -30,7 +30,7 @@ FLOAT32 = np.dtype(f32)
 def kernels():
     """The compiled loops. Says so where they must be compiled first."""
     numba_kernels = uninterrupted(importlib.import_module, ".numba_kernels", __package__)
-    folder = numba_kernels.gelu._cache.cache_path  # None without a cache
+    folder = getattr(numba_kernels.gelu._cache, "folder", None)  # None without a cache
     if folder and not any(pathlib.Path(folder).glob("numba_kernels.*.nbi")):
         print("microtensor: compiling its loops for this machine, once …", file=sys.stderr)
     return numba_kernels

@@ -43,8 +43,8 @@ class _Cache(FunctionCache):
     def __init__(self, function):
         super().__init__(function)
         stamp = self._cache_file._source_stamp
-        folder = os.path.join(self.cache_path, "microtensor")
-        self._cache_file = _Files(folder, self._impl.filename_base, stamp)
+        self.folder = os.path.join(self.cache_path, "microtensor")
+        self._cache_file = _Files(self.folder, self._impl.filename_base, stamp)
 
     def load_overload(self, sig, target_context):
         try:

@@ -1,3 +1,3 @@
-"""Finding out why a training goes wrong: `diagnose` says what ails a model, `Recorder` keeps what
-happens during a training.
+"""Tools to find out why a training fails: `diagnose` tests a model for mistakes, `Recorder` records
+a training.
 """

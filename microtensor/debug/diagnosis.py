@@ -1,10 +1,10 @@
-"""What is wrong with a model that does not learn, where, and how one can tell.
+"""diagnose: find what is wrong with a model that does not learn, where, and the evidence.
 
 print(mt.diagnose(model, batch))
 print(mt.diagnose(model, batch, optimizer=optimizer, step=train_step, evaluate=evaluate))
 
-Nothing here knows a bug by its looks. Each check is a sentence that holds of every model that is
-right, and is put to the test on this one: its docstring is the sentence.
+Each check tests, on the given model, a sentence that holds for every correct model. The docstring
+of the check is the sentence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .model_checks import (
     _shifted,
 )
 from .step_checks import GRADIENTS, _descends, _downhill, _forgetful
-from .trial import PATIENCE, STEPS, _as_it_was, _Patient
+from .trial import PATIENCE, STEPS, Trial, restoring
 
 __all__ = [
     "CHECKS", "GRADIENTS", "KINDS", "PATIENCE", "SLACK", "STEPS", "WIDTH", "Finding", "Report",
@@ -42,28 +42,28 @@ CHECKS = (
 
 def diagnose(model: Module, batch: Any, *, loss: Any = None, optimizer: Optimizer | None = None,
              step: Callable[..., Any] | None = None, evaluate: Any = None) -> Report:  # fmt: skip
-    """What is wrong with a model, where, and the evidence: a `Report`.
+    """Test a model for mistakes; the `Report` says what is wrong, where, and the evidence.
 
-    `model(*batch)` gives the loss, alone or last of a tuple; a model that takes all but the last of
-    the batch is judged by `loss(output, target)`, by default cross-entropy for whole numbers and
-    the mean squared error for others. With an `optimizer`, steps of training are judged too:
-    `step(*batch)` makes one, by default zero_grad, backward, optimizer.step. `evaluate(*batch)` is
-    what measures the loss after training.
+    `model(*batch)` returns the loss, alone or last of a tuple; the loss of a model that takes all
+    but the last of the batch is `loss(output, target)`, by default cross-entropy for integer
+    targets and the mean squared error for others. With an `optimizer`, training steps are tested
+    too: `step(*batch)` makes one, by default zero_grad, backward, optimizer.step.
+    `evaluate(*batch)` measures the loss after training.
 
-    Everything is left as it was: weights, gradients, optimizer, modes and random numbers.
-    A small batch is enough, a few texts; float32 and float64 models are judged to their precision.
+    Everything is restored: weights, gradients, optimizer, modes and random numbers. A small batch,
+    a few texts, is enough; float32 and float64 models are tested to their precision.
     """
     batch = batch if isinstance(batch, tuple | list) else (batch,)
     if step is None and optimizer is not None:
         step = "default"
     report = Report(type(model).__name__)
-    with _as_it_was(model, optimizer) as restore:
-        patient = _Patient(model, tuple(batch), loss, optimizer, step, evaluate, restore)
+    with restoring(model, optimizer) as restore:
+        trial = Trial(model, tuple(batch), loss, optimizer, step, evaluate, restore)
         for check in CHECKS:
             sentence = check.__doc__.split("\n")[0].rstrip(".")
-            patient.findings = report.findings
+            trial.findings = report.findings
             restore()
-            found = check(patient)
+            found = check(trial)
             if found is None:
                 report.untested.append(sentence)
             elif found:

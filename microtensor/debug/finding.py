@@ -1,4 +1,4 @@
-"""What `diagnose` finds, and the report that says it."""
+"""Finding and Report: the results of `diagnose`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: its kind, a key of KINDS; where it is; how one can tell."""
+    """One mistake: its kind (a key of KINDS), its place, and the evidence."""
 
     kind: str
     where: str
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What `diagnose` found: the findings, and the sentences that were tested, or could not be."""
+    """The findings of `diagnose`, and the sentences that were tested or could not be."""
 
     model: str
     findings: list = field(default_factory=list)
@@ -48,12 +48,12 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found."""
+        """True if no mistake was found."""
         return not self.findings
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of what was found: {"mask"}."""
+        """The kinds of the findings: {"mask"}."""
         return {f.kind for f in self.findings}
 
     def __iter__(self) -> Iterator[Any]:
@@ -64,8 +64,8 @@ class Report:
 
     def __str__(self) -> str:
         n = len(self.findings)
-        told = "healthy" if not n else f"{n} thing{'s' * (n > 1)} wrong"
-        lines = [f"{self.model}: {told}", ""]
+        text = "healthy" if not n else f"{n} thing{'s' if n > 1 else ''} wrong"
+        lines = [f"{self.model}: {text}", ""]
         lines += [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)]
         lines += [f"  ✓ {sentence}" for sentence in self.held]
         lines += [f"  – {sentence} (not tested)" for sentence in self.untested]
@@ -75,6 +75,6 @@ class Report:
 
 
 def _pair(name, text):
-    """ "   where  blocks.0.attention", wrapped under itself."""
+    """A name and its text, wrapped in a column: "   where  blocks.0.attention"."""
     start = f"   {name:5}  "
     return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * 10) + "\n"

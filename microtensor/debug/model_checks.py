@@ -1,4 +1,4 @@
-"""Checks of what a model computes: its loss, its targets, its masks, its weights."""
+"""Checks of a model's forward pass: its loss, its targets, its masks, its weights."""
 
 import math
 from contextlib import ExitStack
@@ -34,23 +34,27 @@ def _shifted(p):
         return None
     idx, targets = p.texts
     if (idx[:, 1:] == idx[:, :-1]).all():
-        return None  # one letter again and again: nothing can be told
+        return None  # one letter repeated: nothing can be decided
     shifts = {"+ 2": (idx[:, 2:], targets[:, :-2]), "- 1": (idx[:, :-1], targets[:, 1:])}
     wrong = [s for s, (a, b) in {"": (idx, targets), **shifts}.items() if a.size and (a == b).all()]
     if (idx[:, 1:] == targets[:, :-1]).all() or not wrong:
         return []
-    told = f"targets[:, t] = idx[:, t {wrong[0]}".rstrip() + "] in the whole batch: the model is "
-    told += "taught to " + ("leave one out" if "2" in wrong[0] else "repeat what it has been given")
-    told += ", not to predict. Right is targets[:, t] = idx[:, t + 1]"
-    return [Finding("targets", "the batch", told)]
+    evidence = (
+        f"targets[:, t] = idx[:, t {wrong[0]}".rstrip() + "] in the whole batch: the model is "
+    )
+    evidence += "taught to " + (
+        "leave one out" if "2" in wrong[0] else "repeat what it has been given"
+    )
+    evidence += ", not to predict. Right is targets[:, t] = idx[:, t + 1]"
+    return [Finding("targets", "the batch", evidence)]
 
 
 def _causal(p):
     """What a language model says of a token does not depend on the tokens after it."""
     if p.texts is None or not (p.texts[1][:, :-1] == p.texts[0][:, 1:]).all():
-        return None  # a model that is not taught to predict may look where it likes
+        return None  # a model that is not trained to predict the next token may look anywhere
     if {f.kind for f in p.findings} & {"softmax"}:
-        return None  # it mixes what should be apart, so the answer is known
+        return None  # it mixes what should be separate, so the answer is known
     idx, targets = p.texts
     t, other = idx.shape[1] // 2, idx.copy()
     other[:, t] = (other[:, t] + 1) % p.output.shape[-1]
@@ -61,11 +65,13 @@ def _causal(p):
     change = np.abs(logits[:, :t] - changed[:, :t]).max()
     if change <= 1e-4 * np.abs(logits).max():
         return []
-    told = f"token {t} of each text was replaced by another: the logits of the tokens before it "
-    told += f"changed by up to {change:.2g}, and must not change at all"
+    evidence = (
+        f"token {t} of each text was replaced by another: the logits of the tokens before it "
+    )
+    evidence += f"changed by up to {change:.2g}, and must not change at all"
     early = lambda x: x[:, :t] if x.ndim > 1 and x.shape[1] == idx.shape[1] else x[:t]  # noqa: E731
     where = _first_difference(one, two, lambda x: early(x) if idx.shape[1] in x.shape[:2] else None)
-    return [Finding("mask", where or type(p.model).__name__, told)]
+    return [Finding("mask", where or type(p.model).__name__, evidence)]
 
 
 def _averages(p):
@@ -82,10 +88,12 @@ def _averages(p):
             wrong = [d for d in others if weights.shape[d] > 1 and _is_one(weights.sum(d))]
             if wrong:
                 sums = weights.sum(over)
-                told = f"the weights {weights.shape} that {node.name()} averages with sum to one "
-                told += f"along dim {wrong[0]}; along dim {over[0]}, over which it adds, their "
-                told += f"sums are {sums.min():.2g} … {sums.max():.2g}"
-                found.append(Finding("softmax", p.where(node, watched), told))
+                evidence = (
+                    f"the weights {weights.shape} that {node.name()} averages with sum to one "
+                )
+                evidence += f"along dim {wrong[0]}; along dim {over[0]}, over which it adds, their "
+                evidence += f"sums are {sums.min():.2g} … {sums.max():.2g}"
+                found.append(Finding("softmax", p.where(node, watched), evidence))
     if p.classes is not None and output.grad_fn is not None:
         (g,) = grad(loss, [output], retain_graph=True, allow_unused=True)
         if g is not None:
@@ -102,18 +110,20 @@ def _class_sums(g, classes):
     wrong = [dims for dims in (*others, tuple(others)) if zero(dims)]
     if not np.abs(g).max() or zero(classes) or not wrong or math.prod(g.shape) == g.shape[classes]:
         return []
-    told = f"the gradient at the logits {g.shape}, softmax − one-hot, sums to zero over dim "
-    told += f"{wrong[0]}; it should over the classes, dim {classes}, where its sums reach "
-    told += f"{np.abs(g.sum(classes)).max():.2g}"
-    return [Finding("softmax", "the loss", told)]
+    evidence = f"the gradient at the logits {g.shape}, softmax − one-hot, sums to zero over dim "
+    evidence += f"{wrong[0]}; it should over the classes, dim {classes}, where its sums reach "
+    evidence += f"{np.abs(g.sum(classes)).max():.2g}"
+    return [Finding("softmax", "the loss", evidence)]
 
 
 def _probabilities(y, classes):
     others = [d for d in range(y.ndim) if d != classes and y.shape[d] > 1 and _is_one(y.sum(d))]
     if y.min(initial=0) < 0 or _is_one(y.sum(classes)) or not others:
         return []
-    told = f"the outputs {y.shape} are positive and sum to one over dim {others[0]}; they should "
-    return [Finding("softmax", "the output", told + f"over the classes, dim {classes}")]
+    evidence = (
+        f"the outputs {y.shape} are positive and sum to one over dim {others[0]}; they should "
+    )
+    return [Finding("softmax", "the output", evidence + f"over the classes, dim {classes}")]
 
 
 def _weighings(node):
@@ -144,8 +154,10 @@ def _positive(p):
         right = float(F.cross_entropy(logits.flatten(0, -2), target.flatten()))
     if abs(float(p.loss) + right) > 1e-3 * right:
         return []
-    told = f"the loss is {float(p.loss):.3f}; the cross-entropy of these logits and targets is "
-    return [Finding("sign", "the loss", told + f"{right:+.3f}: minimizing one maximizes the other")]
+    evidence = f"the loss is {float(p.loss):.3f}; the cross-entropy of these logits and targets is "
+    return [
+        Finding("sign", "the loss", evidence + f"{right:+.3f}: minimizing one maximizes the other")
+    ]
 
 
 def _distance(p):
@@ -156,16 +168,18 @@ def _distance(p):
         least = float((p.loss_function or _loss)(p.batch[-1], p.batch[-1]))
     if least or float(p.loss) >= 0:
         return []
-    told = f"it is 0 where the output is the target, and {float(p.loss):.3f} here: minimizing it "
-    return [Finding("sign", "the loss", told + "leads away from the target")]
+    evidence = (
+        f"it is 0 where the output is the target, and {float(p.loss):.3f} here: minimizing it "
+    )
+    return [Finding("sign", "the loss", evidence + "leads away from the target")]
 
 
 def _reached(p):
     """A gradient arrives at every parameter."""
     places = {e[0] for node in p.nodes for e in node.edges if e}
     lost = [name for w, name in p.names.items() if w.requires_grad and w not in places]
-    told = "the loss was computed without it, or detached from it: it never learns"
-    return [Finding("missing", _listed(lost), told)] if lost else []
+    evidence = "the loss was computed without it, or detached from it: it never learns"
+    return [Finding("missing", _listed(lost), evidence)] if lost else []
 
 
 def _listed(names):
@@ -184,9 +198,13 @@ def _different(p):
             zeros = zeros and not _numpy(w).any()
     if not twins:
         return []
-    told = "all rows are equal" + ", zero," * zeros + " and so are the rows of their gradients: "
-    told += "units that are alike and learn alike stay one unit. Weights have to start at random"
-    return [Finding("alike", _listed(twins), told)]
+    evidence = (
+        f"all rows are equal{', zero,' if zeros else ''} and so are the rows of their gradients: "
+    )
+    evidence += (
+        "units that are alike and learn alike stay one unit. Weights have to start at random"
+    )
+    return [Finding("alike", _listed(twins), evidence)]
 
 
 def _rows_alike(w, slack=0):
@@ -200,14 +218,16 @@ def _certain(p):
         one, first = _calls(p, p.batch)
         two, second = _calls(p, p.batch, again=True)
     if not np.array_equal(first, second, equal_nan=True):
-        told = "in eval() mode the same batch was given twice, and the outputs differ by up to "
+        evidence = "in eval() mode the same batch was given twice, and the outputs differ by up to "
         where = _first_difference(one, two, lambda x: x) or type(p.model).__name__
-        return [Finding("dropout", where, told + f"{np.abs(first - second).max():.2g}")]
+        return [Finding("dropout", where, evidence + f"{np.abs(first - second).max():.2g}")]
     if p.evaluate is not None:
         values = [float(p.evaluate(*p.batch)) for _ in range(2)]
         if values[0] != values[1]:
-            told = f"called twice, it says {values[0]:.4f} and {values[1]:.4f}: the model is still "
-            return [Finding("dropout", "evaluate", told + "in train() mode, with dropout")]
+            evidence = (
+                f"called twice, it says {values[0]:.4f} and {values[1]:.4f}: the model is still "
+            )
+            return [Finding("dropout", "evaluate", evidence + "in train() mode, with dropout")]
     return []
 
 
@@ -234,7 +254,7 @@ def _calls(p, batch, again=False):
 
 
 def _first_difference(one, two, part):
-    """The module where two runs part: what comes in is the same there, what goes out is not."""
+    """The module where two runs diverge: its inputs are equal, its outputs differ."""
 
     def differ(xs, ys):
         pairs = [(part(x), part(y)) for x, y in zip(xs, ys) if x.dtype.kind == "f"]

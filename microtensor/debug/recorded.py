@@ -1,4 +1,4 @@
-"""The picture of what a Recorder has noted."""
+"""The picture of a Recorder's data."""
 
 import io
 import warnings
@@ -103,7 +103,7 @@ def _histogram(ax, recorder, kind, colour):
 
 
 def _extent(h):
-    """How far from zero the middle 99 % of a histogram reach."""
+    """The largest distance from zero of the middle 99 % of a histogram."""
     share = np.cumsum(h["counts"]) / sum(h["counts"])
     edges = np.linspace(h["from"], h["to"], len(h["counts"]) + 1)
     low, high = edges[np.searchsorted(share, 0.005)], edges[np.searchsorted(share, 0.995) + 1]
@@ -122,7 +122,7 @@ def _map(picture, ax, steps, values, title, colours):
         vmin=low, vmax=high if high > low else low + 1,
         extent=(steps[0] - every / 2, steps[-1] + every / 2, len(table) - 0.5, -0.5),
     )  # fmt: skip
-    ax.set_facecolor("#e9ecf0")  # where there is nothing
+    ax.set_facecolor("#e9ecf0")  # no data there
     ax.set_title(title, fontsize=14)
     ax.set_xlabel("step", fontsize=12)
     bar = picture.colorbar(image, ax=ax, shrink=0.9)

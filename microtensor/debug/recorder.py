@@ -1,4 +1,4 @@
-"""Training, seen: two lines in any loop.
+"""Recorder: record and plot a training with two lines in its loop.
 
 recorder = mt.Recorder(model, optimizer)    # before the loop
 recorder.step(loss)                         # in the loop, after optimizer.step()
@@ -28,13 +28,13 @@ BINS = 48  # of a histogram
 class Recorder:
     """Loss, gradients, updates and activations of a training, by module.
 
-    The loss is noted at every `step`; all else at the first and at every `every`-th: the norm of
-    each module's gradients, of its update and of its weights, and mean, spread and share of zeros
-    of what it gives, with histograms. `.grad` must still be there: call zero_grad after `step`.
-    With an optimizer its learning rate is noted too; `start` steps were made before.
+    The loss is recorded at every `step`; all else at the first and at every `every`-th: the norm of
+    each module's gradients, of its update and of its weights, and mean, deviation and share of
+    zeros of its output, with histograms. `.grad` is needed: call zero_grad after `step`. With an
+    optimizer its learning rate is recorded too; `start` is the number of steps made before.
 
-    Only modules with parameters of their own are looked at. Nothing in the numbers of training
-    changes; hooks are there only while a step is recorded, and the rest of the time costs nothing.
+    Only modules with parameters of their own are recorded. The numbers of the training do not
+    change; hooks exist only while a step is recorded, so other steps cost nothing.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class Recorder:
         if not self.modules:
             raise ValueError(f"Recorder: {self.name} has no parameters to look at")
         self.losses, self.records = [], []
-        self._hooks, self._heard, self._before = [], {}, {}
-        self._listen()
+        self._hooks, self._outputs, self._before = [], {}, {}
+        self._add_hooks()
 
     # ---- recording -------------------------------------------------------------------------------
 
     def step(self, loss: Any) -> None:
-        """Note a step of training, after the optimizer made it. `loss` is a number or a Tensor."""
+        """Record a training step, after the optimizer made it. `loss` is a number or a Tensor."""
         self.losses.append(float(loss))
         if self._before:
             self.records.append(self._record())
         self.close()
         if len(self.losses) % self.every == 0:
-            self._listen()
+            self._add_hooks()
 
     def close(self) -> None:
-        """Take the hooks away. `step` does so too."""
+        """Remove the hooks. `step` does so too."""
         for hook in self._hooks:
             hook.remove()
-        self._hooks, self._heard, self._before = [], {}, {}
+        self._hooks, self._outputs, self._before = [], {}, {}
 
     def __enter__(self) -> Recorder:
         return self
@@ -79,21 +79,21 @@ class Recorder:
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    def _listen(self):
-        """Look at the step that comes."""
+    def _add_hooks(self):
+        """Add the hooks that record the next step."""
         for path, (module, own) in self.modules.items():
             self._before[path] = [_numpy(p).copy() for p in own]
             self._hooks.append(module.register_forward_hook(
-                lambda module, args, result, path=path: self._hear(path, result)
+                lambda module, args, result, path=path: self._record_output(path, result)
             ))  # fmt: skip
 
-    def _hear(self, path, result):
+    def _record_output(self, path, result):
         result = result[0] if isinstance(result, tuple) and result else result
         if is_grad_enabled() and isinstance(result, TensorBase) and result.is_floating_point():
-            self._heard[path] = _numpy(result).copy()
+            self._outputs[path] = _numpy(result).copy()
 
     def _record(self):
-        """What there is to say of the step that was made."""
+        """Record the data of the step that was made."""
         modules = {}
         for path, (_, own) in self.modules.items():
             after, before = [_numpy(p) for p in own], self._before[path]
@@ -104,14 +104,14 @@ class Recorder:
                 "weight": _norm(before),
                 "histograms": {"weights": _histogram(before), "gradients": _histogram(grads)},
             }
-            heard = self._heard.get(path)
-            if heard is not None and heard.size:
-                values = heard.astype(np.float64)
+            outputs = self._outputs.get(path)
+            if outputs is not None and outputs.size:
+                values = outputs.astype(np.float64)
                 modules[path] |= {
                     "mean": _plain(values.mean()), "std": _plain(values.std()),
                     "zeros": _plain((values == 0).mean()),
                 }  # fmt: skip
-                modules[path]["histograms"]["activations"] = _histogram([heard])
+                modules[path]["histograms"]["activations"] = _histogram([outputs])
         groups = getattr(self.optimizer, "param_groups", ())
         lr = float(groups[0]["lr"]) if groups and "lr" in groups[0] else None
         step, loss = self.start + len(self.losses), self.losses[-1]
@@ -127,7 +127,7 @@ class Recorder:
     def save(self, path: Path) -> None:
         """Write a picture (.png) or a page that needs no network (.html). Returns the path.
 
-        The picture needs matplotlib. ValueError for another ending, or before anything was noted.
+        The picture needs matplotlib. ValueError for another ending, or if nothing was recorded.
         """
         path = Path(path)
         draw = {".png": self._png, ".html": self._html}.get(path.suffix)
@@ -164,7 +164,7 @@ def _numpy(t):
 
 
 def _plain(x):
-    """A number of four digits, None if it is none: what a page can hold."""
+    """A number rounded to four digits for JSON; None if it is not finite."""
     x = float(x)
     return float(f"{x:.4g}") if np.isfinite(x) else None
 

@@ -1,4 +1,4 @@
-"""Checks of a step of training."""
+"""Checks of a training step."""
 
 import math
 
@@ -21,7 +21,7 @@ def _forgetful(p):
     p.train()
     alone = {w: _numpy(w.grad).copy() for w in p.names if w.grad is not None}
     if not any(g.any() for g in alone.values()):
-        return []  # the step forgets them at its end
+        return []  # the step clears them at its end
     p.restore()
     chance = np.random.default_rng(0)
     for w, g in alone.items():
@@ -32,16 +32,16 @@ def _forgetful(p):
     kept = [p.names[w] for w, g in alone.items() if not _close(after[w], g)]
     if not kept:
         return []
-    told = "marks were left in .grad before a step, and were still in it when the optimizer "
-    told += "stepped: every step goes along the sum of all gradients so far"
-    return [Finding("zero_grad", "the training step", told)]
+    evidence = "marks were left in .grad before a step, and were still in it when the optimizer "
+    evidence += "stepped: every step goes along the sum of all gradients so far"
+    return [Finding("zero_grad", "the training step", evidence)]
 
 
 def _downhill(p):
     """A step goes down the slope of the loss."""
     if p.step is None or {f.kind for f in p.findings} & GRADIENTS:
         return None
-    p.restore(fresh=True)  # momentum may go elsewhere
+    p.restore(fresh=True)  # momentum may move elsewhere
     _, loss = p.run()
     wanted = [w for w in p.names if w.requires_grad]
     slopes = grad(loss, wanted, allow_unused=True)
@@ -55,16 +55,22 @@ def _downhill(p):
             if w.grad is not None:
                 along += float((_numpy(w.grad) * _numpy(g)).sum())
     if size and not moved and any(g["lr"] != 0 for g in _groups(p) or [{"lr": 1}]):
-        told = f"the norm of the loss's gradient is {math.sqrt(size):.3g}, but no parameter moves: "
-        told += ".grad is empty when the optimizer steps, or it has other parameters than the model"
-        return [Finding("missing", "the training step", told)]
+        evidence = (
+            f"the norm of the loss's gradient is {math.sqrt(size):.3g}, but no parameter moves: "
+        )
+        evidence += (
+            ".grad is empty when the optimizer steps, or it has other parameters than the model"
+        )
+        return [Finding("missing", "the training step", evidence)]
     if not slope > 0:
         return []
-    told = f"step · gradient of the loss is {slope:+.3g}: the step goes up the slope. "
+    evidence = f"step · gradient of the loss is {slope:+.3g}: the step goes up the slope. "
     if along < 0:
-        told += "The gradients in .grad point against the loss's own: what was given to backward() "
-        return [Finding("sign", "the loss of the step", told + "has the wrong sign")]
-    return [Finding("sign", "the update", told + "Right is p ← p − lr · gradient")]
+        evidence += (
+            "The gradients in .grad point against the loss's own: what was given to backward() "
+        )
+        return [Finding("sign", "the loss of the step", evidence + "has the wrong sign")]
+    return [Finding("sign", "the update", evidence + "Right is p ← p − lr · gradient")]
 
 
 @quiet
@@ -75,7 +81,7 @@ def _descends(p):
     losses = p.losses()
     if _falls(losses):
         return []
-    told = f"{STEPS} steps on one batch took its loss from {_series(losses)}"
+    evidence = f"{STEPS} steps on one batch took its loss from {_series(losses)}"
     groups = _groups(p)
     where = f"lr = {groups[0]['lr']:g}" if groups else "the training step"
     for quarters in range(1, 11) if groups else ():
@@ -84,9 +90,9 @@ def _descends(p):
             g["lr"] *= 0.25**quarters
         losses = p.losses()
         if _falls(losses):
-            told += f"; with lr = {groups[0]['lr']:.2g}, from {_series(losses)}"
+            evidence += f"; with lr = {groups[0]['lr']:.2g}, from {_series(losses)}"
             break
-    return [Finding("lr", where, told)]
+    return [Finding("lr", where, evidence)]
 
 
 def _groups(p):
@@ -94,7 +100,9 @@ def _groups(p):
 
 
 def _falls(losses):
-    limit = losses[0] + 0.1 * max(abs(losses[0]), 1)  # of a loss that is small already, no more
+    limit = losses[0] + 0.1 * max(
+        abs(losses[0]), 1
+    )  # a loss that is small already need not fall further
     return all(x <= limit for x in losses)  # NaN is not
 
 

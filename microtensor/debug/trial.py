@@ -1,4 +1,4 @@
-"""A model with its batch and its training step, which checks run and leave as it was."""
+"""Trial: a model with its batch and its training step, which checks run and then restore."""
 
 import inspect
 from collections import defaultdict
@@ -12,15 +12,16 @@ from ..graph.trace import _nodes, called_at, watch
 from ..nn import functional as F
 from ..tensor import random
 
-STEPS = 5  # of training, on one batch: enough for the loss to fall
-PATIENCE = 8  # calls of a training step until it moves a weight
+STEPS = 5  # training steps on one batch: enough for the loss to fall
+PATIENCE = 8  # the most calls of a training step until it changes a weight
 
 
 @contextmanager
-def _as_it_was(model, optimizer):
-    """A function that puts everything back as it was, but gradients, which are none.
+def restoring(model, optimizer):
+    """A context manager that restores everything at its end.
 
-    With `fresh`, the optimizer remembers nothing.
+    Its `restore()` does so in between, and removes gradients; restore(fresh=True) also clears the
+    state of the optimizer.
     """
     tensors = [*model.parameters(), *model.buffers()]
     values = [t.detach().clone() for t in tensors]
@@ -45,8 +46,8 @@ def _as_it_was(model, optimizer):
         for group, options in zip(getattr(optimizer, "param_groups", []), groups):
             group.update(options)
         if state is not None:
-            kept = {} if fresh else {p: _copy(memory) for p, memory in state.items()}
-            optimizer.state = defaultdict(dict, kept)
+            restored = {} if fresh else {p: _copy(memory) for p, memory in state.items()}
+            optimizer.state = defaultdict(dict, restored)
         random.set_rng_state(generator)
 
     try:
@@ -63,8 +64,8 @@ def _copy(memory):
     return {k: v.clone() if isinstance(v, TensorBase) else v for k, v in memory.items()}
 
 
-class _Patient:
-    """A model with what it is to be judged by."""
+class Trial:
+    """A model with its batch, loss, optimizer and training step."""
 
     def __init__(self, model, batch, loss, optimizer, step, evaluate, restore):
         self.model, self.batch, self.loss_function = model, batch, loss
@@ -88,7 +89,7 @@ class _Patient:
         self.nodes = _nodes([self.loss])
 
     def run(self, *batch):
-        """(output, loss) of a batch, every time with the same random numbers."""
+        """(output, loss) of the batch, always with the same random numbers."""
         random.set_rng_state(self.generator)
         return self.forward(*batch)
 
@@ -106,7 +107,7 @@ class _Patient:
         return parts[0], (self.loss_function or _loss)(parts[0], batch[-1])
 
     def value(self):
-        """The loss as a number, as the weights now are."""
+        """The loss with the current weights, as a number."""
         with no_grad():
             return float(self.run()[1])
 
@@ -121,7 +122,7 @@ class _Patient:
         return losses
 
     def train(self):
-        """Take a step, or several, until a weight moves: some loops collect gradients for long."""
+        """Make steps until a weight changes: some loops accumulate gradients over several steps."""
         before = [_numpy(w).copy() for w in self.names]
         for _ in range(PATIENCE):
             random.set_rng_state(self.generator)
@@ -145,11 +146,11 @@ class _Patient:
             self.restore()
 
     def where(self, node, watched=None):
-        """The operation, the module that it is part of, the line that called it."""
+        """A text for the operation, its module, and the line that called it."""
         chain = (watched or self.watch).chain(node.number)
         path = next((c.path for c in reversed(chain) if c.path), "")
         line = called_at(node).partition(": ")[0]
-        return node.name() + f" in {path}" * bool(path) + f" ({line})"
+        return f"{node.name()} in {path} ({line})" if path else f"{node.name()} ({line})"
 
     @property
     def texts(self):
@@ -163,7 +164,7 @@ class _Patient:
 
     @property
     def classes(self):
-        """The dimension of the output that is over classes, if the targets are whole numbers."""
+        """The dimension of the classes in the output, if the targets are integers."""
         if self.output is None or len(self.batch) < 2:
             return None
         target, shape = _numpy(self.batch[-1]), tuple(self.output.shape)

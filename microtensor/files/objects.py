@@ -1,12 +1,12 @@
-"""Objects in a file: the name of a class, "module:name", and the attributes.
+"""Objects in a file: the name of a class, "module:name", and its attributes.
 
 By default a file may name nothing. `safe_globals` says which classes and functions it may name, and
 these alone are then compared with the names in it: nothing is imported or looked up by a name that
 a file gives. An object is made by `object.__new__` and its attributes are put into its `__dict__`,
 so that no line of its class runs; nor is it ever asked for an attribute, hashed or compared while a
-file is read. Refused are classes that have a say in how they are kept or found (`__del__`,
-`__reduce__`, `__setstate__`, `__getattr__` and others in TRAPS), attributes that would stand in for
-a member of the class, such as a method, and modules whose parts are not what a module has.
+file is read. Classes are refused that define how they are saved or how attributes are found
+(`__del__`, `__reduce__`, `__setstate__`, `__getattr__` and others in TRAPS), and so are attributes
+that would replace a member of the class, such as a method, and modules with invalid parts.
 
 With weights_only=False a file may name anything that can be imported: that is as dangerous as a
 pickle.
@@ -32,10 +32,10 @@ from ..nn.module import Module, Parameter
 from ..tensor import Tensor
 from .whole import LoadError
 
-OWN = ("microtensor.nn.", "microtensor.ops.")  # whose functions are found in nn.functional, too
-PARAMETER = "microtensor.nn.module:Parameter"  # how every file says that a tensor is a Parameter
+OWN = ("microtensor.nn.", "microtensor.ops.")  # its functions are also found in nn.functional
+PARAMETER = "microtensor.nn.module:Parameter"  # the mark of a Parameter in every file
 
-OLDER = {  # where the functions of a file were in older versions; those of ops/composite in ops
+OLDER = {  # the modules of functions in older versions; those of ops/composite were in ops
     "microtensor.ops.conversion": "microtensor.ops.elementwise",
     "microtensor.ops.error_function": "microtensor.ops.elementwise",
 }
@@ -46,10 +46,10 @@ _safe = []
 
 
 def add_safe_globals(safe_globals: Any) -> None:
-    """Let every file name these classes and functions from now on.
+    """Allow every file to name these classes and functions from now on.
 
     An entry may also be (class or function, "module.name"), the name that it has in the file.
-    Name only classes whose methods may meet any attributes: whoever wrote the file chose them.
+    Name only classes whose methods are safe with any attributes: the file's author chose these.
     """
     entries = list(safe_globals)
     for entry in entries:
@@ -65,20 +65,20 @@ def get_safe_globals() -> list[Any]:
 
 
 def clear_safe_globals() -> None:
-    """Let no file name a class or function."""
+    """Allow no file to name a class or function."""
     _safe.clear()
 
 
 @contextlib.contextmanager
 def safe_globals(safe_globals: Any) -> Any:
-    """Within, files may name these classes and functions, and no others: see `add_safe_globals`.
+    """A context in which files may name only these classes and functions: see `add_safe_globals`.
 
     A whole module needs its own class, those of its parts, and its functions:
 
         with mt.serialization.safe_globals([MyModel, nn.Linear, nn.functional.relu]):
             model = mt.load("model.safetensors")
 
-    What is missing in the list, the error of `load` says.
+    The error of `load` names those that are missing in the list.
     """
     before = get_safe_globals()
     add_safe_globals(safe_globals)
@@ -116,7 +116,7 @@ def names_in(structure):
 
 
 def refuse_unsafe(structure, known):
-    """LoadError, with all that would have to be named, if a structure asks for more than `known`"""
+    """Raise LoadError, listing the missing names, if a structure needs others than the `known`."""
     names = [name for name in names_in(structure) if name.replace(":", ".") not in known]
     if not names:
         return
@@ -131,7 +131,7 @@ def refuse_unsafe(structure, known):
 
 
 def _ours(module):
-    """(how one says it, the name in a file) for the classes and functions of a module."""
+    """(its name as one types it, its name in a file) for each class and function of a module."""
     for key, value in vars(module).items():
         if isinstance(value, (type, FunctionType)):
             yield from ((key, name) for name in _names_of(value))
@@ -161,7 +161,7 @@ def _names_of(value):
 
 
 def _name_of(value):
-    """The name by which a class or function is found again; None if there is none."""
+    """The name by which a class or function can be found again; None if there is none."""
     for name in _names_of(value):
         with contextlib.suppress(LoadError):
             if imported(name) is value:
@@ -197,7 +197,7 @@ def encoded_object(value, path, file, encoded):
     if named:
         return {"$name": name}
     file.names[id(value)] = len(file.objects)
-    file.objects.append(value)  # which also keeps its id from being another's
+    file.objects.append(value)  # keeps it alive, so that no other object gets its id
     if isinstance(value, Tensor):
         tensor = file.tensor_name(value, path)
         return {"$parameter": name, "tensor": tensor, "requires_grad": value.requires_grad}
@@ -205,13 +205,13 @@ def encoded_object(value, path, file, encoded):
 
 
 def refusal(role, value, path, hint):
-    """The TypeError about what cannot be saved."""
+    """The TypeError for a value that cannot be saved."""
     place = repr(".".join(map(str, path))) if path else "the top"
     return TypeError(f"save: {role} at {place} is a {type(value).__name__}; {hint}")
 
 
 def _is_its_attributes(value):
-    """Whether an object is no more than its attributes: its class does not say how it is kept."""
+    """True if an object consists of its attributes: its class does not define how it is saved."""
     said = ("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex")
     return hasattr(value, "__dict__") and not any(
         getattr(type(value), f"__{name}__", None) is not getattr(object, f"__{name}__", None)
@@ -220,7 +220,7 @@ def _is_its_attributes(value):
 
 
 def _advice(value):
-    """What can be saved instead."""
+    """Advice on what to save instead of a value."""
     if hasattr(value, "state_dict"):
         return "save its state_dict()"
     if isinstance(value, (np.ndarray, np.generic)):
@@ -240,16 +240,22 @@ TRAPS = frozenset(
         "copy", "deepcopy", "getattr", "getattribute", "slots", "class",
     )
 )  # fmt: skip
-OURS = (object, Tensor, *Tensor.__mro__[1:-1], Parameter, Module)  # may define them, being known
-MADE_BY = (type, ABCMeta, type(Tensor))  # metaclasses that have no say in a bare instance
+OURS = (
+    object,
+    Tensor,
+    *Tensor.__mro__[1:-1],
+    Parameter,
+    Module,
+)  # may define them, as they are known
+MADE_BY = (type, ABCMeta, type(Tensor))  # metaclasses that do not influence a bare instance
 DATA = (type(None), bool, int, float, str, dtype, device)
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_hooks")
 RARE_HOOKS = ("_before_saving", "_after_saving", "_before_loading", "_after_loading")
 
 
 def empty_object(found):
-    """An object of a class without attributes; no line of the class is run. LoadError if it has
-    a say in that."""
+    """An object of a class without attributes, made without running the class's code. LoadError if
+    the class defines how objects are made."""
     name = getattr(found, "__qualname__", found)
     if type(found) not in MADE_BY:
         raise LoadError(f"it asks for an object of {name}, which is not an ordinary class")
@@ -271,7 +277,7 @@ def empty_object(found):
 
 
 def set_attributes(new, attributes):
-    """Put attributes into the `__dict__` of an object. LoadError if one stands in for a member."""
+    """Put attributes into the `__dict__` of an object. LoadError if one would hide a member."""
     kind = type(new)
     module = Module in kind.__mro__
     if Tensor in kind.__mro__:
@@ -279,7 +285,7 @@ def set_attributes(new, attributes):
     for name, value in attributes.items():
         member = next((vars(k)[name] for k in kind.__mro__ if name in vars(k)), None)
         defined = any(name in vars(k) for k in kind.__mro__)
-        # a number or string that the class has as a default, such as `training`, may be another
+        # a default of the class that is a number or string, such as `training`, may be replaced
         default = not name.startswith("_") and _is_data(member) and _is_data(value)
         unused = module and name in RARE_HOOKS and type(value) is dict and not value
         if name.startswith("__") or defined and not (default or unused):
@@ -290,7 +296,7 @@ def set_attributes(new, attributes):
 
 
 def _is_data(value):
-    """Whether a value is a number, a string, None or the like, or a collection of such."""
+    """True if a value is a number, a string, None or the like, or a collection of such."""
     items = value.values() if type(value) is dict else value
     return type(value) in DATA or (
         type(value) in (list, tuple, set, dict) and all(type(item) in DATA for item in items)
@@ -298,7 +304,7 @@ def _is_data(value):
 
 
 def _check_module(name, attributes):
-    """LoadError unless what makes a module a module is of the kinds that it is."""
+    """Raise LoadError if the parts of a module do not have the right types."""
     parts = {
         "_parameters": Parameter, "_buffers": Tensor, "_modules": Module,
     }  # fmt: skip

@@ -1,22 +1,22 @@
-"""Saving and loading: tensors, plain values and modules in a safetensors file, nothing pickled.
+"""Save and load tensors, plain values and modules in a safetensors file, without pickle.
 
-Every tensor stands in the file under the path that leads to it ("model.wte.weight"), so a dict of
-tensors is an ordinary safetensors file that any program reads by name. What else there is (the
-nesting, numbers, strings) is JSON in the file's metadata, under "microtensor":
+Every tensor is stored under the path that leads to it ("model.wte.weight"), so a dict of tensors is
+an ordinary safetensors file that any program reads by name. Everything else (the nesting, numbers,
+strings) is JSON in the file's metadata, under "microtensor":
 
     {"sha256": …, "structure": {"step": 3, "betas": {"$tuple": [0.9, 0.99]}, "w": {"$tensor": "w"}}}
 
-The checksum is that of the whole file with zeros in the checksum's own place, so that damage is
-noticed; it says nothing of who wrote the file. A whole module stands there as the name of its class
-and its attributes.
+The checksum is that of the whole file with zeros in place of the checksum, so that damage is
+noticed; it does not tell who wrote the file. A whole module is stored as the name of its class and
+its attributes.
 
-What `load` promises of a file that anyone may have written: it gives tensors and plain values, of
-exact built-in types; nothing is imported, called, or found by a name that the file gives; and what
-it makes is in proportion to the file: tensors within a small factor, empty lists and dicts, which
-Python keeps in 56 bytes and more, within 100 times. Why that holds: the tensors are read by
-the safetensors library (`files/tensors.py`), the structure by a table of the kinds there are
-(`files/structure.py`), a file of PyTorch by a machine that knows as little (`torch_file.py`).
-Objects come only of classes that the caller names (`files/objects.py`).
+`load` is safe for files from anyone: it returns tensors and plain values of exact built-in types;
+nothing is imported, called, or found by a name in the file; and the memory that it takes is in
+proportion to the file: tensors within a small factor, empty lists and dicts, which take Python 56
+bytes and more, within 100 times. This is so because the tensors are read by the safetensors library
+(`files/tensors.py`), the structure by a table of the kinds of values (`files/structure.py`), and
+PyTorch's files by a machine with few instructions (`torch_file.py`). Objects are made only of
+classes that the caller names (`files/objects.py`).
 """
 
 from __future__ import annotations
@@ -68,21 +68,21 @@ def save(obj: Any, f: File, pickle_module: Any = None, pickle_protocol: int = 2,
 
 def load(f: File, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool = True,
          mmap: Any = None) -> Any:  # fmt: skip
-    """What `save` wrote, its tensors on the CPU or on the device `map_location`.
+    """Load what `save` wrote, with its tensors on the CPU or on the device `map_location`.
 
     As in PyTorch, that may also be a dict of devices by device, or a function of a tensor and its
-    device, always "cpu" here, that gives the tensor where it is wanted, or None for there.
-    Dicts, lists and tuples come back as such; tensors as tensors that require no gradient;
-    a tensor that occurred twice is one tensor again. What a file is, its content says: a
+    device, always "cpu" here, that returns the tensor on the wanted device, or None to leave it.
+    Dicts, lists and tuples are restored as such, tensors as tensors that require no gradient; a
+    tensor that occurred twice is one tensor again. The kind of a file is found from its content: a
     safetensors file of another program gives a dict of tensors by name, and one of `torch.save`
-    (.pt, .pth) what was saved there, if it is plain values and tensors: see `torch_file`. Raises
+    (.pt, .pth) its object, if it consists of plain values and tensors: see `torch_file`. Raises
     LoadError for anything else. A file is read as a whole, with `mmap`, too.
 
-    A file may be a stranger's: it gives tensors, parameters and plain values, and takes memory and
-    time in proportion to its size. Whole modules and other objects come only within `safe_globals`,
-    which names their classes. With weights_only=False a file of `save` may name any class and
-    function that Python can import, whose methods are called sooner or later: it is as dangerous as
-    a pickle, and only for files that you wrote yourself.
+    Files from strangers are safe: they give tensors, parameters and plain values, and take memory
+    and time in proportion to their size. Whole modules and other objects are only loaded within
+    `safe_globals`, which names their classes. With weights_only=False a file of `save` may name any
+    class and function that Python can import, whose methods are called sooner or later: that is as
+    dangerous as a pickle, and only for files that you wrote yourself.
     """
     data = f.read() if hasattr(f, "read") else read_whole(f)
     if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -104,10 +104,10 @@ ZIP = b"PK\3\4"
 
 
 def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
-    """The names of the classes and functions that a file asks for and may not name yet.
+    """The names of the classes and functions that a file needs and may not name yet.
 
-    That is what `safe_globals` would have to name. Nothing is made of the file. Of one by
-    `torch.save`, they are what keeps it from being read here.
+    These are what `safe_globals` would have to name. No object of the file is made. For a file of
+    `torch.save`, they are the reason why it cannot be read here.
     """
     data = bytes(f.read()) if hasattr(f, "read") else read_whole(f)
     try:
@@ -124,13 +124,13 @@ def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
 
 
 def _load_error(f, error):
-    """The error about a file, by its name if it has one."""
+    """The LoadError for a file, with its name if it has one."""
     name = getattr(f, "name", "the file") if hasattr(f, "read") else f
     return LoadError(f"{name} cannot be loaded: {error}")
 
 
 def save_file(tensors: Mapping[str, Tensor], filename: Path, metadata: Any = None) -> None:
-    """Write a dict of tensors by name, and nothing of our own, for other programs to read.
+    """Write a dict of tensors by name as a plain safetensors file, for other programs to read.
 
     Strings in `metadata` go into the header; readers of weights ask for {"format": "pt"} there.
     """
@@ -145,19 +145,19 @@ def by_name(tensors, metadata=None):
 
 # ---- tensors -----------------------------------------------------------------------
 
-COPIES, MORE = 4, 2**24  # of a file of n bytes, COPIES × n + MORE bytes may be made of copies
+COPIES, MORE = 4, 2**24  # copies made of a file of n bytes may take COPIES × n + MORE bytes
 
 
 def made(array, backend):
-    """A tensor of an array of the CPU, on the device of a backend."""
+    """A tensor from an array on the CPU, on the device of a backend."""
     return Tensor._wrap(backend.asarray(array, dtype=backend_of(array).dtype(array)))
 
 
 class _Placed:
-    """Makes tensors of the arrays of a file where `map_location` wants them.
+    """Makes tensors from the arrays of a file on the device that `map_location` says.
 
-    Raises LoadError if they grow out of proportion to its size: tensors that show the same memory
-    become copies on another device, and an expanded one does when it is used.
+    Raises LoadError if they grow out of proportion to its size: tensors that share memory become
+    separate copies on another device, and so does an expanded one when it is used.
     """
 
     def __init__(self, map_location, size):
@@ -185,7 +185,7 @@ class _Placed:
 
 
 def _shows_elements_twice(array):
-    """Whether an array has more elements than its part of memory."""
+    """True if an array has more elements than its memory holds."""
     if not array.size or array.flags.c_contiguous:
         return False
     span = sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides))
@@ -206,7 +206,7 @@ def _serialized(obj):
         text = json.dumps({"sha256": BLANK, "structure": structure}, allow_nan=False)
     except RecursionError:
         raise TypeError("save: the object contains itself, or is nested too deeply") from None
-    except ValueError as error:  # a number of more digits than Python reads
+    except ValueError as error:  # a number with more digits than Python reads
         raise TypeError(f"save: {error}") from None
     if len(text) > TEXT_LIMIT:
         raise TypeError("save: over 40 MB of values that are not tensors; make tensors of them")
@@ -218,7 +218,7 @@ def _digest(data, seal):
     """SHA-256 of a file with zeros in place of its seal."""
     start = data.find(seal.encode())
     view = memoryview(data)
-    import hashlib  # late: it brings OpenSSL
+    import hashlib  # imported late: it loads OpenSSL
 
     whole = hashlib.sha256(view[:start])
     whole.update(BLANK.encode())
@@ -227,7 +227,7 @@ def _digest(data, seal):
 
 
 def _sealed(data, metadata):
-    """{"sha256": …, "structure": …} of a file, None of another program's. LoadError if damaged."""
+    """{"sha256": …, "structure": …} of a file, None for another program's. LoadError if damaged."""
     # either of the two marks makes the file one of ours, so that damage to one is still noticed
     ours = [t for k, t in metadata.items() if k == "microtensor" or t.startswith('{"sha256":')]
     if not ours:

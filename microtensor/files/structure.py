@@ -1,11 +1,11 @@
-"""The structure of a file: what its tensors are parts of, as JSON.
+"""The structure of a file as JSON: the nested values that its tensors are parts of.
 
-Plain values are themselves; what JSON lacks is an object of one kind, {"$tuple": […]}, whose names
-all begin with "$" (a dict with such a name, or with other keys than strings, is {"$dict": pairs}).
-`Reader` makes exactly what this table says, of exact built-in types, and calls nothing on it but
-`hash` for the elements of sets and the keys of dicts, which are plain values. What it makes is
-no larger than the file, within a small factor: a list of JSON is a list, an array is given away
-once, a tensor is the same each time, and of values with the same hash there are few.
+Plain values are written as they are; a type that JSON lacks is an object such as {"$tuple": […]},
+whose one key begins with "$" (a dict with such a key, or with other keys than strings, is {"$dict":
+pairs}). `Reader` makes exactly the types of this table, built-in ones, and calls nothing on them
+but `hash` for the elements of sets and the keys of dicts, which are plain values. The result is no
+larger than the file, within a small factor: a list of JSON is a list, an array is used once, a
+tensor is the same each time, and few values have the same hash.
 """
 
 import math
@@ -22,30 +22,30 @@ from ..tensor import Tensor
 from . import objects
 from .tensors import KINDS, as_numpy, check_shape
 
-PLAIN = "biufcSU"  # kinds of arrays of NumPy that are their bytes: not objects, nor records
+PLAIN = "biufcSU"  # NumPy's kinds of arrays that consist of their bytes: no objects, no records
 
 
 # ---- writing -----------------------------------------------------------------------
 
 
 class Writer:
-    """What is being written: arrays by name, and the objects in the order they came."""
+    """The state of writing a file: arrays by name, and objects in the order of their first use."""
 
     def __init__(self):
         self.arrays = {}
-        self.names = {}  # of the tensors by the id of their arrays; numbers of objects by theirs
+        self.names = {}  # tensors by the id of their arrays; objects by theirs
         self.objects = []
 
     def put(self, array, path):
-        """The name under which an array stands in the file, which is that of the path to it."""
+        """Store an array and return its name in the file, which follows from the path to it."""
         name = new_name(path, self.arrays)
         self.arrays[name] = np.require(array, requirements="C")
         return name
 
     def tensor_name(self, tensor, path):
-        """The name of a tensor in the file; of one that came before, under its first name.
+        """The name of a tensor in the file; one that was stored before keeps its first name.
 
-        The array is written again, under its own path, so that other programs find it there.
+        Its array is stored again under the new path, so that other programs find it there.
         """
         return self.names.setdefault(id(tensor._data), self.put(as_numpy(tensor), path))
 
@@ -53,7 +53,7 @@ class Writer:
 def encoded(value, path, file):
     """A value as JSON: plain values as they are, anything else as {"$kind": …}.
 
-    Collects the tensors in `file`, by the name under which each stands there.
+    Collects the tensors in `file`, by their names.
     """
     if isinstance(value, Tensor) and type(value) is Tensor:
         return {"$tensor": file.tensor_name(value, path)}
@@ -64,7 +64,7 @@ def encoded(value, path, file):
     if isinstance(value, (list, tuple)):
         items = [encoded(v, (*path, i), file) for i, v in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
-    if type(value) is OrderedDict:  # as state dicts are: programs ask whether one is
+    if type(value) is OrderedDict:  # as state dicts are: programs check for this
         return {"$ordered": encoded(dict(value), path, file)}
     if isinstance(value, dict):
         items = [(k, encoded(v, (*path, k), file)) for k, v in value.items()]
@@ -72,7 +72,7 @@ def encoded(value, path, file):
             return dict(items)
         return {"$dict": [[_plain(k, path), v] for k, v in items]}
     if type(value) is set:
-        items = sorted(value, key=repr)  # so that the file is the same each time
+        items = sorted(value, key=repr)  # so that equal values give equal files
         return {"$set": [encoded(v, (*path, i), file) for i, v in enumerate(items)]}
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in PLAIN:
         if value.dtype.name in KINDS.values():
@@ -95,7 +95,7 @@ def _plain(key, path):
 
 
 def new_name(path, taken):
-    """The name in the file of the tensor that a path leads to; none is used twice."""
+    """The name in the file of the tensor at a path; no name is used twice."""
     name = ".".join(map(str, path)).encode(errors="backslashreplace").decode() or "tensor"
     start, count = name, 1
     while name in taken or name == "__metadata__":
@@ -106,18 +106,18 @@ def new_name(path, taken):
 
 # ---- reading -----------------------------------------------------------------------
 
-COLLISIONS = 64  # so many different keys may have one hash: floats come to 34 by themselves
+COLLISIONS = 64  # so many different keys may share a hash: up to 34 floats do so naturally
 PLAIN_KEYS = (type(None), bool, int, float, str)
 HASHED = (*PLAIN_KEYS, Tensor, Parameter, dtype, device, type(Path()))  # in sets
 
 
 class Reader:
-    """Makes the value that `encoded` made JSON of.
+    """Restores the value that `encoded` turned into JSON.
 
-    `arrays` are those of the file by name, `as_tensor` makes a tensor of one, and `found` gives the
-    class or function of a name, or raises LoadError. With `trusted` whatever a class is like, an
-    object is made of it. Raises ValueError, TypeError, LookupError or RecursionError for what makes
-    no sense, LoadError for what is refused.
+    `arrays` are those of the file by name, `as_tensor` makes a tensor from one, and `found` gives
+    the class or function of a name, or raises LoadError. With `trusted`, objects of any class are
+    made. Raises ValueError, TypeError, LookupError or RecursionError for invalid JSON, LoadError
+    for what is refused.
     """
 
     def __init__(self, arrays, as_tensor, found, trusted=False):
@@ -150,7 +150,7 @@ class Reader:
         return self.tensors[name]
 
     def _array(self, name, kind=None, shape=None):
-        """The array of that name, which is given away once; 0-d ones as NumPy's numbers."""
+        """The array of that name, which may be used once; 0-d ones as NumPy's numbers."""
         array = self.arrays.pop(of(str, name))
         if not isinstance(array, np.ndarray):
             raise TypeError(f"an array of {array.dtype}")
@@ -180,7 +180,7 @@ class Reader:
         return new
 
     def _again(self, number):
-        """The object that came as number so much."""
+        """The object that was read as this number."""
         if of(int, number) < 0:
             raise IndexError(number)
         return self.objects[number]
@@ -247,7 +247,7 @@ def as_kind(array, kind):
 
 
 def check_hashed(items):
-    """TypeError for what is not plain among the elements of a set: its `__hash__` would be called.
+    """Raise TypeError if an element of a set is not plain: its `__hash__` would be called.
 
     A named tuple of NumPy's scalars is not plain, a tuple of plain elements is.
     """
@@ -261,7 +261,7 @@ def check_hashed(items):
 
 
 def few_alike(keys):
-    """The keys, if few share one hash: a table of many that do takes for ever."""
+    """The keys, checked that few share one hash: a table of many that do takes for ever."""
     hashes = sorted(map(hash, keys))
     if any(a == b for a, b in zip(hashes, hashes[COLLISIONS:])):
         raise ValueError(f"over {COLLISIONS} keys, or elements of a set, share one hash")
@@ -269,7 +269,7 @@ def few_alike(keys):
 
 
 def different(made, keys):
-    """What was made of the keys, if none of them is another's equal."""
+    """The set or dict made from the keys, checked that no two of them are equal."""
     if len(made) < len(keys):
         raise ValueError("a key, or an element of a set, occurs twice")
     return made

@@ -1,8 +1,8 @@
 """The tensors of a safetensors file, and its header.
 
-What is read here is sizes, names and numbers. The safetensors library sees to it that the tensors
-lie in the file one behind the other, none on another, so they are no larger than the file; JSON is
-read with every name once in its object, and with no number that takes long to read.
+Only sizes, names and numbers are read here. The safetensors library ensures that the tensors do not
+overlap in the file, so they are no larger than it; JSON is read only if no name occurs twice in an
+object and no number takes long to read.
 """
 
 import json
@@ -18,12 +18,12 @@ KINDS = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
     "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
-DIGITS = 4300  # of an integer: as many as Python reads, whose time grows with their square
-EMPTY = 2**31  # the other sizes of a tensor without elements multiply to at most this
+DIGITS = 4300  # of an integer: Python's own limit, as the time to read it grows with their square
+EMPTY = 2**31  # the limit of the product of the other sizes of a tensor without elements
 
 
 def as_numpy(tensor):
-    """The elements in row-major order; bfloat16 as uint16, which no tensor here has."""
+    """The elements in row-major order; bfloat16 as uint16, a dtype that no tensor here has."""
     array = tensor._data.halves() if tensor.dtype is bfloat16 else tensor._as_numpy()
     return np.require(array, requirements="C")
 
@@ -72,7 +72,7 @@ def contents(data):
 
 
 def read_json(text):
-    """JSON as exact dicts, lists, strings and numbers. ValueError for what no honest file has."""
+    """JSON as exact dicts, lists, strings and numbers. ValueError for forged forms."""
     return json.loads(
         text, object_pairs_hook=_once, parse_int=_integer, parse_constant=_no_constant
     )
@@ -115,8 +115,8 @@ def array_of(name, entry):
 
 
 def check_shape(shape):
-    """ValueError unless these are sizes that a tensor may have. (What they are is not said before
-    it is known: a file can make them endless.)"""
+    """Raise ValueError unless these are valid sizes of a tensor. (The message does not show sizes
+    that were not checked: a forged file can make them very long.)"""
     if len(shape) > 64 or not all(type(n) is int and 0 <= n < 2**63 for n in shape):
         raise ValueError("a shape that is none")
     if 0 in shape and math.prod(n for n in shape if n) > EMPTY:

@@ -1,16 +1,16 @@
-"""PyTorch's own files (.pt, .pth): their tensors, without running what is in them.
+"""PyTorch's own files (.pt, .pth): read their tensors without running the program in them.
 
-`torch.save` writes a zip archive: the numbers of each storage are a file of it, and `data.pkl`, a
-pickle, says what is made of them. A pickle is a program for a machine with a stack, and may call
-any function there is: that is why opening one is running a stranger's program. The machine here
-knows only the instructions in `carry_out` and the functions in FUNCTIONS; whatever else a file asks
-for is refused by name, and nothing is imported, called or written on its behalf.
+`torch.save` writes a zip archive: each storage is a file of it, and `data.pkl`, a pickle, builds an
+object from them. A pickle is a program for a stack machine, and may call any function: opening one
+runs a stranger's program. The machine here knows only the instructions in `run_pickle` and the
+functions in FUNCTIONS; whatever else a file names is refused, and nothing is imported, called or
+written for it.
 
-What it makes is in proportion to the file: nothing is compressed and no two files of the archive
-are more than the archive; an instruction makes one small object or takes from the stack what others
-have put there; numbers have at most 4300 digits, those of a tensor's shape 63 bits; keys are plain,
-so that few share a hash; a tensor is a view of its storage, and takes 20 bytes of the program; no
-list is in itself, nor in so many others that walking through all of them would take for ever.
+The result is in proportion to the file: nothing is compressed, and the archive's files together are
+no larger than the archive; an instruction makes one small object or takes others from the stack;
+numbers have at most 4300 digits, those of a tensor's shape 63 bits; keys are plain, so that few
+share a hash; a tensor is a view of its storage, and takes 20 bytes of the program; no list contains
+itself, nor is it in so many others that walking through all of them would take for ever.
 """
 
 import contextlib
@@ -38,17 +38,17 @@ def read(data, as_tensor):
     Tensors that share memory in PyTorch share it here, too. Raises ValueError saying what is wrong,
     or what is refused.
     """
-    with damage_told():
+    with damage_as_value_error():
         archive = Archive(data)
         program = archive.file("data.pkl")
-        value = carry_out(program, archive, as_tensor)
+        value = run_pickle(program, archive, as_tensor)
     refuse_all_but_plain(value, len(program))
     return value
 
 
 @contextlib.contextmanager
-def damage_told():
-    """A ValueError in place of what else reading a file that is damaged may raise."""
+def damage_as_value_error():
+    """A context that turns the errors of reading a damaged file into a ValueError."""
     try:
         yield
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, struct.error) as error:
@@ -109,7 +109,7 @@ class Archive:
 ORDERS = {b"little": "<", b"big": ">"}
 
 
-# ---- what a pickle may ask for -----------------------------------------------------
+# ---- what a pickle may name --------------------------------------------------------
 
 
 class Storage:
@@ -164,7 +164,7 @@ def a_dict(value):
 
 
 def of_kind(kind, value):
-    """The value, if it is exactly of this kind. (No more is said of it: it may be huge.)"""
+    """The value, if it is exactly of this kind. (The error does not show it: it may be huge.)"""
     if type(value) is not kind:
         raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")
     return value
@@ -189,7 +189,7 @@ NAMES = {**FUNCTIONS, **STORAGES, **KINDS}
 
 
 def named(module, name):
-    """What a pickle calls `module.name`."""
+    """The object that a pickle names `module.name`."""
     full = f"{of_kind(str, module)}.{of_kind(str, name)}"
     if full not in NAMES:
         raise ValueError(f"it asks for {shown(full)}, which is refused: {ONLY}")
@@ -197,7 +197,7 @@ def named(module, name):
 
 
 def shown(name):
-    """A name in a file as an error may say it: short, and without control characters."""
+    """A name in a file, for an error: short, and without control characters."""
     return name[:200].encode("ascii", "backslashreplace").decode().translate(CONTROL)
 
 
@@ -208,12 +208,12 @@ LONGEST_NAME = 1000  # two strings of a file could else make many long ones
 
 
 def unknown_names(data):
-    """The classes and functions that a file asks for and that are refused, each once.
+    """The classes and functions that a file names and that are refused, each once.
 
-    Its pickle is read through and not carried out. Raises ValueError if it makes no sense.
+    Its pickle is read but not run. Raises ValueError if it is invalid.
     """
     names, memo, last = {}, {}, deque([None, None], 2)  # the last two values, if they are strings
-    with damage_told():
+    with damage_as_value_error():
         for instruction, argument, _ in pickletools.genops(Archive(data).file("data.pkl")):
             match instruction.name:
                 case "BINPUT" | "LONG_BINPUT":
@@ -236,12 +236,13 @@ def unknown_names(data):
 
 # ---- the machine -------------------------------------------------------------------
 
-A_TENSOR = 20  # bytes: no program of PyTorch's says in fewer how a tensor is made
+A_TENSOR = 20  # bytes: PyTorch's programs take at least so many to build a tensor
 A_CONTAINER = 2  # bytes of a list or dict: one makes it, and at least one puts it into the memo
 
 
-def carry_out(program, archive, as_tensor):
-    """The value of a pickle."""
+def run_pickle(program, archive, as_tensor):
+    """Run the instructions of a pickle and return its value."""
+    # Long because each instruction is one case, a line or a few.
     left, empty = len(program) // A_TENSOR, len(program) // A_CONTAINER + 1
     program = io.BytesIO(program)
     stack, marks, memo = [], [], {}
@@ -342,10 +343,10 @@ def plain_key(key):
 
 
 def refuse_all_but_plain(value, program_size):
-    """ValueError unless it is what a file of tensors may hold, and no larger if written out.
+    """Raise ValueError unless the value is of the kinds in a file of tensors, and not too large.
 
-    A list in many places counts in each, so that to print, copy or save the value takes no longer
-    than for a value without sharing from a file of some times the size; in itself it is refused.
+    A list in many places counts in each, so that printing, copying or saving the value takes no
+    longer than for a value without sharing; a list in itself is refused.
     """
     left, values = [value], 0
     while left:
@@ -369,4 +370,7 @@ def refuse_all_but_plain(value, program_size):
         left += inner
 
 
-WRITTEN_OUT, MORE = 4, 2**16  # so many values for each byte of the pickle, and so many for any
+WRITTEN_OUT, MORE = (
+    4,
+    2**16,
+)  # limits: values for each byte of the pickle, and values for any pickle

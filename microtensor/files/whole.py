@@ -1,4 +1,4 @@
-"""Files that are read and written as a whole."""
+"""Read and write files as a whole."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class LoadError(ValueError):
-    """A file that cannot be loaded: damaged, cut short, or something else altogether."""
+    """A file that cannot be loaded: damaged, incomplete, or of another kind."""
 
 
 def read_whole(path):
@@ -20,7 +20,7 @@ def read_whole(path):
 
 
 def _without_waiting(path, flags):
-    """Open a file, without waiting for someone to write where it is a pipe."""
+    """Open a file; do not wait for a writer if it is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
@@ -32,12 +32,12 @@ def write_whole(path, data, follow=True):
 
 @contextlib.contextmanager
 def whole_file(path, follow=True):
-    """A file to write bytes to, that is at `path` when the block has ended, whole or not at all.
+    """A file to write bytes to, which is at `path` at the end of the block, whole or not at all.
 
-    It is written beside it first, then moved over it. Raises OSError naming the file; what was
-    there before is then untouched, as it is after any other error in the block. Where `path` is a
-    symbolic link, the file that it leads to is written, as `open` does; without `follow` the link
-    is replaced, which is right in a folder that came from somebody else.
+    A temporary file beside it is written first, then moved to `path`. Raises OSError naming the
+    file; the previous file is then untouched, as it is after any other error in the block. If
+    `path` is a symbolic link, the file that it leads to is written, as `open` does; without
+    `follow` the link is replaced, which is right in a folder that came from somebody else.
     """
     target = Path(os.path.realpath(path) if follow else path)
     part = target.with_name(f".{os.urandom(8).hex()}.part")
@@ -54,9 +54,9 @@ def whole_file(path, follow=True):
             part.unlink(missing_ok=True)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(part), str(target)):
-            raise  # it is about what the block wanted to read
+            raise  # the error of a file that the block reads
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
-    with contextlib.suppress(OSError):  # where a folder cannot be synced, the file is still whole
+    with contextlib.suppress(OSError):  # if a folder cannot be synced, the file is still whole
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

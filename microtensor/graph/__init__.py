@@ -1,6 +1,6 @@
-"""Drawings of what was computed, and of how the gradients flow back through it.
+"""Drawings of a computation, and of how the gradients flow back through it.
 
-Of a loss, before `backward()`:
+Draw a loss before `backward()`:
 
     loss = model(x)
     mt.graph.draw(loss, params=model)                    # shows itself in a notebook

@@ -1,4 +1,4 @@
-"""What happens in a film: an operation at a time, with all its numbers and in words."""
+"""The content of a film: one operation at a time, with its numbers and a caption."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -18,10 +18,10 @@ NAME = 50  # characters of a name in a film
 
 @dataclass
 class Frame:
-    """One operation: what is known when it is done, and how it is drawn.
+    """One frame: the numbers known after an operation, and the shapes that draw them.
 
-    `values` and `grads` have the numbers of every tensor that has any by then, by the key of its
-    place on the stage, ("leaf0", 0); `named` has the gradients of named tensors.
+    `values` and `grads` hold the numbers known by then of every tensor, by the key of its place on
+    the stage, ("leaf0", 0); `named` holds the gradients of named tensors.
     """
 
     phase: str  # "forward", "backward" or "update"
@@ -30,8 +30,10 @@ class Frame:
     values: dict
     grads: dict
     named: dict
-    rows: list = field(repr=False)  # of the panel: blocks (heading, numbers or words, kind, note)
-    about: dict = field(repr=False)  # active boxes, gradients that flow now, sums that are made
+    rows: list = field(
+        repr=False
+    )  # of the panel, of blocks (heading, numbers or words, kind, note)
+    about: dict = field(repr=False)  # active boxes, gradients that flow, sums computed
     vertex: object = field(repr=False)
     act: object = field(repr=False)
     shapes: list = field(default_factory=list, repr=False)  # groups of what is drawn
@@ -48,7 +50,9 @@ class Act:
         self.edges = [e for e in trace.edges if not e.target.startswith("result")]
         self.key = {source: v.key for source, v in trace.sources.items()}
         self.source = {key: source for source, key in self.key.items()}
-        for i, t in enumerate(trace.outputs):  # the result lends its name to what computed it
+        for i, t in enumerate(
+            trace.outputs
+        ):  # the value of an output's operation takes the output's name
             value = self.vertices[self.key[t.grad_fn]].outputs[t._index]
             value.name = value.name or trace.vertices[f"result{i}"].name
         self.results = {(self.key[t.grad_fn], t._index) for t in trace.outputs}
@@ -62,7 +66,7 @@ class Act:
         self.called = {}
         for v in self.vertices.values():
             for i in range(len(v.outputs)):
-                self.called[v.key, i] = self._called(v, i)
+                self.called[v.key, i] = self._name_of(v, i)
         self.plan = [(v.role, v.name, [o.shape for o in v.outputs]) for v in self.vertices.values()]
         self.plan.append([(e.source, e.target) for e in self._numbered()])
         self.update = None
@@ -82,8 +86,8 @@ class Act:
             for i, o in enumerate(v.outputs)
         }
 
-    def _called(self, v, i):
-        """What a tensor is called in words: its name, else how it was computed."""
+    def _name_of(self, v, i):
+        """A tensor's name in captions: its own, else the expression that computed it."""
         if v.outputs[i].name:
             return brief(v.outputs[i].name, NAME)
         if v.role != "operation":
@@ -116,7 +120,7 @@ class Act:
     # ---- frames ------------------------------------------------------------------------
 
     def frames(self, i, acts):
-        """Every frame of this act, which is number i."""
+        """Yield every frame of this act, number i of `acts`."""
         self.shown = {s: x for s, x in self.values.items() if not self.vertices[s[0]].number}
         self.grads, self.before = {}, {}
         self.prefix = f"Step {i + 1} of {len(acts)}. " if len(acts) > 1 else ""
@@ -128,7 +132,7 @@ class Act:
         for n, node in enumerate(reversed(self.trace.nodes)):
             yield self._backward(node, reached.get(node), n == 0, n == len(self.trace.nodes) - 1)
         if self.update:
-            yield self._updated(i, acts)
+            yield self._update(i, acts)
 
     def _sum(self, spot):
         return self.sums.get((self.source[spot[0]], spot[1]))
@@ -164,7 +168,7 @@ class Act:
         settings = [f"{name}={value}" for name, value in v.arguments.items()]
         call = f"{v.name}({', '.join(node.op.input_names + settings)})"
         rows = [[("operation", call, "words", v.formula), ":", *blocks[:-1]]]
-        given = _listed(self._told(e) for e in self._inputs(v)) or "numbers"
+        given = _listed(self._input_words(e) for e in self._inputs(v)) or "numbers"
         caption = f"Forward: {v.name} takes {given} and makes {_short(self.values[spots[0]])}."
         if len(spots) > 1:
             caption = f"Forward: {v.name} takes {given} and makes {len(spots)} tensors of it."
@@ -172,8 +176,8 @@ class Act:
             caption = caption[:-1] + f", called {brief(v.outputs[0].name, NAME)}."
         return self._frame("forward", v, caption, rows, active={v.key})
 
-    def _told(self, e):
-        """ "a = 2" """
+    def _input_words(self, e):
+        """An input in words: "a = 2" for a single number, else its name."""
         spot = e.source, e.output
         value = self.values[spot]
         name = self.called[spot]
@@ -186,7 +190,7 @@ class Act:
         name = self.called[v.key, 0]
         if step is None:
             caption = f"Backward through {v.name}: no gradient comes to {name}, so none goes on."
-            caption += self._ended(last)
+            caption += self._end_of_pass(last)
             return self._frame("backward", v, caption, [], active={v.key}, flows={}, sums={})
         caption = f"Backward through {v.name}. "
         for i, g in enumerate(step.arrived):
@@ -204,23 +208,24 @@ class Act:
             )
         else:
             caption += f"The gradient that arrives at {name} is {_short(step.arrived[0])}. "
-        rows, flows, sums, told = [], {}, {}, []
+        rows, flows, sums, sentences = [], {}, {}, []
         for part in step.parts:
             e = self.trace.edges[self.trace.wires[node, part.input]]
             spot = e.source, e.output
             rows.append(self._row(v, step, part, spot))
             flows[e] = part.product
-            told.append(self._product(step, part, spot))
+            sentences.append(self._product(step, part, spot))
             if spot in self.grads:
                 sums[spot] = self.grads[spot], part.product, part.total
             self.grads[spot] = part.total
-        more = len(told) - 4
-        caption += " ".join(told[:4]) + f" And so on, for {more} more." * (more > 0)
-        caption += self._ended(last)
+        caption += " ".join(sentences[:4])
+        if len(sentences) > 4:
+            caption += f" And so on, for {len(sentences) - 4} more."
+        caption += self._end_of_pass(last)
         active = {v.key, *(e.source for e in flows)}
         return self._frame("backward", v, caption, rows, active=active, flows=flows, sums=sums)
 
-    def _ended(self, last):
+    def _end_of_pass(self, last):
         if not last:
             return ""
         for spot in self.grads:  # hooks of leaves come last
@@ -228,7 +233,7 @@ class Act:
         return " Every gradient is there now: this is what backward() adds to .grad."
 
     def _product(self, step, part, spot):
-        """In words: how the gradient of one input came about, and what it was added to."""
+        """The sentence on the gradient of one input: the product, and the sum it was added to."""
         to, g, d = self.called[spot], step.arrived[0], self.locals[step.node, part.input]
         words = f"To {to} goes {_short(part.product)}"
         if g.size == part.product.size == 1 and len(step.arrived) == 1 and d is not None:
@@ -285,28 +290,28 @@ class Act:
         return blocks
 
     def _matrices(self, v, rule, arrives, g, product):
-        """The blocks of a rule that is a product of two matrices, one the local derivative."""
+        """The blocks of a rule that is a product of two matrices, one of them the derivative."""
         values = {e.input: self.values[e.source, e.output] for e in self._inputs(v)}
         factors = re.fullmatch("([a-z]+)(ᵀ?) ([a-z]+)(ᵀ?)", rule.partition(" = ")[2])
         blocks, numbers = [], []
-        for name, turned in (factors.group(1, 2), factors.group(3, 4)) if factors else ():
+        for name, transposed in (factors.group(1, 2), factors.group(3, 4)) if factors else ():
             x = g if name == "g" else values.get(name)
             if not isinstance(x, np.ndarray) or x.ndim != 2:
                 return None
-            numbers.append(x.T if turned else x)
-            heading, kind = f"local derivative {name}{turned}", "local"
+            numbers.append(x.T if transposed else x)
+            heading, kind = f"local derivative {name}{transposed}", "local"
             if name == "g":
-                heading, kind = arrives + ", turned" * bool(turned), "gradient"
-            blocks += [(heading, numbers[-1], kind, rule * (kind == "local")), "@"]
+                heading, kind = arrives + (", transposed" if transposed else ""), "gradient"
+            blocks += [(heading, numbers[-1], kind, rule if kind == "local" else ""), "@"]
         if not numbers or numbers[0].shape[1] != len(numbers[1]):
             return None
-        right = numbers[0] @ numbers[1]  # a rule may say less than that
+        right = numbers[0] @ numbers[1]  # a rule may leave out a factor
         same = right.shape == product.shape and np.allclose(right, product, 1e-4, equal_nan=True)
         return blocks[:-1] if same else None
 
-    def _updated(self, i, acts):
+    def _update(self, i, acts):
         who, lr, after = self.update
-        rows, told = [], []
+        rows, sentences = [], []
         for spot, new in after.items():
             name, old, g = self.called[spot], self.values[spot], self.grads.get(spot)
             rows.append(
@@ -319,11 +324,11 @@ class Act:
                 ]
             )
             if new.size == 1:
-                told.append(f"{name} from {_short(old)} to {_short(new)}")
+                sentences.append(f"{name} from {_short(old)} to {_short(new)}")
             self.shown[spot] = new
         caption = f"{who} takes its step, against the gradients"
         caption += f", with learning rate {lr:g}" if isinstance(lr, float | int) else ""
-        caption += f": {_listed(told)}." if told else "."
+        caption += f": {_listed(sentences)}." if sentences else "."
         losses = [act.values[min(act.results)] for act in acts]
         if i and all(x.size == 1 for x in losses if isinstance(x, np.ndarray)):
             caption += f" The loss was {' and then '.join(map(_short, losses[: i + 1]))}."
@@ -334,7 +339,7 @@ class Act:
 
 
 def _short(x):
-    """A number, the few numbers of a short vector, or the shape of what is larger."""
+    """A number, the numbers of a short vector, or the shape of a larger tensor."""
     if isinstance(x, np.ndarray):
         if x.size == 1:
             return as_number(x.reshape(-1)[0].item(), 4)
@@ -354,7 +359,7 @@ def _listed(words):
 
 
 def _rule(derivative, name):
-    """What the docstring of an operation says of the derivative of one input."""
+    """The part of an operation's docstring on the derivative of one input."""
     parts = [p.strip(" ,") for p in derivative.split("    ")]
     for part in parts:
         if part.startswith((f"∂{name} ", f"∂{name}=")):
@@ -363,7 +368,7 @@ def _rule(derivative, name):
 
 
 def _diagonal(d, product, arrived):
-    """The local derivative in the shape of the input, if each element has its own result."""
+    """The diagonal of an elementwise local derivative, in the input's shape; else None."""
     if len(arrived) != 1 or arrived[0].shape != product.shape or d.shape[0] != d.shape[1]:
         return None
     apart = d[~np.eye(len(d), dtype=bool)]  # 0 × ∞ between them is not a number

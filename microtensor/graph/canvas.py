@@ -1,4 +1,4 @@
-"""A page that can be written as SVG or painted with Pillow, from one list of shapes.
+"""A list of shapes, written as SVG or painted with Pillow.
 
 A shape is a tuple, made by `box`, `text`, `curve` or `arrow`. Coordinates are pixels, y downwards.
 """
@@ -18,21 +18,21 @@ def box(x, y, width, height, fill="none", line="none", thickness=0, radius=0, da
 
 
 def text(x, y, words, size, color, bold=False, anchor="start", kind=""):
-    """Words on the baseline y. `kind` is the class that they have in SVG."""
+    """Words on the baseline y. `kind` is their class in SVG."""
     return "text", x, y, printable(words), size, color, bold, anchor, kind
 
 
 def curve(points, color, thickness, dashed=False):
-    """Bézier curves, one after the other, through every third point."""
+    """A chain of Bézier curves through every third point."""
     return "curve", points, color, thickness, dashed
 
 
 def arrow(tip, base, color, size):
-    """The head of an arrow that comes from the direction of `base`."""
+    """The head of an arrow that points from `base` to `tip`."""
     return "arrow", tip, base, color, size
 
 
-# widths of letters by size, of Arial; the rest is about as wide as a digit
+# widths of Arial's letters relative to the size; others are about as wide as a digit
 WIDTHS = {
     **dict.fromkeys("ijl'|", 0.22), **dict.fromkeys(" .,:;ftI/\\!()[]", 0.28),
     **dict.fromkeys("rªº\"·-", 0.34), **dict.fromkeys("+−=×÷<>≈∂Σ→", 0.59),
@@ -42,7 +42,7 @@ WIDTHS = {
 
 
 def width_of(words, size, bold=False):
-    """About how many pixels wide the words are."""
+    """The approximate width of the words in pixels."""
     return size * (1.06 if bold else 1.0) * sum(WIDTHS.get(c, 0.556) for c in words)
 
 
@@ -122,7 +122,7 @@ def _head(tip, base, size):
 
 
 def _pillow():
-    """Pillow's modules. Raises ImportError, saying what to install."""
+    """Pillow's modules. ImportError, with what to install, without Pillow."""
     try:
         from PIL import Image, ImageColor, ImageDraw
     except ImportError as error:
@@ -144,7 +144,7 @@ def paint(shapes, width, height, paper, scale=1.0):
 
 
 def palette(theme):
-    """The colours of a GIF: those of a theme, the same in every frame, and what lies between."""
+    """The palette of a GIF, the same in every frame: a theme's colours and their blends."""
     Image, ImageColor, _ = _pillow()
     fills, lines = zip(*theme.roles.values())
     strong = [theme.ink, theme.faint, theme.wire, theme.gradient, theme.active]
@@ -208,7 +208,7 @@ def _color(name):
 
 @functools.cache
 def _font(size, bold):
-    """Letters with mathematical signs: those that matplotlib brings, else the system's."""
+    """A font with mathematical signs: matplotlib's, else the system's."""
     from PIL import ImageFont
 
     style = "-Bold" if bold else ""

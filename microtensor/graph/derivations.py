@@ -1,7 +1,7 @@
-"""The book of derivations, derivations.md: its formulas are lines of NumPy, and can be run.
+"""The book of derivations, derivations.md, whose formulas are lines of NumPy that can be run.
 
-`book()` reads it; `Derivation.evaluate` runs what it states; `run` runs the operation itself,
-forwards, backwards, and by central differences.
+`book()` reads it; `Derivation.evaluate` runs its formulas; `run` runs the operation itself:
+forward, backward, and by central differences.
 """
 
 import functools
@@ -24,7 +24,7 @@ BOOK = Path(__file__).with_name("derivations.md")
 
 @dataclass
 class Derivation:
-    """What the book says of an operation."""
+    """The page of the book about an operation."""
 
     lines: dict = field(default_factory=dict)  # {"y": "a * b", "∂a": "g * b"}: NumPy, in order
     why: list = field(default_factory=list)  # paragraphs
@@ -33,12 +33,12 @@ class Derivation:
 
     @property
     def symmetric(self):
-        """Whether the inputs are symmetric matrices, as eigh takes them."""
+        """True if the inputs are symmetric matrices, as for eigh."""
         return "symmetric = True" in self.example
 
     @property
     def value(self):
-        """The name that the formulas give to the value: y, unless that is an input."""
+        """The name of the value in the formulas: y, unless that is an input."""
         return "y" if "y" in self.lines else "result"
 
     def values(self, op, **given):
@@ -139,7 +139,7 @@ def _kept(x, p, seed):
     return backend_of(x).dropout(x, p, seed)[1]
 
 
-MATH = {  # what the formulas are written with: NumPy, and
+MATH = {  # the names that formulas use: NumPy, and
     **{name: value for name, value in vars(np).items() if not name.startswith("_")},
     "ln": np.log,
     "π": np.pi,
@@ -163,7 +163,7 @@ MATH = {  # what the formulas are written with: NumPy, and
 
 @dataclass
 class Run:
-    """An operation that was run: what went in, what came out, and the gradients."""
+    """The result of running an operation: inputs, values and gradients."""
 
     inputs: dict
     parameters: dict
@@ -174,32 +174,20 @@ class Run:
 
 
 def run(op, inputs, parameters, g=None, differences=True, symmetric=False):
-    """Run an operation forwards and backwards; inputs are arrays, numbers, None, or tuples.
+    """Run an operation forward and backward; inputs are arrays, numbers, None, or tuples.
 
     Of a `symmetric` input, central differences move an element and its mirror image together.
     """
-
-    def call(arrays, **options):
-        given = {
-            name: tuple(_tensor(v, **options) for v in value)
-            if isinstance(value, tuple)
-            else _tensor(value, **options)
-            for name, value in arrays.items()
-        }
-        args = next(iter(given.values())) if op.variadic else list(given.values())
-        with enable_grad():
-            return given, op(*args, **parameters)
-
-    given, out = call(inputs, requires_grad=True)
-    outs = out if isinstance(out, tuple) else (out,)
-    done = Run(inputs, parameters, as_numpy(out))
+    given, out = _call(op, inputs, parameters, requires_grad=True)
+    outs = as_tuple(out)
+    result = Run(inputs, parameters, as_numpy(out))
     made = [o for o in outs if o.requires_grad]
     if not made:
-        return done
+        return result
     if g is None:
-        g = tuple(_ramp(o._data.shape) * o.requires_grad for o in outs)  # 0 for what has no slope
+        g = tuple(_ramp(o._data.shape) * o.requires_grad for o in outs)  # 0 where there is no slope
         g = g if isinstance(out, tuple) else g[0]
-    done.g = g
+    result.g = g
     seeds = [
         _tensor(np.asarray(part, o._data.dtype))
         for part, o in zip(as_tuple(g), outs)
@@ -211,29 +199,47 @@ def run(op, inputs, parameters, g=None, differences=True, symmetric=False):
         for i, t in enumerate(as_tuple(value))
         if isinstance(t, TensorBase) and t.requires_grad
     ]
-    found = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
-    errors, exact = [], {name: _exact(value) for name, value in inputs.items()}
-    for (name, i, t), slope in zip(places, found):
+    slopes = grad(made, [t for _, _, t in places], seeds, allow_unused=True)
+    errors = []
+    for (name, i, t), slope in zip(places, slopes):
         if slope is None:
             continue
         array = as_numpy(slope)
-        if op.variadic:
-            done.grads[name] = (*done.grads.get(name, ()), array)
-        else:
-            done.grads[name] = array
+        before = result.grads.get(name, ())
+        result.grads[name] = (*before, array) if op.variadic else array
         if differences:
-
-            def total(a, name=name, i=i):
-                changed = [*as_tuple(exact[name])]
-                changed[i] = a
-                value = tuple(changed) if isinstance(inputs[name], tuple) else a
-                y = as_numpy(call({**exact, name: value})[1])
-                return sum(float(np.sum(p * q)) for p, q in zip(as_tuple(y), as_tuple(g)))
-
-            measured = central_differences(total, as_numpy(t), symmetric)
+            loss = _weighted_sum(op, inputs, parameters, g, name, i)
+            measured = central_differences(loss, as_numpy(t), symmetric)
             errors.append(float(np.max(np.abs(measured - array), initial=0)))
-    done.error = max(errors, default=None)
-    return done
+    result.error = max(errors, default=None)
+    return result
+
+
+def _call(op, arrays, parameters, **options):
+    """({name: tensor, or tuple of tensors}, the result) of an operation of arrays."""
+    given = {
+        name: tuple(_tensor(v, **options) for v in value)
+        if isinstance(value, tuple)
+        else _tensor(value, **options)
+        for name, value in arrays.items()
+    }
+    args = next(iter(given.values())) if op.variadic else list(given.values())
+    with enable_grad():
+        return given, op(*args, **parameters)
+
+
+def _weighted_sum(op, inputs, parameters, g, name, i):
+    """Σ g·y in float64, as a function of one input: array i of the inputs called `name`."""
+    exact = {key: _exact(value) for key, value in inputs.items()}
+
+    def total(a):
+        changed = [*as_tuple(exact[name])]
+        changed[i] = a
+        value = tuple(changed) if isinstance(inputs[name], tuple) else a
+        y = as_numpy(_call(op, {**exact, name: value}, parameters)[1])
+        return sum(float(np.sum(p * q)) for p, q in zip(as_tuple(y), as_tuple(g)))
+
+    return total
 
 
 def central_differences(f, x, symmetric=False, h=1e-6):
@@ -248,14 +254,14 @@ def central_differences(f, x, symmetric=False, h=1e-6):
 
 
 def _exact(value):
-    """Floats as float64: differences of close numbers need every digit."""
+    """Floats as float64: differences of close numbers need all digits."""
     if isinstance(value, tuple):
         return tuple(map(_exact, value))
     return value.astype(float) if getattr(value, "dtype", np.dtype(bool)).kind == "f" else value
 
 
 def _ramp(shape):
-    """1, 2, 3 …: gradients that are easy to recognize."""
+    """The numbers 1, 2, 3 … in a shape: gradients that are easy to recognize."""
     return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
 
 

@@ -3,8 +3,8 @@
 mt.explain("matmul")       # or mt.explain(mt.matmul)
 mt.explain(loss)           # the operation that made this tensor, with its own numbers
 
-The reasons stand in derivations.md, a book with a page for every operation; its formulas are lines
-of NumPy, which are run.
+The reasons are in derivations.md, a book with a page for every operation; its formulas are lines of
+NumPy, which are run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SYMBOLS = {
 
 
 def explain(what: Any) -> Explanation:
-    """An operation, by name, function or symbol ("@"), or the one that made a tensor, explained.
+    """Explain an operation, given by name, function or symbol ("@"), or the one that made a tensor.
 
     print(mt.explain("softmax")); in a notebook it shows itself. A tensor's operation is explained
     with the tensor's own numbers. Raises ValueError for what no operation is called.
@@ -74,7 +74,7 @@ def explain(what: Any) -> Explanation:
 
 
 def _public():
-    """The functions that are not operations themselves but made of them."""
+    """The public functions that are composed of operations."""
     from .. import nn, ops
 
     places = (ops, nn.functional)
@@ -143,7 +143,7 @@ def _page(op, node=None):
 
 
 def _own_run(op, node, g):
-    """What the node did, once more, with its own numbers."""
+    """Run the node's operation again, with its own numbers."""
     args = [as_numpy(a) for a in node.args]
     names = list(op.defaults)
     if op.variadic:
@@ -174,10 +174,10 @@ class Explanation:
     arguments: list = field(default_factory=list)
     derivation: Derivation = None
     run: Run = None
-    kernels: list = field(default_factory=list)  # [(where, lines)], one floor below
-    own: bool = False  # the numbers are those of a tensor,
+    kernels: list = field(default_factory=list)  # [(where, lines)], in backends/
+    own: bool = False  # True if the numbers are those of a tensor,
     gradient_kept: bool = False  # and g is the gradient that arrived at it
-    freed: bool = False  # backward() has let go of them
+    freed: bool = False  # backward() has freed them
 
     def sections(self) -> Any:
         """(title, [(kind, text)]) of every section; kind is "text" or "code"."""
@@ -226,7 +226,7 @@ class Explanation:
         groups = [{**run.inputs, **given}, {"result" if "y" in run.inputs else "y": run.y}]
         if run.g is not None:
             groups.append({"g": run.g, **{f"∂{name}": v for name, v in run.grads.items()}})
-        groups = [_apart(group) for group in groups]
+        groups = [_split_tuples(group) for group in groups]
         width = max(len(name) for group in groups for name in group)
         blocks = [[line for n, v in g.items() for line in _shown(n, v, width)] for g in groups]
         return "\n\n".join("\n".join(lines) for lines in blocks)
@@ -283,7 +283,7 @@ class Explanation:
 
 
 def _marked(text):
-    """Text in which Markdown sees no marks but `code`."""
+    """Text with Markdown's marks escaped, except `code`."""
     parts = re.split(r"(`[^`]+`)", printable(text))
     return "".join(
         p if i % 2 else re.sub(r"([]`*_[|<>\\&#~$!])", r"\\\1", p) for i, p in enumerate(parts)
@@ -298,12 +298,12 @@ def _fenced(text):
 
 
 def _columns(text):
-    """The columns that a text takes; the hat of x̂ takes none."""
+    """The width of a text in columns; combining marks, as in x̂, take none."""
     return sum(not unicodedata.combining(c) for c in text)
 
 
-def _apart(values):
-    """Tuples of arrays as names of their own: {"y": (a, b)} as {"y[0]": a, "y[1]": b}."""
+def _split_tuples(values):
+    """Split tuples of arrays: {"y": (a, b)} to {"y[0]": a, "y[1]": b}."""
     out = {}
     for name, value in values.items():
         if isinstance(value, tuple) and any(isinstance(v, np.ndarray) for v in value):
@@ -314,7 +314,7 @@ def _apart(values):
 
 
 def _shown(name, value, width):
-    """The lines of `name = value`; what is large is shortened and its shape given."""
+    """The lines of `name = value`; a large value is shortened and its shape given."""
     if not isinstance(value, np.ndarray):
         return [f"{name:{width}} = {repr(value) if isinstance(value, str) else value}"]
     text = np.array2string(

@@ -1,8 +1,8 @@
 """Backpropagation as a film: the forward pass, then the backward pass, an operation at a time.
 
-What is shown is what the engine did: `flow_of` notes each pullback at work. There is one frame for
-each operation on the way forward and one for each on the way back, youngest first; with an
-optimizer, one more for each of its steps.
+It shows the engine's own work: `flow_of` records each pullback. There is one frame for each
+operation of the forward pass and one for each of the backward pass, the last operation first; with
+an optimizer, one more for each of its steps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Film:
     width: int
     height: int
     theme: object
-    source: str = ""  # where no program can draw: the text of a drawing in place of frames,
+    source: str = ""  # without a renderer: the DOT text of a drawing in place of frames,
     missing: Exception | None = None  # and what to install
 
     @property

@@ -1,7 +1,7 @@
-"""The gradients that flow along each edge, as the engine itself makes them.
+"""The gradients that flow along each edge, as the engine computes them.
 
-Nothing is derived here. The engine's own `grad` runs, and for its time each pullback is wrapped in
-one that notes what came and what was given back.
+Nothing is derived here. The engine's own `grad` runs, with each pullback wrapped in a function that
+records its argument and result.
 """
 
 import math
@@ -15,15 +15,15 @@ from ..backends import backend_of, quiet
 __all__ = ["LIMITS", "Part", "Step", "flow_of", "kind_of", "local", "size_of"]
 
 LIMITS = 1e-6, 1e3  # a gradient vanishes below the first, explodes above the second
-FEW = 16  # elements: local derivatives of more are not worked out
+FEW = 16  # elements: larger local derivatives are not computed
 
 
 @dataclass
 class Part:
-    """What the pullback of one input gave, and where it was added: `total` is the sum then."""
+    """The result of the pullback of one input, and the sum `total` after it was added."""
 
     input: int
-    place: tuple  # (Node or leaf, which of its results)
+    place: tuple  # (Node or leaf, index of its result)
     product: np.ndarray
     before: np.ndarray | None
     total: np.ndarray
@@ -42,21 +42,21 @@ class Step:
 def flow_of(nodes, outputs, gradient=None):
     """Run the backward pass: its Steps, in the engine's order, and {place: its gradient}.
 
-    A place is (Node or leaf, index); `nodes` are all nodes behind `outputs`. Every `.grad` stays as
-    it is, and the graph is kept.
+    A place is (Node or leaf, index); `nodes` are all nodes behind `outputs`. Every `.grad` stays
+    unchanged, and the graph is kept.
     """
     owners = [n for n in nodes if n.pullback is not None]
     edges = (e for n in nodes for e in n.edges)
     leaves = list(dict.fromkeys(e[0] for e in edges if e and isinstance(e[0], TensorBase)))
     sources = (*nodes, *leaves)
     retaining, pullbacks = [s._retaining for s in sources], [n.pullback for n in owners]
-    noted = {}  # node: [(input, gradient that came, gradient that was given)]
+    recorded = {}  # node: [(input, gradient that arrived, gradient that was returned)]
     try:
-        for source in sources:  # what retain_grad() asked for
+        for source in sources:  # tensors marked by retain_grad()
             if source._retaining:
                 source._retaining = None
         for node in owners:
-            node.pullback = _recorded(node, noted.setdefault(node, []))
+            node.pullback = _recorded(node, recorded.setdefault(node, []))
         found = grad(outputs, leaves, gradient, retain_graph=True, allow_unused=True)
     finally:
         for node, pullback in zip(owners, pullbacks):
@@ -70,15 +70,15 @@ def flow_of(nodes, outputs, gradient=None):
         place = (t._node, t._index)
         sums[place] = seed if place not in sums else np.asarray(sums[place] + seed)
     steps = []
-    for node in sorted((n for n in noted if noted[n]), key=lambda n: -n.number):
-        g = noted[node][0][1]
+    for node in sorted((n for n in recorded if recorded[n]), key=lambda n: -n.number):
+        g = recorded[node][0][1]
         arrived = [_numpy(one) for one in (g if isinstance(g, tuple) else (g,))]
         step = Step(node, arrived)
         steps.append(step)
-        for i, one in enumerate(arrived):  # hooks may have replaced what was summed
+        for i, one in enumerate(arrived):  # hooks may have replaced the sum
             if (node, i) in sums:
                 sums[node, i] = one
-        for i, _, part in sorted(noted[node], key=lambda note: note[0]):
+        for i, _, part in sorted(recorded[node], key=lambda note: note[0]):
             place = node.edges[i]
             if place is not None and part is not None:
                 part = _numpy(unbroadcast(part, node.args[i]._data))
@@ -92,21 +92,21 @@ def flow_of(nodes, outputs, gradient=None):
 
 
 def _recorded(node, notes):
-    """The pullbacks of a node, which note what came to them and what they gave."""
+    """The pullbacks of a node, wrapped to record their arguments and results."""
     pullback = node.pullback
 
     def one(i, pull):
-        def noting(g):
+        def recording(g):
             part = pull(g)
             notes.append((i, g, part))
             return part
 
-        return noting
+        return recording
 
     def every(g):
         parts = pullback(g)
-        given = (parts,) if _is_single(node) else parts
-        notes.extend((i, g, part) for i, part in enumerate(given[: len(node.edges)]))
+        returned = (parts,) if _is_single(node) else parts
+        notes.extend((i, g, part) for i, part in enumerate(returned[: len(node.edges)]))
         return parts
 
     if callable(pullback):
@@ -115,13 +115,13 @@ def _recorded(node, notes):
 
 
 def _is_single(node):
-    """Whether a pullback for all inputs gives a gradient, and not a tuple of them."""
+    """True if a pullback for all inputs returns one gradient instead of a tuple."""
     return len(node.edges) == 1 and not node.op.variadic
 
 
 def _seeds(outputs, gradient):
-    given = gradient if isinstance(gradient, (list, tuple)) else [gradient] * len(outputs)
-    for t, g in zip(outputs, given):
+    returned = gradient if isinstance(gradient, (list, tuple)) else [gradient] * len(outputs)
+    for t, g in zip(outputs, returned):
         array = _numpy(t._data)
         yield np.ones_like(array) if g is None else _numpy(unbroadcast(g._data, t._data))
 
@@ -157,7 +157,7 @@ def local(step, i):
     return derivative
 
 
-# ---- what stands out ------------------------------------------------------------------
+# ---- unusual gradients ----------------------------------------------------------------
 
 
 def size_of(g):
@@ -173,7 +173,7 @@ def size_of(g):
 def kind_of(g, limits=LIMITS):
     """ "missing", "nan" (or infinite), "zero", "vanishing", "exploding", or "" for an ordinary one.
 
-    What counts is the largest element.
+    The largest element decides.
     """
     if g is None:
         return "missing"

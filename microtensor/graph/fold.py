@@ -1,4 +1,4 @@
-"""Smaller graphs: modules folded into one vertex each, identical neighbours into one of them."""
+"""Fold a graph: modules into one vertex each, identical neighbours into one of them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def fold(graph: Graph, depth: Any, expand: Any = None) -> Graph:
     return _fold_modules(graph, depth, expand)
 
 
-def _leads(call, expand):
-    """Whether the module of a call is the one to be drawn in full, or one around it."""
+def _leads_to(call, expand):
+    """True if the module of a call is the one to be drawn in full, or contains it."""
     if expand is None:
         return False
     return not call.path or f"{expand}.".startswith(f"{call.path}.")
@@ -47,7 +47,7 @@ def _level(v, depth, expand, callers):
     for level, call in enumerate(v.calls):
         if call.path == expand:
             return None
-        if not _leads(call, expand) and (level >= depth or level and call not in callers):
+        if not _leads_to(call, expand) and (level >= depth or level and call not in callers):
             return level
     return None
 
@@ -92,7 +92,7 @@ def _quotient(graph, vertices, into, dropped=(), add=True):
         if source is target or e in dropped:
             continue
         output = e.output
-        if source.role == "module":  # a module's outputs are those that leave it
+        if source.role == "module":  # the outputs of a module are those used outside it
             value = old[e.source].outputs[e.output]
             if not any(value is o for o in source.outputs):
                 source.outputs.append(value)
@@ -110,9 +110,9 @@ def _quotient(graph, vertices, into, dropped=(), add=True):
 
 
 def _fold_repeats(graph, level, expand=None):
-    """Runs of identical calls at `level` as one: vertex i of the first stands for that of all."""
+    """Fold runs of identical calls at `level` into the first: its vertex i replaces all theirs."""
     members = {}  # call: its vertices
-    between = {}  # parent: birth numbers of its operations that are in no call at this level
+    between = {}  # parent: sequence numbers of its operations that are in no call at this level
     for v in graph.vertices:
         if len(v.calls) > level:
             members.setdefault(v.calls[level], []).append(v)
@@ -122,7 +122,7 @@ def _fold_repeats(graph, level, expand=None):
     for e in graph.edges:
         inputs.setdefault(e.target, []).append(e)
     looks = {
-        call: (_leads(call, expand), _look(call, vertices, inputs))
+        call: (_leads_to(call, expand), _key_of_call(call, vertices, inputs))
         for call, vertices in members.items()
     }
 
@@ -161,8 +161,8 @@ def _fold_repeats(graph, level, expand=None):
     return _quotient(graph, vertices, into, crossing, add=False)
 
 
-def _look(call, vertices, inputs):
-    """What has to be equal for two calls to be drawn as one."""
+def _key_of_call(call, vertices, inputs):
+    """A key that is equal for calls that may be drawn as one."""
     at = {v.key: i for i, v in enumerate(vertices)}
     looks = [call.kind]
     for v in vertices:

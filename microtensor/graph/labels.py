@@ -1,4 +1,4 @@
-"""Numbers, tensors and gradients in the words of a drawing, short enough for a box or an arrow."""
+"""Short texts for numbers, tensors and gradients in boxes and on arrows."""
 
 import math
 
@@ -9,7 +9,7 @@ from ..utils.pages import dot_text, printable
 from .flow import size_of
 
 SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "**"}
-STANDS_OUT = {  # kinds of gradients, in the words of a box and of the legend
+STANDS_OUT = {  # the words for kinds of gradients in a box and in the legend
     "exploding": ("exploding", "above {:g}"),
     "vanishing": ("vanishing", "below {:g}"),
     "nan": ("NaN or ∞", ""),
@@ -19,18 +19,18 @@ STANDS_OUT = {  # kinds of gradients, in the words of a box and of the legend
 
 
 def as_text(text):
-    """Text for an attribute of Graphviz, which is no label made of HTML."""
+    """Text for an attribute of Graphviz that is not an HTML label."""
     return graphviz.nohtml(dot_text(text))
 
 
 def as_setting(value):
-    """The value of a Graphviz attribute that was asked for: its escapes count, no HTML."""
+    """The value of a Graphviz attribute from the caller: escapes are kept, HTML is not."""
     text = printable(value, lines=True)
     return graphviz.nohtml(text + "\\" * ((len(text) - len(text.rstrip("\\"))) % 2))
 
 
 def about_tensor(value):
-    """Shape and dtype of a tensor, as far as they are known."""
+    """Shape and dtype of a tensor, if they are known."""
     return " ".join(filter(None, (str(value.shape or ""), value.dtype)))
 
 
@@ -43,7 +43,7 @@ def as_number(x, digits=4):
 
 
 def in_few_words(g, digits=3):
-    """A gradient in the few words that an edge has room for."""
+    """A gradient in a few words, for an edge."""
     if g.size <= 3 and g.ndim <= 1:
         return ", ".join(as_number(x, digits) for x in g.reshape(-1).tolist())
     return f"rms {as_number(size_of(g), 3)}"
@@ -61,7 +61,7 @@ def in_words(g, kind):
 
 
 def thickness(g):
-    """The width of an arrow by the size of what flows along it: from 1 for 1e-6 to 5 for 1e2."""
+    """The width of an arrow for the size of a gradient: from 1 for 1e-6 to 5 for 1e2."""
     size = 0.0 if g is None else size_of(g)
     if not 0 < size < math.inf:
         return 1.5

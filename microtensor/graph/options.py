@@ -1,4 +1,4 @@
-"""All that is asked of a drawing, in one object, which goes down with the graph."""
+"""The options of a drawing, in one object."""
 
 from dataclasses import dataclass, field
 
@@ -6,12 +6,12 @@ from .flow import LIMITS
 from .themes import Theme, theme_of
 
 VIEWS = ("forward", "backward", "both")
-OUTSIDE = {"URL", "href", "stylesheet", "imagepath", "fontpath"}  # attributes that lead elsewhere
+OUTSIDE = {"URL", "href", "stylesheet", "imagepath", "fontpath"}  # attributes that are links
 
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """The arguments of `draw`, checked; and `scope`, variables that lend their names to tensors."""
+    """The arguments of `draw`, checked, and `scope`: variables whose names their tensors take."""
 
     params: object = None
     names: object = None
@@ -42,5 +42,5 @@ class Options:
 
     @property
     def flows(self):
-        """Whether gradients are shown on their way back."""
+        """True if the gradients flowing back are shown."""
         return self.view != "forward"

@@ -1,4 +1,4 @@
-"""Pages that need no network: a film that plays, a drawing that is panned, zoomed and folded."""
+"""Self-contained HTML pages: a film to play, a drawing to pan, zoom and fold."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from .themes import THEMES
 
 __all__ = ["explorer", "player"]
 
-PICTURES = 40  # at most so many states of a folded drawing are kept in one page
+PICTURES = 40  # the most states of a folded drawing in one page
 EVERYTHING = 1500  # boxes: larger graphs are not drawn in full
 
 
@@ -28,65 +28,42 @@ def player(film):
     return _filled("player", film.title, about, t, width=film.width, height=film.height)
 
 
-def explorer(drawing, picture):
+def explorer(pictures, depths=(), now=("", ""), title="", theme=THEMES["paper"]):
     """An HTML page with a drawing that is panned, zoomed, hovered over, and folded by module.
 
-    Each state of the folding is drawn beforehand by `picture`, from DOT text to SVG: every depth,
-    and at each depth every module in full.
+    `pictures` has (SVG, {key of a box: path of the module folded in it}) for each state of the
+    folding, by its `state_key`; `depths` are the depths to choose from, and `now` is the first
+    state that is shown.
     """
-    sheet = getattr(drawing, "_sheet", None)
-    states, depths = {}, []
-    if sheet is None or drawing.deepest == 0:
-        states["", ""] = drawing
-    else:
-        depths = [
-            *range(max(drawing.deepest, 2)),
-            *[None] * (len(sheet.whole.vertices) <= EVERYTHING),
-        ]
-        states = {_state(depth, None): drawing.again(depth) for depth in depths}
-        now = _state(*drawing.folded)
-        states[now] = drawing
-        for (depth, opened), drawn in list(states.items()):
-            if depth != "all" and not opened:
-                for path in _modules(drawn).values():
-                    if len(states) < PICTURES and path:
-                        states.setdefault((depth, path), drawn.again(int(depth), path))
     about = {
         "pictures": [
             {
                 "depth": depth, "opened": opened, "shown": brief(opened),
-                "svg": _bare(picture(getattr(drawn, "source", drawn))),
-                "modules": _modules(drawn) if sheet else {},
+                "svg": _bare(svg), "modules": modules,
             }
-            for (depth, opened), drawn in states.items()
+            for (depth, opened), (svg, modules) in pictures.items()
         ],
         "depths": ["all" if depth is None else str(depth) for depth in depths],
-        "now": list(states).index(now) if depths else 0,
+        "now": list(pictures).index(now) if depths else 0,
     }  # fmt: skip
-    title = (sheet.options.title if sheet else "") or "Graph"
-    return _filled("explorer", title, about, sheet.theme if sheet else THEMES["paper"])
+    return _filled("explorer", title or "Graph", about, theme)
 
 
-def _state(depth, opened):
-    """(depth, module that is drawn in full) as the page has them."""
+def state_key(depth, opened):
+    """The key of a state of the folding: (depth, module that is drawn in full)."""
     if depth is None:
         depth = 1 if opened else "all"
     return str(depth), opened or ""
 
 
-def _modules(drawn):
-    """{key of a box: path of the module that is folded in it}."""
-    return {v.key: v.name for v in drawn.graph.vertices if v.role == "module"}
-
-
 def _bare(svg):
-    """SVG without what stands before it in a file."""
+    """SVG without the XML declaration before it."""
     text = svg.decode()
     return text[text.index("<svg") :]
 
 
 def _filled(name, title, data, theme, **values):
-    """The page of that name beside this file, in the colours of a theme."""
+    """The page of that name in this folder, in the colours of a theme."""
     return from_file(
         Path(__file__).with_name(f"{name}.html"), title, embedded(data), paper=theme.paper,
         ink=theme.ink, faint=theme.faint, active=theme.active, fill=theme.roles["operation"][0],

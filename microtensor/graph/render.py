@@ -1,4 +1,4 @@
-"""Pictures of DOT text, made by Graphviz's `dot`, else by `graphviz-pure`, else the text itself."""
+"""Render DOT text as a picture by Graphviz's `dot`, else by `graphviz-pure`, else keep the text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["picture", "render"]
 FORMATS = ("svg", "png", "pdf", "dot", "html")
 FONT = 'font-family="Arial"'  # graphviz measures with one font; browsers want a list
 LINKS = re.compile(r'<\?xml-stylesheet.*?\?>|<\w+\s[^>]*href="[^>]*>', re.DOTALL)
-ELEMENTS = set(  # of drawings
+ELEMENTS = set(  # endings of drawings
     "svg g title desc path polygon polyline ellipse circle rect line text tspan a image defs "
     "linearGradient radialGradient stop clipPath".split()
 )
@@ -32,7 +32,7 @@ FONTS = 'font-family="Arial, Helvetica, Liberation Sans, sans-serif"'
 
 
 class NoRenderer(RuntimeError):
-    """No program is installed that can make this picture."""
+    """No installed program can make this picture."""
 
 
 def render(graph: Any, path: Path, dpi: int = 144) -> Any:
@@ -42,8 +42,8 @@ def render(graph: Any, path: Path, dpi: int = 144) -> Any:
     over and folded by module without a network. A film becomes an .html that plays, a .gif, a
     folder of SVG frames (no suffix), or its last frame as .svg or .png.
 
-    Where no program is installed that can draw it, the DOT text is written beside it instead, a
-    warning says what to install, and the path of that text is returned. `dpi` is for PNG.
+    If no installed program can draw it, the DOT text is written beside it instead, a warning says
+    what to install, and the path of that text is returned. `dpi` is for PNG.
     Raises ValueError for another suffix, OSError if the file cannot be written.
     """
     path = Path(path)
@@ -67,16 +67,18 @@ def _drawing(graph, source, path, dpi):
     if kind == "dot":
         return _write(path, source.encode())
     if kind == "html":
-        return _write(path, explorer(graph, picture).encode())
+        folded = getattr(graph, "whole", None) is not None  # else a plain Digraph, or DOT text
+        page = graph.page() if folded else explorer({("", ""): (picture(source), {})})
+        return _write(path, page.encode())
     return _write(path, picture(source, kind, dpi))
 
 
 def picture(source: Any, kind: str = "svg", dpi: int = 144) -> bytes:
     """The picture of a DOT text as bytes: "svg", "png" or "pdf".
 
-    Raises NoRenderer if nothing installed can make it, RuntimeError for a text that is not DOT.
+    Raises NoRenderer if no installed program can make it, RuntimeError for a text that is not DOT.
     """
-    command = [renderer(kind), f"-T{kind}"] + [f"-Gdpi={dpi}"] * (kind == "png")
+    command = [renderer(kind), f"-T{kind}"] + ([f"-Gdpi={dpi}"] if kind == "png" else [])
     done = subprocess.run(command, input=source.encode(), capture_output=True)
     if done.returncode or not done.stdout:
         reason = done.stderr.decode(errors="replace").strip() or "no output"
@@ -89,10 +91,10 @@ def picture(source: Any, kind: str = "svg", dpi: int = 144) -> bytes:
 
 
 def _check_svg(text):
-    """RuntimeError unless an SVG is well-formed, and made of nothing but drawings and words.
+    """Raise RuntimeError unless an SVG is well-formed and contains only drawings and words.
 
-    Graphviz does not escape all that it is given: a font's name or an address could end its
-    attribute and go on with markup of its own.
+    Graphviz does not escape all of its input: a font's name or an address could end its attribute
+    and continue with other markup.
     """
     try:
         elements = ElementTree.fromstring(text).iter()
@@ -109,7 +111,7 @@ def _check_svg(text):
 
 
 def _kept_link(found):
-    """What stays of a part of an SVG that may fetch or run: links to follow, and pictures within.
+    """Replace a part of an SVG that may fetch or run; links and embedded pictures are kept.
 
     Graphviz writes each attribute between \", and no \" or > within it.
     """
@@ -165,7 +167,7 @@ def _film(film, path):
         for i in range(len(film.frames))
     ]
     for old in set(path.glob("*.svg")).difference(written):
-        if old.stem.isdecimal():  # of a film that was here before
+        if old.stem.isdecimal():  # frames of an earlier film
             old.unlink()
     return path
 
@@ -197,7 +199,7 @@ def _animation(film):
 
 
 def _write(path, data):
-    """The file whole, or as it was before."""
+    """Write a file whole, or leave it unchanged."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(data)

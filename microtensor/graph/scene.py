@@ -1,4 +1,4 @@
-"""How the frames of a film are drawn: the stage is laid out once, and stays put."""
+"""Draw the frames of a film: the layout of the stage is computed once, for all frames."""
 
 import numpy as np
 
@@ -12,15 +12,18 @@ from .render import picture
 __all__ = ["Scene"]
 
 WIDTH, MARGIN = 1280, 36
-TITLE, LABEL, NUMBER, CELL = 16, 10, 14, 13.5  # letters in a box, before the stage is scaled
-CAPTION, HEAD, SCALAR = 20, 14, 22  # and elsewhere on the page
-PANEL = 235  # pixels: the highest that the panel below becomes by being enlarged
-SMALLEST, LARGEST = 0.5, 900  # scale and height of a stage that is shown as a whole
-LINE = 1.32  # from line to line, by the size of the letters
+TITLE, LABEL, NUMBER, CELL = 16, 10, 14, 13.5  # font size in a box, before the stage is scaled
+CAPTION, HEAD, SCALAR = 20, 14, 22  # font size elsewhere on the page
+PANEL = 235  # pixels: the largest height to which the panel below is enlarged
+SMALLEST, LARGEST = (
+    0.5,
+    900,
+)  # smallest scale and largest height of a stage that is shown as a whole
+LINE = 1.32  # distance of lines relative to the font size
 
 
 class Scene:
-    """The stage of a film: boxes and edges of the graph, and what is written around them."""
+    """The stage of a film: boxes and edges of the graph, and the text around them."""
 
     def __init__(self, acts, theme, direction, title):
         self.acts, self.theme, self.title = acts, theme, brief(title, 64)
@@ -66,7 +69,7 @@ class Scene:
         return list(act.vertices.values())[i]
 
     def _box_size(self, i):
-        """Room for everything that the box will ever show."""
+        """The size of a box with room for everything that it shows during the film."""
         widths, height = [64.0], 0.0
         for act in self.acts:
             v = self._vertex(i, act)
@@ -94,7 +97,7 @@ class Scene:
         return max(widths) + 22, height + 8
 
     def _grads(self, act, v, k):
-        """Every gradient that the box may have to show: as they come, and in the end."""
+        """Every gradient that a box shows during the film: partial sums and the last one."""
         found = [
             part.total
             for step in act.steps
@@ -113,7 +116,7 @@ class Scene:
 
     def _indent(self, v, k, word):
         if len(v.outputs) == 1 and v.outputs[0].shape:
-            return 0.0  # black and red are enough for tensors, which need the room
+            return 0.0  # black and red are clear enough for tensors, which need the room
         return width_of(f"{_which(v, k)}{word} ", LABEL) + 6
 
     # ---- the page ----------------------------------------------------------------------
@@ -140,19 +143,21 @@ class Scene:
             ]
 
     def _fit(self):
-        """Choose the scale of the stage, so that it can be read from the last row."""
+        """Choose the scale of the stage, so that it stays readable."""
         w, h = self.stage
         self.scale = min((WIDTH - 2 * MARGIN) / w, 1.7)
         self.scale = min(self.scale, max(self.room / h, min(self.scale, 0.8)))
         self.follows = self.scale < SMALLEST or h * self.scale > LARGEST
-        if self.follows:  # what does not fit is seen through a window that follows the action
+        if (
+            self.follows
+        ):  # a stage that does not fit is seen through a window that follows the action
             self.scale, self.room = 0.75, max(self.room, 380.0)
         else:
             self.room = max(self.room, h * self.scale)
         self.corner = (WIDTH - w * self.scale) / 2, self.top + (self.room - h * self.scale) / 2
 
-    def _follow(self, active):
-        """Move the window to the active boxes; only what is at its edge is cut off."""
+    def _move_window(self, active):
+        """Move the window to the active boxes."""
         places = [self.boxes[i] for i in active]
         self.corner = tuple(
             start + space / 2 - self.scale * (min(at) + max(at)) / 2
@@ -163,8 +168,8 @@ class Scene:
             )
         )
 
-    def _seen(self, groups):
-        """The groups that can be seen through the window, and a frame that hides the rest."""
+    def _visible(self, groups):
+        """The groups visible through the window, and a frame that hides the rest."""
         low, high = self.top, self.top + self.room
         for group in groups:
             ends = [shape[1][0] for shape in group if shape[0] == "curve"]
@@ -214,7 +219,7 @@ class Scene:
         act = frame.act
         if self.follows:
             order = self.order[self.acts.index(act)]
-            self._follow([order[key] for key in frame.about["active"] if key in order])
+            self._move_window([order[key] for key in frame.about["active"] if key in order])
         flows = frame.about.get("flows", {})
         self.flown.update(flows)
         groups = [
@@ -226,7 +231,7 @@ class Scene:
             for e, points in zip(act.edges, self.wires)
             if e in flows
         ]
-        return list(self._seen(groups)) if self.follows else groups
+        return list(self._visible(groups)) if self.follows else groups
 
     def _wire(self, e, points, frame, now):
         t, s = self.theme, self.scale
@@ -244,12 +249,12 @@ class Scene:
         return curve(points, color, thick, not e.needs_grad), head
 
     def _beside(self, e, act):
-        """How far along an edge its label is: in the middle, of parallel edges one by one."""
+        """The position of an edge's label: the middle, or spread out for parallel edges."""
         parallel = [f for f in act.edges if (f.source, f.target) == (e.source, e.target)]
         return (parallel.index(e) + 1) / (len(parallel) + 1)
 
     def _wire_label(self, points, g, along):
-        """The gradient that flows, written on its way if it is one number."""
+        """The label of an edge: the gradient that flows along it, if it is one number."""
         if g.size != 1:
             return ()
         t, size = self.theme, 14 * self.scale

@@ -1,4 +1,4 @@
-"""Colours and sizes of pictures: on paper, on slides, on dark screens. One meaning, one hue."""
+"""Colours and sizes of pictures on paper, slides and dark screens. Each hue has one meaning."""
 
 import re
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Theme:
     faint: str
     wire: str
     gradient: str  # numbers and arrows of gradients
-    active: str  # what a film is at
+    active: str  # the active operation of a film
     frames: tuple  # of modules: line, fill, fill of every other level
     roles: dict
-    flows: dict  # gradients that stand out, by kind
+    flows: dict  # unusual gradients, by kind
     scale: float = 1.0
     line: float = 1.1
 
@@ -34,7 +34,9 @@ class Theme:
                     )
 
 
-COLOR = re.compile("#[0-9a-fA-F]{3,8}|[a-zA-Z]+[0-9]*")  # what Graphviz, Pillow and browsers know
+COLOR = re.compile(
+    "#[0-9a-fA-F]{3,8}|[a-zA-Z]+[0-9]*"
+)  # colours that Graphviz, Pillow and browsers know
 
 
 def _strings(value):

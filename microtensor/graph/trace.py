@@ -1,8 +1,8 @@
-"""From a tensor to a plain description of how it was computed.
+"""Describe how a tensor was computed, as a graph of plain data.
 
 `describe(loss)` walks the graph behind a tensor and returns a `Graph` of vertices and edges, which
-knows nothing of pictures. `watch(model)` notes which module was at work when, so that the vertices
-can be folded by module.
+has no notion of pictures. `watch(model)` records which module ran when, so that the vertices can be
+folded by module.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .options import Options
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
 
 LONG = 2000  # characters: longer docstrings of operations are cut
-SMALL = 16  # elements: larger tensors are drawn without their values
+SMALL = 16  # elements: values of larger tensors are not drawn
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Value:
     name: str = ""
     data: object = None
     grad: object = None
-    flow: object = None  # its gradient, however large
+    flow: object = None  # its gradient, of any size
 
 
 @dataclass
@@ -60,12 +60,12 @@ class Vertex:
     derivative: str = ""
     needs_grad: bool = True
     number: int = 0  # operations in the order in which they ran; 0 for leaves
-    calls: tuple = ()  # the module calls that it belongs to, the outermost first
+    calls: tuple = ()  # the module calls that contain it, the outermost first
     where: str = ""  # the line of the program that called the operation
     kind: str = ""  # a module's class
     parameters: int = 0  # elements of the parameters inside a module,
     operations: int = 0  # and operations
-    count: int = 1  # identical modules that this one stands for
+    count: int = 1  # the number of identical modules that this one represents
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Edge:
     output: int = 0
     input: str = ""
     needs_grad: bool = True
-    flow: object = field(default=None, compare=False)  # the gradient that came back along it
+    flow: object = field(default=None, compare=False)  # the gradient that flowed back along it
     local: object = field(default=None, compare=False)  # the derivative of target by source
 
 
@@ -86,23 +86,25 @@ class Graph:
     vertices: list
     edges: list
     unused: list = field(default_factory=list)  # names of parameters that no gradient reaches
-    repeats: dict = field(default_factory=dict)  # {Call: how many identical ones it stands for}
-    flows: bool = False  # whether the gradients were computed
+    repeats: dict = field(
+        default_factory=dict
+    )  # {Call: the number of identical ones that it represents}
+    flows: bool = False  # True if the gradients were computed
 
 
-# ---- which module was at work --------------------------------------------------------
+# ---- recording module calls ----------------------------------------------------------
 
 
 @dataclass(eq=False)
 class Call:
-    """One call of a module: the operations born between `start` and `end` are its own."""
+    """One call of a module: operations with sequence numbers from `start` to `end` are its own."""
 
     path: str
     kind: str
     parent: Call | None
     start: int
     end: float = float("inf")
-    arguments: list = field(default_factory=list, repr=False)  # tensors that came from outside
+    arguments: list = field(default_factory=list, repr=False)  # tensors computed outside of it
 
     @functools.cached_property
     def chain(self) -> Any:
@@ -110,12 +112,12 @@ class Call:
         return (*(self.parent.chain if self.parent else ()), self)
 
     def owns(self, name: str) -> Any:
-        """Whether a parameter of this name belongs to the module."""
+        """True if a parameter of this name belongs to the module."""
         return not self.path or name.startswith(self.path + ".")
 
 
 class watch:
-    """A context manager that notes which module is at work when, for `describe` and `draw`."""
+    """A context manager that records the calls of a model's modules, for `describe` and `draw`."""
 
     def __init__(self, model: Module) -> None:
         self.model = model
@@ -137,7 +139,7 @@ class watch:
             handle.remove()
 
     def _enter(self, path, module, args, kwargs):
-        # a part of the model that is called by itself still counts as inside the model
+        # a part of the model that is called by itself counts as inside the model
         parent = self._open[-1] if self._open else self._root if path else None
         call = Call(path, brief(type(module).__name__), parent, next(sequence))
         call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, TensorBase)]
@@ -152,7 +154,7 @@ class watch:
                 break
 
     def chain(self, number: Any) -> Any:
-        """The calls that an operation of this birth number belongs to, the outermost first."""
+        """The calls that contain the operation of this sequence number, the outermost first."""
         i = bisect_right(self.calls, number, key=lambda call: call.start)
         call = self.calls[i - 1] if i else None
         while call is not None and call.end < number:
@@ -161,7 +163,7 @@ class watch:
 
 
 def called(function):
-    """What a function returns, and the variables that it had at its end."""
+    """(the result of a function, its local variables at its end)."""
     found = {}
 
     def look(frame, event, _):
@@ -187,13 +189,13 @@ def describe(output: Any, params: Any = None, names: Any = None, values: Any = F
     """The graph behind a tensor, a list or a {name: tensor} of them, as a `Graph`.
 
     `params` (a Module, or a mapping from names to tensors) says which leaves are parameters and
-    what they are called; without it every leaf that requires a gradient is one. `names` maps names
-    to any tensors, or tensors to names. `values` and `grads` keep the numbers of tensors of at most
-    16 elements, or of as many as given. The gradients are computed here, from `gradient` if the
-    output has more than one element; `.grad` stays as it is. `calls` is what `watch` noted; `scope`
-    are variables that lend their names to tensors that have no other. `flows` keeps the gradients
-    of all tensors and along all edges, however large; `derivatives` the local derivative of each
-    edge between single numbers.
+    their names; without it every leaf that requires a gradient is one. `names` maps names to any
+    tensors, or tensors to names. `values` and `grads` keep the numbers of tensors of at most 16
+    elements, or of as many as given. The gradients are computed here, from `gradient` if the output
+    has more than one element; `.grad` stays unchanged. `calls` is the record of `watch`; `scope`
+    are variables whose names are used for tensors that have no other. `flows` keeps the gradients
+    of all tensors and along all edges, of any size; `derivatives` the local derivative of each edge
+    between single numbers.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
     view = "both" if flows else "forward"
@@ -205,7 +207,7 @@ def describe(output: Any, params: Any = None, names: Any = None, values: Any = F
 
 
 def described(output, options):
-    """`describe`, with what is asked of it as `Options`."""
+    """`describe` with its arguments as `Options`."""
     trace = traced(output, options)
     if options.grads or options.flows or options.derivatives:
         trace.differentiate(options.gradient, _limit(options.grads), options.derivatives)
@@ -217,7 +219,7 @@ def described(output, options):
 
 
 def traced(output, options):
-    """The walk behind `describe`: vertices and edges, with the nodes and tensors they stand for."""
+    """The walk behind `describe`: vertices and edges, with the nodes and tensors they represent."""
     if isinstance(output, dict):
         options = replace(options, names={**_named(output), **_named(options.names)})
         output = output.values()
@@ -245,7 +247,7 @@ def _limit(wanted):
 
 
 def _nodes(outputs):
-    """Every node behind the outputs, the oldest first."""
+    """Every node behind the outputs, the first computed first."""
     seen, stack = set(), [t.grad_fn for t in outputs]
     while stack:
         node = stack.pop()
@@ -274,12 +276,12 @@ def _named(names):
 
 
 class _Trace:
-    """A graph while it is being walked. A place is (a Node or a leaf, which of its results)."""
+    """The state of the walk over a graph. A place is (Node or leaf, index of its result)."""
 
     def __init__(self, options):
         params = options.params
         self.known = params is not None
-        self.flown = None  # the sources that a gradient reached, once that is known
+        self.flown = None  # the sources that a gradient reached, once they are known
         buffers = {}
         if hasattr(params, "named_parameters"):
             buffers = _named(params.named_buffers())
@@ -290,10 +292,10 @@ class _Trace:
         self.names = {(t.grad_fn or t, t._index): n for t, n in named.items()}
         self.calls = options.calls
         self.vertices, self.edges = {}, []
-        self.places = {}  # place: the tensor that was seen there
+        self.places = {}  # place: the tensor there
         self.sources = {}  # Node or leaf: its vertex
         self.users = {}  # leaf: [(operation's vertex, input name)]
-        self.wires = {}  # (Node, which input): which of the edges
+        self.wires = {}  # (Node, index of the input): index of the edge
 
     def operation(self, node):
         call = node.op
@@ -363,7 +365,7 @@ class _Trace:
         self.edges.append(Edge(self.sources[place[0]].key, v.key, place[1]))
 
     def differentiate(self, gradient, limit, derivatives=False):
-        """Note the gradient of every tensor and along every edge; each `.grad` stays as it is."""
+        """Record the gradient of every tensor and along every edge; `.grad` stays unchanged."""
         steps, sums = flow_of(self.nodes, self.outputs, gradient)
         for (source, index), g in sums.items():
             value = self.sources[source].outputs[index]
@@ -373,7 +375,7 @@ class _Trace:
         for step in steps:
             for part in step.parts:
                 i = self.wires[step.node, part.input]
-                slope = None  # worked out where it is one number
+                slope = None  # computed only for a single number
                 if derivatives and part.product.size == 1 and [g.size for g in step.arrived] == [1]:
                     slope = local(step, part.input)
                 self.edges[i] = replace(self.edges[i], flow=part.product, local=slope)
@@ -394,7 +396,7 @@ class _Trace:
                 value.data = backend.to_numpy(array).copy()
 
     def settle(self):
-        """Find the module call that each leaf belongs to: the innermost with all of its users."""
+        """Find the module call of each leaf: the innermost that contains all of its users."""
         for leaf, users in self.users.items():
             v = self.sources[leaf]
             v.kind = users[0][1] if len(users[0][1]) > 1 else ""  # "target", but not "a"
@@ -421,7 +423,8 @@ def called_at(node):
     """ "file.py:3: the line itself" that called an operation."""
     path, number = line_of(node.caller)
     text = linecache.getline(path, number).strip()
-    return brief(f"{os.path.basename(path)}:{number}" + f": {text}" * bool(text), LONG)
+    place = f"{os.path.basename(path)}:{number}"
+    return brief(f"{place}: {text}" if text else place, LONG)
 
 
 def _numel(shape):
@@ -432,7 +435,7 @@ def _numel(shape):
 
 
 def _in_one_line(call):
-    """What the docstring of an operation says: its formula, four spaces, its derivatives."""
+    """The first line of an operation's docstring: its formula, four spaces, its derivatives."""
     lines = map(str.strip, (call.__doc__ or "").splitlines())
     return "    ".join(filter(None, lines))
 
@@ -451,7 +454,7 @@ def _is_default(value, default):
 
 
 def _brief(value):
-    """A parameter of an operation in a few characters."""
+    """A short text for a parameter of an operation."""
     if isinstance(value, TensorBase) or hasattr(value, "shape"):
         return f"{value.dtype} {tuple(value.shape)}"
     if isinstance(value, slice):

@@ -12,7 +12,7 @@ from .module import Module, Parameter
 
 
 class _Activation(Module):
-    """forward(input) = function(input, …) with the settings that the constructor was given."""
+    """forward(input) = function(input, …) with the settings of the constructor."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
@@ -114,13 +114,13 @@ class ReLU6(ReLU):
 class Hardsigmoid(ReLU):
     __doc__ = F.hardsigmoid.__doc__
     function = staticmethod(F.hardsigmoid)
-    extra_repr = Module.extra_repr  # PyTorch's does not tell `inplace`
+    extra_repr = Module.extra_repr  # PyTorch does not show `inplace` here
 
 
 class Hardswish(ReLU):
     __doc__ = F.hardswish.__doc__
     function = staticmethod(F.hardswish)
-    extra_repr = Module.extra_repr  # PyTorch's does not tell `inplace`
+    extra_repr = Module.extra_repr  # PyTorch does not show `inplace` here
 
 
 class Threshold(_Activation):

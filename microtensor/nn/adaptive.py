@@ -19,9 +19,9 @@ _ASMoutput = namedtuple("_ASMoutput", ["output", "loss"])
 class AdaptiveLogSoftmaxWithLoss(Module):
     """ln P of each target (N) for input (N, in_features), and minus their mean.
 
-    Classes are sorted, the most frequent first. The head tells those below cutoffs[0] apart, and
-    one cluster from another; within a cluster cutoffs[i] … cutoffs[i + 1] − 1, a tail of
-    in_features // div_valueⁱ⁺¹ features does.
+    Classes are sorted, the most frequent first. The head has an output for each class
+    below cutoffs[0] and one for each cluster; the classes cutoffs[i] … cutoffs[i + 1] − 1 of a
+    cluster are told apart by a tail with in_features // div_valueⁱ⁺¹ features.
     """
 
     def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int],

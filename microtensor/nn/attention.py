@@ -18,7 +18,7 @@ from .module import Module, Parameter
 
 
 class MultiheadAttention(Module):
-    """Queries look at keys and take from values, in several heads of embed_dim / num_heads.
+    """Attention of queries to keys and values, in several heads of size embed_dim / num_heads.
 
     Tensors are (T, N, E), or (N, T, E) with `batch_first`, or (T, E). Key and value may have other
     widths, `kdim` and `vdim`. `dropout` is the share of attention weights dropped in training.
@@ -104,7 +104,7 @@ class MultiheadAttention(Module):
         return x if self.batch_first else ops.transpose(x, 0, 1)
 
     def _unbatch(self, x, batched):
-        """The layout of the input again."""
+        """Undo `_batch`."""
         if not batched:
             return x[0]
         return x if self.batch_first else ops.transpose(x, 0, 1)
@@ -125,7 +125,7 @@ def multi_head_attention_forward(query: Tensor, key: Tensor, value: Tensor, embe
                                  static_k: Tensor | None = None, static_v: Tensor | None = None,
                                  average_attn_weights: bool = True, is_causal: bool = False,
                                  ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """What `MultiheadAttention` computes for (T, N, E) or (T, E), with weights that are given."""
+    """`MultiheadAttention` of (T, N, E) or (T, E), with the weights as arguments."""
     name = "multi_head_attention_forward"
     F._not_there(name, bias_k=bias_k is not None, bias_v=bias_v is not None, static_k=static_k is
                  not None, static_v=static_v is not None, add_zero_attn=add_zero_attn)  # fmt: skip
@@ -175,7 +175,7 @@ def _heads(query, key, value, alike, heads, weights, bias):
 
 
 def _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights, average, is_causal):
-    """The heads' results side by side (N, L, E), and the weights, if they are needed."""
+    """The heads' results, concatenated (N, L, E), and the attention weights, if needed."""
     n, heads, length, width = q.shape
     causal = is_causal and key_padding_mask is None and not need_weights
     shape = n, heads, length, k.shape[2]
@@ -197,7 +197,7 @@ def _attended(q, k, v, attn_mask, key_padding_mask, p, need_weights, average, is
 
 
 def _merged(attn_mask, key_padding_mask, shape, dtype):
-    """Both masks as one for scores (N, H, L, S): true where a key may be seen, or added."""
+    """Both masks as one for scores (N, H, L, S): boolean (true to attend), or added to them."""
     n, heads, length, keys = shape
     masks = []
     if attn_mask is not None:
@@ -214,7 +214,7 @@ def _merged(attn_mask, key_padding_mask, shape, dtype):
 
 
 def _shaped(name, mask, shapes):
-    """A mask under the shape that goes with the scores. Raises RuntimeError for others."""
+    """A mask reshaped to broadcast with the scores. RuntimeError if its shape does not fit."""
     if tuple(mask.shape) not in shapes:
         raise RuntimeError(
             f"MultiheadAttention: {name} must have the shape {' or '.join(map(str, shapes))}, "
@@ -249,8 +249,8 @@ def _get_clones(module, N):
 class TransformerEncoderLayer(Module):
     """Self-attention, then two linear maps, each added to its input and normalized.
 
-    `norm_first` normalizes what goes in, not what comes out. `activation` is "relu", "gelu" or a
-    function. Tensors as in MultiheadAttention.
+    `norm_first` normalizes the input of each part instead of the sum. `activation` is "relu",
+    "gelu" or a function. Tensors as in MultiheadAttention.
     """
 
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
@@ -292,9 +292,9 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """Copies of one encoder layer, one after the other, and a last normalization.
+    """Copies of one encoder layer in sequence, and a final normalization.
 
-    `enable_nested_tensor` and `mask_check` change nothing: they choose a faster way in PyTorch.
+    `enable_nested_tensor` and `mask_check` change nothing: they choose a faster path in PyTorch.
     """
 
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None,

@@ -11,8 +11,8 @@ class _Buffers(type):
 class Buffer(metaclass=_Buffers):
     """A tensor that is part of a module's state but not trained: Buffer(data, persistent=True).
 
-    It is a plain tensor, sharing the memory of `data`; the module that it is assigned to counts it
-    among its buffers, and saves it if it is persistent.
+    It is a plain tensor that shares the memory of `data`; the module that it is assigned to lists
+    it among its buffers, and saves it if it is persistent.
     """
 
     def __new__(cls, data=None, *, persistent=True):

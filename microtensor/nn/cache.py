@@ -1,7 +1,7 @@
-"""What lets a transformer write a token without computing all earlier ones again.
+"""Caches of keys and values, so that generating a token does not compute all earlier ones again.
 
-What a token offers to later ones, its key and its value, does not change when they come: the causal
-mask keeps it from seeing them. So both are computed once and kept.
+The key and value of a token do not depend on later tokens, which the causal mask hides from it. So
+both are computed once and kept.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class KVCache:
 
     @property
     def length(self) -> int:
-        """How many tokens it has seen."""
+        """The number of tokens stored."""
         return self.layers[0].length
 
     def positions(self, idx: Tensor) -> Tensor:
-        """The places (T,) in the text of the tokens idx (B, T) that come next."""
+        """The positions (T,) in the text of the next tokens idx (B, T)."""
         places = idx._wrap(self._positions(idx._data)[0])
         if mode.tape is not None:
             mode.tape.note(self.positions, self._positions, [idx], places)
@@ -50,9 +50,9 @@ class KVCache:
 
 
 class LayerCache:
-    """Keys and values (B, G, L, D) of one layer, of which the first `length` tokens are there.
+    """Keys and values (B, G, L, D) of one layer, of which the first `length` tokens are filled.
 
-    G are the heads of keys, each of which several heads of queries may share.
+    G is the number of key heads, each of which several query heads may share.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -60,10 +60,11 @@ class LayerCache:
 
     @quiet
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Keep k and v (B, T, G, D) of T new tokens; what q (B, T, H, D) finds: (B, T, H D).
+        """Store k and v (B, T, G, D) of T new tokens; return the attention of q (B, T, H, D) to all
+        stored tokens: (B, T, H D).
 
-        A token sees itself and all before it; H / G queries share a key. It is for inference:
-        RuntimeError if gradients are asked for, ValueError if the room does not suffice.
+        A token attends to itself and all before it; H / G query heads share a key head. For
+        inference only: RuntimeError if a gradient is needed, ValueError if the cache is full.
         """
         if is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
             raise RuntimeError(
@@ -77,15 +78,15 @@ class LayerCache:
     def _attend(self, q, k, v):
         start, keys, values = self.length, self.keys._data, self.values._data
         texts, heads, room, size = shape = keys.shape
-        given = k.shape
-        if given[0] != texts:
-            raise ValueError(f"KVCache: it is for {texts} texts, got {given[0]}")
-        end, queries, dtype = start + given[1], q.shape, keys.dtype
+        new = k.shape
+        if new[0] != texts:
+            raise ValueError(f"KVCache: it is for {texts} texts, got {new[0]}")
+        end, queries, dtype = start + new[1], q.shape, keys.dtype
         if (
-            given[2:] != (heads, size)
-            or given != v.shape
-            or queries != given  # one head of queries for each of keys, or several
-            and (queries[::3] != given[::3] or queries[1] != given[1] or queries[2] % heads)
+            new[2:] != (heads, size)
+            or new != v.shape
+            or queries != new  # one query head for each key head, or several
+            and (queries[::3] != new[::3] or queries[1] != new[1] or queries[2] % heads)
             or shape != values.shape
             or not (q.dtype is k.dtype is v.dtype is values.dtype is dtype)
             and len({q.dtype, k.dtype, v.dtype, values.dtype, dtype}) > 1

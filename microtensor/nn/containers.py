@@ -15,12 +15,12 @@ from .showing import tree
 
 
 class _List(Module):
-    """What the containers share that count what they hold: names "0", "1", …"""
+    """Base of the containers that number their items: names "0", "1", …"""
 
     _kind = "_modules"
 
     @property
-    def _held(self):
+    def _items(self):
         return getattr(self, self._kind)
 
     def _place(self, index):
@@ -35,15 +35,15 @@ class _List(Module):
         return str(index % len(self))
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._items)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._held.values())
+        return iter(self._items.values())
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._like(list(self)[index])
-        return self._held[self._place(index)]
+        return self._items[self._place(index)]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._put(self._place(index), value)
@@ -63,7 +63,7 @@ class _List(Module):
         return [name for name in super().__dir__() if not name.isdigit()]
 
     def _refill(self, values):
-        for name in list(self._held):
+        for name in list(self._items):
             delattr(self, name)
         for i, value in enumerate(values):
             self._put(str(i), value)
@@ -102,7 +102,7 @@ class _List(Module):
 
 
 class Sequential(_List):
-    """Modules one after the other: the result of each is the input of the next.
+    """Modules in sequence: the result of each is the input of the next.
 
     Takes the modules, or one dictionary of them by name.
     """
@@ -143,7 +143,7 @@ class ModuleList(_List):
         return self
 
     def __repr__(self) -> str:
-        """Equal neighbours are shown once: (0-3): 4 x Block(…)"""
+        """Equal neighbours are written once: (0-3): 4 x Block(…)"""
         groups = []  # [first, last, repr]
         for i, module in enumerate(self):
             if groups and groups[-1][2] == repr(module):
@@ -158,7 +158,7 @@ class ModuleList(_List):
 
 
 class _Shown:
-    """Something whose repr is ready."""
+    """An object with a given repr."""
 
     def __init__(self, text: Any) -> None:
         self.text = text
@@ -168,10 +168,10 @@ class _Shown:
 
 
 class _Parameters(Module):
-    """What holds parameters, and whatever else is put in. Tensors that are become parameters."""
+    """Base of the containers of parameters and other values; tensors become parameters."""
 
     @property
-    def _held(self):
+    def _items(self):
         return {name: getattr(self, name) for name in vars(self).setdefault("_order", {})}
 
     def _put(self, name, value):
@@ -193,12 +193,12 @@ class _Parameters(Module):
                 if isinstance(p, Tensor)
                 else f"Object of type: {type(p).__name__}"
             )
-            for name, p in self._held.items()
+            for name, p in self._items.items()
         )
 
 
 class ParameterList(_Parameters, _List):
-    """A list of parameters, and of whatever else; tensors that are put in become parameters."""
+    """A list of parameters and other values; tensors that are added become parameters."""
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class ParameterList(_Parameters, _List):
 
 
 class _Dict(Module):
-    """What the containers share that name what they hold, in the order in which it was added."""
+    """Base of the containers with named items, in the order in which they were added."""
 
     _kind = "_modules"
 
@@ -217,32 +217,32 @@ class _Dict(Module):
             self.update(values)
 
     @property
-    def _held(self):
+    def _items(self):
         return getattr(self, self._kind)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._items)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
+        return iter(self._items)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._held
+        return name in self._items
 
     def __getitem__(self, name: str) -> Any:
-        return self._held[name]
+        return self._items[name]
 
     def __delitem__(self, name: str) -> None:
         self.pop(name)
 
     def keys(self) -> Any:
-        return self._held.keys()
+        return self._items.keys()
 
     def values(self) -> Any:
-        return self._held.values()
+        return self._items.values()
 
     def items(self) -> Any:
-        return self._held.items()
+        return self._items.items()
 
     def update(self, values: Any) -> None:
         """Add what a dictionary holds, or (name, value) pairs."""
@@ -272,7 +272,7 @@ class ModuleDict(_Dict):
 
 
 class ParameterDict(_Parameters, _Dict):
-    """A dictionary of parameters, and of whatever else; tensors put in become parameters."""
+    """A dictionary of parameters and other values; tensors that are added become parameters."""
 
     def __init__(self, parameters: Parameters | None = None) -> None:
         super().__init__(parameters)
@@ -282,10 +282,10 @@ class ParameterDict(_Parameters, _Dict):
 
 
 class DataParallel(Module):
-    """A module whose batches are shared out among GPUs: here among one at most.
+    """A wrapper that in PyTorch splits batches among GPUs; here there is at most one.
 
-    So it is the module itself, one name further down. As in PyTorch, with a GPU the module and
-    what it is given go there, and without one `device_ids` says nothing.
+    The module is its attribute `module`. As in PyTorch, with a GPU the module and its inputs are
+    moved there, and without one `device_ids` is ignored.
     """
 
     def __init__(

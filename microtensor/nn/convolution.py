@@ -19,7 +19,7 @@ class _ConvNd(Module):
     """Weights that slide over (N, in_channels, …) and give (N, out_channels, …).
 
     Weight and bias start uniform in ±1/√fan_in, the fan in being the numbers that one output is
-    computed from. `padding_mode` "reflect", "replicate" or "circular" continues the input instead
+    computed from. `padding_mode` "reflect", "replicate" or "circular" extends the input instead
     of padding it with zeros.
     """
 
@@ -65,7 +65,7 @@ class _ConvNd(Module):
         return self._conv_forward(input, self.weight, self.bias)
 
     def _conv_forward(self, input, weight, bias):
-        """The layer with another weight and bias: what subclasses that change them call."""
+        """The layer with another weight and bias, for subclasses that change them."""
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), self.padding_mode), 0
@@ -105,7 +105,7 @@ class Conv2d(_ConvNd):
 
 
 class _Transposed(_ConvNd):
-    """The derivative of a convolution as a layer: (N, in_channels, …) grows with the stride."""
+    """The derivative of a convolution as a layer: the stride enlarges (N, in_channels, …)."""
 
     transposed = True
 
@@ -158,7 +158,7 @@ class ConvTranspose2d(_Transposed):
 
 
 class _Pool(Module):
-    """forward(input) = function(input, …) with the settings that the constructor was given."""
+    """forward(input) = function(input, …) with the settings of the constructor."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a module's call is wrapped in: hooks on gradients, and errors in the module's name."""
+"""Helpers of a module's call: hooks on gradients, and errors that name the module."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..tensor import Handle, Tensor
 
 @op(several=True)
 def observe(*tensors, see):
-    """The tensors as they are; see(g) looks at their gradients.    ∂xᵢ = gᵢ, as see returns it"""
+    """The tensors unchanged; their gradients pass through `see`.    ∂xᵢ = see(g)ᵢ"""
     return tensors, lambda g: see(g if isinstance(g, tuple) else (g,))
 
 
 class Hidden:
-    """A function of which nobody asks what it holds: a hook needs no array as it was."""
+    """A callable whose closure saves no array: the engine does not look for saved tensors in it."""
 
     __slots__ = ("call",)
 
@@ -28,7 +28,7 @@ class Hidden:
 
 
 class Watch:
-    """One call of a module: shows its hooks the gradients of what went in and of what came out."""
+    """One call of a module, which passes the gradients of its inputs and results to its hooks."""
 
     def __init__(self, module: Any, hooks: Any) -> None:
         self.module = module
@@ -38,39 +38,40 @@ class Watch:
         )
 
     def before(self, args: Any) -> Any:
-        """The arguments, watched."""
-        args, self.inner = _watched(args, self._arrived)
+        """The arguments, with their gradients watched."""
+        args, self.inner = _watched(args, self._input_gradients)
         self.count = len(args)
         return args
 
     def after(self, result: Any) -> Any:
-        """The result, watched."""
+        """The result, with its gradients watched."""
         one = not isinstance(result, tuple)
-        result, _ = _watched((result,) if one else result, self._started)
+        result, _ = _watched((result,) if one else result, self._output_gradients)
         return result[0] if one else result
 
-    def _started(self, grads):
+    def _output_gradients(self, grads):
         for hook in self.first:
             grads = _replaced(grads, hook(self.module, grads))
         self.grad_output = grads
         if not self.inner:  # no argument has a gradient to wait for
-            self._arrived((None,) * self.count)
+            self._input_gradients((None,) * self.count)
         return grads
 
-    def _arrived(self, grads):
+    def _input_gradients(self, grads):
         for hook in self.hooks:
             grads = _replaced(grads, hook(self.module, grads, self.grad_output))
         return grads
 
 
-def _replaced(grads, told):
-    if told is None:
+def _replaced(grads, returned):
+    """The gradients after a hook: those that it returned, if any."""
+    if returned is None:
         return grads
-    return told if isinstance(told, tuple) else (told,)
+    return returned if isinstance(returned, tuple) else (returned,)
 
 
 def _watched(values, see):
-    """The values, and whether any gradient will be seen: a tuple with None where there is none."""
+    """(the values, True if any needs a gradient); `see` gets a tuple, None where there is none."""
     places = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
     if not places or not is_grad_enabled():
         return values, False
@@ -89,9 +90,9 @@ def _watched(values, see):
 
 
 def told_by(module, args, kwargs, error):
-    """The error of a module's call: in its name, unless a function has told its own.
+    """The error of a module's call, naming the module unless a function was named already.
 
-    Modules that are not of this package speak for themselves.
+    Errors of modules outside this package are left as they are.
     """
     kind = type(module)
     if kind.__module__.partition(".")[0] != __package__.partition(".")[0]:
@@ -100,7 +101,7 @@ def told_by(module, args, kwargs, error):
 
 
 def added(module_class, hooks, value, prepend, with_kwargs=False):
-    """The handle of a hook that is put among others, first with `prepend`."""
+    """Add a hook to others, with `prepend` as the first. Returns its handle."""
     module_class.revision += 1
     handle = Handle(hooks, value)
     handle.with_kwargs, handle.before = with_kwargs, False

@@ -1,4 +1,4 @@
-"""First values of parameters. Each function fills a tensor in place and returns it."""
+"""Initial values of parameters. Each function fills a tensor in place and returns it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ no_grad_ = no_grad()
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """By how much to scale weights that a nonlinearity follows, so that the variance is kept."""
+    """The factor for weights before a nonlinearity that keeps the variance of the activations."""
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
     gains = {"relu": math.sqrt(2), "tanh": 5 / 3, "selu": 3 / 4, "linear": 1.0, "sigmoid": 1.0}
@@ -77,9 +77,9 @@ def eye_(tensor: Tensor) -> Tensor:
 
 @no_grad_
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Fill a convolution's weight so that each channel passes as it is: 1 in the middle of its own.
+    """Fill a convolution's weight so that each channel passes unchanged: 1 in its own centre.
 
-    Where there are more channels out than in, the rest is 0; `groups` are those of the convolution.
+    Output channels beyond the number of inputs are 0; `groups` are those of the convolution.
     """
     if not 3 <= tensor.ndim <= 5:
         raise ValueError(f"dirac_: 3, 4 or 5 dimensions are needed, got {tuple(tensor.shape)}")
@@ -94,7 +94,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 
 def _calculate_fan_in_and_fan_out(tensor):
-    """How many numbers each output is computed from, and each input goes into."""
+    """(the inputs that each output is computed from, the outputs that each input is used in)."""
     if tensor.ndim < 2:
         raise ValueError(
             f"fan in and fan out need two dimensions or more, got shape {tuple(tensor.shape)}"
@@ -175,7 +175,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 
 
 def _orthonormal(a):
-    """The columns of a made orthonormal, evenly distributed if those of a are normal (QR)."""
+    """The columns of a, made orthonormal by QR; uniformly distributed if a is normal."""
     import numpy as np
 
     from ..tensor.creation import from_numpy

@@ -15,7 +15,7 @@ from .module import Module, Parameter
 
 
 class Identity(Module):
-    """The input as it is. Arguments of the constructor are ignored."""
+    """Returns the input unchanged. Arguments of the constructor are ignored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Linear(Module):
 
 
 class NonDynamicallyQuantizableLinear(Linear):
-    """PyTorch's name for the linear map that attention ends with."""
+    """`Linear` under PyTorch's name for the last layer of attention."""
 
 
 class Bilinear(Module):
@@ -121,10 +121,10 @@ class Bilinear(Module):
 
 
 class _Table(Module):
-    """Rows that are learned, and how they are looked up: see `functional.embedding`."""
+    """Base of tables of learned rows: see `functional.embedding`."""
 
     def _set_up(self, weight, freeze, device, dtype, **settings):
-        """Take the settings, and a weight that is there already or a new one."""
+        """Store the settings, and the given weight or a new one."""
         F._not_there(type(self).__name__, sparse=settings["sparse"])
         vars(self).update(settings)
         n, padding_idx = self.num_embeddings, self.padding_idx
@@ -139,7 +139,7 @@ class _Table(Module):
     def from_pretrained(
         cls, embeddings: Tensor, freeze: bool = True, *args: Any, **settings: Any
     ) -> Any:
-        """A table (n, d) that is there already, trained further unless `freeze`."""
+        """A layer with the given table (n, d), which is trained further unless `freeze`."""
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: a matrix is needed, got {tuple(embeddings.shape)}")
         table = cls(*embeddings.shape, *args, **settings, _weight=embeddings)
@@ -277,7 +277,7 @@ def _shape(shape):
 
 
 class Dropout(Module):
-    """In training a random share p of the elements zero, the rest divided by 1 − p (1207.0580)."""
+    """In training zeros a random share p of the elements, divides the rest by 1 − p (1207.0580)."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers that find the size of their input when they first see one, and then are ordinary ones."""
+"""Layers that take the size of their input from the first one, and then become ordinary layers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def _lazy(kind, axis):
             super().__init__(0, **self.options)
 
         def reset_parameters(self) -> None:
-            """Nothing is there to be drawn."""
+            """Does nothing: there are no weights yet."""
 
         def forward(self, input: Tensor) -> Tensor:
-            fitting = kind(input.shape[axis], **self.options)
+            ready = kind(input.shape[axis], **self.options)
             self.__class__ = kind
-            for name, tensor in fitting.state_dict().items():
-                mine = getattr(self, name)  # an optimizer may know it: it stays the same object
-                mine.data = tensor.to(mine.device, mine.dtype)
+            for name, tensor in ready.state_dict().items():
+                own = getattr(self, name)  # the same object: an optimizer may hold it
+                own.data = tensor.to(own.device, own.dtype)
             setattr(self, size_name, input.shape[axis])
             return self.forward(input)
 

@@ -1,4 +1,4 @@
-"""Loading a state into a module: all that is missing, unexpected or wrong is said at once."""
+"""Load a state into a module; one error lists all that is missing, unexpected or wrong."""
 
 from collections import OrderedDict, namedtuple
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ TENSORS = (Tensor, np.ndarray, np.generic, bool, int, float)  # what a state may
 
 
 class _IncompatibleKeys(namedtuple("_IncompatibleKeys", "missing_keys unexpected_keys")):
-    """What `load_state_dict` did not find, and found without a place for it."""
+    """The missing and the unexpected keys of a `load_state_dict`."""
 
     def __repr__(self):
         return super().__repr__() if any(self) else "<All keys matched successfully>"
@@ -61,7 +61,7 @@ def load(root, state_dict, strict, assign):
 
 
 def _refuse_unfit(root, own, state, errors, missing, unexpected):
-    """Raise RuntimeError, with all that is wrong, unless a state fits the module's own tensors."""
+    """Raise RuntimeError that lists all that is wrong if a state does not fit the module."""
     wrong = [
         f"{k} is {tuple(state[k].shape)}, the module needs {tuple(own[k].shape)}"
         for k in own
@@ -78,9 +78,11 @@ def _refuse_unfit(root, own, state, errors, missing, unexpected):
         lines.append(("how to", [
             "the module is quantized and the state is of floats: load it first, then quantize_()"
         ]))  # fmt: skip
-    told = "".join(f"\n  {what}: {', '.join(found)}" for what, found in lines if found)
-    if told:
-        raise RuntimeError(f"load_state_dict: the state does not fit {type(root).__name__}:{told}")
+    faults = "".join(f"\n  {what}: {', '.join(found)}" for what, found in lines if found)
+    if faults:
+        raise RuntimeError(
+            f"load_state_dict: the state does not fit {type(root).__name__}:{faults}"
+        )
 
 
 def parts_of(name, parts):

@@ -18,7 +18,7 @@ class _Loss(Module):
     def __init__(
         self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
     ) -> None:
-        """The first two say in older programs what `reduction` says."""
+        """`size_average` and `reduce` are the older arguments for `reduction`."""
         super().__init__()
         self.reduction = old_reduction(size_average, reduce, reduction)
 
@@ -152,7 +152,7 @@ class KLDivLoss(_Loss):
 
 
 class _Set(_Loss):
-    """A loss whose function takes the settings that the constructor was given by name."""
+    """A loss whose function takes the settings of the constructor by name."""
 
     def __init__(self, reduction: str = "mean", **settings: Any) -> None:
         super().__init__(reduction=reduction)

@@ -39,9 +39,9 @@ class Module:
     """
 
     training = True
-    # hooks, for those modules that have some
+    # replaced in the modules that have hooks
     _before_saving = _after_saving = _before_loading = _after_loading = {}
-    revision = 0  # how often a part or a hook of any module came or went
+    revision = 0  # counts additions and removals of parts and hooks of any module
 
     def __init__(self) -> None:
         for registry in ("_parameters", "_buffers", "_modules"):
@@ -50,7 +50,7 @@ class Module:
         self._forward_pre_hooks, self._forward_hooks, self._backward_hooks = {}, {}, {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes."""
+        """Compute the module's result: defined by each subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -63,25 +63,27 @@ class Module:
 
     def _call_with_hooks(self, *args, **kwargs):
         for handle, hook in list(self._forward_pre_hooks.items()):
-            told = hook(self, args, kwargs) if handle.with_kwargs else hook(self, args)
-            if told is not None and handle.with_kwargs:
-                args, kwargs = told
-            elif told is not None:
-                args = told if isinstance(told, tuple) else (told,)
+            changed = hook(self, args, kwargs) if handle.with_kwargs else hook(self, args)
+            if changed is not None and handle.with_kwargs:
+                args, kwargs = changed
+            elif changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
         watch = Watch(self, self._backward_hooks) if self._backward_hooks else None
         result = self.forward(*(watch.before(args) if watch else args), **kwargs)
         for handle, hook in list(self._forward_hooks.items()):
-            given = (args, kwargs) if handle.with_kwargs else (args,)
-            told = hook(self, *given, result)
-            result = result if told is None else told
+            inputs = (args, kwargs) if handle.with_kwargs else (args,)
+            changed = hook(self, *inputs, result)
+            result = result if changed is None else changed
         return watch.after(result) if watch else result
 
     # ---- attributes ------------------------------------------------------------------
 
-    def __getattr__(self, name):  # asked only for what is not an ordinary attribute
+    def __getattr__(self, name):  # called only for what is not an ordinary attribute
         own = self.__dict__
         if "_modules" not in own:
-            raise AttributeError(f"{self._forgot()}, before the attribute {name!r} is used")
+            raise AttributeError(
+                f"{self._not_initialized()}, before the attribute {name!r} is used"
+            )
         for registry in ("_parameters", "_modules", "_buffers"):
             if name in own[registry]:
                 return own[registry][name]
@@ -90,7 +92,7 @@ class Module:
     def __setattr__(self, name, value):
         if "_modules" not in self.__dict__:
             if isinstance(value, (Parameter, Module)):
-                raise AttributeError(f"{self._forgot()}, before {name!r} is assigned")
+                raise AttributeError(f"{self._not_initialized()}, before {name!r} is assigned")
             return object.__setattr__(self, name, value)
         registries = {Parameter: self._parameters, Module: self._modules, Tensor: self._buffers}
         old = next((kind for kind in registries if name in registries[kind]), None)
@@ -117,7 +119,7 @@ class Module:
     def __dir__(self):
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
-    def _forgot(self):
+    def _not_initialized(self):
         return f"{type(self).__name__}.__init__() must call super().__init__()"
 
     def _register(self, name, value, kind, registry, replace=False):
@@ -156,7 +158,7 @@ class Module:
 
     def named_modules(self, memo: dict[int, Any] | None = None, prefix: str = "",
                       remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:  # fmt: skip
-        """(path, module) for this module and all below it, each once unless told otherwise."""
+        """(path, module) for this module and all below it, each once if `remove_duplicate`."""
         memo = set() if memo is None else memo
         if self in memo:
             return
@@ -197,7 +199,7 @@ class Module:
                 yield name, module
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
-        """This module and all below it, each once unless told otherwise."""
+        """This module and all below it, each once if `remove_duplicate`."""
         return (m for _, m in self.named_modules(remove_duplicate=remove_duplicate))
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -252,7 +254,7 @@ class Module:
                    keep_vars: bool = False) -> StateDict:  # fmt: skip
         """{path: tensor} of all parameters and persistent buffers, sharing their memory.
 
-        A module whose class says otherwise, here or in `_save_to_state_dict`, is asked itself.
+        Modules whose class overrides this or `_save_to_state_dict` are saved by their own method.
         """
         state = OrderedDict() if destination is None else destination
         for hook in list(self._before_saving.values()):
@@ -279,11 +281,11 @@ class Module:
             yield from parts_of(name, parts) if parts else ((name, tensor),)
 
     def get_extra_state(self) -> Any:
-        """What belongs into the `state_dict()` besides tensors: of a class that defines it."""
+        """State besides tensors to be saved in `state_dict()`, in classes that define it."""
         raise RuntimeError(f"{self._get_name()} does not define get_extra_state()")
 
     def set_extra_state(self, state: Any) -> None:
-        """Take up what `get_extra_state` gave."""
+        """Restore the state that `get_extra_state` gave."""
         raise RuntimeError(f"{self._get_name()} does not define set_extra_state()")
 
     def _has_own(self, method):
@@ -302,7 +304,7 @@ class Module:
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):
-        """Look what is missing. A subclass may change the dict first: what it holds is loaded."""
+        """Find missing keys. A subclass may change the dict first: its contents are loaded."""
         for hook in list(self._before_loading.values()):
             hook(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
                  error_msgs)  # fmt: skip
@@ -328,7 +330,7 @@ class Module:
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Let dropout and the like behave as in training, or not. Returns the module."""
+        """Set this module and all below it to training, or to evaluation. Returns the module."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: the mode is True or False, got {mode!r}")
         for module in self.modules():
@@ -346,7 +348,7 @@ class Module:
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of the parameters, or fill them with zeros."""
+        """Drop the gradients of the parameters, or fill them with zeros."""
         for p in self.parameters():
             if set_to_none:
                 p.grad = None
@@ -374,7 +376,7 @@ class Module:
         )
 
     def to_empty(self, *, device: Device, recurse: bool = True) -> Self:
-        """The module on a device; what its parameters hold is not to be relied on."""
+        """Move the module to a device; the values of its parameters are then undefined."""
         return self.to(device=device)
 
     def _convert(self, fn):
@@ -409,14 +411,14 @@ class Module:
         return self.to("cpu")
 
     def share_memory(self) -> Self:
-        """The module as it is: it runs as one process, whose memory needs no sharing."""
+        """Does nothing, and returns the module: its memory is not shared among processes."""
         return self
 
     def cuda(self, device: Device | None = None) -> Self:
         return self.to("cuda" if device is None else device_of(device))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: see `mt.compile`."""
+        """Does nothing: see `mt.compile`."""
 
     # ---- hooks -----------------------------------------------------------------------
 
@@ -452,11 +454,11 @@ class Module:
 
     def register_state_dict_pre_hook(self, hook: Hook) -> Handle:
         """Call hook(module, prefix, keep_vars) before a `state_dict()` is made."""
-        return self._rarely("_before_saving", hook)
+        return self._add_hook("_before_saving", hook)
 
     def register_state_dict_post_hook(self, hook: Hook) -> Handle:
         """Call hook(module, state_dict, prefix, {}) afterwards; it may change the dict."""
-        return self._rarely("_after_saving", hook)
+        return self._add_hook("_after_saving", hook)
 
     _register_state_dict_hook = register_state_dict_post_hook  # its older name
 
@@ -464,11 +466,11 @@ class Module:
         """Call hook(module, state_dict, prefix, {}, strict, missing_keys, unexpected_keys, errors)
         before a state is loaded.
 
-        It may change the dict, of which it gets a copy: to rename what is under `prefix`, say.
+        It gets a copy of the dict, which it may change: to rename the keys under `prefix`, say.
         """
-        return self._rarely("_before_loading", hook)
+        return self._add_hook("_before_loading", hook)
 
-    def _rarely(self, registry, hook):
+    def _add_hook(self, registry, hook):
         return Handle(self.__dict__.setdefault(registry, {}), hook)
 
     def _register_load_state_dict_pre_hook(self, hook, with_module=False):  # its older form
@@ -477,18 +479,18 @@ class Module:
 
     def register_load_state_dict_post_hook(self, hook: Hook) -> Handle:
         """Call hook(module, (missing_keys, unexpected_keys)) after a state was loaded."""
-        return self._rarely("_after_loading", hook)
+        return self._add_hook("_after_loading", hook)
 
     register_backward_hook = register_full_backward_hook  # its older name
 
     def has_hooks(self) -> bool:
-        """Whether someone listens to its calls."""
+        """True if hooks are registered on its calls."""
         return bool(self._forward_pre_hooks or self._forward_hooks or self._backward_hooks)
 
     # ---- showing it ------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What repr() says of this module besides its name and its modules."""
+        """The settings that repr() shows besides the module's name and its modules."""
         return ""
 
     def _get_name(self):

@@ -1,4 +1,4 @@
-"""Normalization of the channels of (N, C, …): over the batch, in groups, or each alone."""
+"""Normalization of the channels of (N, C, …): over the batch, in groups, or each by itself."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class GroupNorm(_Norm):
 
 
 class _RunningNorm(_Norm):
-    """What keeps running means and variances, of shape (C), for evaluation.
+    """Base of layers that keep running means and variances, of shape (C), for evaluation.
 
-    In training they move by `momentum` towards those of the batch; with None they are the plain
-    means over the batches so far.
+    In training they are updated with those of the batch by the share `momentum`; with None they are
+    the plain means over the batches so far.
     """
 
-    dimensions = ()  # how many an input may have
+    dimensions = ()  # the numbers of dimensions that an input may have
 
     def _set(self, num_features, eps, momentum, affine, track, bias, device, dtype):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -78,7 +78,7 @@ class _RunningNorm(_Norm):
             self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:
-        """Begin anew: parameters and running values."""
+        """Reset the parameters and running values."""
         self.reset_running_stats()
         super().reset_parameters()
 

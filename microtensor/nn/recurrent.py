@@ -1,7 +1,7 @@
 """Recurrent networks: RNN, GRU and LSTM over sequences, and their cells for a single step.
 
-The inputs of all times are multiplied with their weights at once; what is left for the loop over
-time, and its derivative, is in `ops/recurrent.py`.
+The inputs of all times are multiplied with their weights at once; the remaining loop over time, and
+its derivative, are in `ops/recurrent.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .utils.rnn import PackedSequence, pad_packed_sequence
 
 
 class _Recurrent(Module):
-    """What networks and cells share: weights for gates·H outputs, and one layer's computation."""
+    """Base of networks and cells: weights for gates·H outputs, and one layer's computation."""
 
     gates = 1
     state_count = 1  # LSTM has two states, h and c
@@ -62,7 +62,7 @@ class _Recurrent(Module):
         return self._run(x, states, w_in, w, b_in, b, keep, reverse)
 
     def _checked(self, states, shape, like):
-        """The states that were given, each of `shape` and its size; zeros if none were."""
+        """The given states, checked to have `shape` and their size; zeros without any."""
         shapes = [(*shape, size) for size in self._sizes()]
         if states is None:
             return [zeros(shape, dtype=like.dtype, device=like.device) for shape in shapes]
@@ -77,7 +77,7 @@ class _Recurrent(Module):
 
 
 class _RNN(_Recurrent):
-    """How RNNs compute: hₜ = tanh(W x + b + W′ hₜ₋₁ + b′), or relu."""
+    """The computation of an RNN: hₜ = tanh(W x + b + W′ hₜ₋₁ + b′), or relu."""
 
     nonlinearity = "tanh"
 
@@ -90,7 +90,7 @@ class _RNN(_Recurrent):
 
 
 class _GRU(_Recurrent):
-    """How GRUs compute: see `ops.recurrent.gru_`."""
+    """The computation of a GRU: see `ops.recurrent.gru_`."""
 
     gates = 3
 
@@ -101,7 +101,7 @@ class _GRU(_Recurrent):
 
 
 class _LSTM(_Recurrent):
-    """How LSTMs compute: see `ops.recurrent.lstm_`."""
+    """The computation of an LSTM: see `ops.recurrent.lstm_`."""
 
     gates = 4
     state_count = 2
@@ -113,7 +113,7 @@ class _LSTM(_Recurrent):
     def _projected(self, x, states, w_in, w, b_in, b, keep, reverse, suffix):
         """hₜ = R rₜ (arXiv:1402.1128): as W h = (W R) r, it is an LSTM of r with the weight W R.
 
-        The h before the first step, which is no R r, comes in with the first input, as W h.
+        The initial h, which is not R times an r, is added to the first input as W h.
         """
         h, c = states
         r = getattr(self, "weight_hr" + suffix)
@@ -135,13 +135,13 @@ def _sum(a, b):
 
 
 class RNNBase(_Recurrent):
-    """Layers of a recurrent network, one on the other, and in both directions if bidirectional.
+    """A stack of recurrent layers, in both directions if bidirectional.
 
     input (T, N, input_size), or (N, T, input_size) with `batch_first`, or (T, input_size), or a
-    PackedSequence. Gives the outputs of the last layer, (…, hidden_size), those of the two
-    directions side by side, and the last states (layers·directions, N, hidden_size). States start
-    zero unless given. `dropout` is the share dropped between layers in training. An LSTM with
-    `proj_size` shrinks what it gives, and its state h, to that size.
+    PackedSequence. Returns the outputs of the last layer, (…, hidden_size), with the two directions
+    concatenated, and the last states (layers·directions, N, hidden_size). States start at zero
+    unless given. `dropout` is the share dropped between layers in training. An LSTM with
+    `proj_size` projects its outputs, and its state h, to that size.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -182,11 +182,11 @@ class RNNBase(_Recurrent):
                 for e in ends]  # fmt: skip
 
     @property
-    def _flat_weights_names(self):  # which programs ask for, to initialise them one by one
+    def _flat_weights_names(self):  # used by programs that initialise them one by one
         return [name for name, p in self._parameters.items() if p is not None]
 
     def flatten_parameters(self) -> None:
-        """Nothing: in PyTorch it arranges the weights for a library of the GPU."""
+        """Does nothing: in PyTorch it arranges the weights for a GPU library."""
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """(outputs, last states); for an LSTM the states are a pair (h, c), given and returned."""
@@ -226,13 +226,13 @@ class RNNBase(_Recurrent):
         for layer in range(self.num_layers):
             if layer:
                 x = F.dropout(x, self.dropout, self.training)
-            ways = []
+            directions = []
             for end in self._directions:
                 first = [s[len(last)] for s in states]
                 y, final = self._layer(x, first, f"_l{layer}{end}", keep, end == "_reverse")
-                ways.append(y)
+                directions.append(y)
                 last.append(final)
-            x = ways[0] if len(ways) == 1 else ops.cat(ways, -1)
+            x = directions[0] if len(directions) == 1 else ops.cat(directions, -1)
         return x, [ops.stack(s) for s in zip(*last)]
 
     def extra_repr(self) -> str:
@@ -246,7 +246,7 @@ class RNNBase(_Recurrent):
 
 
 def _each(states, change):
-    """The states changed: one, a pair of them, or None."""
+    """`change` applied to the states: one, a pair of them, or None."""
     if states is None:
         return None
     return tuple(map(change, states)) if isinstance(states, (tuple, list)) else change(states)
@@ -278,7 +278,7 @@ class LSTM(RNNBase, _LSTM):
 class RNNCellBase(_Recurrent):
     """One step: input (N, input_size) or (input_size), state (…, hidden_size), zero unless given.
 
-    Gives the next state; an LSTM's is a pair (h, c).
+    Returns the next state; an LSTM's is a pair (h, c).
     """
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True,

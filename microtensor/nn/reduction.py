@@ -1,5 +1,5 @@
-"""How a loss says whether it gives all losses, their mean or their sum: `reduction`, and what older
-programs said instead."""
+"""`reduction`, which says whether a loss returns all losses, their mean or their sum, and the older
+arguments for it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..typing import T
 def old_reduction(
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> str:
-    """The `reduction` that the two older arguments stand for: "none", "sum" or "mean".
+    """The `reduction` that the two older arguments mean: "none", "sum" or "mean".
 
-    Without them `reduction` itself; with one of them it does not count.
+    `reduction` itself is returned without them, and ignored with either of them.
     """
     if size_average is None and reduce is None:
         return reduction
@@ -26,9 +26,9 @@ def old_reduction(
 
 
 def takes_old_reduction(function: Callable[..., T]) -> Callable[..., T]:
-    """Let a loss, or its constructor, take `size_average` and `reduce`, and all of it by position.
+    """Let a loss, or its constructor, take `size_average` and `reduce`, also by position.
 
-    They stand where PyTorch has them: the first at the `*`, the second before `reduction`.
+    They have PyTorch's positions: the first at the `*`, the second before `reduction`.
     """
     signature, own = inspect.signature(function), []
     for p in signature.parameters.values():

@@ -1,8 +1,8 @@
-"""A computation without its program: the operations of one call, done again with other inputs.
+"""Replay records the operations of one call and repeats them with other inputs.
 
-A model that writes a text does the same operations for every token. Python finds out each time
-which ones: it goes from module to module, looks up parameters, checks shapes. A `Replay` writes the
-operations of one call down and does them again without asking: what is left is arithmetic.
+A model that generates text runs the same operations for every token. Each time, Python goes from
+module to module, looks up parameters and checks shapes. A `Replay` records the operations of one
+call and repeats only these.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from .module import Module
 
 
 class Replay:
-    """`function` of tensors, made of `module`: called once, then replayed from its operations.
+    """A function of tensors that uses `module`: run once, then replayed from its operations.
 
-    Only for a function that does the same whatever its inputs hold: every number, every branch and
-    every shape stays as it was in the first call, and so does what the function keeps besides. The
-    second call's memory is written again by those after it, so a Replay is for one thread at a
-    time; the value is the caller's own.
+    The function must do the same for all inputs: every number, branch and shape stays as in the
+    first call, and so does any state that the function keeps. Later calls reuse the memory of the
+    second, so a Replay serves one thread at a time; the returned value is a copy.
 
     Parameters and buffers are read anew each time. The function itself runs for inputs, parameters
-    or buffers of another shape or dtype, after a part or a hook of a module came or went, with
-    gradients or autocast, and where something cannot be replayed; `refused` says what, or is None.
-    That a module is now trained or evaluated goes unnoticed.
+    or buffers of another shape or dtype, after a part or a hook was added to or removed from a
+    module, with gradients or autocast, and if something cannot be replayed; `refused` is then the
+    reason, else None. A change between training and evaluation is not noticed.
     """
 
     def __init__(self, module: Module, function: Callable[..., Any]) -> None:
@@ -72,14 +71,14 @@ class Replay:
             for run, call, arrays in self._steps:  # noqa: B007 — an error names the call
                 run()
         except ERRORS as error:
-            raise _named(call, arrays, error) from error
+            raise _named_error(call, arrays, error) from error
 
-    # ---- the second call: the operations, one by one, and the memory that they take ----
+    # ---- the second call: run the operations one by one, and keep their memory ---------
 
     @quiet
     def _build(self, inputs):
-        self._steps = None  # until all is done
-        slots, steps = self._slots.copy(), []  # (what computes it anew, the call, its arrays)
+        self._steps = None  # until all are built
+        slots, steps = self._slots.copy(), []  # (function that recomputes, call, its arrays)
         slots[: len(inputs)] = self._inputs = [_copy(t._data) for t in inputs]
         self._memories = [tensor._data for tensor in self._outside.values()]
         for slot, array in zip(self._outside, self._memories):
@@ -89,16 +88,18 @@ class Replay:
             try:
                 value, _ = function(*arrays)
             except ERRORS as error:
-                raise _named(call, arrays, error) from error
+                raise _named_error(call, arrays, error) from error
             values = [backend_of(v).array(v) for v in (value if type(value) is tuple else (value,))]
             for slot, v in zip(given, values):
                 slots[slot] = v
-            if not all(_shows(v, arrays) for v in values):
-                again = plan and plan(arrays, values[0])
-                steps.append((again or partial(_again, function, arrays, values), call, arrays))
+            if not all(_is_view(v, arrays) for v in values):
+                recompute = plan and plan(arrays, values[0])
+                steps.append(
+                    (recompute or partial(_recompute_into, function, arrays, values), call, arrays)
+                )
         self._steps, self._value = steps, slots[self._end]
 
-    # ---- the first call: written down --------------------------------------------------
+    # ---- the first call: record --------------------------------------------------------
 
     def _record(self, inputs, like):
         self._like = None  # until the function has come to its end
@@ -112,7 +113,7 @@ class Replay:
         }
         self._revision = Module.revision
         for t in inputs:
-            self._made(t)
+            self._new_slot(t)
         with switched(tape=self):
             value = self.function(*inputs)
         self._end = self._place.get(id(value))
@@ -126,7 +127,7 @@ class Replay:
         return value
 
     def refuse(self, reason: str) -> None:
-        """What happens while the function runs cannot be replayed."""
+        """Record that this call cannot be replayed, and why."""
         self.refused = self.refused or reason
 
     def note(self, call: Any, function: Callable[..., Any], inputs: Any, results: Any,
@@ -137,7 +138,7 @@ class Replay:
         """
         taken = [self._slot(i) for i in inputs]
         results = results if type(results) is tuple else (results,)
-        self._notes.append((call, function, taken, [self._made(r) for r in results], plan))
+        self._notes.append((call, function, taken, [self._new_slot(r) for r in results], plan))
 
     def operation(self, call: Any, args: Any, params: Any, arrays: Any, results: Any) -> None:
         """An operation was called with `args`, its body with `arrays`."""
@@ -147,7 +148,7 @@ class Replay:
             if isinstance(a, TensorBase):
                 inputs[i] = a
                 if a._data is not arrays[i]:
-                    function = partial(_promoting, call)
+                    function = partial(_run_promoted, call)
         if any(map(_holds_array, (*args[n:], *params.values()))):
             self.refuse(f"{call.op_name} has an array among its parameters")
         if mode.recording or mode.autocast:
@@ -156,7 +157,7 @@ class Replay:
             plan = partial(_planned, call.op_name, n, params)
         self.note(call, partial(function, **params) if params else function, inputs, results, plan)
 
-    def _made(self, tensor):
+    def _new_slot(self, tensor):
         """The slot of a new tensor."""
         self._kept.append(tensor)  # so that no other one gets its id
         self._place[id(tensor)] = slot = len(self._slots)
@@ -176,7 +177,7 @@ class Replay:
                     f"a tensor of shape {tuple(value.shape)} is no input, no parameter, no buffer "
                     "and nothing that an operation gave"
                 )
-            self._outside[self._made(value)] = value
+            self._outside[self._new_slot(value)] = value
         return self._place[id(value)]
 
 
@@ -189,10 +190,10 @@ def _kinds(tensors):
     return [(t._data.shape, t._data.dtype) for t in tensors.values()]
 
 
-def _again(function, arrays, values):
+def _recompute_into(function, arrays, values):
     """Compute values of an operation anew, and write them where they were."""
-    news, _ = function(*arrays)
-    for value, new in zip(values, news if type(news) is tuple else (news,)):
+    results, _ = function(*arrays)
+    for value, new in zip(values, results if type(results) is tuple else (results,)):
         if new.shape != value.shape:
             raise RuntimeError(f"an earlier call gave shape {value.shape}, this one {new.shape}")
         value[...] = new
@@ -202,19 +203,19 @@ def _planned(name, n, params, arrays, value):
     return backend_of(value).planned(name, arrays[:n], value, arrays[n:], params)
 
 
-def _named(call, arrays, error):
-    """The error of a step, saying which operation it was; a cache says so itself."""
+def _named_error(call, arrays, error):
+    """The error of a step, naming its operation; a cache names itself."""
     return op_error(call, arrays, error) if hasattr(call, "op_name") else error
 
 
-def _promoting(call, *arrays, **params):
-    """The body of an operation, whose inputs get one dtype first."""
+def _run_promoted(call, *arrays, **params):
+    """Run the body of an operation on inputs promoted to one dtype."""
     n = len(arrays) if call.variadic else len(call.input_names)
     return call.function(*promoted(arrays[:n], call.promote), *arrays[n:], **params)
 
 
-def _shows(value, arrays):
-    """Whether an array is a view of one of others, and so changes with it."""
+def _is_view(value, arrays):
+    """True if an array is a view of one of `arrays`, and so changes with it."""
     if getattr(value, "base", None) is None:
         return False
     memory = backend_of(value).memory
@@ -223,12 +224,12 @@ def _shows(value, arrays):
 
 
 def _copy(array):
-    """The same elements in memory of their own."""
+    """A copy of an array."""
     return backend_of(array).asarray(array, copy=True)
 
 
 def _holds_array(value):
-    """Whether a parameter is, or has in it, what may have been computed from the inputs."""
+    """True if a parameter is or contains an array, which may depend on the inputs."""
     if isinstance(value, (tuple, list)):
         return any(map(_holds_array, value))
     return isinstance(getattr(value, "shape", None), tuple)

@@ -1,4 +1,4 @@
-"""Images at other places than their own pixels': larger, smaller, turned, distorted."""
+"""Images sampled at other places than their own pixels: resized, rotated, distorted."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def interpolate(input: Tensor, size: Shape | None = None,
                 scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
                 align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
                 antialias: bool = False) -> Tensor:  # fmt: skip
-    """(N, C, *S) brought to the sizes `size`, or `scale_factor` times its own.
+    """(N, C, *S) resized to `size`, or by `scale_factor`.
 
-    "nearest" repeats elements, "linear" and "bilinear" draw lines between two of them, "bicubic"
-    curves through four, "area" takes means. `recompute_scale_factor` steps by the ratio of the
-    sizes, which are whole, not by the factor. With `align_corners` the first and the last stay.
+    "nearest" repeats elements, "linear" and "bilinear" interpolate between two along each
+    dimension, "bicubic" between four, "area" takes means. `recompute_scale_factor` steps by the
+    ratio of the (integer) sizes instead of the factor. `align_corners` keeps the first and last.
     """
     n = input.ndim - 2
     if antialias:
@@ -53,29 +53,36 @@ def interpolate(input: Tensor, size: Shape | None = None,
     for dim, (count, factor) in enumerate(zip(size, factors), 2):
         length = input.shape[dim]
         step = 1 / factor if factor else length / count
-        place = arange(count, dtype="float64")
-        if mode.startswith("nearest"):
-            place = (place + (0.5 if mode == "nearest-exact" else 0)) * step
-            input = ops.index_select(input, dim, place.long().clamp(max=length - 1))
-            continue
-        if align_corners:
-            place = place * ((length - 1) / (count - 1) if count > 1 else 0)
-        else:
-            place = (place + 0.5) * step - 0.5
-        if mode != "bicubic":
-            place = place.clamp(0)
-        low = place.floor().long().clamp(max=length - 1)
-        share = (place - low).to(input.dtype).reshape((-1,) + (1,) * (input.ndim - dim - 1))
-        near = [
-            ops.index_select(input, dim, (low + i).clamp(0, length - 1))
-            for i in ((-1, 0, 1, 2) if mode == "bicubic" else (0, 1))
-        ]
-        if mode == "bicubic":
-            weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
-            input = sum(x * w for x, w in zip(near, weights))
-        else:
-            input = near[0] + (near[1] - near[0]) * share
+        resize = _repeated if mode.startswith("nearest") else _interpolated
+        input = resize(input, dim, count, step, mode, align_corners)
     return input
+
+
+def _repeated(x, dim, count, step, mode, align_corners):
+    """x with `count` elements along `dim`, each the nearest one; the places are `step` apart."""
+    place = (arange(count, dtype="float64") + (0.5 if mode == "nearest-exact" else 0)) * step
+    return ops.index_select(x, dim, place.long().clamp(max=x.shape[dim] - 1))
+
+
+def _interpolated(x, dim, count, step, mode, align_corners):
+    """x with `count` elements along `dim`, each a weighted sum of the two or four nearest ones."""
+    place, length = arange(count, dtype="float64"), x.shape[dim]
+    if align_corners:
+        place = place * ((length - 1) / (count - 1) if count > 1 else 0)
+    else:
+        place = (place + 0.5) * step - 0.5
+    if mode != "bicubic":
+        place = place.clamp(0)
+    low = place.floor().long().clamp(max=length - 1)
+    share = (place - low).to(x.dtype).reshape((-1,) + (1,) * (x.ndim - dim - 1))
+    near = [
+        ops.index_select(x, dim, (low + i).clamp(0, length - 1))
+        for i in ((-1, 0, 1, 2) if mode == "bicubic" else (0, 1))
+    ]
+    if mode != "bicubic":
+        return near[0] + (near[1] - near[0]) * share
+    weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
+    return sum(x * w for x, w in zip(near, weights))
 
 
 def _cubic(d, a=-0.75):
@@ -117,13 +124,13 @@ def upsample_bilinear(
 
 
 def affine_grid(theta: Tensor, size: Shape, align_corners: bool | None = None) -> Tensor:
-    """For each pixel of an image (N, C, H, W) its place (x, y) in another: (N, H, W, 2).
+    """The place (x, y) in another image for each pixel of an image (N, C, H, W): (N, H, W, 2).
 
     `theta` (N, 2, 3) holds the matrices that (x, y, 1) is multiplied with. Coordinates go from −1
     to 1, from edge to edge of the image, or with `align_corners` between the middles of the
     outermost pixels.
     """
-    _say_aligned("affine_grid", align_corners)
+    _warn_of_align_corners("affine_grid", align_corners)
     if theta.ndim != 3 or tuple(theta.shape[1:]) != (2, 3) or len(size) != 4:
         raise NotImplementedError(
             "affine_grid: theta (N, 2, 3) and a size (N, C, H, W) are needed, got "
@@ -142,13 +149,13 @@ def affine_grid(theta: Tensor, size: Shape, align_corners: bool | None = None) -
 
 def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
                 align_corners: bool | None = None) -> Tensor:  # fmt: skip
-    """What an image (N, C, H, W) shows at the places (x, y) of grid (N, H′, W′, 2): (N, C, H′, W′).
+    """Sample an image (N, C, H, W) at the places (x, y) of grid (N, H′, W′, 2): (N, C, H′, W′).
 
     Coordinates are those of `affine_grid`. "bilinear" weighs the four pixels around a place,
-    "nearest" takes one. Outside there are "zeros", the pixels of the "border", or a "reflection"
+    "nearest" takes one. Outside are "zeros", the pixels of the "border", or a "reflection"
     (Spatial transformer networks, arXiv:1506.02025).
     """
-    _say_aligned("grid_sample", align_corners)
+    _warn_of_align_corners("grid_sample", align_corners)
     if mode not in ("bilinear", "nearest"):
         raise NotImplementedError(f"grid_sample: there is no mode {mode!r}")
     if padding_mode not in ("zeros", "border", "reflection"):
@@ -175,13 +182,13 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     return out
 
 
-def _say_aligned(name, align_corners):
+def _warn_of_align_corners(name, align_corners):
     if align_corners is None:
         warn(f"{name}: align_corners is False unless given, since PyTorch 1.3")
 
 
 def _pixel(x, n, padding_mode, align_corners):
-    """Coordinates from −1 to 1 as numbers of pixels, led back into 0 … n − 1 unless "zeros"."""
+    """Coordinates from −1 to 1 as pixel coordinates, brought into 0 … n − 1 unless "zeros"."""
     x = (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2
     if padding_mode == "zeros":
         return x
@@ -205,18 +212,18 @@ def _picked(input, x, y):
     return ops.where(inside[:, None], pixels.reshape(n, c, *x.shape[1:]), 0.0)
 
 
-# ---- back from the largest -----------------------------------------------------------
+# ---- unpooling -----------------------------------------------------------------------
 
 
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: Pair, stride: Pair | None = None,
                  padding: Pair = 0, output_size: Shape | None = None) -> Tensor:  # fmt: skip
-    """What undoes `max_pool1d`: each element at the place that `indices` says, zeros elsewhere."""
+    """The partial inverse of `max_pool1d`: each element at its place in `indices`, else zeros."""
     return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
 def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: Pair, stride: Pair | None = None,
                  padding: Pair = 0, output_size: Shape | None = None) -> Tensor:  # fmt: skip
-    """What undoes `max_pool2d`: each element at the place that `indices` says, zeros elsewhere."""
+    """The partial inverse of `max_pool2d`: each element at its place in `indices`, else zeros."""
     return _unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 

@@ -1,4 +1,4 @@
-"""A module in words: repr() of it and of all that it is made of."""
+"""The repr() of a module and of all modules below it."""
 
 
 def tree(name, extra, children):

@@ -24,7 +24,7 @@ from .module import Module
 class TransformerDecoderLayer(Module):
     """Self-attention, attention to `memory`, then two linear maps, each added to its input.
 
-    What comes out of each is normalized, or with `norm_first` what goes in. Tensors and masks as in
+    Each sum is normalized, or with `norm_first` the input of each part. Tensors and masks as in
     MultiheadAttention.
     """
 
@@ -52,7 +52,7 @@ class TransformerDecoderLayer(Module):
                 memory_mask: Tensor | None = None, tgt_key_padding_mask: Tensor | None = None,
                 memory_key_padding_mask: Tensor | None = None, tgt_is_causal: bool = False,
                 memory_is_causal: bool = False) -> Tensor:  # fmt: skip
-        """Like `tgt`, which sees itself and `memory`."""
+        """Like `tgt`, which attends to itself and to `memory`."""
         own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
         other = memory_mask, memory_key_padding_mask, memory_is_causal
         x = tgt
@@ -74,7 +74,7 @@ class TransformerDecoderLayer(Module):
 
 
 class TransformerDecoder(Module):
-    """Copies of one decoder layer, one after the other, and a last normalization."""
+    """Copies of one decoder layer in sequence, and a final normalization."""
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Transformer(Module):
                 memory_key_padding_mask: Tensor | None = None, src_is_causal: bool = False,
                 tgt_is_causal: bool = False,
                 memory_is_causal: bool = False) -> Tensor:  # fmt: skip
-        """Like `tgt`, which sees itself and what the encoder made of `src`."""
+        """Like `tgt`, which attends to itself and to the encoder's result for `src`."""
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(
             tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
@@ -132,5 +132,5 @@ class Transformer(Module):
     def generate_square_subsequent_mask(
         sz: int, device: Device | None = None, dtype: Dtype | None = None
     ) -> Tensor:
-        """A mask (sz, sz) that is added: 0 for what came before, −∞ for what is to come."""
+        """A mask (sz, sz) that is added to scores: 0 on and below the diagonal, −∞ above it."""
         return ops.triu(full((sz, sz), -math.inf, device=device, dtype=dtype), 1)

@@ -1,4 +1,4 @@
-"""LBFGS: Newton's method with a curvature that is read off the last steps."""
+"""LBFGS: Newton's method with the curvature estimated from the last steps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LBFGS(Optimizer):
         counts = [state.setdefault(name, 0) for name in ("n_iter", "func_evals")]
         if not isinstance(pairs, list) or not all(isinstance(n, int) for n in counts):
             raise ValueError(f"LBFGS: the saved counts are {shown(counts)}")
-        if len(vectors) < len(names):  # the first move was none
+        if len(vectors) < len(names):  # the first move had length 0
             state["n_iter"] = 0
 
     def _gradient(self):
@@ -98,18 +98,12 @@ class LBFGS(Optimizer):
                 f"LBFGS: the parameters have {len(grad)} elements, those of its earlier steps "
                 f"{len(state['grad'])}: make a new optimizer"
             )
-        pairs = state.setdefault("pairs", [])  # (step, change of the gradient), the newest last
         if grad.abs().max() <= group["tolerance_grad"]:
             return first
         for i in range(group["max_iter"]):
-            turn = state["n_iter"] = state.get("n_iter", 0) + 1
-            if turn > 1:
-                y, s = grad - state["grad"], state["step"]
-                if y.dot(s) > 1e-10:
-                    pairs[:] = deque([*pairs, (s, y)], group["history_size"])
-            direction = self._direction(grad, pairs)
-            state["grad"] = grad.clone()
-            rate = lr * min(1.0, 1.0 / float(grad.abs().sum())) if turn == 1 else lr
+            state["n_iter"] = state.get("n_iter", 0) + 1
+            rate = lr * self._remember(state, grad, group["history_size"])
+            direction = self._direction(grad, state["pairs"])
             slope, before, last = float(grad.dot(direction)), loss, i == group["max_iter"] - 1
             if slope > -small:
                 break
@@ -134,8 +128,21 @@ class LBFGS(Optimizer):
         state["func_evals"] = state.get("func_evals", 0) + calls
         return first
 
+    def _remember(self, state, grad, history_size):
+        """Add the last step and change of the gradient to the state's pairs, the newest last.
+
+        Returns the factor of the rate: the very first step is scaled by the gradient's size.
+        """
+        pairs, first = state.setdefault("pairs", []), state["n_iter"] == 1
+        if not first:
+            y, s = grad - state["grad"], state["step"]
+            if y.dot(s) > 1e-10:
+                pairs[:] = deque([*pairs, (s, y)], history_size)
+        state["grad"] = grad.clone()
+        return min(1.0, 1.0 / float(grad.abs().sum())) if first else 1.0
+
     def _searched(self, evaluate, direction, start, rate, tolerance, most):
-        """The point that a line search finds, and its number of calls. Nothing is moved."""
+        """(the point that a line search finds, its number of calls); parameters are unchanged."""
         params = self.param_groups[0]["params"]
         here = [p.detach().clone() for p in params]
 
@@ -150,7 +157,7 @@ class LBFGS(Optimizer):
 
     @staticmethod
     def _direction(grad, pairs):
-        """−H g, with the inverse H of the curvature that the pairs (step, change) tell."""
+        """−H g, with the inverse H of the curvature estimated from the pairs (step, change)."""
         q, steps = -grad, []
         for s, y in reversed(pairs):
             weight = s.dot(q) / y.dot(s)

@@ -1,11 +1,11 @@
-"""How far to go along a direction (Nocedal and Wright, Numerical Optimization, chapter 3.5)."""
+"""Line search along a direction (Nocedal and Wright, Numerical Optimization, chapter 3.5)."""
 
 import math
 from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """What is known at `rate` times the direction: loss, gradient, and the slope along it."""
+    """A point at `rate` times the direction: loss, gradient, and the slope along the direction."""
 
     rate: float
     loss: float
@@ -14,12 +14,12 @@ class Point(NamedTuple):
 
 
 def strong_wolfe(at, start, rate, size, tolerance, most=25, c1=1e-4, c2=0.9):
-    """A point that meets the strong Wolfe conditions, and how many points were looked at.
+    """(a point that meets the strong Wolfe conditions, the number of points computed).
 
-    They are: the loss is below that at `start` by at least c1·rate·slope, and the slope at most c2
-    times as steep. `at(rate)` computes a Point; `rate` is the first guess; at most `most` more are
-    made. `size` is the largest element of the direction: the search ends where two points differ by
-    less than `tolerance` in every element.
+    The conditions: the loss is below that at `start` by at least c1·rate·slope, and the slope at
+    most c2 times as steep. `at(rate)` computes a Point; `rate` is the first guess; at most `most`
+    more are tried. `size` is the largest element of the direction: the search ends where two points
+    differ by less than `tolerance` in every element.
     """
 
     def too_high(p):
@@ -28,25 +28,37 @@ def strong_wolfe(at, start, rate, size, tolerance, most=25, c1=1e-4, c2=0.9):
     def flat(p):
         return abs(p.slope) <= -c2 * start.slope
 
-    # algorithm 3.5: go on until a minimum lies between two points
+    ends, count = bracket(at, start, rate, most, too_high, flat)
+    if len(ends) == 1:
+        return ends[0], count + 1
+    p, count = zoom(at, ends, count, size, tolerance, most, too_high, flat)
+    return p, count + 1
+
+
+def bracket(at, start, rate, most, too_high, flat):
+    """([two points with a minimum between them] or [a point that meets the conditions], count).
+
+    Algorithm 3.5: the rate grows until a minimum must lie between two points.
+    """
     before, p, count = start, at(rate), 0
-    while True:
-        if count == most:
-            ends = [start, p]
-            break
+    while count < most:
         if too_high(p) or count > 1 and p.loss >= before.loss:
-            ends = [before, p]
-            break
+            return [before, p], count
         if flat(p):
-            return p, count + 1
+            return [p], count
         if p.slope >= 0:
-            ends = [before, p]
-            break
+            return [before, p], count
         near, far = p.rate + 0.01 * (p.rate - before.rate), 10 * p.rate
         before, p = p, at(lowest_between(before, p, near, far))
         count += 1
+    return [start, p], count
 
-    # algorithm 3.6: draw the ends together, keeping the lower one
+
+def zoom(at, ends, count, size, tolerance, most, too_high, flat):
+    """(the best point found between two ends, count).
+
+    Algorithm 3.6: the ends are drawn together, and the lower one is kept.
+    """
     low, done, at_the_edge = int(ends[0].loss > ends[1].loss), False, False
     while not done and count < most:
         left, right = sorted(p.rate for p in ends)
@@ -66,11 +78,11 @@ def strong_wolfe(at, start, rate, size, tolerance, most=25, c1=1e-4, c2=0.9):
             if not done and p.slope * (ends[1 - low].rate - ends[low].rate) >= 0:
                 ends[1 - low] = ends[low]
             ends[low] = p
-    return ends[low], count + 1
+    return ends[low], count
 
 
 def lowest_between(a, b, left, right):
-    """Where the cubic with the losses and slopes of two points is lowest, within left … right.
+    """The minimum, within left … right, of the cubic with the losses and slopes of two points.
 
     (Nocedal and Wright, equation 3.59.) The middle, where it has no minimum.
     """

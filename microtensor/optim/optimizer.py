@@ -1,4 +1,4 @@
-"""What all optimizers share: groups of parameters, state, and checkpoints."""
+"""The base of all optimizers: groups of parameters, state, and checkpoints."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..tensor import Handle, Tensor
 from ..typing import ParameterGroups, StateDict
 
 required = type("required", (), {"__repr__": lambda self: "<required parameter>"})()
-"""As the default of an option: every group has to say its own."""
+"""The default of an option that every group must set."""
 
 ParamsT = Iterable[Tensor] | Iterable[dict] | Iterable[tuple[str, Tensor]]  # for annotations
 
 
 class Optimizer:
-    """Steps parameters against their gradients.
+    """The base of optimizers, which update parameters by their gradients.
 
-    `params` holds leaf tensors, or dicts {"params": tensors, option: value …}: groups that have
-    options of their own. Each group is a dict in `param_groups`; what the optimizer remembers of
-    a parameter is in `state[parameter]`. A subclass writes the update of one parameter
-    (`update`), or a `step` of its own as in PyTorch.
+    `params` holds leaf tensors, or dicts {"params": tensors, option: value …}: groups with options
+    of their own. Each group is a dict in `param_groups`; the state of a parameter, such as its
+    momentum, is in `state[parameter]`. A subclass defines the update of one parameter (`update`),
+    or its own `step` as in PyTorch.
     """
 
     buffers = ()  # the names of state tensors that have their parameter's shape
@@ -62,7 +62,7 @@ class Optimizer:
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f'{self._name}: a group is a dict with "params", got {param_group!r}')
-        group = param_group  # the program's own dict, through which it may change options later
+        group = param_group  # the caller's own dict, through which it may change options later
         group["params"] = self._listed(group["params"])
         named = {isinstance(p, tuple) for p in group["params"]}
         if True in named and False not in named:
@@ -91,7 +91,7 @@ class Optimizer:
         self.param_groups.append(group)
 
     def check(self, options: Any) -> None:
-        """Raise ValueError where the options of a group make no sense."""
+        """Raise ValueError for invalid options of a group."""
 
     def require(self, holds: Any, name: str, wanted: Any, value: Any) -> None:
         """Raise ValueError unless an option holds, which may be a tensor of one element."""
@@ -101,7 +101,7 @@ class Optimizer:
             raise ValueError(f"{self._name}: {name} must be {wanted}, got {value}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or fill them with 0."""
+        """Drop the gradients, or fill them with 0."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
@@ -110,7 +110,7 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 
-        `closure`, if given, computes the gradients first; what it returns is returned.
+        `closure`, if given, computes the gradients first; its result is returned.
         """
         loss = None
         if closure is not None:
@@ -129,7 +129,7 @@ class Optimizer:
     def check_fit(self, p: Tensor, grad: Tensor, state: dict[str, Any]) -> None:
         """Raise RuntimeError unless gradient and state of p have its shape and dtype.
 
-        They do not where the parameter has got others (`p.data = …`, `resize_`, `double()`) since.
+        They differ if the parameter has changed since (`p.data = …`, `resize_`, `double()`).
         """
         array, other = p._data, grad._data
         shape, dtype = array.shape, array.dtype
@@ -163,7 +163,7 @@ class Optimizer:
     def state_dict(self) -> StateDict:
         """{"state": …, "param_groups": …} with parameters replaced by their positions.
 
-        What is in it is the optimizer's own, not a copy.
+        The tensors are the optimizer's own, not copies.
         """
         index = {}
         for group in self.param_groups:
@@ -183,8 +183,8 @@ class Optimizer:
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`, with copies of its tensors on each parameter's device.
 
-        Raises ValueError, and changes nothing, if it is the state of other parameters, or holds
-        what the constructor would refuse or what is of another kind; TypeError if it is no dict.
+        Raises ValueError, and changes nothing, if it is the state of other parameters, or holds a
+        value of another type or that the constructor would refuse; TypeError if it is no dict.
         """
         if not isinstance(state_dict, Mapping):
             kind = type(state_dict).__name__
@@ -198,7 +198,7 @@ class Optimizer:
         self.__setstate__(loaded)
 
     def _loaded(self, state_dict):
-        """The attributes that a `state_dict()` stands for."""
+        """The attributes described by a `state_dict()`."""
         saved = state_dict["param_groups"]
         sizes = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in saved] != sizes:
@@ -213,7 +213,7 @@ class Optimizer:
         ]
         for ours, group in zip(self.param_groups, groups):
             if type(self).__module__.partition(".")[0] != "microtensor":
-                continue  # an optimizer of the user's own knows best what its options are
+                continue  # a user's own optimizer may have any options
             known = {"initial_lr": 0.0, **ours}
             for name in known.keys() & group.keys() - {"params"}:
                 if not alike(known[name], group[name], name in RATES):
@@ -241,7 +241,7 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def check_state(self, index: int, state: dict[str, Any]) -> None:
-        """Raise ValueError where the saved state of parameter number `index` makes no sense."""
+        """Raise ValueError for an invalid saved state of parameter number `index`."""
 
     def __getstate__(self):
         own = dict(vars(self))
@@ -249,15 +249,15 @@ class Optimizer:
         return own
 
     def __setstate__(self, state):
-        """Take up what was saved or copied; a subclass adds the options that older files lack."""
+        """Restore saved or copied attributes; a subclass adds options that older files lack."""
         self.__dict__.update(state)
 
     # ---- hooks --------------------------------------------------------------------
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call hook(optimizer, args, kwargs) before each step; it may return others for the step.
+        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs).
 
-        Returns a handle whose `remove()` takes the hook away.
+        Returns a handle whose `remove()` removes the hook.
         """
         return Handle(self._watched()[0], hook)
 
@@ -266,7 +266,7 @@ class Optimizer:
         return Handle(self._watched()[1], hook)
 
     def _watched(self):
-        """The hooks before and after `step`, which from the first one on asks for them."""
+        """(the hooks before `step`, those after); the first call wraps `step` to run them."""
         if "step" not in vars(self):
             before, after, step = {}, {}, self.step
 
@@ -283,7 +283,7 @@ class Optimizer:
         return self.step.hooks
 
     def _fitted(self, index, name, value, p, memo):
-        """A value of a saved state as a copy that fits the parameter `p`; one each, as in memo."""
+        """A copy of a saved value that fits the parameter `p`; `memo` keeps the copies."""
         if p is None or not isinstance(value, (dict, Tensor)):
             return copy.deepcopy(value, memo)
         key = id(value), id(p), name == "step"
@@ -310,14 +310,14 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-# ---- what a file may hold -----------------------------------------------------------
+# ---- checks of loaded values ---------------------------------------------------------
 
 NONSENSE = (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
-"""What it raises to treat a value of a file as what it is not."""
+"""The errors of using a loaded value as a type that it does not have."""
 
 
 def is_number(value):
-    """Whether a value is a number of at most 64 bits, or a tensor of one."""
+    """True if a value is a number of at most 64 bits, or a tensor of one."""
     if isinstance(value, Tensor):
         return value.numel() == 1 and not value.is_complex()
     return isinstance(value, Real) and not (isinstance(value, int) and value.bit_length() > 64)
@@ -327,10 +327,10 @@ RATES = "lr", "initial_lr", "base_lrs", "_last_lr"  # numbers, or tensors that k
 
 
 def alike(ours, theirs, tensors=False):
-    """Whether a loaded value is of the kind of the one that it replaces.
+    """True if a loaded value has the type of the one that it replaces.
 
-    Lists may be of another length; their elements are then like our first. A number may be a tensor
-    where ours is one, or with `tensors`.
+    Lists may have another length; their elements are then compared with our first. A number may be
+    a tensor if ours is one, or with `tensors`.
     """
     if isinstance(ours, (list, tuple)):
         if not isinstance(theirs, (list, tuple)):
@@ -348,7 +348,7 @@ def alike(ours, theirs, tensors=False):
 
 
 def shown(value):
-    """A value of a file in a few words."""
+    """A short text for a value of a file."""
     try:
         return f"{reprlib.repr(value):.100}"
     except ValueError:  # a number of thousands of digits

@@ -1,7 +1,7 @@
 """Update rules, from simple to hard. SGD, Adam and AdamW are kernels: see `backends/kernels.py`.
 
 `foreach`, `fused` and `capturable` choose between implementations in PyTorch; here there is one,
-and they are taken for the sake of programs that pass them.
+and they are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..tensor.creation import full_like, ones, zeros_like
 from ..typing import ParameterGroups
 from .optimizer import Optimizer, is_number, shown
 
-STEPS = 2**53  # more than anybody makes, and exact as a float
+STEPS = 2**53  # more than any training makes, and exact as a float
 
 
 class _Rule(Optimizer):
@@ -53,7 +53,7 @@ class _Rule(Optimizer):
                     f"{self._name}: the saved {name} of parameter {index} is {shown(value)}"
                 )
         for name in self.buffers:
-            if name in state and state[name] is None:  # PyTorch's way to say: none yet
+            if name in state and state[name] is None:  # PyTorch's form of "none yet"
                 del state[name]
             elif name in state and not isinstance(state[name], Tensor):
                 raise ValueError(
@@ -64,9 +64,9 @@ class _Rule(Optimizer):
 class SGD(_Rule):
     """Stochastic gradient descent: p ← p − lr·g.
 
-    With momentum, v ← momentum·v + (1 − dampening)·g takes the place of g, and with `nesterov`
-    g + momentum·v does (Sutskever et al., 2013). The first v is g. Weight decay adds
-    weight_decay·p to g; `maximize` ascends.
+    With momentum, g is replaced by v ← momentum·v + (1 − dampening)·g, and with `nesterov` by
+    g + momentum·v (Sutskever et al., 2013). The first v is g. Weight decay adds weight_decay·p to
+    g; `maximize` ascends.
     """
 
     buffers = ("momentum_buffer",)
@@ -109,7 +109,7 @@ class Adam(_Rule):
         "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused "
         "decoupled_weight_decay"
     )
-    decoupled = False  # also where the options say otherwise, such as those of a saved Adam
+    decoupled = False  # even where the options differ, such as those of a saved Adam
 
     def __init__(self, params: ParameterGroups, lr: float = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
@@ -151,7 +151,7 @@ class AdamW(Adam):
                          fused=fused, decoupled_weight_decay=True)  # fmt: skip
 
 
-# ---- made of operations --------------------------------------------------------------
+# ---- rules made of operations --------------------------------------------------------
 
 
 class _Composed(_Rule):
@@ -175,15 +175,15 @@ class _Composed(_Rule):
             self.rule(p, grad, group, state, float(group["lr"]))
 
     def needed(self, group: Any) -> Any:
-        """The names of the state tensors that a group's options ask for."""
+        """The names of the state tensors that a group's options need."""
         return self.buffers
 
 
 class Rprop(_Composed):
-    """p ← p − s · sign g, where each element's step s grows while g keeps its sign, or shrinks.
+    """p ← p − s · sign g, where each element's step s grows while g keeps its sign, else shrinks.
 
     s starts at lr, is multiplied by etas[1] or etas[0], and stays within `step_sizes`. Where the
-    sign has changed, p rests for one step (Riedmiller and Braun, 1993).
+    sign has changed, p stays for one step (Riedmiller and Braun, 1993).
     """
 
     buffers = ("prev", "step_size")
@@ -320,7 +320,7 @@ class ASGD(_Composed):
 
 
 class Adamax(_Composed):
-    """Adam whose v is the largest |g| so far, forgotten by β₂: p ← p − lr · m̂ / v  (1412.6980).
+    """Adam with v the largest |g| so far, decayed by β₂: p ← p − lr · m̂ / v  (1412.6980).
 
     v ← max(β₂ v, |g| + eps)
     """
@@ -342,7 +342,7 @@ class Adamax(_Composed):
 
 
 class NAdam(_Composed):
-    """Adam with Nesterov's look ahead: the momentum of the next step moves p already now.
+    """Adam with Nesterov's look-ahead: p moves by the momentum of the next step.
 
     β₁ becomes μₜ = β₁ (1 − 0.96^(t·momentum_decay) / 2)  (Dozat, 2016).
     """
@@ -374,7 +374,7 @@ class NAdam(_Composed):
 
 
 class RAdam(_Composed):
-    """Adam that waits until the variance of 1/√v̂ is known, and allows for it (1908.03265)."""
+    """Adam that corrects for the variance of 1/√v̂, and omits v̂ while it is unknown (1908.03265)."""
 
     buffers = ("exp_avg", "exp_avg_sq")
     _options = (

@@ -28,7 +28,7 @@ from .lr_scheduler.curves import _cosine, _line
 
 
 def _new_share(decay):
-    """What part of the exponential mean the newest value is."""
+    """The weight of the newest value in the exponential mean."""
     if not 0 <= decay <= 1:
         raise ValueError(f"an exponential mean decays by 0 … 1, got {decay}")
     return 1 - decay
@@ -41,12 +41,12 @@ def get_ema_avg_fn(decay: float = 0.999) -> Callable[..., Any]:
 
 
 def get_swa_avg_fn() -> Callable[..., Any]:
-    """(average of `count` values, now, count) to the average that counts `now` as well."""
+    """(average of `count` values, now, count) to the average that includes `now`."""
     return no_grad()(lambda average, now, count: average + (now - average) / (count + 1))
 
 
 def _of_lists(average):
-    """A function of lists of tensors, which changes the first, from one of single tensors."""
+    """Turn a function of single tensors into one of lists, which changes the first list."""
 
     @no_grad()
     def update(averages, values, count):
@@ -70,9 +70,9 @@ def get_swa_multi_avg_fn() -> Callable[..., Any]:
 class AveragedModel(Module):
     """A copy of a model, as `module`, whose parameters are an average of the model's.
 
-    The average is the mean of all values that `update_parameters` was given, unless `avg_fn`, of
-    tensors (average, now, count), gives another, or `multi_avg_fn` changes lists of them in place.
-    With `use_buffers` buffers are averaged, too; else they are the model's last ones.
+    The average is the mean of all values passed to `update_parameters`, unless `avg_fn`, of tensors
+    (average, now, count), computes another, or `multi_avg_fn` updates lists of them in place. With
+    `use_buffers` buffers are averaged, too; else they are copied from the model.
     """
 
     def __init__(self, model: Module, device: Device | None = None,
@@ -96,14 +96,14 @@ class AveragedModel(Module):
 
     @no_grad()
     def update_parameters(self, model: Module) -> None:
-        """Count the model's parameters as they are now; the first ones are simply copied."""
-        mine = self._averaged(self.module)
-        theirs = [t.to(a.device) for a, t in zip(mine, self._averaged(model), strict=True)]
+        """Include the model's current parameters in the average; the first ones are copied."""
+        own = self._averaged(self.module)
+        theirs = [t.to(a.device) for a, t in zip(own, self._averaged(model), strict=True)]
         if self.n_averaged == 0:
             average = _of_lists(lambda average, now, count: now)
         else:
             average = self.multi_avg_fn or _of_lists(self.avg_fn or get_swa_avg_fn())
-        average(mine, theirs, self.n_averaged)
+        average(own, theirs, self.n_averaged)
         if not self.use_buffers:
             for b, now in zip(self.module.buffers(), model.buffers(), strict=True):
                 b.copy_(now.to(b.device))
@@ -112,7 +112,10 @@ class AveragedModel(Module):
 
 @no_grad()
 def update_bn(loader: Iterable[Any], model: Module, device: Device | None = None) -> None:
-    """Give a model's batch norms the plain means over the batches of `loader`, its first items."""
+    """Set the running values of batch norms to the plain means over the batches of `loader`.
+
+    Of a batch that is a list or tuple, the first item is the model's input.
+    """
     momenta = {m: m.momentum for m in model.modules() if isinstance(m, _BatchNorm)}
     if not momenta:
         return
@@ -130,7 +133,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Device | None = None
 
 
 class SWALR(LRScheduler):
-    """From the rate that a group has to `swa_lr` in `anneal_epochs` steps, and no further."""
+    """From a group's current rate to `swa_lr` in `anneal_epochs` steps, then constant."""
 
     def __init__(self, optimizer: Optimizer, swa_lr: float, anneal_epochs: int = 10,
                  anneal_strategy: str = "cos", last_epoch: int = -1) -> None:  # fmt: skip
@@ -155,7 +158,7 @@ class SWALR(LRScheduler):
         before, now = (curve(0, 1, max(0, min(1, share))) for share in shares)
         if not self.anneal_epochs or before == 1:
             return [group["swa_lr"] for group in self.optimizer.param_groups]
-        # another schedule may have changed the rate: what is left of the way is walked from there
+        # another schedule may have changed the rate: continue from there
         left = (1 - now) / (1 - before)
         return [
             group["swa_lr"] + (group["lr"] - group["swa_lr"]) * left

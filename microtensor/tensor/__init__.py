@@ -1,4 +1,4 @@
-"""Class Tensor, and what makes, draws and prints tensors.
+"""The class Tensor, and the functions that create, randomly draw and print tensors.
 
 Read `tensor` first, a table of contents; then `creation`, `random`, `printing`.
 """

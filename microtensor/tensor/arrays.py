@@ -1,4 +1,4 @@
-"""Arrays from Python's data and from nothing: what the constructors of tensors are made of."""
+"""Arrays from Python data or one number: helpers of the constructors of tensors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..typing import Device, Dtype, Shape, T
 
 
 def constructor(function: Callable[..., T]) -> Callable[..., T]:
-    """A function that makes a tensor, with `out=` and the words for where elements lie.
+    """A constructor of tensors that also takes `out=` and PyTorch's options of memory layout.
 
-    The latter change nothing: see `backends/layouts.py`.
+    The layout options change nothing: see `backends/layouts.py`.
     """
 
     @functools.wraps(function)
@@ -77,7 +77,7 @@ def filled(
 
 
 def _plain(data):
-    """Nested lists whose tensors are replaced by arrays."""
+    """Nested lists with their tensors replaced by arrays."""
     if isinstance(data, TensorBase):
         return data._as_numpy()
     if isinstance(data, (list, tuple)):
@@ -86,7 +86,7 @@ def _plain(data):
 
 
 def _holds_float64(data):
-    """Whether an array or a number of NumPy's, somewhere in nested lists, asks for float64."""
+    """True if nested lists contain a float64 array or NumPy number."""
     level = [data]
     while set(map(type, level)) == {list}:
         level = list(itertools.chain.from_iterable(level))

@@ -1,4 +1,4 @@
-"""Tensors as Python's numbers, as NumPy's arrays, as text, and with another dtype or device."""
+"""Convert tensors to Python numbers, NumPy arrays or text, or to another dtype or device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .printing import show
 
 
 class Conversion(TensorBase):
-    """The part of `Tensor` that makes something else of it, or another tensor like it."""
+    """The part of `Tensor` that converts it to other types, dtypes and devices."""
 
     def numpy(self) -> np.ndarray:
         """The elements as an array that shares memory; not of a GPU, bfloat16 or a recorded one."""
@@ -41,7 +41,7 @@ class Conversion(TensorBase):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
-        """What NumPy's functions of a tensor, such as np.sqrt(x), give: a tensor."""
+        """Wrap the result of a NumPy function of a tensor, such as np.sqrt(x), as a tensor."""
         return self._wrap(np.asarray(array))
 
     def tolist(self) -> Any:
@@ -262,7 +262,7 @@ def _moved(array, where):
 
 
 def _rebuild(kind, array, where, requires_grad, dtype=None):
-    """A tensor again from what pickle and copy keep."""
+    """Rebuild a tensor from the data that pickle and copy store."""
     self = _new(kind)
     self._data = backend_for(where).asarray(array, dtype=dtype)
     self._needs_grad = requires_grad

@@ -1,4 +1,4 @@
-"""Tensors from data, from nothing, and from ranges.
+"""Create tensors: from data, filled with one number, or as ranges.
 
 Every constructor takes `dtype`, `device` and `requires_grad`, like PyTorch's.
 """
@@ -215,7 +215,7 @@ def triu_indices(
 
 def scalar_tensor(s: Scalar, *, dtype: Dtype | None = None, device: Device | None = None,
                   requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """A number as a tensor of no dimensions, a float unless told otherwise."""
+    """A number as a tensor of no dimensions, of the default dtype unless `dtype` is given."""
     return full((), s, dtype=dtype or get_default_dtype(), device=device,
                 requires_grad=requires_grad)  # fmt: skip
 
@@ -232,17 +232,17 @@ def eye(n: int, m: int | None = None, *, dtype: Dtype | None = None, device: Dev
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether `value` is a Tensor."""
+    """True if `value` is a Tensor."""
     return isinstance(value, Tensor)
 
 
 def is_floating_point(input: Tensor) -> bool:
-    """Whether the elements are floating-point numbers."""
+    """True if the elements are floating-point numbers."""
     return input.is_floating_point()
 
 
 def is_complex(input: Tensor) -> bool:
-    """Whether the elements are complex numbers, which nothing here is."""
+    """True if the elements are complex numbers: always False."""
     return False
 
 
@@ -254,17 +254,17 @@ def numel(input: Tensor) -> int:
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
-    """Whether |input − other| ≤ atol + rtol·|other| everywhere."""
+    """True if |input − other| ≤ atol + rtol·|other| everywhere."""
     return bool(ops.isclose(input, other, rtol, atol, equal_nan).all())
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and the same elements."""
+    """True if two tensors have the same shape and the same elements."""
     return input.equal(other)
 
 
 def can_cast(from_: Dtype, to: Dtype) -> bool:
-    """Whether PyTorch's rules let a result of one dtype be stored in another."""
+    """True if PyTorch's rules let a result of one dtype be stored in another."""
     return dtype_of(from_).rank <= dtype_of(to).rank
 
 

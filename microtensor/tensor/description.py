@@ -1,4 +1,4 @@
-"""What a tensor is: its shape, dtype, device and place in memory."""
+"""Properties of a tensor: its shape, dtype, device and memory layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .size import Size
 
 
 class Description(TensorBase):
-    """The part of `Tensor` that answers what it is."""
+    """The part of `Tensor` that describes its shape, dtype, device and memory layout."""
 
     is_sparse = is_quantized = is_nested = is_mps = is_meta = False
     layout = strided
@@ -39,17 +39,17 @@ class Description(TensorBase):
 
     @property
     def device(self) -> _device_type:
-        """Where its elements lie, such as `mt.device("cpu")`."""
+        """The device that holds its elements, such as `mt.device("cpu")`."""
         return _device_type(backend_of(self._data).device(self._data))
 
     @property
     def is_cuda(self) -> bool:
-        """Whether it is on a GPU."""
+        """True if it is on a GPU."""
         return self.device.type == "cuda"
 
     @property
     def is_cpu(self) -> bool:
-        """Whether it is on the CPU."""
+        """True if it is on the CPU."""
         return self.device.type == "cpu"
 
     @property
@@ -91,15 +91,15 @@ class Description(TensorBase):
         return strides if dim is None else strides[dim]
 
     def is_floating_point(self) -> bool:
-        """Whether the elements are floating-point numbers."""
+        """True if the elements are floating-point numbers."""
         return self.dtype.rank == FLOAT
 
     def is_complex(self) -> bool:
-        """Whether the elements are complex numbers, which nothing here is."""
+        """True if the elements are complex numbers: always False."""
         return False
 
     def is_nonzero(self) -> bool:
-        """Whether the one element is not 0."""
+        """True if the one element is not 0."""
         return bool(self)
 
     def data_ptr(self) -> int:
@@ -107,15 +107,15 @@ class Description(TensorBase):
         return self._as_numpy().ctypes.data
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in memory in row-major order, without gaps."""
+        """True if the elements lie in memory in row-major order, without gaps."""
         if memory_format is channels_last:
             return self.ndim == 4 and self.permute(0, 2, 3, 1).is_contiguous()
         return backend_of(self._data).is_contiguous(self._data)
 
     def to_dense(self, dtype: Dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
-        """The tensor, in another dtype if one is given: none is sparse."""
+        """The tensor, in another dtype if one is given. No tensor here is sparse."""
         return self if dtype is None else self.to(dtype)
 
     def is_pinned(self, device: Device | None = None) -> bool:
-        """False: memory is the system's, which may move it."""
+        """False: memory is never pinned."""
         return False

@@ -1,4 +1,4 @@
-"""A tensor's place in the graph: whether gradients flow to it, and which arrived."""
+"""A tensor's place in the graph: whether it needs a gradient, and its gradient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..typing import Tensor, TensorOrTensors
 
 
 class Handle:
-    """What takes a hook away again."""
+    """A registered hook, which `remove()` removes."""
 
     def __init__(self, hooks: dict[Any, Any], value: Any) -> None:
         self.hooks = hooks
@@ -30,7 +30,7 @@ class Handle:
 
 
 class History(TensorBase):
-    """The part of `Tensor` that knows its gradient and how it was computed."""
+    """The part of `Tensor` that holds its gradient and how it was computed."""
 
     def _alias(self, edge):
         alias = self._wrap(self._data)
@@ -42,7 +42,7 @@ class History(TensorBase):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to this tensor."""
+        """True if gradients flow to this tensor."""
         return edge_of(self) is not None
 
     @requires_grad.setter
@@ -71,17 +71,17 @@ class History(TensorBase):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by a user, and not by a recorded operation."""
+        """True if it was made by a user, and not by a recorded operation."""
         return self.grad_fn is None
 
     @property
     def output_nr(self) -> int:
-        """Which of the results of `grad_fn` it is."""
+        """The index of this tensor among the results of `grad_fn`."""
         return self._index
 
     @property
     def data(self) -> Tensor:
-        """The same memory as a tensor without history, whose changes in place nobody notices.
+        """The same memory as a tensor without history, whose changes in place are not tracked.
 
         Changing what a derivative still needs is then no error, as in PyTorch: `detach()` is safer.
         """
@@ -119,7 +119,7 @@ class History(TensorBase):
         return self._wrap(self._data)
 
     def detach_(self) -> Tensor:
-        """Forget the history. Returns the tensor."""
+        """Detach this tensor from its history. Returns the tensor."""
         if self._base is not None:
             raise RuntimeError(
                 "detach_: a view cannot forget the history of its base; use detach()"
@@ -145,14 +145,14 @@ class History(TensorBase):
 
     @property
     def retains_grad(self) -> bool:
-        """Whether `retain_grad` was called on this tensor, which is not a leaf."""
+        """True if `retain_grad` was called on this tensor, which is not a leaf."""
         retaining = self.grad_fn and self._node._retaining or ()
         return any(ref() is self for ref in retaining)
 
     def register_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(grad) when the gradient of this tensor is known; what it returns replaces it.
 
-        Returns a handle whose `remove()` takes the hook away.
+        Returns a handle whose `remove()` removes the hook.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
@@ -164,8 +164,8 @@ class History(TensorBase):
     def register_post_accumulate_grad_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call hook(tensor) of this leaf when backward() has added to its `.grad`.
 
-        So a parameter may take its step, and drop its gradient, at once. Returns a handle whose
-        `remove()` takes the hook away.
+        A parameter can then be updated, and its gradient freed, during backward(). Returns a
+        handle whose `remove()` removes the hook.
         """
         if not (self.requires_grad and self.is_leaf):
             raise RuntimeError(

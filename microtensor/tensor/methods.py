@@ -1,4 +1,4 @@
-"""From an operation to the methods of `Tensor` that are made of it."""
+"""Make methods of `Tensor` from operations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def reflected(function: Callable[..., T]) -> Callable[[Any, TensorLike], T]:
 def with_sizes(function: Callable[..., T]) -> Callable[..., T]:
     """A method that takes sizes or dimensions one by one or as one sequence."""
 
-    # the sizes or dimensions may also come by their one name: expand(size=…), permute(dims=…)
+    # the sizes or dimensions may also be passed by name: expand(size=…), permute(dims=…)
     def method(self, *args: Any, **named: Any) -> T:
         try:
             return function(self, sizes(args or tuple(named.values())))
@@ -99,9 +99,9 @@ def resized(x: Tensor, *size: Any) -> Tensor:
 
 
 def indexed(tensor, index, value=None):
-    """What x[index], and x[index] = value, take: for the error of a wrong index."""
+    """The signature of x[index] and x[index] = value, for the errors of wrong indices."""
 
 
 def comparable(value):
-    """Whether a tensor can be compared with it; else Python asks the other side."""
+    """True if a tensor can be compared with `value`; else Python tries the other operand."""
     return isinstance(value, (TensorBase, int, float, np.ndarray, np.generic))

@@ -1,4 +1,4 @@
-"""How tensors look: with shape and dtype, or, within `compat.as_torch()`, as PyTorch shows them."""
+"""Print tensors with shape and dtype, or, within `compat.as_torch()`, in PyTorch's format."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def _name(x):
     return "tensor" if name == "Tensor" else name
 
 
-# ---- PyTorch's looks -----------------------------------------------------------------
+# ---- PyTorch's format ----------------------------------------------------------------
 
 
 def _as_pytorch(x):
-    """tensor([[1., 2.]], grad_fn=<AddBackward0>): what goes without saying is not said."""
+    """tensor([[1., 2.]], grad_fn=<AddBackward0>): dtype and device only where not the default."""
     name, values, about = _name(x), x._as_numpy(), []
     head, name = ("Parameter containing:\n", "tensor") if name == "Parameter" else ("", name)
     if x.device.type != "cpu":
@@ -87,15 +87,15 @@ def _as_pytorch(x):
     indent = len(name) + 1
     text = f"{name}({_elements(values, indent) if values.size else '[]'}"
     width = len(text) - text.rfind("\n") + 1
-    for one in about:
-        if width + len(one) + 2 > OPTIONS["linewidth"]:
-            text, width = f"{text},\n{' ' * indent}{one}", indent + len(one)
+    for part in about:
+        if width + len(part) + 2 > OPTIONS["linewidth"]:
+            text, width = f"{text},\n{' ' * indent}{part}", indent + len(part)
         else:
-            text, width = f"{text}, {one}", width + len(one) + 2
+            text, width = f"{text}, {part}", width + len(part) + 2
     return f"{head}{text})"
 
 
-BACKWARD = {  # where PyTorch's name of an operation's backward is not made of ours
+BACKWARD = {  # PyTorch's names of backward nodes that do not follow from our operation's name
     "amax": "MaxBackward1", "amin": "MinBackward1", "cast": "ToCopyBackward0",
     "cross_entropy": "NllLossBackward0", "layer_norm": "NativeLayerNormBackward0",
     "linear": "AddmmBackward0", "matmul": "MmBackward0", "reshape": "ViewBackward0",
@@ -104,9 +104,9 @@ BACKWARD = {  # where PyTorch's name of an operation's backward is not made of o
 
 
 def _backward(node):
-    """PyTorch's name of a node. Where it has several for one of ours, the most frequent one."""
+    """PyTorch's name of a node: the most frequent one where it has several for one of ours."""
     name = node.name()
-    if not callable(node.op):  # a Function of one's own
+    if not callable(node.op):  # a user's Function
         return name + "Backward"
     if name == "getitem" and node.args:
         index = node.args[1]
@@ -125,7 +125,7 @@ def _backward(node):
 
 
 def _elements(values, indent):
-    """The elements in nested brackets, all equally wide; of many only the first and last ones."""
+    """The elements in nested brackets, all equally wide; for many, only the first and last."""
     short, edge = values.size > OPTIONS["threshold"], OPTIONS["edgeitems"]
     ends_of = [
         np.r_[:edge, n - edge : n] if short and n > 2 * edge else np.arange(n)
@@ -143,21 +143,21 @@ def _elements(values, indent):
         if len(rows) < len(part):
             rows.insert(edge, " ..." if part.ndim == 1 else "...")
         if part.ndim == 1:
-            a_line = max(1, (OPTIONS["linewidth"] - indent) // (width + 2))
-            rows = [", ".join(rows[i : i + a_line]) for i in range(0, len(rows), a_line)]
+            per_line = max(1, (OPTIONS["linewidth"] - indent) // (width + 2))
+            rows = [", ".join(rows[i : i + per_line]) for i in range(0, len(rows), per_line)]
         return "[" + ("," + "\n" * max(1, part.ndim - 1) + " " * (indent + 1)).join(rows) + "]"
 
     return nested(values, indent)
 
 
 def _writer(values):
-    """How PyTorch writes each of these numbers, and how wide."""
+    """(a function that formats a number as PyTorch does among `values`, the width it pads to)."""
     if values.dtype.kind != "f":
         width = max(len(str(v)) for v in values.ravel().tolist())
         return (lambda v: str(v).rjust(width)), width
     precision, mode = OPTIONS["precision"], OPTIONS["sci_mode"]
-    ordinary = values[np.isfinite(values) & (values != 0)].astype(np.float64)
-    size = np.abs(ordinary)
+    finite = values[np.isfinite(values) & (values != 0)].astype(np.float64)
+    size = np.abs(finite)
     whole = bool((size == np.ceil(size)).all())
     apart = size.size and (size.max() / size.min() > 1000 or size.max() > 1e8)
     apart = apart or not whole and size.min() < 1e-4
@@ -168,5 +168,5 @@ def _writer(values):
             return f"{v:.{precision}e}"
         return f"{v:.{precision}f}" if not whole else f"{v:.0f}" + "." * math.isfinite(v)
 
-    width = max((len(write(v)) for v in ordinary.tolist()), default=1)
+    width = max((len(write(v)) for v in finite.tolist()), default=1)
     return (lambda v: write(v).rjust(width)), width

@@ -1,4 +1,4 @@
-"""Random tensors. One stream of numbers on every device: the generator is NumPy's PCG64."""
+"""Random tensors, drawn from one stream of numbers on every device: NumPy's PCG64."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Generator:
         return self
 
     def seed(self) -> int:
-        """Start the stream at a seed that nobody knows, and return it."""
+        """Start the stream at an unpredictable seed, and return the seed."""
         return self.manual_seed(int(np.random.SeedSequence().entropy % 2**63)).initial_seed()
 
     def initial_seed(self) -> int:
@@ -53,7 +53,7 @@ class Generator:
         return self._seed if self._numbers is not None else self.seed()
 
     def get_state(self) -> Tensor:
-        """Where the stream stands, as a tensor of bytes."""
+        """The state of the stream, as a tensor of bytes."""
         numbers = self.numbers.bit_generator.state
         state = json.dumps([self._seed, numbers]).encode()
         return Tensor._wrap(np.frombuffer(state, np.uint8).copy())
@@ -82,7 +82,7 @@ def manual_seed(seed: int) -> Generator:
 
 
 def seed() -> int:
-    """Start the default stream at a seed that nobody knows, and return it."""
+    """Start the default stream at an unpredictable seed, and return the seed."""
     return default_generator.seed()
 
 
@@ -92,7 +92,7 @@ def initial_seed() -> int:
 
 
 def get_rng_state() -> Tensor:
-    """Where the default stream stands, as a tensor of bytes."""
+    """The state of the default stream, as a tensor of bytes."""
     return default_generator.get_state()
 
 
@@ -103,7 +103,7 @@ def set_rng_state(state: Tensor) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
-    """Within, numbers are drawn that the default stream will not miss afterwards."""
+    """A context after which the default stream continues as if nothing was drawn within it."""
     state = get_rng_state()
     try:
         yield
@@ -138,7 +138,7 @@ def _fractions(numbers, shape, dtype):
 def rand(*shape: Any, size: Shape | None = None, generator: Generator | None = None,
          dtype: Dtype | None = None, device: Device | None = None,
          requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """Numbers from [0, 1), all alike."""
+    """Numbers from the uniform distribution over [0, 1)."""
     size, dtype = size_of(shape, size), dtype_of(dtype or get_default_dtype())
     return _draw(generator, lambda r: _fractions(r, size, dtype), dtype, device, requires_grad)
 
@@ -218,7 +218,7 @@ def bernoulli(
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """How often something happens that on average happens `input` times, for each element."""
+    """Counts from Poisson distributions; `input` holds the rate for each element."""
     if bool((input < 0).any()):
         raise RuntimeError("poisson: rates are at least 0")
     rates = input._as_numpy()
@@ -253,9 +253,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
             total = np.cumsum(weights, -1)
             spots = r.random((len(weights), num_samples)) * total[:, -1:]
             found = [np.searchsorted(t, s, side="right") for t, s in zip(total, spots)]
-            last = [np.searchsorted(t, t[-1:]) for t in total]  # where rounding up may not pass
+            last = [np.searchsorted(t, t[-1:]) for t in total]  # rounding must not go beyond it
             return np.minimum(found, last).reshape(len(weights), num_samples)
-        # the largest of w-weighted exponential races are a draw without replacement
+        # the k smallest of exponential numbers with rates w are a draw without replacement
         with np.errstate(divide="ignore", invalid="ignore"):
             race = r.exponential(size=weights.shape) / weights
         return np.argsort(race, -1)[:, :num_samples]
@@ -295,7 +295,7 @@ def _normal(numbers, shape, dtype, mean=0.0, std=1.0):
 
 
 def _uniform(numbers, shape, dtype, low=0.0, to=1.0):
-    """Fill with numbers from low up to `to`, all alike. Returns the tensor."""
+    """Fill from the uniform distribution over [low, to). Returns the tensor."""
     _at_least_0("uniform_", "to − from", to - low)
     return low + (to - low) * _fractions(numbers, shape, dtype)
 

@@ -133,7 +133,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     __ixor__ = in_place_form(ops.bitwise_xor)
 
     def __rmul__(self, other: TensorLike) -> Tensor:
-        """other · self; of a list or string as many copies: [0] * n."""
+        """other · self; a list or string is repeated, as in [0] * n."""
         return NotImplemented if isinstance(other, (list, tuple, str)) else ops.mul(self, other)
 
     def __pos__(self) -> Tensor:
@@ -348,7 +348,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
                     f"view: shape {tuple(out.shape)} does not fit strides {self.stride()}: "
                     "reshape()"
                 )
-            # nobody else's memory: an operation has laid it out in another order than PyTorch's
+            # no other tensor shares this memory, which an operation laid out in another order
             self._data = backend_of(self._data).contiguous(self._data)
             out = ops.reshape(self, sizes(shape))
         return out
@@ -377,7 +377,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     @property
     def real(self) -> Tensor:
-        """The tensor: nothing here is complex."""
+        """The tensor itself: no tensor here is complex."""
         return ops.real(self)
 
     @property
@@ -451,13 +451,13 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
     # ---- questions -------------------------------------------------------------------
 
     def equal(self, other: Tensor) -> bool:
-        """Whether another tensor has the same shape and the same elements."""
+        """True if another tensor has the same shape and the same elements."""
         return self.shape == other.shape and bool((self == other).all())
 
     def allclose(
         self, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
     ) -> bool:
-        """Whether |self − other| ≤ atol + rtol·|other| everywhere."""
+        """True if |self − other| ≤ atol + rtol·|other| everywhere."""
         return bool(ops.isclose(self, other, rtol, atol, equal_nan).all())
 
     # ---- in place --------------------------------------------------------------------
@@ -467,24 +467,24 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         return self._assign("copy_", ..., source.to(self.device))
 
     def fill_(self, value: Any) -> Tensor:
-        """Make every element `value`. Returns the tensor."""
+        """Set every element to `value`. Returns the tensor."""
         return self._assign("fill_", ..., value)
 
     def fill_diagonal_(self, value: Any) -> Tensor:
-        """Make every element of a matrix's diagonal `value`. Returns the tensor."""
+        """Set every element of a matrix's diagonal to `value`. Returns the tensor."""
         ops.diagonal(self).fill_(value)
         return self
 
     def apply_(self, callable: Callable[[Any], Any]) -> Tensor:
-        """Make every element x callable(x), a Python number. Returns the tensor."""
+        """Replace every element x, a Python number, by callable(x). Returns the tensor."""
         new = [callable(x) for x in self.reshape(-1).tolist()]
         return self.copy_(self.new_tensor(new).reshape(self.shape))
 
     def zero_(self) -> Tensor:
-        """Make every element 0. Returns the tensor."""
+        """Set every element to 0. Returns the tensor."""
         return self._assign("zero_", ..., 0)
 
-    if TYPE_CHECKING:  # what `random` and the PyTorch surface add
+    if TYPE_CHECKING:  # added by `random` and the PyTorch surface
         bernoulli = multinomial = bernoulli_ = exponential_ = normal_ = random_ = uniform_ = new
         storage = untyped_storage = new
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 MappingKey = namedtuple("MappingKey", "key")
-_registered = {}  # a class: (what its parts are, how they are put together)
+_registered = {}  # {class: (flatten, unflatten)}
 
 
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **options: Any) -> None:
-    """Let objects of a class be trees: flatten_fn(tree) gives its parts and a context, from which
-    unflatten_fn(parts, context) puts it together. `options` are for PyTorch's exports.
+    """Register a class as a tree: flatten_fn(tree) gives its parts and a context, from which
+    unflatten_fn(parts, context) rebuilds it. `options` are for PyTorch's exports.
     """
     if cls in _registered:
         raise ValueError(f"register_pytree_node: {cls.__name__} is registered already")
@@ -25,9 +25,9 @@ def _dict_flatten_with_keys(tree):
 
 
 def _parts(tree):
-    """The parts of a tree, and a function that puts such parts together; (None, None) for a leaf.
+    """The parts of a tree, and a function that rebuilds it from parts; (None, None) for a leaf.
 
-    What is none of these containers is a leaf, None too.
+    Everything but these containers is a leaf, also None.
     """
     kind = type(tree)
     if kind in _registered:
@@ -45,7 +45,7 @@ def _parts(tree):
 
 
 class TreeSpec:
-    """The shape of a tree: how its leaves, in order, are put together."""
+    """The structure of a tree, from which it is rebuilt with other leaves."""
 
     def __init__(self, build, children):
         self.build, self.children = build, children

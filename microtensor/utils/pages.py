@@ -1,7 +1,7 @@
-"""Pages that need no other file, and the one place where strings become part of them.
+"""Self-contained HTML pages, and the escaping of strings that go into pages and pictures.
 
-A string that someone chose (a name, a title, a prompt, a token) is text, whatever is in it. Each
-place has its function here, and each takes any string at all:
+A string from outside (a name, a title, a prompt, a token) is always shown as text. Each place that
+it goes to has its function here, and each takes any string:
 
     escaped       HTML and SVG, between tags and in attributes
     embedded      data within a <script>
@@ -9,10 +9,10 @@ place has its function here, and each takes any string at all:
     dot_text      other attributes of Graphviz: tooltips
     figure_text   what matplotlib writes
 
-What cannot be shown (control characters, lone surrogates, marks that turn the direction of writing)
-becomes �. Besides, each page has a Content-Security-Policy: a browser runs the scripts and takes
-the styles that `page` was given as such, known by their hashes, and fetches nothing. So markup that
-came into a page by a mistake could neither run nor call.
+Characters that cannot be shown (control characters, lone surrogates, marks that change the writing
+direction) become �. Besides, each page has a Content-Security-Policy: a browser only runs the
+scripts and applies the styles that `page` was given, known by their hashes, and fetches nothing. So
+markup that gets into a page by mistake could neither run nor fetch anything.
 """
 
 import base64
@@ -61,7 +61,7 @@ def _is_space(c):
 
 
 def brief(text, longest=LONGEST):
-    """A text as pictures have room for it: printable, with … for what is between both ends."""
+    """A text shortened to fit into a picture: printable, with … in place of its middle."""
     text = printable(text)
     if len(text) <= longest:
         return text
@@ -75,9 +75,9 @@ def escaped(text, lines=False):
 
 
 def embedded(data, default=None):
-    """Data as JSON that may stand in a <script>: no tag, comment or line ends in it.
+    """Data as JSON for a <script>: it contains no end of a tag, comment or line.
 
-    Numbers that JSON has not, NaN and infinities, are null. `default` is that of json.dumps.
+    Numbers that JSON lacks, NaN and infinities, become null. `default` is that of json.dumps.
     """
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, default=default)
@@ -99,20 +99,22 @@ def dot_label(text):
     return escaped(text).replace("\\", "\\\\")
 
 
-BACKSLASH = "∖\u2060"  # looks like one, and is none to Graphviz; `printable` leaves no \u2060
+BACKSLASH = (
+    "∖\u2060"  # U+2060 keeps Graphviz from reading it as an escape; `printable` leaves no other one
+)
 
 
 def dot_text(text):
     r"""Text for an attribute of Graphviz, as it stands. Its line breaks stay.
 
-    Versions differ in how often they replace \\ by \, so a sign that looks like it stands there,
-    which `graph.picture` makes a backslash again.
+    Versions differ in how often they replace \\ by \, so another character stands in for it, which
+    `graph.picture` replaces by a backslash.
     """
     return escaped(text, lines=True).replace("\\", BACKSLASH).replace("\n", r"\n")
 
 
 def figure_text(text):
-    """Text for matplotlib, which takes what is between two $ for mathematics."""
+    """Text for matplotlib, which would read text between two $ as mathematics."""
     return printable(text).replace("$", r"\$")
 
 
@@ -121,7 +123,7 @@ def figure_text(text):
 
 @dataclass(frozen=True)
 class Script:
-    """A script of a page: never one that holds more of others' strings than `embedded` gives."""
+    """A script of a page. Strings from outside may be in it only by way of `embedded`."""
 
     text: str
 
@@ -142,7 +144,7 @@ class Style:
 def page(title, *parts):
     """An HTML page. The parts are HTML, a Script or a Style, or lists of such parts.
 
-    Only a Script runs, and only a Style counts: `style` and `on…` attributes do nothing.
+    Only a Script runs, and only a Style is applied: `style` and `on…` attributes do nothing.
     """
     parts = list(_flat(parts))
     policy = [
@@ -174,9 +176,9 @@ def _hashes(directive, parts, kind):
 
 
 def from_file(path, title, data, **values):
-    """The page that a file has the inside of, with its %words% replaced, all in one pass.
+    """A page whose body is in a file, with its %words% replaced, all in one pass.
 
-    `data` stands where the file says %data%, and `values` where it has their names.
+    `data` replaces %data%, and each of `values` its name between two %.
     """
     found = {name: escaped(value) for name, value in values.items()}
     found["data"] = data

@@ -58,6 +58,7 @@ class ModernBlock(LanguageModel):
 
     def steps(self, idx):
         """The way of tokens idx (B, T): an iterator of (name, value, its shape, what it is for)."""
+        # Long because it is the whole block, to be read from top to bottom.
         self.check(idx, self.config.context_length)
         B, T = idx.shape
         C, H = self.config.d_model, self.config.n_heads

@@ -71,20 +71,8 @@ def learn(counts, size, min_count=2):
     `counts` has how often each word, as bytes, occurs. Of pairs equally frequent, the one with the
     smaller ids comes first, as in the package `tokenizers`.
     """
-    # All words in one row, as a linked list: a merge touches its places, and nothing else.
-    tokens, left, right, weights = [], [], [], []
-    for word, count in counts.items():
-        start, end = len(tokens), len(tokens) + len(word)
-        tokens += [BYTE_IDS[byte] for byte in word]
-        left += [-1, *range(start, end - 1)] if word else []
-        right += [*range(start + 1, end), -1] if word else []
-        weights += [count] * len(word)
-
-    frequency, places = Counter(), defaultdict(list)
-    for i, j in enumerate(right):
-        if j >= 0:
-            frequency[tokens[i], tokens[j]] += weights[i]
-            places[tokens[i], tokens[j]].append(i)
+    tokens, left, right, weights = _linked(counts)
+    frequency, places = _pairs(tokens, right, weights)
     queue = [(-count, pair) for pair, count in frequency.items()]
     heapq.heapify(queue)
 
@@ -125,6 +113,32 @@ def learn(counts, size, min_count=2):
         for pair in fresh:
             heapq.heappush(queue, (-frequency[pair], pair))
     return merges
+
+
+def _linked(counts):
+    """All words in one row, as a linked list, so that a merge changes only its own places.
+
+    For each place: the token, the places of the tokens before and after it in its word (−1: none),
+    and how often the word occurs.
+    """
+    tokens, left, right, weights = [], [], [], []
+    for word, count in counts.items():
+        start, end = len(tokens), len(tokens) + len(word)
+        tokens += [BYTE_IDS[byte] for byte in word]
+        left += [-1, *range(start, end - 1)] if word else []
+        right += [*range(start + 1, end), -1] if word else []
+        weights += [count] * len(word)
+    return tokens, left, right, weights
+
+
+def _pairs(tokens, right, weights):
+    """(how often each pair of neighbours occurs, the places of its first tokens)."""
+    frequency, places = Counter(), defaultdict(list)
+    for i, j in enumerate(right):
+        if j >= 0:
+            frequency[tokens[i], tokens[j]] += weights[i]
+            places[tokens[i], tokens[j]].append(i)
+    return frequency, places
 
 
 # ---- encoding -----------------------------------------------------------------------------------

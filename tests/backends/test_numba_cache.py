@@ -55,6 +55,12 @@ def files_of(folder):
     return sorted(path for path in folder.rglob("*.nb?") if ".relu-" in path.name)
 
 
+def test_compiling_is_said_once(tmp_path):
+    first, second = [start(tmp_path).communicate(timeout=120) for _ in range(2)]
+    assert first[1] == "microtensor: compiling its loops for this machine, once …\n"
+    assert second == ("0 1\n", "")
+
+
 def test_a_cache_serves(filled):
     index, code = sorted(files_of(filled), key=lambda path: path.suffix)[::-1]
     assert (index.suffix, code.suffix) == (".nbi", ".nbc")

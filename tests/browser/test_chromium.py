@@ -1,7 +1,5 @@
 """Every kind of page with every hostile string, opened in Chromium: nothing runs or is fetched."""
 
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,9 +7,6 @@ import pytest
 from hostile import Page, demo_pages, library_pages, model_pages, squeezed
 
 from microtensor.utils.pages import Script, page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-NEEDED = "the pages are opened in Chromium, by playwright (pip install playwright)"
 
 LISTEN = """
 window.hits = 0;
@@ -32,27 +27,6 @@ USE = """() => {
       e.dispatchEvent(new MouseEvent(kind, {bubbles: true, clientX: 50, clientY: 50}));
   }
 }"""
-
-
-def missing(reason):
-    """Without a browser there is nothing to test; in CI that is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}; {NEEDED}")
-    pytest.skip(f"{reason}; {NEEDED}")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        missing("there is no Chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("there is no playwright")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Visitor:

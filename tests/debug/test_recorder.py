@@ -80,7 +80,7 @@ def test_hooks_are_there_only_while_a_step_is_recorded():
     recorder, model, _, _ = trained(3, steps=5, hooked=hooks)
     assert hooks == [3, 0, 0, 3, 0]
     with recorder:
-        recorder._listen()
+        recorder._add_hooks()
     assert not any(m._forward_hooks for m in model.modules())
 
 

@@ -451,8 +451,10 @@ def test_the_text(neuron):
     source = picture.source
     assert source.startswith("digraph") and "rankdir=TB" in source and 'size="8,11"' in source
     assert "A &lt;neuron&gt;" in source
-    assert r'tooltip="tanh(x)\n(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).\n∂x = g (1 − tanh² x)\ntest_graph' in source
-    assert r'tooltip="mul(a, b)\na b.\n∂a = g b\n∂b = g a\ntest_graph.py:' in source
+    assert (
+        r'tooltip="tanh(x)\n(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ).\n∂x = g (1 − tanh² x)\ntest_drawings' in source
+    )
+    assert r'tooltip="mul(a, b)\na b.\n∂a = g b\n∂b = g a\ntest_drawings.py:' in source
     for role in ("input", "parameter", "operation", "result"):
         assert re.search(rf">{role}</font>&#160;", source), role
     assert ">module</font>" not in source

@@ -291,7 +291,7 @@ def test_variables_of_the_function_lend_their_names():
     reel = film(error, params=model)
     assert {"weight", "bias", "y", "error"} <= set(reel.frames[-1].named)
     words = [shape[3] for group in reel.frames[0].shapes for shape in group if shape[0] == "text"]
-    assert any(w.startswith("test_graph_film.py:") and "y = model(x)" in w for w in words)
+    assert any(w.startswith("test_film.py:") and "y = model(x)" in w for w in words)
 
 
 def test_the_page_needs_no_network(tmp_path):

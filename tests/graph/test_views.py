@@ -144,7 +144,7 @@ def test_the_line_that_called_an_operation():
         return x.exp() * 3  # this very line
 
     source = draw(loss).source
-    assert len(re.findall(r"test_graph_views.py:\d+: return x.exp\(\) \* 3", source)) == 2
+    assert len(re.findall(r"test_views.py:\d+: return x.exp\(\) \* 3", source)) == 2
     y = leaf(2.0).log()
     assert "y = leaf(2.0).log()" in draw(y).source
 

@@ -43,7 +43,7 @@ def of_others(folder):
 
 
 def of_pytorch(folder):
-    from test_torch_file import SIX, archive, called, dictionary, number, tensor
+    from torch_archive import SIX, archive, called, dictionary, number, tensor
 
     program = dictionary(
         w=tensor((2, 3), (3, 1)),

@@ -1,6 +1,6 @@
 """The functions behind the layers: PyTorch's names, arguments and defaults, one family a file.
 
-The fused ones are operations of `ops/`; here their arguments are checked and brought into shape.
+The fused functions are operations of `ops/`; here their arguments are checked and reshaped.
 """
 
 from types import FunctionType as _FunctionType
@@ -40,7 +40,7 @@ from .normalization import (
     batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm,
 )  # fmt: skip
 
-for _value in list(globals().values()):  # its name in files and pickles is that of before
+for _value in list(globals().values()):  # files and pickles name functions by this module
     if isinstance(_value, _FunctionType) and _value.__module__.startswith(f"{__name__}."):
         _value.__module__ = __name__
 _PLACES = __name__, "microtensor.nn.resampling", "functools"  # the last: functions with arguments

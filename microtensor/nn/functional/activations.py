@@ -57,12 +57,12 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """x within min_val … max_val, else the nearer of them"""
+    """x, but at least min_val and at most max_val"""
     return _changed(ops.hardtanh, input, inplace, min_val, max_val)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """x within 0 … 6, else the nearer of them"""
+    """x, but at least 0 and at most 6"""
     return _changed(ops.relu6, input, inplace)
 
 
@@ -87,7 +87,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x brought nearer to 0 by lambd; 0 where |x| ≤ lambd"""
+    """x − lambd where x > lambd, x + lambd where x < −lambd, else 0"""
     return ops.softshrink(input, lambd)
 
 
@@ -165,7 +165,7 @@ def log_softmax(
 
 
 def _dim(name, x, dim):
-    """The dimension that adds up to 1; where none is stated, the one that old programs meant."""
+    """The dimension that adds up to 1; the default of older programs where none is given."""
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
         message = f"{name}: state the dimension that adds up to 1, as in dim={dim}, which is taken"

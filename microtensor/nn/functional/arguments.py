@@ -1,17 +1,17 @@
-"""What several families of functions do with their arguments."""
+"""Checks of arguments that several families of functions share."""
 
 from ...autograd.in_place import in_place
 
 
 def _not_there(name, **options):
-    """Raise NotImplementedError for an option of PyTorch's that was asked for and is not there."""
+    """Raise NotImplementedError for a PyTorch option that is set but not implemented here."""
     for option, value in options.items():
         if value:
             raise NotImplementedError(f"{name}: {option} is not there, got {option}={value!r}")
 
 
 def _row(index, n):
-    """A row counted from the front. Raises IndexError if there are only n."""
+    """The index of one of n rows, counted from the front. IndexError if there is no such row."""
     if not -n <= index < n:
         raise IndexError(f"padding_idx {index} is out of range: there are {n} rows")
     return index % n

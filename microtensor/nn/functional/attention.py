@@ -20,9 +20,9 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Any,
     """softmax(query keyᵀ·scale + mask) value (arXiv:1706.03762).
 
     query (…, L, E), key (…, S, E), value (…, S, V) give (…, L, V). A boolean mask (…, L, S) is
-    true where a query may see a key, a floating one is added. `is_causal` lets query i see keys
-    0 … i. `scale` is 1/√E unless given. With `enable_gqa` groups of query heads share a head of
-    key and value. A query that may see nothing gets zeros.
+    true where a query attends to a key, a floating one is added. `is_causal` lets query i attend to
+    keys 0 … i. `scale` is 1/√E unless given. With `enable_gqa` groups of query heads share a head
+    of key and value. A query whose keys are all masked gets zeros.
     """
     name = "scaled_dot_product_attention"
     if is_causal and attn_mask is not None:
@@ -54,7 +54,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Any,
 
 
 def _heads_shared(name, x, heads):
-    """Keys or values (…, H, S, E) with each head repeated, to go with more heads of queries."""
+    """Keys or values (…, H, S, E) with each head repeated to match the number of query heads."""
     if heads % x.shape[-3]:
         raise RuntimeError(
             f"{name}: {heads} query heads cannot share {x.shape[-3]} heads of key and value evenly"

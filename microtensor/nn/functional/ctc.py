@@ -14,14 +14,14 @@ from .losses import _reduced
 def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any,
              blank: int = 0, reduction: str = "mean",
              zero_infinity: bool = False) -> Tensor:  # fmt: skip
-    """−ln P(targets), whichever of the steps say them (Graves et al., 2006).
+    """−ln P(targets), summed over all alignments of targets to steps (Graves et al., 2006).
 
     `log_probs` (T, N, C), or (T, C), holds ln P of each class at each step; `targets` (N, S), or
-    all in one row, the classes that are to be said in order. A step may also say `blank`, or again
-    what the step before said. Lengths are tensors or sequences (N). The mean is taken of the losses
-    divided by the target lengths. Where there are too few steps the loss is infinite, or 0 with
-    `zero_infinity`. PyTorch's gradient for `log_probs` has an e^log_probs more, of which nothing
-    comes through a log_softmax.
+    all in one row, the classes in order. A step may also emit `blank`, or repeat the class of the
+    step before. Lengths are tensors or sequences (N). The mean is taken of the losses divided by
+    the target lengths. With too few steps the loss is infinite, or 0 with `zero_infinity`.
+    PyTorch's gradient for `log_probs` has a further term e^log_probs, which a log_softmax before
+    it cancels.
     """
     alone = log_probs.ndim == 2
     x = log_probs[:, None] if alone else log_probs
@@ -36,14 +36,14 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_leng
         starts = ops.cumsum(sizes, 0) - sizes
         rows = ops.cat([rows, rows.new_full((longest,), blank)])
         rows = rows[starts[:, None] + arange(longest, device=device)]
-    said = arange(longest, device=device) < sizes[:, None]
+    within = arange(longest, device=device) < sizes[:, None]
     path = full((n, 2 * longest + 1), blank, dtype="int64", device=device)  # – c – a – t –
-    path[:, 1::2] = ops.where(said, rows.reshape(n, -1)[:, :longest], blank)
+    path[:, 1::2] = ops.where(within, rows.reshape(n, -1)[:, :longest], blank)
     may_skip = zeros_like(path).bool()  # the blank between two classes that differ
     may_skip[:, 2:] = (path[:, 2:] != blank) & (path[:, 2:] != path[:, :-2])
     x = ops.gather(x, 2, ops.expand(path, (steps, *path.shape)))  # (T, N, 2S + 1)
 
-    # ln P of all that leads to a place of the path; "never" is finite, so that its slope is, too
+    # at: ln P of reaching each place of the path; "never" is finite, for a finite derivative
     never = -1e30
     edge = full((n, 2), never, dtype=x.dtype, device=device)
     at = ops.where(arange(path.shape[1], device=device) == 0, zeros_like(x[0]), never)

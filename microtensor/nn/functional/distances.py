@@ -38,7 +38,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """How far each row of (N, D) is from each below it, by the p-norm: N (N − 1) / 2 numbers."""
+    """The p-norm distances of each row of (N, D) to each one below it: N (N − 1) / 2 numbers."""
     if input.ndim != 2:
         raise RuntimeError(f"pdist: rows (N, D) are needed, got shape {tuple(input.shape)}")
     rows, below = triu_indices(len(input), len(input), 1, device=input.device)

@@ -19,7 +19,7 @@ def pad(
     """input with `value` (0) around it: pad = (left, right) of the last dimension, then the one
     before it, and so on. Negative numbers cut off.
 
-    The modes "reflect", "replicate" and "circular" continue the input instead.
+    The modes "reflect", "replicate" and "circular" extend the input instead.
     """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise RuntimeError(
@@ -31,17 +31,17 @@ def pad(
             raise RuntimeError(f"pad: {(before, after)} leaves nothing of size {input.shape[dim]}")
     kept = input[tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pairs, input.shape))]
     if mode == "circular":  # goes round in what is left
-        return _continued(kept, [(max(b, 0), max(a, 0)) for b, a in pairs], mode)
+        return _extended(kept, [(max(b, 0), max(a, 0)) for b, a in pairs], mode)
     if mode != "constant":
-        return _continued(input, pairs, mode)
+        return _extended(input, pairs, mode)
     shape = [n + b + a for (b, a), n in zip(pairs, input.shape)]
     out = full(shape, value or 0, dtype=input.dtype, device=input.device)
     out[tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(pairs, shape))] = kept
     return out
 
 
-def _continued(x, pairs, mode):
-    """x continued over its ends: as in a mirror, by its last elements, or from the other end."""
+def _extended(x, pairs, mode):
+    """x extended past its ends: by its reflection, by its edge, or periodically."""
     for dim, (before, after) in enumerate(pairs):
         n, most = x.shape[dim], max(before, after)
         if (before, after) == (0, 0):
@@ -87,7 +87,7 @@ def unfold(
 
 def fold(input: Tensor, output_size: Shape, kernel_size: Pair, dilation: Pair = 1, padding: Any = 0,
          stride: Pair = 1) -> Tensor:  # fmt: skip
-    """Columns (N, C·K, P) added up to images (N, C, H, W): what `unfold` took apart."""
+    """Columns (N, C·K, P) added up to images (N, C, H, W): the adjoint of `unfold`."""
     x, alone = (ops.unsqueeze(input, 0), True) if input.ndim == 2 else (input, False)
     shape, sizes, spread, pad, steps = (
         _each(v, 2, "fold", "output_size, kernel_size, dilation, padding or stride")
@@ -115,7 +115,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """What undoes `pixel_shuffle`."""
+    """(…, C, H·r, W·r) to (…, C·r², H, W): the inverse of `pixel_shuffle`."""
     *batch, c, h, w = input.shape
     r = downscale_factor
     x = ops.reshape(input, (math.prod(batch), c, h // r, r, w // r, r))

@@ -36,7 +36,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None,
 
     The row `padding_idx` gets no gradient. Rows whose `norm_type`-norm is above `max_norm` are
     first shortened to it, in the weight itself. `scale_grad_by_freq` divides the gradient of a row
-    by how often it is asked for. Raises IndexError for an index outside 0 … n − 1.
+    by the number of times it occurs in `input`. Raises IndexError for an index outside 0 … n − 1.
     """
     _not_there("embedding", sparse=sparse)
     if padding_idx is not None:
@@ -55,7 +55,7 @@ def _shorten(weight, index, max_norm, norm_type):
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """input with a random share p of its elements zero, the rest divided by 1 − p (1207.0580)."""
+    """Zero a random share p of the elements of input, divide the rest by 1 − p (1207.0580)."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p lies within 0 … 1, got {p}")
     if not training or p == 0:
@@ -95,7 +95,7 @@ def alpha_dropout(
         return input
     if p == 1:
         return _changed(ops.mul, input, inplace, 0.0)
-    low = -1.7580993408473766  # where selu ends for x → −∞
+    low = -1.7580993408473766  # the limit of selu for x → −∞
     keep = (rand_like(input) >= p).to(input.dtype)
     scale = 1 / math.sqrt((1 - p) * (1 + p * low**2))
     shift = ((1 - keep) - p) * (low * scale)
@@ -110,8 +110,9 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
     """The sum, mean or largest of the rows of weight for each bag of indices.
 
     `input` (N, L) holds N bags of L; a row of indices is cut into bags that begin at `offsets`.
-    `per_sample_weights`, like `input`, weighs the rows of a sum. `padding_idx` does not count. With
-    `include_last_offset` the last offset is where the last bag ends. For the rest see `embedding`.
+    `per_sample_weights`, like `input`, weighs the rows of a sum. Rows `padding_idx` are left out.
+    With `include_last_offset` the last offset is the end of the last bag. For other arguments see
+    `embedding`.
     """
     _not_there("embedding_bag", sparse=sparse)
     if mode not in ("sum", "mean", "max"):

@@ -39,14 +39,14 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *
                 f"cross_entropy: ignore_index {ignore_index} is a class, and targets that are "
                 "probabilities have none"
             )
-        return _cross_entropy_of_shares(input, target, weight, reduction, label_smoothing)
+        return _cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
     rows, target, shape = _classes_last("cross_entropy", input, target, weight)
-    _known(reduction)
+    _check_reduction(reduction)
     losses = ops.cross_entropy(rows, target, weight, ignore_index, label_smoothing, reduction)
     return ops.reshape(losses, shape) if reduction == "none" and len(shape) != 1 else losses
 
 
-def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
+def _cross_entropy_of_probabilities(input, target, weight, reduction, smoothing):
     """cross_entropy for targets that are probabilities."""
     if input.shape != target.shape:
         raise RuntimeError(
@@ -65,7 +65,7 @@ def _cross_entropy_of_shares(input, target, weight, reduction, smoothing):
 @takes_old_reduction
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
              ignore_index: int = -100, reduction: str = "mean") -> Tensor:  # fmt: skip
-    """−input[target]: `cross_entropy` of what are log-probabilities already."""
+    """−input[target]: `cross_entropy` for log-probabilities."""
     rows, target, shape = _classes_last("nll_loss", input, target, weight)
     if target.dtype.rank != INT:
         raise RuntimeError(f"nll_loss: targets are integers, got {target.dtype}")
@@ -109,14 +109,14 @@ def _reduced_classes(losses, target, weight, ignore_index, reduction, shape):
     return losses.sum() / total if total else losses.sum() + math.nan
 
 
-def _known(reduction):
+def _check_reduction(reduction):
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: "none", "mean" or "sum" is needed, got {reduction!r}')
 
 
 def _reduced(losses, reduction):
     """The losses as they are, their sum, or their mean."""
-    _known(reduction)
+    _check_reduction(reduction)
     if reduction == "none":
         return losses
     if reduction == "sum":
@@ -124,8 +124,8 @@ def _reduced(losses, reduction):
     return losses.mean() if losses.numel() else losses.sum() + math.nan
 
 
-def _alike(name, input, target):
-    """Warn of shapes that would be broadcast, which is seldom meant."""
+def _warn_of_broadcast(name, input, target):
+    """Warn of shapes that would be broadcast, which is rarely intended."""
     if input.shape != target.shape:
         mine, wanted = tuple(target.shape), tuple(input.shape)
         what = f"{name}: the target's shape {mine} differs from the input's {wanted} and"
@@ -141,8 +141,8 @@ def mse_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
 ) -> Tensor:
     """(input − target)². A `weight` like the input weighs the elements, and their mean."""
-    _alike("mse_loss", input, target)
-    return _weighed("mse_loss", ops.square(input - target), weight, reduction)
+    _warn_of_broadcast("mse_loss", input, target)
+    return _weighted("mse_loss", ops.square(input - target), weight, reduction)
 
 
 @takes_old_reduction
@@ -150,11 +150,11 @@ def l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
 ) -> Tensor:
     """|input − target|. A `weight` like the input weighs the elements, and their mean."""
-    _alike("l1_loss", input, target)
-    return _weighed("l1_loss", ops.abs(input - target), weight, reduction)
+    _warn_of_broadcast("l1_loss", input, target)
+    return _weighted("l1_loss", ops.abs(input - target), weight, reduction)
 
 
-def _weighed(name, losses, weight, reduction):
+def _weighted(name, losses, weight, reduction):
     """`_reduced`, with a mean over the weights."""
     if weight is None:
         return _reduced(losses, reduction)
@@ -176,7 +176,7 @@ def smooth_l1_loss(
         raise RuntimeError(f"smooth_l1_loss: beta is at least 0, got {beta}")
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
-    _alike("smooth_l1_loss", input, target)
+    _warn_of_broadcast("smooth_l1_loss", input, target)
     return _reduced(_huber(input - target, beta) / beta, reduction)
 
 
@@ -185,7 +185,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     """d² / 2 where d = |input − target| < delta, else delta (d − delta / 2), times `weight`."""
     if delta <= 0:
         raise RuntimeError(f"huber_loss: delta is above 0, got {delta}")
-    _alike("huber_loss", input, target)
+    _warn_of_broadcast("huber_loss", input, target)
     losses = _huber(input - target, delta)
     return _reduced(losses if weight is None else losses * weight, reduction)
 
@@ -201,7 +201,7 @@ def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """−t ln x − (1 − t) ln(1 − x), each logarithm at least −100, for probabilities x."""
-    _same("binary_cross_entropy", input, target)
+    _check_same_size("binary_cross_entropy", input, target)
     one_dtype("binary_cross_entropy", input, target)
     if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("binary_cross_entropy: the input lies within 0 … 1")
@@ -214,13 +214,13 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
                                      reduction: str = "mean",
                                      pos_weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """−t ln σ(x) − (1 − t) ln σ(−x), safe for large |x|; `pos_weight` multiplies the first term."""
-    _same("binary_cross_entropy_with_logits", input, target)
+    _check_same_size("binary_cross_entropy_with_logits", input, target)
     share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
     losses = (1 - target) * input - share * ops.logsigmoid(input)
     return _reduced(losses if weight is None else losses * weight, reduction)
 
 
-def _same(name, input, target):
+def _check_same_size(name, input, target):
     if input.shape != target.shape:
         raise ValueError(
             f"{name}: input and target need one shape, got {tuple(input.shape)} and "
@@ -321,7 +321,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: float = 1, margin: float
         raise ValueError(f"multi_margin_loss: p is 1 or 2, got {p}")
     if weight is not None and weight.ndim != 1:
         raise ValueError(f"multi_margin_loss: a weight (C) is needed, got {tuple(weight.shape)}")
-    _known(reduction)
+    _check_reduction(reduction)
     if rows.shape != (target.numel(), rows.shape[1] or 1) or target.ndim > 1:
         raise RuntimeError(
             "multi_margin_loss: an input (N, C) with a target (N) is needed, or (C) with (), got "

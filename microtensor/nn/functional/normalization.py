@@ -38,7 +38,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None,
                bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """layer_norm over the channels of each group and all positions of (N, C, …) (1803.08494).
 
-    `weight` and `bias` (C) follow.
+    The result is then scaled by `weight` (C) and shifted by `bias` (C).
     """
     if input.ndim < 2:
         raise RuntimeError(f"group_norm: an input (N, C, …) is needed, got {tuple(input.shape)}")
@@ -63,8 +63,8 @@ def batch_norm(input: Tensor, running_mean: Tensor, running_var: Tensor,
                momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """(x − mean) / √(var + eps) · weight + bias for each channel of (N, C, …) (arXiv:1502.03167).
 
-    In training mean and variance are those of the batch, and the running ones, if given, move
-    towards them by `momentum`; else they are the running ones.
+    In training the mean and variance are those of the batch, and the running ones, if given, are
+    updated by the share `momentum`; in evaluation they are the running ones.
     """
     channels = input.shape[1]
     for t in (running_mean, running_var, weight, bias):
@@ -97,7 +97,7 @@ def batch_norm(input: Tensor, running_mean: Tensor, running_var: Tensor,
 
 
 def _in_dtype_of(input, y):
-    """y in the dtype of the input, which half precision leaves for that of its weights."""
+    """y cast to the dtype of the input: half precision is computed in the dtype of the weights."""
     return y if y._data.dtype is input._data.dtype else y.type_as(input)
 
 
@@ -136,7 +136,7 @@ def local_response_norm(
 
 
 def _rows_to_norm(name, input, shape, weight, bias):
-    """The input with the dimensions that are normalized made one, and the affine part likewise."""
+    """The input with the normalized dimensions flattened into one, and weight and bias likewise."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     same = (weight is None or weight._data.shape == shape) and (
         bias is None or bias._data.shape == shape

@@ -1,4 +1,4 @@
-"""What is done to the parameters of a module from outside, and sequences of different lengths."""
+"""Tools for the parameters of a module, and for sequences of different lengths."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Gradients kept from growing too large."""
+"""Clip gradients, so that they do not grow too large."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def get_total_norm(tensors: Sequence[Tensor], norm_type: float = 2.0,
     """The p-norm of the elements of all tensors together, as a 0-d tensor.
 
     Raises RuntimeError if it is not finite and `error_if_nonfinite`. PyTorch's `foreach`, here and
-    below, chooses among implementations of which there is one here.
+    below, chooses among implementations; there is only one here.
     """
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not tensors:

@@ -1,4 +1,4 @@
-"""A convolution and the batch norm behind it as one convolution, which computes the same."""
+"""Fuse a convolution and the batch norm after it into one equal convolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..module import Parameter
 
 
 def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Module:
-    """The convolution that gives what `bn`, in evaluation, gives for the result of `conv`."""
+    """A convolution equal to `conv` followed by `bn` in evaluation."""
     if conv.training or bn.training:
         raise AssertionError("fuse_conv_bn_eval: both modules have to be in evaluation: eval()")
     fused = copy.deepcopy(conv)
@@ -26,7 +26,7 @@ def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Module:
 def fuse_conv_bn_weights(conv_w: Tensor, conv_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor,
                          bn_eps: float, bn_w: Tensor | None, bn_b: Tensor | None,
                          transpose: bool = False) -> tuple[Parameter, Parameter]:  # fmt: skip
-    """Its weight w·s and bias (b − mean)·s + shift, with s = scale / √(var + eps)."""
+    """Weight w·s and bias (b − mean)·s + shift of the fused layer, s = scale / √(var + eps)."""
     scale = rsqrt(bn_rv + bn_eps)
     scale = scale if bn_w is None else scale * bn_w
     bias = (-bn_rm if conv_b is None else conv_b - bn_rm) * scale

@@ -1,4 +1,4 @@
-"""Weights of a certain form: of learned length, of norm 1, orthogonal."""
+"""Constrained weights: with a learned length, of norm 1, orthogonal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def channels_first(weight: Tensor, dim: int) -> Any:
 
 @no_grad()
 def direction(matrix: Tensor, x: Tensor, y: Any, eps: float) -> Any:
-    """y = the direction of matrix x, in place: a step of the power iteration."""
+    """Set y to matrix x / |matrix x|, in place: a step of the power iteration."""
     y.copy_(normalize(matrix @ x, dim=0, eps=eps))
 
 
@@ -95,7 +95,7 @@ class _SpectralNorm(Module):
         matrix = channels_first(weight, self.dim)
         if self.training:
             self._iterate(matrix, self.n_power_iterations)
-        u, v = self._u.clone(), self._v.clone()  # as they are now, for the derivative
+        u, v = self._u.clone(), self._v.clone()  # copies, for the derivative
         return weight / ops.dot(u, matrix @ v)
 
     def right_inverse(self, value: Any) -> Any:
@@ -106,9 +106,9 @@ def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int 
                   eps: float = 1e-12, dim: int | None = None) -> Module:  # fmt: skip
     """Let `module.<name>` be the original over its largest singular value; returns the module.
 
-    That is found by `n_power_iterations` whenever it is read in training, and 15 at first. The rows
-    of the matrix are the slices along `dim`, which is that of the outputs unless given
-    (arXiv:1802.05957).
+    The singular value is estimated by 15 power iterations at first, and `n_power_iterations`
+    whenever the weight is read in training. The rows of the matrix are the slices along `dim`, by
+    default that of the outputs (arXiv:1802.05957).
     """
     dim = outputs_of(module) if dim is None else dim
     norm = _SpectralNorm(getattr(module, name), n_power_iterations, dim, eps)
@@ -119,7 +119,7 @@ def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int 
 
 
 def _flip(q, r):
-    """Q with its columns such that the diagonal of R is positive."""
+    """Q with the signs of its columns such that the diagonal of R is positive."""
     return q * ops.sign(ops.diagonal(r, 0, -2, -1))[..., None, :]
 
 
@@ -192,9 +192,9 @@ def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None 
                use_trivialization: bool = True) -> Module:  # fmt: skip
     """Let the matrix `module.<name>` be orthogonal, or have orthonormal columns or rows.
 
-    The map is "matrix_exp" (arXiv:1901.08428), "cayley", or "householder", which is usual where it
-    is not square. With `use_trivialization` the map gives what a fixed orthogonal matrix, made from
-    the first value, is multiplied with (arXiv:1909.09501). Returns the module.
+    The map is "matrix_exp" (arXiv:1901.08428), "cayley", or "householder", the default for matrices
+    that are not square. With `use_trivialization` the map's result is multiplied with a fixed
+    orthogonal matrix made from the first value (arXiv:1909.09501). Returns the module.
     """
     weight = getattr(module, name)
     if weight.ndim < 2:

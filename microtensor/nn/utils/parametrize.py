@@ -2,8 +2,8 @@
 
     register_parametrization(layer, "weight", Symmetric())
 
-`layer.weight` is then `Symmetric()(layer.parametrizations.weight.original)`, and what is trained is
-the original.
+`layer.weight` is then `Symmetric()(layer.parametrizations.weight.original)`, and the original is
+trained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _cache = None  # {(module, name): tensor} within cached()
 
 @contextlib.contextmanager
 def cached() -> Iterator[None]:
-    """Within, each parametrized tensor is computed once."""
+    """A context in which each parametrized tensor is computed once."""
     global _cache
     outermost = _cache is None
     _cache = {} if outermost else _cache
@@ -45,7 +45,7 @@ class ParametrizationList(ModuleList):
         super().__init__(modules)
         new = self._undone(original)
         self.is_tensor = isinstance(new, Tensor)
-        if self.is_tensor:  # the same object, which an optimizer may know already
+        if self.is_tensor:  # the same object, which an optimizer may hold
             original.data = new.data
             named = {"original": original}
         else:
@@ -62,7 +62,7 @@ class ParametrizationList(ModuleList):
 
     @no_grad()
     def _undone(self, value):
-        """The originals that give `value`, by the parametrizations that say how."""
+        """The originals that give `value`, by the `right_inverse`s of the parametrizations."""
         for module in reversed(list(self)):
             with contextlib.suppress(NotImplementedError):
                 if hasattr(module, "right_inverse"):
@@ -87,7 +87,7 @@ class ParametrizationList(ModuleList):
 
     @no_grad()
     def right_inverse(self, value: Any) -> None:
-        """Let the originals be such that the tensor becomes `value`."""
+        """Set the originals such that the tensor becomes `value`."""
         for module in reversed(list(self)):
             if not hasattr(module, "right_inverse"):
                 raise RuntimeError(
@@ -112,7 +112,7 @@ def register_parametrization(
     """Let `module.<tensor_name>` be parametrization(original); returns the module.
 
     The parametrization is a Module. It may have `right_inverse`, which gives the original for a
-    value, or several tensors. Of several parametrizations each takes what the one before gives.
+    value, or several tensors. Of several parametrizations each takes the result of the one before.
     Raises ValueError where shape or dtype would change, unless `unsafe`.
     """
     parametrization.train(module.training)
@@ -173,7 +173,7 @@ def _written(name):
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether the module has parametrized tensors, or one of that name."""
+    """True if the module has any parametrized tensor, or the one named."""
     tensors = module._modules.get("parametrizations")
     if not isinstance(tensors, ModuleDict):
         return False

@@ -1,10 +1,10 @@
-"""Weights that are kept at zero: a parameter is `<name>_orig` times the buffer
+"""Pruning: some weights are kept at zero, as a parameter is `<name>_orig` times the buffer
 `<name>_mask`.
 
     l1_unstructured(layer, "weight", amount=0.3)
 
-zeroes the smallest 30 %. The product is computed before every forward. Pruned again, `amount`
-counts what is left.
+zeroes the smallest 30 %. The product is computed before every forward. If pruned again, `amount`
+refers to the elements that are left.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .convert_parameters import parameters_to_vector
 class BasePruningMethod:
     """Subclass it with `compute_mask(t, default_mask)`, and call `apply(module, name, …)`.
 
-    `PRUNING_TYPE` says what a method chooses among when it comes second: "unstructured", the
-    elements that are left; "structured", the slices along its `dim` that are; "global", all.
+    `PRUNING_TYPE` says what a method that comes second chooses from: "unstructured", the
+    elements that are left; "structured", the slices along its `dim` that are left; "global", all.
     """
 
     PRUNING_TYPE = "unstructured"
@@ -45,7 +45,7 @@ class BasePruningMethod:
     def prune(
         self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None
     ) -> Tensor:
-        """t with zeros where its importance, |t| unless given, is least."""
+        """t with zeros where the importance scores, |t| unless given, are lowest."""
         scores = t if importance_scores is None else importance_scores
         mask = ones_like(t) if default_mask is None else default_mask
         return t * self.compute_mask(scores, default_mask=mask)
@@ -92,7 +92,7 @@ class BasePruningMethod:
 
 
 class PruningContainer(BasePruningMethod):
-    """Methods one after the other, each choosing among what those before have left."""
+    """Methods in sequence, each choosing among the elements that those before left."""
 
     def __init__(self, *methods: Any) -> None:
         self._methods, self._tensor_name = methods, methods[-1]._tensor_name if methods else None
@@ -132,7 +132,7 @@ class _Amount(BasePruningMethod):
         self.amount = amount
 
     def count(self, size: Shape) -> int:
-        """How many of `size` are to go."""
+        """The number of `size` elements to prune."""
         if isinstance(self.amount, float):
             return round(self.amount * size)
         if self.amount > size:
@@ -169,35 +169,35 @@ class _Slices(_Amount):
 
 
 class Identity(BasePruningMethod):
-    """Nothing is pruned; the mask is there."""
+    """Prunes nothing: a mask of ones."""
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         return default_mask
 
 
 class RandomUnstructured(_Elements):
-    """Any elements."""
+    """Prunes random elements."""
 
     def scores(self, t: Tensor) -> Tensor:
         return rand_like(t)
 
 
 class L1Unstructured(_Elements):
-    """The elements of least |t|."""
+    """Prunes the elements of least |t|."""
 
     def scores(self, t: Tensor) -> Tensor:
         return ops.abs(t)
 
 
 class RandomStructured(_Slices):
-    """Any slices along `dim`."""
+    """Prunes random slices along `dim`."""
 
     def scores(self, t: Tensor, dim: int) -> Tensor:
         return rand(t.shape[dim])
 
 
 class LnStructured(_Slices):
-    """The slices along `dim` of least n-norm."""
+    """Prunes the slices along `dim` of least n-norm."""
 
     def __init__(self, amount: int | float, n: float, dim: int = -1) -> None:
         super().__init__(amount, dim)
@@ -208,7 +208,7 @@ class LnStructured(_Slices):
 
 
 class CustomFromMask(BasePruningMethod):
-    """What a mask says."""
+    """Prunes by a given mask."""
 
     PRUNING_TYPE = "global"
 
@@ -229,7 +229,7 @@ def identity(module: Module, name: str) -> Module:
 
 
 def random_unstructured(module: Module, name: str, amount: int | float) -> Module:
-    """Zero any elements of `module.<name>`: a number, or a share. Returns the module."""
+    """Zero random elements of `module.<name>`: a number, or a share. Returns the module."""
     RandomUnstructured.apply(module, name, amount)
     return module
 
@@ -243,7 +243,7 @@ def l1_unstructured(
 
 
 def random_structured(module: Module, name: str, amount: int | float, dim: int) -> Module:
-    """Zero any slices along `dim`. Returns the module."""
+    """Zero random slices along `dim`. Returns the module."""
     RandomStructured.apply(module, name, amount, dim)
     return module
 
@@ -264,7 +264,7 @@ def custom_from_mask(module: Module, name: str, mask: Tensor) -> Module:
 def global_unstructured(parameters: Iterable[tuple[Module, str]], pruning_method: Any,
                         importance_scores: Mapping[tuple[Module, str], Tensor] | None = None,
                         **kwargs: Any) -> None:  # fmt: skip
-    """Prune several (module, name) as one vector, so that the least of all go."""
+    """Prune several (module, name) as one vector: the lowest scores of all of them."""
     parameters, scores = list(parameters), importance_scores or {}
     if pruning_method.PRUNING_TYPE != "unstructured":
         raise TypeError("global_unstructured: a method for single elements is needed")
@@ -287,7 +287,7 @@ def global_unstructured(parameters: Iterable[tuple[Module, str]], pruning_method
 
 
 def remove(module: Module, name: str) -> None:
-    """Make a pruned parameter an ordinary one, with its zeros. Returns the module."""
+    """Make a pruned parameter an ordinary one, which keeps its zeros. Returns the module."""
     method = _method_of(module, name)
     if method is None:
         raise ValueError(f"prune.remove: {name!r} of {module} is not pruned")
@@ -296,7 +296,7 @@ def remove(module: Module, name: str) -> None:
 
 
 def is_pruned(module: Module) -> bool:
-    """Whether anything is pruned in the module or below it."""
+    """True if any parameter of the module, or of one below it, is pruned."""
     return any(
         isinstance(hook, BasePruningMethod)
         for part in module.modules()

@@ -14,10 +14,10 @@ from ...typing import Tensor
 class PackedSequence(
     namedtuple("PackedSequence", "data batch_sizes sorted_indices unsorted_indices")
 ):
-    """The elements of several sequences without padding, all first ones, then all second ones, ….
+    """The elements of several sequences without padding: all first ones, then all second ones, ….
 
-    `batch_sizes[t]` sequences have an element t; they stand in the order `sorted_indices`, the
-    longest first, and `unsorted_indices` leads back (both None: in the order they came in).
+    `batch_sizes[t]` sequences have an element t; they are in the order `sorted_indices`, the
+    longest first, and `unsorted_indices` is its inverse (both None: in the given order).
     """
 
     __slots__ = ()
@@ -63,7 +63,7 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """A padded tensor (T, N, …), or (N, T, …) with `batch_first`, as a PackedSequence.
 
-    Unless the lengths descend already, pass `enforce_sorted=False`.
+    Pass `enforce_sorted=False` unless the lengths are descending already.
     """
     lengths = as_tensor(lengths, dtype="int64")
     input = input.transpose(0, 1) if batch_first else input

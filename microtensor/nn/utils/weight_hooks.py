@@ -15,7 +15,7 @@ from .parametrizations import channels_first, direction, length, outputs_of
 class _Hook:
     """Computes a module's tensor from others before every forward.
 
-    `take` gives the module those others, and returns what the tensor is until then.
+    `take` adds those others to the module, and returns the tensor's value until the first forward.
     """
 
     def __init__(self, module: Module, name: str) -> None:
@@ -32,7 +32,7 @@ class _Hook:
 
     @classmethod
     def apply(cls, module: Module, *args: Any, **options: Any) -> Any:
-        """PyTorch's way of making one: the hook, which the module has now."""
+        """Add the hook to a module and return it, as PyTorch's `apply`."""
         return cls(module, *args, **options)
 
     def set(self, module: Module, weight: Tensor) -> Any:
@@ -118,7 +118,7 @@ class SpectralNorm(_Hook):
             for _ in range(self.n_power_iterations):
                 direction(matrix.T, u, v, self.eps)
                 direction(matrix, v, u, self.eps)
-            u, v = u.clone(), v.clone()  # as they were now, for the derivative
+            u, v = u.clone(), v.clone()  # copies, for the derivative
         return weight / ops.dot(u, matrix @ v)
 
 
@@ -126,9 +126,9 @@ def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int 
                   eps: float = 1e-12, dim: int | None = None) -> Module:  # fmt: skip
     """Let `module.<name>` be `<name>_orig` over its largest singular value; returns the module.
 
-    That is found by `n_power_iterations` before every forward in training, which go on with the
-    buffers `<name>_u`, `<name>_v`. The rows of the matrix are the slices along `dim`, which is that
-    of the outputs unless given (arXiv:1802.05957).
+    The singular value is estimated by `n_power_iterations` before every forward in training, which
+    continue with the buffers `<name>_u`, `<name>_v`. The rows of the matrix are the slices along
+    `dim`, by default that of the outputs (arXiv:1802.05957).
     """
     SpectralNorm(module, name, n_power_iterations, outputs_of(module) if dim is None else dim, eps)
     return module

@@ -1,4 +1,4 @@
-"""Schedules made of schedules, and the one that looks at the loss."""
+"""Schedules made of schedules, and ReduceLROnPlateau, which follows the loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .scheduler import LRScheduler, _rates, _set
 
 
 class SequentialLR(LRScheduler):
-    """Schedules one after the other: number i + 1 begins, with its step 0, at milestones[i]."""
+    """Schedules in sequence: number i + 1 begins, with its step 0, at milestones[i]."""
 
     def __init__(self, optimizer: Optimizer, schedulers: Any, milestones: Sequence[int]) -> None:
         self._attach(optimizer)
@@ -71,7 +71,7 @@ class SequentialLR(LRScheduler):
 
 
 class ChainedScheduler(LRScheduler):
-    """Schedules that all make their step at once: each changes what the one before has set."""
+    """Schedules that all step at once: each changes the rate that the one before has set."""
 
     def __init__(self, schedulers: Any, optimizer: Optimizer | None = None) -> None:
         self._require(len(schedulers) > 0, "at least one schedule is needed")
@@ -126,7 +126,7 @@ class ReduceLROnPlateau(LRScheduler):
         return metrics < bound if self.mode == "min" else metrics > bound
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:
-        """Go one step further, with the loss (or score) that the schedule watches."""
+        """Go one step further, given the loss (or score) that the schedule follows."""
         metrics = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(metrics):

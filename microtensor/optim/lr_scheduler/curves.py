@@ -11,7 +11,7 @@ from .scheduler import LRScheduler, _set, power_of
 
 
 def _cosine(start, end, share):
-    """From `start` to `end` along half a cosine wave, `share` from 0 to 1."""
+    """The value at `share` (0 to 1) of half a cosine wave from `start` to `end`."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
@@ -38,7 +38,7 @@ class CosineAnnealingLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """CosineAnnealingLR again and again: over T_0 steps, then T_mult times as many, and so on.
 
-    `step(epoch)` goes to any place, also between two epochs (arXiv:1608.03983).
+    `step(epoch)` takes any number, also between two epochs (arXiv:1608.03983).
     """
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,
@@ -153,7 +153,7 @@ class CyclicLR(LRScheduler):
 
     (arXiv:1506.01186). The height is multiplied by 1 in mode "triangular", by ½ after each cycle in
     "triangular2", and by gammaᵉᵖᵒᶜʰ in "exp_range"; or by scale_fn of the number of the cycle, or
-    with scale_mode "iterations" of the epoch. Momentum goes the other way, unless told not to.
+    with scale_mode "iterations" of the epoch. Momentum moves the other way, with `cycle_momentum`.
     """
 
     def __init__(self, optimizer: Optimizer, base_lr: float | Sequence[float],
@@ -188,7 +188,7 @@ class CyclicLR(LRScheduler):
             self._require(size > 0, f"{name} must be above 0, got {size}")
 
     def _height(self, epoch):
-        """How far up from base_lr to max_lr."""
+        """The share of the way from base_lr to max_lr at `epoch`."""
         length = self.step_size_up + self.step_size_down
         cycle, step = divmod(epoch, length)
         up = step <= self.step_size_up

@@ -16,7 +16,7 @@ class FactorLR(LRScheduler):
     """lr = base · factor(epoch)"""
 
     def factor_at(self, epoch: int) -> float:
-        """What the base is multiplied with after `epoch` steps."""
+        """The factor of the base rate after `epoch` steps."""
         raise NotImplementedError
 
     def lr_at(self, epoch: int) -> list[float]:
@@ -52,7 +52,7 @@ class StepLR(FactorLR):
 
 
 class MultiStepLR(FactorLR):
-    """lr = base · gamma^(how many milestones have been reached)"""
+    """lr = base · gamma^(number of milestones reached)"""
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1,
                  last_epoch: int = -1) -> None:  # fmt: skip
@@ -128,7 +128,7 @@ class LambdaLR(LRScheduler):
         return [base * f(epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
 
     def get_lr(self) -> list[float]:
-        return self.lr_at(self.last_epoch)  # a user's function has the last word, as in PyTorch
+        return self.lr_at(self.last_epoch)  # the user's function decides, as in PyTorch
 
     def state_dict(self) -> StateDict:
         plain = types.FunctionType, types.BuiltinFunctionType

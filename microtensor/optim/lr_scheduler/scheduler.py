@@ -10,7 +10,7 @@ from ...tensor import Tensor
 from ...typing import StateDict
 from ..optimizer import NONSENSE, RATES, Optimizer, alike, shown
 
-STEPS = 2**53  # more than anybody makes, and exact as a float
+STEPS = 2**53  # more than any training makes, and exact as a float
 COUNTS = "_step_count", "num_bad_epochs", "cooldown_counter"
 
 
@@ -22,7 +22,9 @@ class LRScheduler:
     `state_dict()`.
     """
 
-    _get_lr_called_within_step = True  # asked by get_lr() of older programs, which else warn
+    _get_lr_called_within_step = (
+        True  # read by get_lr() of older programs, which warn if it is False
+    )
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
@@ -49,7 +51,7 @@ class LRScheduler:
         raise NotImplementedError(f"{self._name} defines neither lr_at nor get_lr")
 
     def get_lr(self) -> list[float]:
-        """The learning rates to set now. A rate that someone else has changed keeps that change."""
+        """The learning rates to set now. A rate that was changed by others keeps that change."""
         now = self.lr_at(self.last_epoch)
         if self._last_lr is None and self.last_epoch:  # goes on from a checkpoint
             return now
@@ -75,7 +77,7 @@ class LRScheduler:
         self._last_lr = _rates(groups)
 
     def _get_closed_form_lr(self):
-        """The learning rates at `last_epoch`, whatever they were before."""
+        """The learning rates at `last_epoch`, independent of the current ones."""
         ours = type(self).get_lr is LRScheduler.get_lr
         return self.lr_at(self.last_epoch) if ours else self.get_lr()
 
@@ -93,15 +95,15 @@ class LRScheduler:
         self.step()
 
     def state_dict(self) -> StateDict:
-        """What `load_state_dict` needs to continue: everything but the optimizer."""
+        """The state that `load_state_dict` continues from: everything but the optimizer."""
         return {name: value for name, value in vars(self).items() if name != "optimizer"}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Continue from a `state_dict()`. The learning rates themselves are the optimizer's state.
 
-        Raises ValueError, and changes nothing, for the state of a schedule that knows less, for a
-        value of another kind or that the constructor would refuse, and for one in place of the
-        optimizer or of a method; TypeError if it is no dict.
+        Raises ValueError, and changes nothing, if an attribute is missing, a value has another type
+        or would be refused by the constructor, or one replaces the optimizer or a method; TypeError
+        if it is no dict.
         """
         if not isinstance(state_dict, Mapping):
             kind = type(state_dict).__name__
@@ -116,7 +118,7 @@ class LRScheduler:
         """Raise ValueError where the attributes of the schedule make no sense."""
 
     def _verify(self, state_dict):
-        """Raise ValueError, or what a value of the wrong kind gives, where a state is none."""
+        """Raise ValueError, or the error of a value of the wrong type, for an invalid state."""
         for name in state_dict:
             if name == "optimizer" or callable(getattr(type(self), str(name), None)):
                 raise ValueError(f"{self._name}: the state of no schedule has {name!r:.80}")
@@ -156,7 +158,7 @@ class LRScheduler:
 
 
 def _set(group, lr):
-    """Give a group its rate: a rate that is a tensor stays that tensor."""
+    """Set the rate of a group; a rate that is a tensor stays the same tensor."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(float(lr))
     else:
@@ -168,12 +170,12 @@ def _rates(groups):
 
 
 def _form(value):
-    """How many lists there are in a value, and of which lengths."""
+    """The nesting of lists in a value, with their lengths."""
     return [_form(inner) for inner in value] if isinstance(value, (list, tuple)) else None
 
 
 def power_of(base, exponent):
-    """base ** exponent as a float, which for what is too large is infinite."""
+    """base ** exponent as a float; infinite if it is too large."""
     try:
         return float(base) ** exponent
     except OverflowError:

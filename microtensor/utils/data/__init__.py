@@ -1,7 +1,7 @@
-"""Data sets, the order to go through them, and batches.
+"""Data sets, samplers and batches.
 
-Everything that is random takes a `generator`: two loaders with generators of one seed go through
-their data in the same order, and every further pass is in a new order.
+Everything that is random takes a `generator`: two loaders whose generators have the same seed use
+the same order, and every further pass has a new order.
 """
 
 from ...autograd.calls import public_names

@@ -42,7 +42,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(sample: Any) -> Any:
-    """A sample with its arrays as tensors: what a loader without batches gives."""
+    """A sample with its arrays as tensors, as loaders without batches return it."""
     if isinstance(sample, (np.ndarray, np.generic)):
         return as_tensor(sample)
     if isinstance(sample, Mapping):

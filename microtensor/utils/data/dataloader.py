@@ -1,6 +1,6 @@
-"""The loader: batches of a data set, once through the data in a sampler's order.
+"""DataLoader: iterates over the batches of a data set in a sampler's order.
 
-`multiprocessing` is imported where workers are asked for: it costs a tenth of microtensor's import.
+`multiprocessing` is imported only for workers: it costs a tenth of microtensor's import time.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ T = TypeVar("T", covariant=True)
 class DataLoader(Generic[T]):
     """Batches of a data set: `for batch in loader`, once through the data.
 
-    The order is that of `sampler`, or random with `shuffle`, or `batch_sampler` gives whole lists
-    of numbers. `batch_size=None` gives the samples one by one, unbatched. `collate_fn` makes a
-    batch of a list of samples.
+    The order is that of `sampler`, or random with `shuffle`, or `batch_sampler` yields whole lists
+    of indices. `batch_size=None` yields single samples, unbatched. `collate_fn` makes a batch from
+    a list of samples.
 
-    With `num_workers` processes, batch i is loaded by worker i mod num_workers, each of which has
-    `prefetch_factor` batches (2, unless said) in hand or ready. They come in order (with
-    `in_order=False` as they are ready), the same as from this process. An iterable data set is
-    copied to each worker and iterated there: `get_worker_info()` tells the copies apart.
-    Worker w calls `worker_init_fn(w)` first, with the generators of this library, of Python and of
-    NumPy seeded by base_seed + w, where each pass draws base_seed from `generator`, or from the
-    default one. `persistent_workers` stay for the next pass, with their copies of the data set.
+    With `num_workers` processes, batch i is loaded by worker i mod num_workers, each of which works
+    ahead by `prefetch_factor` batches (default 2). The batches, the same as without workers, come
+    in order (with `in_order=False` as soon as they are ready). An iterable data set is copied to
+    each worker and iterated there: `get_worker_info()` tells the copies apart. Worker w first calls
+    `worker_init_fn(w)`, with the generators of this library, of Python and of NumPy seeded by
+    base_seed + w; each pass draws base_seed from `generator`, or from the default one.
+    `persistent_workers` are kept for the next pass, with their copies of the data set.
 
     An exception in a worker is raised here as one of the same class, with the worker's traceback in
     its message; a worker that ends otherwise, or no batch within `timeout` seconds (0: no limit),
-    is a RuntimeError. Workers end with the pass, with its iterator, and with this process. How they
-    start says `workers.py`; `multiprocessing_context` is a start method's name or a context. Where
-    no process can be started, a warning says so and samples are loaded here.
+    is a RuntimeError. Workers end with the pass, with its iterator, and with this process.
+    `workers.py` explains how they start; `multiprocessing_context` is a start method's name or a
+    context. Where no process can be started, a warning says so and samples are loaded here.
 
     `pin_memory` and `pin_memory_device` are accepted and have no effect.
     """
 
-    _DataLoader__initialized = False  # by its name in PyTorch: attributes are fixed from then on
+    _DataLoader__initialized = False  # PyTorch's name; when True, attributes are fixed
 
     def __init__(self, dataset: Dataset[T], batch_size: int | None = 1, shuffle: bool | None = None,
                  sampler: Sampler | Iterable | None = None,
@@ -70,12 +70,7 @@ class DataLoader(Generic[T]):
                  persistent_workers: bool = False, pin_memory_device: str = "",
                  in_order: bool = True) -> None:  # fmt: skip
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        iterable = isinstance(dataset, IterableDataset)
-        if not (iterable or hasattr(dataset, "__getitem__") or hasattr(dataset, "__getitems__")):
-            raise TypeError(
-                "DataLoader: a data set with __getitem__ and __len__, or an IterableDataset, is "
-                f"needed, got {describe([dataset])}"
-            )
+        iterable = _is_iterable(dataset)
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
             raise ValueError("DataLoader: an iterable dataset has its own order; pass no other")
         if sampler is not None and shuffle:
@@ -108,9 +103,7 @@ class DataLoader(Generic[T]):
         batched = batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self._iterator: _BaseDataLoaderIter | None = None
-        self._IterableDataset_len_called: int | None = (
-            None  # what len(dataset) was, if it was asked for
-        )
+        self._IterableDataset_len_called: int | None = None  # len(dataset), once it was computed
         self._DataLoader__initialized = True
         self.check_worker_number_rationality()
 
@@ -123,7 +116,7 @@ class DataLoader(Generic[T]):
 
     @property
     def multiprocessing_context(self) -> BaseContext | None:
-        """How workers start: a context of `multiprocessing`; None for the platform's own."""
+        """The context of `multiprocessing` that starts workers; None for the platform's default."""
         return self._context
 
     @multiprocessing_context.setter
@@ -171,7 +164,7 @@ class DataLoader(Generic[T]):
             )  # fmt: skip
             started = workers.start(self._context or multiprocessing.get_context(), job)
         except workers.CannotStart as error:
-            _say_once(str(error))
+            _warn_once(str(error))
             return _SingleProcessDataLoaderIter(self)
         try:
             return _MultiProcessingDataLoaderIter(self, started)
@@ -179,17 +172,17 @@ class DataLoader(Generic[T]):
             workers.stop(started)
             raise
 
-    # by their names in PyTorch: a subclass whose data set takes a whole batch at a time has its own
+    # PyTorch's names: a subclass whose data set takes a whole batch at a time has its own
     _auto_collation = property(lambda self: self.batch_sampler is not None)
     _index_sampler = property(
         lambda self: self.batch_sampler if self._auto_collation else self.sampler
     )
 
     def __len__(self) -> int:
-        """How many batches there are, or samples without batches.
+        """The number of batches, or of samples without batches.
 
-        Of an iterable data set as many as its own length makes, whatever its copies in workers do;
-        TypeError if it has none.
+        For an iterable data set it follows from its own length, whatever its copies in workers do;
+        TypeError if it has no length.
         """
         if not isinstance(self.dataset, IterableDataset):
             return len(self._index_sampler)
@@ -210,8 +203,20 @@ class DataLoader(Generic[T]):
             )
 
 
+def _is_iterable(dataset):
+    """True for an IterableDataset, False for one with samples by index. TypeError for others."""
+    if isinstance(dataset, IterableDataset):
+        return True
+    if not (hasattr(dataset, "__getitem__") or hasattr(dataset, "__getitems__")):
+        raise TypeError(
+            "DataLoader: a data set with __getitem__ and __len__, or an IterableDataset, is "
+            f"needed, got {describe([dataset])}"
+        )
+    return False
+
+
 def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers):
-    """Raise ValueError for options of workers that make no sense."""
+    """Raise ValueError for invalid options of workers."""
     if num_workers < 0:
         raise ValueError(f"DataLoader: num_workers cannot be negative, got {num_workers}")
     if timeout < 0:
@@ -229,7 +234,7 @@ def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers):
 
 
 @functools.cache  # once for each reason
-def _say_once(reason):
+def _warn_once(reason):
     warn(f"DataLoader: no process can be started here ({reason}); samples are loaded in this one")
 
 
@@ -245,12 +250,12 @@ class _BaseDataLoaderIter:
         self._dataset, self._generator = loader.dataset, loader.generator
         self._index_sampler = loader._index_sampler
         self._sampler_iter = iter(self._index_sampler)
-        # drawn in each case, so that orders do not depend on the number of workers
+        # always drawn, so that orders do not depend on the number of workers
         self._base_seed = draw_seed(loader.generator)
         self._num_workers = loader.num_workers
-        self._expect(loader)
+        self._set_length(loader)
 
-    def _expect(self, loader):
+    def _set_length(self, loader):
         self._num_yielded, self._announced = 0, loader._IterableDataset_len_called
 
     def __iter__(self) -> Iterator:
@@ -279,9 +284,9 @@ class _BaseDataLoaderIter:
 
 
 class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
-    """A pass whose samples are loaded in this process, when they are asked for."""
+    """A pass whose samples are loaded in this process."""
 
-    closed = True  # nothing to be used again
+    closed = True  # no workers to reuse
 
     def __init__(self, loader: Any) -> None:
         super().__init__(loader)
@@ -294,9 +299,9 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
 
 
 class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
-    """A pass, or with persistent workers one after the other, whose samples workers load.
+    """A pass, or with persistent workers several in turn, whose samples workers load.
 
-    `_asked` has the number of a worker for each batch that was asked for and has not come.
+    `_pending` holds a worker for each batch that was requested and has not arrived.
     """
 
     def __init__(self, loader: Any, started: Any) -> None:
@@ -305,44 +310,44 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         self._prefetch_factor, self._persistent = loader.prefetch_factor, loader.persistent_workers
         self._workers, self._pass = started, 0
         self._finalizer = weakref.finalize(self, workers.stop, started)
-        self._finalizer.atexit = False  # at the end of the program multiprocessing ends them
+        self._finalizer.atexit = False  # at exit, multiprocessing ends them
         for worker in started:
             worker.send(self._base_seed)
-        self._ask_all()
+        self._request_all()
 
     def _reset(self, loader):
-        """Begin the next pass with the same workers; what is left of the last one is dropped."""
+        """Begin the next pass with the same workers; the rest of the last one is dropped."""
         self._sampler_iter = iter(self._index_sampler)
-        self._expect(loader)
+        self._set_length(loader)
         self._pass += 1
-        self._ask_all()
+        self._request_all()
 
-    def _ask_all(self):
-        self._asked = deque()
+    def _request_all(self):
+        self._pending = deque()
         for _ in range(self._prefetch_factor):
             for worker in self._workers:
-                self._ask(worker)
+                self._request(worker)
 
-    def _ask(self, worker):
-        """Ask a worker for the next batch, if there is one."""
+    def _request(self, worker):
+        """Request the next batch from a worker, if there is one."""
         for index in self._sampler_iter:
             try:
                 worker.send((self._pass, index))
             except RuntimeError:
                 self._close()
                 raise
-            self._asked.append(worker)
+            self._pending.append(worker)
             return
 
     def _next_data(self):
-        while self._asked:
-            worker = self._asked[0] if self._in_order else self._first_ready()
+        while self._pending:
+            worker = self._pending[0] if self._in_order else self._first_ready()
             data = self._receive(worker)
-            self._asked.remove(worker)  # its first place
+            self._pending.remove(worker)  # the first occurrence
             if isinstance(data, workers.End):
-                self._asked = deque(w for w in self._asked if w is not worker)
+                self._pending = deque(w for w in self._pending if w is not worker)
                 continue
-            self._ask(worker)
+            self._request(worker)
             if isinstance(data, workers.ExceptionWrapper):
                 data.reraise()
             return data
@@ -351,24 +356,24 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         raise StopIteration
 
     def _receive(self, worker):
-        """What the worker sends in this pass. If that is cut short, all workers end."""
+        """The worker's next message of this pass. If that is interrupted, all workers end."""
         try:
             number = None
             while number != self._pass:
                 number, data = worker.receive(self._timeout)
             return data
-        except workers.TimedOut:  # it may be asked again
+        except workers.TimedOut:  # the caller may try again
             raise
         except BaseException:
             self._close()
             raise
 
     def _first_ready(self):
-        """A worker that has sent something, or is no more; after the timeout any of them."""
-        asked = list(dict.fromkeys(self._asked))
+        """A worker that has sent something or has ended; after the timeout any of them."""
+        asked = list(dict.fromkeys(self._pending))
         return workers.first_ready(asked, self._timeout)
 
     def _close(self):
         self.closed = True
-        self._asked.clear()
+        self._pending.clear()
         self._finalizer()

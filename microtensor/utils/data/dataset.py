@@ -1,4 +1,4 @@
-"""Data sets: samples by number, or as they come."""
+"""Data sets: samples by index, or from an iterator."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T", covariant=True)
 
 
 class Dataset(Generic[T]):
-    """Samples by number. A subclass defines `__getitem__(index)` and `__len__()`.
+    """Samples by index. A subclass defines `__getitem__(index)` and `__len__()`.
 
-    With `__getitems__(indices)` it gives the samples of a batch as a list, all at once.
+    It may define `__getitems__(indices)`, which returns the samples of a batch as a list.
     """
 
     def __getitem__(self, index: Any) -> T:
@@ -28,7 +28,7 @@ class Dataset(Generic[T]):
 
 
 class IterableDataset(Dataset[T]):
-    """Samples as they come. A subclass defines `__iter__()`, and `__len__()` if it is known."""
+    """Samples from an iterator. A subclass defines `__iter__()`, and `__len__()` if it is known."""
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__")
@@ -59,7 +59,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class Subset(Dataset[T]):
-    """The samples of a data set with these numbers."""
+    """The samples of a data set at the given indices."""
 
     def __init__(self, dataset: Dataset[T], indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices
@@ -72,7 +72,7 @@ class Subset(Dataset[T]):
 
 
 class ConcatDataset(Dataset[T]):
-    """Data sets one after the other."""
+    """Several data sets in sequence."""
 
     def __init__(self, datasets: Iterable[Dataset[T]]) -> None:
         self.datasets = list(datasets)
@@ -94,9 +94,9 @@ class ConcatDataset(Dataset[T]):
 def random_split(
     dataset: Dataset[T], lengths: Sequence[int | float], generator: Generator | None = None
 ) -> list[Subset[T]]:
-    """A data set cut at random into subsets of these lengths, or of these fractions of it.
+    """Split a data set at random into subsets of the given lengths, or fractions of it.
 
-    What fractions leave over by rounding goes to the first subsets, one sample each. Raises
+    Samples left over by rounding fractions go to the first subsets, one each. Raises
     ValueError if the lengths do not add up to the data set's, or the fractions to 1.
     """
     n = len(dataset)

@@ -1,4 +1,4 @@
-"""Fetching: what a sampler gives as samples, collated. The same in this process and in workers."""
+"""Fetcher: loads and collates samples by a sampler's indices, in this process and in workers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,10 +8,10 @@ from .dataset import Dataset, IterableDataset, Subset, TensorDataset
 
 
 class Fetcher:
-    """Calling it with what an index sampler gives returns a batch, or one sample without batches.
+    """A callable: from the indices of a batch to the batch, or from one index to a sample.
 
-    An iterable data set is iterated from its beginning by each new Fetcher: of the indices only
-    how many there are counts, and StopIteration says that its samples are used up.
+    Each new Fetcher iterates over an iterable data set from its beginning: only the number of
+    indices counts, and StopIteration is raised when its samples are used up.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class Fetcher:
         return self._batch(index) if self.batched else self.collate_fn(self.dataset[index])
 
     def _next(self, indices):
-        """As many samples as there are indices, or what is left; StopIteration where that is none,
-        or too few for `drop_last`.
+        """As many samples as there are indices, or the rest; StopIteration if there is no rest, or
+        too little for `drop_last`.
         """
         batch = [sample for _, sample in zip(indices, self.samples)]
         if not batch or (self.drop_last and len(batch) < len(indices)):
@@ -43,7 +43,7 @@ class Fetcher:
         return batch
 
     def _batch(self, indices):
-        """The batch of these samples; of plain tensors with one indexing instead of many."""
+        """The batch of these samples; data sets of tensors are indexed once for all of them."""
         dataset, numbers = self.dataset, indices
         if self.collate_fn is default_collate and all(type(i) is int for i in indices) and indices:
             while type(dataset) is Subset:

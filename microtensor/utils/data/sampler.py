@@ -1,4 +1,4 @@
-"""Samplers: the order in which a loader goes through a data set, and the batches it makes."""
+"""Samplers: the order in which a loader reads a data set, and its division into batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T", covariant=True)
 
 
 class Sampler(Generic[T]):
-    """An order: iterating gives the numbers of samples. A subclass defines `__iter__()`."""
+    """An order: iterating yields the indices of samples. A subclass defines `__iter__()`."""
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__")
@@ -35,9 +35,9 @@ class SequentialSampler(Sampler[int]):
 
 
 class RandomSampler(Sampler[int]):
-    """All numbers in random order, or `num_samples` of them, with or without `replacement`.
+    """All indices in random order, or `num_samples` of them, with or without `replacement`.
 
-    More samples than there are data, without replacement, go through the data again in a new order.
+    Beyond the length of the data, without replacement, the data are repeated in a new order.
     """
 
     def __init__(self, data_source: Sized, replacement: bool = False,
@@ -57,7 +57,7 @@ class RandomSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         n, left = len(self.data_source), self.num_samples
         while left > 0:
-            if self.replacement:  # a few at a time: programs ask for 10¹⁰ to never run out
+            if self.replacement:  # in small pieces: programs pass 10¹⁰ to never run out
                 order = randint(n, (min(left, 32),), generator=self.generator)
             else:
                 order = randperm(n, generator=self.generator)[:left]
@@ -69,7 +69,7 @@ class RandomSampler(Sampler[int]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """The given numbers in random order."""
+    """The given indices in random order."""
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
         self.indices, self.generator = indices, generator
@@ -83,7 +83,7 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """`num_samples` numbers, each drawn with a probability in proportion to its weight."""
+    """`num_samples` indices, each drawn with a probability in proportion to its weight."""
 
     def __init__(self, weights: Sequence[float] | Tensor, num_samples: int,
                  replacement: bool = True,
@@ -107,7 +107,7 @@ class WeightedRandomSampler(Sampler[int]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """Lists of `batch_size` numbers from another sampler; `drop_last` omits a shorter last one."""
+    """Lists of `batch_size` indices from another sampler; `drop_last` omits a shorter last one."""
 
     def __init__(
         self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool
@@ -125,7 +125,7 @@ class BatchSampler(Sampler[list[int]]):
 
 
 class _InfiniteConstantSampler(Sampler[None]):
-    """None for ever: the order of an iterable data set, which has its own."""
+    """Yields None for ever: an iterable data set has its own order."""
 
     def __iter__(self) -> Iterator[Any]:
         return repeat(None)

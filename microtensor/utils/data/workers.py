@@ -1,13 +1,13 @@
-"""Processes that load samples: one pipe to each, on which indices go out and batches come back.
+"""Worker processes that load samples: each has a pipe for indices and for batches.
 
-A worker has three threads. The main one fetches what it is asked for, in order. One listens on the
-pipe all the time, so that the parent never waits to ask, and ends the process if the parent is no
-more. One sends what is ready, so that the next batch is begun before the last one is taken.
+A worker has three threads. The main one fetches the requested samples, in order. One reads the pipe
+all the time, so that the parent never waits to send a request, and ends the process if the parent
+has ended. One sends finished batches, so that the next is begun before the last one is received.
 
 Workers are made with the start method that `multiprocessing` has on the platform, as in PyTorch:
-by fork on Linux before Python 3.14, where data sets and functions need not be picklable. That is
-safe with what this library itself starts: its compiled loops have no threads, and BLAS ends its
-threads before a fork. A program whose own threads hold locks, or that has used a GPU, passes
+by fork on Linux before Python 3.14, where data sets and functions need not be picklable. Forking is
+safe for this library: its compiled loops have no threads, and BLAS ends its threads before a fork.
+A program whose own threads hold locks, or that has used a GPU, passes
 `multiprocessing_context="forkserver"` or "spawn".
 """
 
@@ -35,15 +35,15 @@ from ...tensor.random import manual_seed
 from .dataset import Dataset, IterableDataset
 from .fetch import Fetcher
 
-GRACE = 5.0  # seconds that a worker has to end what it is doing
-LOOK = 1.0  # seconds between two looks at whether the other process is alive
-LARGE = 1 << 16  # bytes from which an array travels as it is, outside of the pickle
+GRACE = 5.0  # seconds that a worker has to finish
+LOOK = 1.0  # seconds between two checks whether the other process is alive
+LARGE = 1 << 16  # arrays of more bytes are sent as they are, outside of the pickle
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker knows of itself: its number `id` of `num_workers`, the `seed` of its random
-    numbers, and its own copy of the data set.
+    """A worker's number `id` of `num_workers`, the `seed` of its random numbers, and its own copy
+    of the data set.
     """
 
     id: int
@@ -56,44 +56,46 @@ _worker_info: WorkerInfo | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """The worker that this process is; None in the process that iterates over the loader."""
+    """The `WorkerInfo` of this process; None in the process that iterates over the loader."""
     return _worker_info
 
 
 def _wait(connections, timeout):
-    """Those of some connections that have something to read, once there is one."""
+    """Wait until some connections have something to read, and return these."""
     from multiprocessing.connection import wait
 
     return wait(connections, timeout)
 
 
 class CannotStart(Exception):
-    """The platform does not let processes be started."""
+    """The platform does not allow processes to be started."""
 
 
 class TimedOut(RuntimeError):
-    """No batch came in time."""
+    """No batch arrived in time."""
 
 
 class ExceptionWrapper:
-    """The exception that is being handled, to be raised again in another process."""
+    """The exception that is being handled, in a form that another process can raise again."""
 
     def __init__(self, where: str = "in background"):
         self.exc_type, error, _ = sys.exc_info()
         self.exc_msg, self.where = "".join(traceback.format_exception(error)), where
         try:
             pickle.dumps(self.exc_type)
-        except Exception:  # a class inside a function: the message still has its name
+        except (
+            Exception
+        ):  # a class inside a function cannot be pickled: the message still has its name
             self.where = f"of class {self.exc_type.__name__} {where}"
             self.exc_type = RuntimeError
 
     def reraise(self) -> None:
         """Raise an exception of the same class whose message holds the first one's traceback.
 
-        RuntimeError where the class cannot be made of one message.
+        RuntimeError if the class cannot be created from one message.
         """
         message = f"Caught {self.exc_type.__name__} {self.where}.\nOriginal {self.exc_msg}"
-        if self.exc_type is KeyError:  # which shows the repr of what it is given
+        if self.exc_type is KeyError:  # KeyError shows the repr of its argument
             message = _Unquoted(message)
         try:
             error = self.exc_type(message)
@@ -102,7 +104,7 @@ class ExceptionWrapper:
         try:
             raise error
         finally:
-            del error  # which holds this frame by its traceback, and by that the workers
+            del error  # its traceback refers to this frame, and so to the workers
 
 
 class _Unquoted(str):
@@ -113,7 +115,7 @@ class _Unquoted(str):
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers of a loader are given at the start."""
+    """The data set and options that all workers of a loader receive at the start."""
 
     dataset: Dataset
     batched: bool
@@ -124,14 +126,14 @@ class Job:
 
 
 class End:
-    """What a worker sends when its iterable data set is used up."""
+    """Sent by a worker when its iterable data set is used up."""
 
 
 # ---- messages --------------------------------------------------------------------------
 
 
 class _Pickler(pickle.Pickler):
-    """Pickle for what leaves a worker: the history of a gradient cannot."""
+    """Pickles the messages of a worker; tensors with a gradient's history are refused."""
 
     def reducer_override(self, value):
         if isinstance(value, Tensor) and value.grad_fn is not None:
@@ -143,7 +145,7 @@ class _Pickler(pickle.Pickler):
 
 
 def packed(message: Any) -> tuple[bytes, list[bytes]]:
-    """A message as a pickle and copies of its large arrays, which the pickle refers to."""
+    """A message as (pickle, copies of its large arrays, which the pickle refers to)."""
     arrays, file = [], io.BytesIO()
 
     def inside(array):
@@ -158,12 +160,12 @@ def packed(message: Any) -> tuple[bytes, list[bytes]]:
 
 
 def send(connection, message: tuple[bytes, list[bytes]]) -> None:
-    """Send what `packed` gives."""
+    """Send the result of `packed`."""
     pickled, arrays = message
     connection.send([len(array) for array in arrays])
     connection.send_bytes(pickled)
     for array in arrays:
-        if os.name == "posix":  # straight from memory, and at the other end straight into it
+        if os.name == "posix":  # from memory to memory, without another copy
             rest = memoryview(array)
             while rest:
                 rest = rest[os.write(connection.fileno(), rest) :]
@@ -172,7 +174,7 @@ def send(connection, message: tuple[bytes, list[bytes]]) -> None:
 
 
 def receive(connection) -> Any:
-    """The message that `send` sent. Raises EOFError or OSError where the sender is no more."""
+    """Receive a message of `send`. Raises EOFError or OSError if the sender has ended."""
     sizes = connection.recv()
     pickled = connection.recv_bytes()
     arrays = [np.empty(size, np.uint8) for size in sizes]
@@ -193,9 +195,9 @@ def receive(connection) -> Any:
 
 
 def worker_loop(job: Job, worker_id: int, connection) -> None:
-    """All that a worker does: until the parent says None, or is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends the workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and not a handler that a fork copied
+    """The main function of a worker, until the parent sends None or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends the workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # replaces a handler copied by fork
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     tasks, results = queue.SimpleQueue(), queue.SimpleQueue()
@@ -206,7 +208,7 @@ def worker_loop(job: Job, worker_id: int, connection) -> None:
 
 
 def _listen(connection, tasks):
-    """Put what the parent sends in a queue, and end the process if the parent is no more."""
+    """Put the parent's messages in a queue, and end the process if the parent has ended."""
     from multiprocessing import parent_process
 
     sentinel, parent = parent_process().sentinel, os.getppid()
@@ -221,14 +223,14 @@ def _listen(connection, tasks):
 
 
 def _deliver(connection, results):
-    """Send what is put in a queue."""
-    with contextlib.suppress(OSError):  # the parent is no more: `_listen` sees to it
+    """Send the messages of a queue."""
+    with contextlib.suppress(OSError):  # the parent has ended: `_listen` handles it
         while True:
             send(connection, results.get())
 
 
 def _work(job, worker_id, tasks, results):
-    """Fetch what is asked for: (number of the pass, index). The first message is the base seed."""
+    """Handle the requests (number of the pass, index). The first message is the base seed."""
     where = f"in DataLoader worker process {worker_id}"
     seed = pickle.loads(tasks.get())
     if seed is None:
@@ -253,10 +255,10 @@ def _work(job, worker_id, tasks, results):
 
 
 def _prepare(job, worker_id, base_seed):
-    """Seed all generators of random numbers, and let the user's function see to the rest."""
+    """Seed all generators of random numbers, and call the user's `worker_init_fn`."""
     global _worker_info
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without threadpoolctl it stays as it is
+        warnings.simplefilter("ignore")  # without threadpoolctl nothing changes
         set_num_threads(1)
     seed = base_seed + worker_id
     random.seed(seed)
@@ -272,7 +274,7 @@ def _prepare(job, worker_id, base_seed):
 
 
 class Worker:
-    """A worker as its parent sees it."""
+    """The parent's side of a worker."""
 
     def __init__(self, context, job: Job, worker_id: int):
         self.id, self.owner = worker_id, os.getpid()
@@ -290,14 +292,14 @@ class Worker:
             theirs.close()
 
     def send(self, message: Any) -> None:
-        """Send a small message: the base seed, what to fetch, or None for the end."""
+        """Send a small message: the base seed, a request, or None for the end."""
         try:
             self.connection.send(message)
         except OSError:
             raise self.death() from None
 
     def receive(self, timeout: float = 0) -> Any:
-        """The next message. RuntimeError if the worker is no more, or after `timeout` seconds."""
+        """The next message. RuntimeError if the worker has ended, or after `timeout` seconds."""
         until = time.monotonic() + timeout if timeout else float("inf")
         while True:
             left = min(LOOK, max(0, until - time.monotonic()))
@@ -326,16 +328,16 @@ class Worker:
 
 
 def first_ready(workers: list[Worker], timeout: float = 0) -> Worker:
-    """The first of some workers that has sent something or is no more; after `timeout` any."""
+    """The first of some workers that has sent something or ended; after `timeout` any of them."""
     by_what = {w.connection: w for w in workers} | {w.process.sentinel: w for w in workers}
     return by_what[next(iter(_wait(list(by_what), timeout or None)), workers[0].connection)]
 
 
 @contextlib.contextmanager
 def _uninterrupted(context):
-    """Within, Ctrl-C waits: the worker inherits that, until it ignores Ctrl-C."""
+    """A context that blocks Ctrl-C: a worker inherits this, until it ignores Ctrl-C itself."""
     masked = hasattr(signal, "pthread_sigmask")
-    if not masked or context.get_start_method() == "forkserver":  # whose other children inherit
+    if not masked or context.get_start_method() == "forkserver":  # whose other children inherit it
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -346,11 +348,11 @@ def _uninterrupted(context):
 
 
 def start(context, job: Job) -> list[Worker]:
-    """Workers for a job: all of them, or an error and none.
+    """Start the workers of a job: all of them, or none and an error.
 
-    Raises CannotStart where the platform refuses; what cannot be pickled raises its own error.
+    Raises CannotStart where the platform refuses; objects that cannot be pickled raise their error.
     """
-    # what these import, all workers would import, each for itself
+    # preload these modules once instead of importing them in each worker
     get_num_threads(), np.random.SeedSequence(0)
     workers = []
     try:
@@ -372,8 +374,10 @@ def start(context, job: Job) -> list[Worker]:
 
 
 def stop(workers: list[Worker]) -> None:
-    """End workers and wait until they are no more: by asking, and after a grace by force."""
-    workers = [w for w in workers if w.owner == os.getpid()]  # a fork's copy is not its own
+    """End workers and wait for them: by a message, and after a delay by force."""
+    workers = [
+        w for w in workers if w.owner == os.getpid()
+    ]  # a forked copy does not own the workers
     try:
         for worker in workers:
             with contextlib.suppress(OSError):
