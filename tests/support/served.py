@@ -6,11 +6,8 @@ import json
 import threading
 import time
 
-import uvicorn
-
 import microtensor as mt
 from models.ladder import RUNGS
-from models.serving.app import LOCAL, make_app
 from models.serving.engine import Engine
 from models.serving.loading import Served
 from models.text.chat import with_chat_tokens
@@ -37,6 +34,10 @@ class Running:
     """A server that listens: its port, its engine, and requests to it."""
 
     def __init__(self, models, rows=8, waiting=32):
+        import uvicorn  # the extra serve, without which the engine is tested alone
+
+        from models.serving.app import LOCAL, make_app
+
         self.engine = Engine({name: s.model for name, s in models.items()}, rows, waiting).start()
         app = make_app(models, self.engine, LOCAL)
         config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
