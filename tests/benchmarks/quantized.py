@@ -7,6 +7,7 @@ prints the least and the median of seconds.
 import statistics
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -42,6 +43,7 @@ def theirs(kind):
     """The same with PyTorch: as it is, int8 in and out, or int8 weights alone."""
     import torch
 
+    warnings.simplefilter("ignore")  # of what is deprecated there
     torch.set_num_threads(1)
     torch.backends.quantized.engine = "fbgemm"
     layers, rows = [], {n: torch.randn(1, n) for _, n in SHAPES}
