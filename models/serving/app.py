@@ -114,8 +114,13 @@ class _Server:
             asked = wanted(body, self.models, of_chat)
             answer, loop, events = Answer(asked), asyncio.get_running_loop(), asyncio.Queue()
 
+            held = []  # what need not be told before the end: to wake the loop takes time
+
             def put(*event):  # called by the engine's thread
-                loop.call_soon_threadsafe(events.put_nowait, event)
+                held.append(event)
+                if asked.stream or event[3]:
+                    loop.call_soon_threadsafe(_put_all, events, held.copy())
+                    held.clear()
 
             jobs = list(answer.jobs(put))
             try:
@@ -141,6 +146,11 @@ class _Server:
 
     def count(self, status):
         self.answered[status] = self.answered.get(status, 0) + 1
+
+
+def _put_all(queue, events):
+    for event in events:
+        queue.put_nowait(event)
 
 
 def _model(served):

@@ -133,7 +133,8 @@ def test_models_health_and_metrics(server):
     after = metrics(server)
     assert text and after["microtensor_tokens_total"] == before["microtensor_tokens_total"] + 6
     name = 'microtensor_requests_total{status="200"}'
-    assert after[name] == before.get(name, 0) + 1 and after["microtensor_texts_running"] == 0
+    assert after[name] == before.get(name, 0) + 1
+    until(lambda: metrics(server)["microtensor_texts_running"] == 0)
 
 
 def metrics(server):
