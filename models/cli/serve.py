@@ -1,8 +1,8 @@
 """Serve: answer requests over HTTP with any model, by OpenAI's interface.
 
-A model is a checkpoint of a training, a folder in GPT-2's or Llama's layout, or
-a file that `python -m models quantize` wrote. Each has a name, by which requests
-ask for it; adapters in peft's layout are models of their own, too.
+A model is a checkpoint of a training, a folder in GPT-2's or Llama's layout,
+or a file that `python -m models quantize` wrote. Each has a name, by which
+requests ask for it; adapters in peft's layout are models of their own, too.
 """
 
 from . import program
