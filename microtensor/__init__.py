@@ -233,7 +233,7 @@ __all__ = [
 # ---- what is loaded when it is asked for: drawing needs graphviz -----------------------
 
 if _typing.TYPE_CHECKING:
-    from . import debug as debug, graph as graph, typing as typing
+    from . import debug as debug, graph as graph, quantization as quantization, typing as typing
     from .compat import (
         distributions as distributions, func as func, hub as hub, library as library,
         storage as storage, testing as testing, weights as weights,
@@ -248,8 +248,8 @@ if _typing.TYPE_CHECKING:
 
 _LATE = {"explain": "graph.explain", "diagnose": "debug.diagnosis", "Recorder": "debug.recorder"}
 _MODULES = """accelerator compiler cpu debug distributed distributions fft func functional fx graph
-hub jit library multiprocessing onnx profiler special storage testing types version weights
-xpu""".split()
+hub jit library multiprocessing onnx profiler quantization special storage testing types version
+weights xpu""".split()
 
 
 if not _typing.TYPE_CHECKING:  # which would take any name to be there

@@ -19,7 +19,7 @@ FLOORS = [
     "autograd",
     "ops",
     "tensor",
-    "utils nn optim files distributed",
+    "utils nn optim files quantization distributed",
     "graph compat",
     "debug",
 ]

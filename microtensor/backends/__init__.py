@@ -16,6 +16,7 @@ from .installed import how_to_install
 from .numba import NumbaBackend
 from .numpy import NumPyBackend
 from .quiet import quiet
+from .weights import StoredWeightBackend
 
 _by_array = {}
 _by_device = {}
@@ -89,7 +90,8 @@ def use(name=None):
     backend = CPU_BACKENDS[name]()
     known = [t for t, b in _by_array.items() if isinstance(b, NumPyBackend)]  # subclasses, too
     register(backend, "cpu", *NumPyBackend.array_types, *known)
-    register(BFloat16Backend(backend), None, *BFloat16Backend.array_types)
+    for kind in BFloat16Backend, StoredWeightBackend:
+        register(kind(backend), None, *kind.array_types)
 
 
 def show():

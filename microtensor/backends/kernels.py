@@ -137,6 +137,10 @@ class Kernels:
         y = x @ weight.T
         return y if bias is None else y + bias
 
+    def stored_linear(self, x, weight, bias, y):
+        """Write x weightᵀ + bias into y (r, m), for x (r, n) and one of `weights.py` (m, n)."""
+        y[...] = self.linear(x, weight.wide(), bias)
+
     def linear_backward_weight(self, g, x):
         """gᵀ x, summed over every row: (m, n) from g (…, m) and x (…, n)."""
         rows = math.prod(g.shape[:-1])
@@ -202,6 +206,21 @@ class Kernels:
         y, weights, _ = self.attention(q, k, v, seen, False, scale, 0.0, None)
         y = xp.reshape(xp.permute_dims(y, (0, 3, 1, 2, 4)), (B, T, H * D))
         return y, xp.reshape(weights, (B, H, T, S))
+
+    def batch_attention(self, q, k, v, keys, values, rows, starts, scale):
+        """`cached_attention` for texts of different lengths: (B, T, H D).
+
+        Text i is row rows[i] of keys and values, which hold starts[i] of its tokens. Its result
+        does not depend on the other texts.
+        """
+        found = []
+        for i, (row, start) in enumerate(zip(rows.tolist(), starts.tolist())):
+            new, kept = slice(i, i + 1), slice(row, row + 1)
+            y, _ = self.cached_attention(
+                q[new], k[new], v[new], keys[kept], values[kept], start, scale
+            )
+            found.append(y)
+        return self.xp.concat(found)
 
     # ---- losses and tables -----------------------------------------------------------
 

@@ -19,6 +19,7 @@ from .kernels import GELU_A, GELU_B, NORMAL
 from .numpy import NumPyBackend
 from .numpy_kernels import TAIL, TAIL_A, in_order_of
 from .uninterrupted import uninterrupted
+from .weights import FEW, FloatWeight, Int4Weight, Int8Weight
 
 SMALL = 1 << 7  # elements below which NumPy is as fast
 f32 = np.float32
@@ -43,6 +44,12 @@ def _large(*arrays):
         if a is not None and (a.dtype is not FLOAT32 or not a.size):
             return False
     return True
+
+
+@functools.cache
+def weight_kernels():
+    """The compiled products with the weights of `weights.py`."""
+    return uninterrupted(importlib.import_module, ".numba_weights", __package__)
 
 
 NOTHING = np.empty(0, f32)
@@ -233,6 +240,19 @@ class NumbaBackend(NumPyBackend):
         kernels().linear(np.ascontiguousarray(x), weight, bias, y)
         return y
 
+    def stored_linear(self, x, weight, bias, y):
+        if not 0 < len(x) <= FEW or x.dtype is not FLOAT32 or not weight.size:
+            super().stored_linear(x, weight, bias, y)
+        elif type(weight) is Int8Weight:
+            weight_kernels().int8_linear(x, *weight.parts.values(), bias, y)
+        elif type(weight) is FloatWeight:
+            weight_kernels().float_linear(x, weight.numbers, bias, y)
+        elif type(weight) is Int4Weight:
+            packed, scale = weight.parts.values()
+            padded = np.zeros((len(x), 2 * packed.shape[1]), f32)
+            padded[:, : x.shape[1]] = x
+            weight_kernels().int4_linear(padded, packed, scale, bias, y)
+
     def attention(self, q, k, v, mask, causal, scale, p, seed):
         heads = q.shape[:-2]
         plain = k.shape[:-2] == heads == v.shape[:-2] and (mask is None or mask.ndim == 2)
@@ -286,6 +306,15 @@ class NumbaBackend(NumPyBackend):
         new = map(np.ascontiguousarray, (q, k, v))
         kernels().cached_attention(*new, keys, values, scale, weights, out.reshape(B, H, D))
         return out, weights
+
+    def batch_attention(self, q, k, v, keys, values, rows, starts, scale):
+        B, T, H, D = q.shape
+        if T > 1 or not B or keys.dtype is not FLOAT32 or not keys.size:
+            return super().batch_attention(q, k, v, keys, values, rows, starts, scale)
+        out, scores = np.empty((B, H, D), f32), np.empty(keys.shape[2], f32)
+        new = map(np.ascontiguousarray, (q, k, v))
+        weight_kernels().batch_attention(*new, rows, starts, scale, keys, values, scores, out)
+        return out.reshape(B, 1, H * D)
 
     # ---- losses and tables -----------------------------------------------------------
 

@@ -10,6 +10,8 @@ from .dtypes import PYTHON
 from .kernels import NORMAL
 from .quiet import quiet
 from .sums import ONES, sum_along
+from .weights import BLOCK as OF_WEIGHT
+from .weights import FEW, StoredWeight, _matrix
 
 HALF = np.dtype(np.float16)
 BLOCK = 1 << 15  # elements that stay in a core's cache while several passes go over them
@@ -102,6 +104,20 @@ class NumPyKernels(Backend):
     def linear(self, x, weight, bias):
         y = _affine(_rows_or_one(x) if bias is None or bias.ndim == 1 else _rows(x), weight.T, bias)
         return y if x.ndim == 2 == y.ndim else y.reshape(*x.shape[:-1], len(weight))
+
+    def stored_linear(self, x, weight, bias, y):
+        """Block by block, so that the numbers are never all there at once."""
+        m, n = weight.shape
+        step = max(1, OF_WEIGHT // max(n, 1))
+        for start in range(0, m, step):
+            block, end = weight.rows(slice(start, start + step)), start + step
+            if len(x) > FEW:
+                y[:, start:end] = x @ block.T
+            else:  # each row as it would be alone
+                for row, out in zip(x, y):
+                    out[start:end] = block.dot(row)
+        if bias is not None:
+            y += bias
 
     def linear_backward_weight(self, g, x):
         return _rows(g).T @ _rows(x)
@@ -257,6 +273,8 @@ class NumPyKernels(Backend):
     # ---- kernels that write where they wrote before: see nn.Replay -------------------
 
     def planned(self, name, inputs, value, args, params):
+        if name == "linear" and isinstance(inputs[1], StoredWeight):
+            return self._plan_stored_linear(*inputs, value)
         arrays = [a for a in (*inputs, value) if a is not None and type(a) not in PYTHON]
         if value.dtype is HALF or any(
             type(a) is not np.ndarray or a.dtype != value.dtype for a in arrays
@@ -285,6 +303,11 @@ class NumPyKernels(Backend):
         if bias is not None and bias.ndim != 1:
             return None
         return partial(_affine, _rows_or_one(x), weight.T, bias, _rows_or_one(y))
+
+    def _plan_stored_linear(self, x, weight, bias, y):
+        if type(x) is not np.ndarray or not x.flags.c_contiguous:
+            return None
+        return partial(self.stored_linear, _matrix(x), weight, bias, _matrix(y))
 
 
 # operations that are one function of NumPy's

@@ -13,7 +13,10 @@ from numba import types
 from numba.extending import overload
 
 TERM = re.compile(r"(\w+)(\??) ([(\[])([^)\]]*)[)\]](?: of (\w+))?")
-DTYPES = {"": types.float32, "booleans": types.boolean, "integers": types.Integer}
+DTYPES = {
+    "": types.float32, "booleans": types.boolean, "integers": types.Integer, "int8": types.int8,
+    "uint8": types.uint8,
+}  # fmt: skip
 
 
 def terms(rule):
@@ -32,13 +35,13 @@ def terms(rule):
     return found
 
 
-def needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None):
+def needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None, h=None, i=None):
     """Raise RuntimeError in a compiled loop unless arrays fit a rule, TypeError for their types."""
 
 
 @overload(needs, prefer_literal=True, inline="always")
-def _needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None):
-    arrays = dict(zip("abcdefg", (a, b, c, d, e, f, g)))
+def _needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None, h=None, i=None):
+    arrays = dict(zip("abcdefghi", (a, b, c, d, e, f, g, h, i)))
     loop, demanded = rule.literal_value.split(": ", 1)
     known, wrong = {}, []
     for (array, type_), term in zip(arrays.items(), terms(rule.literal_value)):
@@ -47,13 +50,14 @@ def _needs(rule, a, b=None, c=None, d=None, e=None, f=None, g=None):
             continue
         if not _fits(type_, term):
             raise TypeError(f"{loop}: {demanded} must come in, got {name} as {type_}")
-        for i, size in enumerate(sizes):
-            here = f"{array}.size" if flat else f"{array}.shape[{i}]"
+        for axis, size in enumerate(sizes):
+            here = f"{array}.size" if flat else f"{array}.shape[{axis}]"
             if size.isdigit() or size in known:
                 wrong.append(f"{here} != {known.get(size, size)}")
             else:
                 known[size] = here
-    source = "def check(rule, a, b=None, c=None, d=None, e=None, f=None, g=None):\n    pass\n"
+    optional = ", ".join(f"{name}=None" for name in "bcdefghi")
+    source = f"def check(rule, a, {optional}):\n    pass\n"
     if wrong:
         told = f"{loop}: the sizes must be {demanded}"
         source += f"    if {' or '.join(wrong)}:\n        raise RuntimeError({told!r})\n"

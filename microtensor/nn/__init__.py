@@ -11,7 +11,7 @@ from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .attention import (
     MultiheadAttention, TransformerEncoder, TransformerEncoderLayer, multi_head_attention_forward,
 )  # fmt: skip
-from .cache import KVCache
+from .cache import BatchCache, KVCache
 from .containers import (
     DataParallel, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential,
 )  # fmt: skip

@@ -45,7 +45,7 @@ def load(root, state_dict, strict, assign):
     state = {k: as_tensor(v) for k, v in state.items() if isinstance(v, TENSORS)}
     _refuse_unfit(root, own, state, errors, missing if strict else [], unexpected if strict else [])
     for key, tensor in own.items():
-        if key in state and assign:
+        if key in state and assign and not _is_part(root, key):
             root._assign(key, state[key])
         elif key in state:
             value = state[key].detach().to(tensor.device, tensor.dtype)
@@ -69,11 +69,40 @@ def _refuse_unfit(root, own, state, errors, missing, unexpected):
     ]
     lines = [("missing", missing), ("unexpected", unexpected), ("shape differs", wrong),
              ("also", errors)]  # fmt: skip
+    if any(_quantized_name(k) for k in unexpected):
+        lines.append(("how to", [
+            "the state is of a quantized model; microtensor.quantization.load_quantized(model, "
+            "state) loads it"
+        ]))  # fmt: skip
+    elif any(_quantized_name(k) for k in missing):
+        lines.append(("how to", [
+            "the module is quantized and the state is of floats: load it first, then quantize_()"
+        ]))  # fmt: skip
     faults = "".join(f"\n  {what}: {', '.join(found)}" for what, found in lines if found)
     if faults:
         raise RuntimeError(
             f"load_state_dict: the state does not fit {type(root).__name__}:{faults}"
         )
+
+
+def parts_of(name, parts):
+    """(name, tensor) for each array that a quantized weight is made of, sharing its memory."""
+    return ((f"{name}.{part}", Tensor._wrap(array)) for part, array in parts.items())
+
+
+def _quantized_name(key):
+    return key.endswith((".int8", ".int4"))
+
+
+def _is_part(root, key):
+    """Whether a key is that of a part of a quantized weight, which cannot be assigned alone."""
+    path, _, name = key.rpartition(".")
+    owner, _, weight = path.rpartition(".")
+    try:
+        weight = root.get_submodule(owner)._parameters.get(weight)
+    except AttributeError:
+        return False
+    return weight is not None and name in (getattr(weight._data, "parts", None) or ())
 
 
 def _join(path, name):

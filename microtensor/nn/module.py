@@ -14,7 +14,7 @@ from ..tensor.creation import as_tensor, empty
 from ..typing import Device, Dtype, Hook, StateDict
 from .buffer import Buffer
 from .hooks import added, told_by, with_hooks
-from .loading import _join, load
+from .loading import _join, load, parts_of
 from .showing import tree
 
 _dtype = dtype
@@ -260,8 +260,10 @@ class Module:
 
     def _saved(self):
         for name, tensor in (*self._parameters.items(), *self._buffers.items()):
-            if tensor is not None and name not in self._non_persistent_buffers_set:
-                yield name, tensor
+            if tensor is None or name in self._non_persistent_buffers_set:
+                continue
+            parts = getattr(tensor._data, "parts", None)  # of a quantized weight
+            yield from parts_of(name, parts) if parts else ((name, tensor),)
 
     def get_extra_state(self) -> Any:
         """State besides tensors to be saved in `state_dict()`, in classes that define it."""

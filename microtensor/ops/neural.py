@@ -14,6 +14,8 @@ from .shapes import broadcast_shapes
 def linear(x, weight, bias):
     """x weightᵀ + bias.    ∂x = g weight,    ∂weight = gᵀ x,    ∂bias = Σ g"""
     backend = backend_of(x)
+    if type(weight) is not type(x):  # a weight may be kept in a form of its own
+        backend = backend_of(weight)
     if x.shape[-1:] != weight.shape[1:]:
         raise RuntimeError(
             f"the last size of the input must be the weight's {weight.shape[1]} input features"

@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 
-from . import command_line, generate, ladder, playground, program
+from . import command_line, generate, ladder, playground, program, quantize, serve
 
 OWN = {"lookup_table": command_line.lookup_table, "modern_block": command_line.modern_block}
 RUNGS = {
@@ -22,6 +22,8 @@ TOOLS = {
     "ladder": (ladder, "compare the rungs: one text, one budget"),
     "generate": (generate, "let any model that was kept in a folder continue a text"),
     "playground": (playground, "train a GPT in the browser, watch it learn, look inside"),
+    "quantize": (quantize, "write a model in a quarter of the bytes, and compare the two"),
+    "serve": (serve, "answer requests over HTTP, by OpenAI's interface"),
 }
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("numba")
 from numba import typeof, types
 from numba.core.dispatcher import Dispatcher
 
-from microtensor.backends import numba_kernels
+from microtensor.backends import numba_kernels, numba_weights
 from microtensor.backends.preconditions import _needs, terms
 
 f32 = np.float32
@@ -28,6 +28,10 @@ OTHER_SIZES = {  # where a letter means something else
     "linear": {"m": 6},
     "sgd": {"m": 5},
     "embedding_backward": {"d": 3},
+    "batch_attention": {"B": 5, "R": 7, "L": 7},  # as many as the positions that are tried
+    "int8_linear": {"r": 6},
+    "float_linear": {"r": 6, "n": 21},
+    "int4_linear": {"r": 6, "n": 64, "h": 32, "g": 2},
 }
 NUMBERS = {  # the other arguments of each loop, in their order
     "gelu": {"a": f32(0.3), "height": f32(0.4)},
@@ -41,7 +45,7 @@ NUMBERS = {  # the other arguments of each loop, in their order
     ),
     "attention_weights": {"causal": False, "scale": f32(0.3), "p": 0.1, "seed": np.uint32(5)},
     "attention_scores_backward": {"p": 0.1},
-    "cached_attention": {"scale": 0.3},
+    **dict.fromkeys(("cached_attention", "batch_attention"), {"scale": 0.3}),
     "sgd": {
         **dict.fromkeys(("lr", "momentum", "fresh", "decay"), f32(0.1)),
         "nesterov": True,
@@ -52,7 +56,7 @@ NUMBERS = {  # the other arguments of each loop, in their order
 
 LOOPS = {
     name: loop
-    for name, loop in vars(numba_kernels).items()
+    for name, loop in (*vars(numba_kernels).items(), *vars(numba_weights).items())
     if isinstance(loop, Dispatcher) and not name.startswith("_")
 }
 
@@ -94,6 +98,8 @@ def good(name):
         values = abs(random.standard_normal(shape, dtype=f32)) + f32(0.1)
         if kind == "integers":
             values = random.integers(0, sizes.get("k", 5), shape)
+        elif kind in ("int8", "uint8"):
+            values = random.integers(0, 100, shape).astype(kind)
         elif kind == "booleans":
             values = values > 0.5
         given[argument] = shown(values[None] if flat else values)

@@ -8,6 +8,7 @@ training, generation, small, operations, data     what programs do
 start, import, memory                             whole processes
 growth                                            how a step's time grows with each size
 profile, products, hand, drawing                  microtensor by itself
+quantization                                      a token of GPT-2, float32, int8 and int4
 compiled                                          beside torch.compile (minutes)
 """
 
@@ -28,7 +29,7 @@ from .work import GROWTH, WORK
 STEP = "default MiniGPT, a step"
 LARGER = "larger MiniGPT (256, 384, 6, 6), a step"
 ON_REQUEST = {"compiled"}
-INSIDE = ("profile", "products", "hand", "drawing")
+INSIDE = ("profile", "products", "hand", "drawing", "quantization")
 
 
 class Table:

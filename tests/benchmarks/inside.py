@@ -1,6 +1,9 @@
 """What microtensor by itself spends its time on:  python -m tests.benchmarks.inside NAME SECONDS"""
 
+import importlib.util
+import os
 import statistics
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -10,6 +13,7 @@ import numpy as np
 import microtensor as mt
 from models import MiniGPTConfig
 
+from .quantized import KINDS
 from .work import DEFAULT, minigpt, small_mlp, training
 
 
@@ -30,6 +34,23 @@ def medians(runs, seconds):
 def report(name, seconds):
     unit, scale = ("ms", 1e3) if seconds > 1e-3 else ("µs", 1e6)
     print(f"{name:44} {seconds * scale:9.2f} {unit}", flush=True)
+
+
+def bench_quantization(seconds):
+    """All matrices of GPT-2 (124 M) for one token, one thread, a process for each kind."""
+    there = importlib.util.find_spec("torch") is not None
+    found = {kind: [] for kind in KINDS if there or not kind.startswith("torch")}
+    one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    for _ in range(3):  # by turns, so that whatever else the machine does falls on all
+        for kind, times in found.items():
+            command = [sys.executable, "-m", "tests.benchmarks.quantized", kind, str(seconds / 3)]
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=one_thread)
+            times.append([float(part) for part in run.stdout.split()])
+    first = min(least for least, _ in found["float32"])
+    for kind, times in found.items():
+        least, median = min(t[0] for t in times), statistics.median(t[1] for t in times)
+        print(f"{kind:20} least {least * 1e3:7.2f} ms, median {median * 1e3:7.2f} ms; the least is "
+              f"{first / least:5.2f} times as fast as float32")  # fmt: skip
 
 
 def bench_drawing(seconds):

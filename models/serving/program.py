@@ -1,0 +1,82 @@
+"""The server as a program: it listens, and stops within two seconds."""
+
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from .app import LOCAL, make_app
+from .engine import Engine
+
+LAST = 1.2  # seconds that texts have to come to their end when the server stops
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, which has the engine stop as soon as a signal comes."""
+
+    engine = None
+
+    def handle_exit(self, sig, frame):
+        self.engine.stop(0 if self.should_exit else LAST)
+        super().handle_exit(sig, frame)
+
+
+def serve(models, host, port, rows, waiting, tell=print):
+    """Answer requests until Ctrl-C or SIGTERM. Returns the exit code.
+
+    `models` are `Served` by name. OSError if it cannot listen there.
+    """
+    listening = _listen(host, port)
+    local = _is_local(host)
+    engine = Engine({name: served.model for name, served in models.items()}, rows, waiting)
+    app = make_app(models, engine.start(), LOCAL | {host.lower()} if local else None)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2,
+        server_header=False,
+    )  # fmt: skip
+    server = Server(config)
+    server.engine = engine
+    engine.ready.wait()
+    port = listening.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    tell(f"serving {', '.join(models)} at http://{shown}:{port}/v1")
+    if not local:
+        tell(
+            f"anyone who reaches {shown}:{port} can use it: there is no password, and no encryption"
+        )
+    sys.stdout.flush()
+    before = signal.signal(signal.SIGTERM, _interrupt)  # uvicorn raises its signals again
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        engine.stop()
+        engine.join(1)
+        signal.signal(signal.SIGTERM, before)
+    tell("stopped")
+    return 0
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def _listen(host, port):
+    """A socket that listens. OSError, which says where, if it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(256)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot listen at {host}, port {port}: {reason}") from None
+    return listening
+
+
+def _is_local(host):
+    return host.lower() in ("localhost", "::1") or host.startswith("127.")
