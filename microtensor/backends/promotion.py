@@ -4,6 +4,7 @@ import functools
 
 from . import backend_of
 from .dtypes import FLOAT, INT, PYTHON, get_default_dtype, result_type, wrapped
+from .half import in_float32 as rounded_once  # noqa: F401, its name before
 
 _floats = {}  # {an array library's dtype: whether it is a floating one}
 

@@ -13,6 +13,7 @@ from ..tensor import Handle, Tensor
 from ..tensor.creation import as_tensor, empty
 from ..typing import Device, Dtype, Hook, StateDict
 from .buffer import Buffer
+from .hooks import Watch as Watch
 from .hooks import added, told_by, with_hooks
 from .loading import _join, load, parts_of
 from .showing import tree

@@ -10,6 +10,8 @@ import sys
 
 from ..autograd.autocast import autocasting
 from ..autograd.calls import known_by_all_names
+from ..backends.dtypes import dtype_of
+from ..backends.half import in_float32 as rounded_once
 from . import linalg
 from .activations import *  # noqa: F403
 from .composite.activations import *  # noqa: F403

@@ -1,7 +1,7 @@
 """Playground: train a GPT in the browser, watch it learn, and look inside.
 
-The page trains in this program, on this machine, and asks nothing of the network. Its models are
-kept below runs/playground. Ctrl-C ends it."""
+The page trains in this program, on this machine, and asks nothing of the
+network. Its models are kept below runs/playground. Ctrl-C ends it."""
 
 import os
 import secrets
