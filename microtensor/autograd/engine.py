@@ -85,7 +85,6 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
             args, params = inputs_by_name(call, args, params)
         if params or len(args) > arity:
             check(signature.takes, args, params, name)
-
         # tensors to arrays, and the edges along which their gradients will go
         arrays, edges, needs, recording = list(args), [], False, mode.recording
         owner, kind, dtype, mixed = None, None, None, False  # mixed: inputs of several dtypes

@@ -44,7 +44,7 @@ def are(holds):
 
 def is_dtype(value):
     try:
-        return bool(dtype_of(value))
+        return isinstance(value, dtype) or bool(dtype_of(value))  # some are names only
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return False
 

@@ -112,7 +112,7 @@ class _Transposed(_ConvNd):
     transposed = True
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1,
-                 padding: Any = 0, output_padding: int = 0, groups: int = 1, bias: bool = True,
+                 padding: Any = 0, output_padding: Pair = 0, groups: int = 1, bias: bool = True,
                  dilation: Pair = 1, padding_mode: str = "zeros", device: Device | None = None,
                  dtype: Dtype | None = None) -> None:  # fmt: skip
         if padding_mode != "zeros" or isinstance(padding, str):

@@ -165,3 +165,11 @@ def test_refused_as_by_pytorch(row):
     with pytest.raises(kind, match=r"^[A-Za-z_][\w.]*: ") as raised:
         call()
     assert "\n" not in str(raised.value)
+
+
+def test_a_default_is_what_its_hint_allows():
+    for (place, name, key), (function, wanted) in LOOKED_AT.items():
+        inner = getattr(function, "function", None) or function.__wrapped__
+        default = inspect.signature(inner).parameters[key].default
+        fits = default is inspect.Parameter.empty or wanted.holds(default)
+        assert fits, f"{place}.{name}: {key}={default!r}, which must be {wanted.words}"

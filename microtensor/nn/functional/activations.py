@@ -174,7 +174,7 @@ def _dim(name, x, dim):
 
 
 def gumbel_softmax(
-    logits: Tensor, tau: int = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
     """A random draw from softmax(logits), differentiable: softmax((logits + noise) / tau).
 

@@ -254,7 +254,7 @@ def kl_div(
 @takes_old_reduction
 @fused
 def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: int = 0, *, reduction: str = "mean"
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
     """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
     return _reduced(ops.relu(-target * (input1 - input2) + float(margin)), reduction)
@@ -281,7 +281,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
 @takes_old_reduction
 @fused
 def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: int = 0, *, reduction: str = "mean"
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
     """1 − cos(x₁, x₂) where t is 1, max(0, cos(x₁, x₂) − margin) where t is −1"""
     dim = input1.ndim - 1

@@ -60,7 +60,7 @@ def _scaled(x, weight, bias):
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def batch_norm(input: Tensor, running_mean: Tensor, running_var: Tensor,
+def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
                weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
                momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """(x − mean) / √(var + eps) · weight + bias for each channel of (N, C, …) (arXiv:1502.03167).
@@ -125,7 +125,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None,
 
 @fused
 def local_response_norm(
-    input: Tensor, size: Shape, alpha: float = 1e-4, beta: float = 0.75, k: int = 1.0
+    input: Tensor, size: Shape, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
     """x / (k + alpha·mean x²)^beta, the mean over `size` neighbouring channels of (N, C, …)."""
     if input.ndim < 3:

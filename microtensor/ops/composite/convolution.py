@@ -127,7 +127,7 @@ def _transposed(name, n, x, weight, bias, stride, padding, output_padding, group
 
 @fused
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
-           padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
+           padding: Pair | str = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """Each weight (O, C/groups, k) slides over the input (N, C, L), summed over the channels.
 
     Gives (N, O, P). padding is a number of zeros on both sides, "valid" (none) or "same" (P = L).
@@ -137,14 +137,14 @@ def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pa
 
 @fused
 def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
-           padding: Pair = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
+           padding: Pair | str = 0, dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """`conv1d` for images (N, C, H, W) with weights (O, C/groups, kH, kW)."""
     return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 @fused
 def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
-                     padding: Pair = 0, output_padding: int = 0, groups: int = 1,
+                     padding: Pair = 0, output_padding: Pair = 0, groups: int = 1,
                      dilation: Pair = 1) -> Tensor:  # fmt: skip
     """The derivative of conv1d as a layer: (N, C, P) with weight (C, O/groups, k) to (N, O, L)."""
     return _transposed("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding,
@@ -153,7 +153,7 @@ def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, 
 
 @fused
 def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
-                     padding: Pair = 0, output_padding: int = 0, groups: int = 1,
+                     padding: Pair = 0, output_padding: Pair = 0, groups: int = 1,
                      dilation: Pair = 1) -> Tensor:  # fmt: skip
     """`conv_transpose1d` for images."""
     return _transposed("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding,

@@ -115,7 +115,7 @@ class OneCycleLR(LRScheduler):
     def check(self) -> None:
         steps, curve = self.total_steps, self.anneal_strategy
         whole = isinstance(steps, int) and steps > 0
-        self._require(whole, f"total_steps must be a whole number above 0, got {steps}")
+        self._require(whole, f"total_steps must be above 0 and whole, got {steps}")
         self._require(
             curve in ("cos", "linear"), f"anneal_strategy must be 'cos' or 'linear', got {curve!r}"
         )
