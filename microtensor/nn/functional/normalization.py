@@ -62,7 +62,7 @@ def _scaled(x, weight, bias):
 
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
                weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
-               momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
+               momentum: float | None = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """(x − mean) / √(var + eps) · weight + bias for each channel of (N, C, …) (arXiv:1502.03167).
 
     In training the mean and variance are those of the batch, and the running ones, if given, are

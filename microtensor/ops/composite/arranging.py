@@ -127,7 +127,9 @@ def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Ten
     return split(x, list(split_sizes), dim)
 
 
-def tensor_split(x: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> Tensors:
+def tensor_split(
+    x: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
+) -> Tensors:
     """Parts of x along `dim`: as many as said and of about one length, or cut at these places."""
     n, cuts = _with_dims("tensor_split", x, 1).shape[_positive(dim, x.ndim)], indices_or_sections
     if isinstance(cuts, TensorBase):

@@ -130,7 +130,7 @@ def select(x: Tensor, dim: int, index: Any) -> Tensor:
     return x[(slice(None),) * _positive(dim, x.ndim) + (index,)]
 
 
-def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(x: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """`length` elements of x from `start` along dimension `dim`."""
     if not x.ndim:
         raise RuntimeError("narrow: a single number has no dimension to be cut")

@@ -18,7 +18,7 @@ from .indexing import diagonal
 from .shapes import flip, roll, stack, transpose
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
     """Σ of products of tensors, by Einstein's notation: einsum("bij,bjk->bik", a, b).
 
     Or with numbers for letters: einsum(a, [0, 1, 2], b, [0, 2, 3], [0, 1, 3]).

@@ -45,26 +45,26 @@ def nanmean(
     return div(total, sum(x == x, dim, keepdim))
 
 
-def var(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: float | None = 1) -> Tensor:  # fmt: skip
+def var(x: Tensor, dim: Dims | bool | None = None, unbiased: bool | None = None,
+        keepdim: bool = False, *, correction: float | None = 1) -> Tensor:  # fmt: skip
     """Σ (x − mean)² / (n − correction), the variance. unbiased=False stands for correction=0."""
     return var_(x, *_correction(dim, unbiased, correction), keepdim)
 
 
-def std(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: float | None = 1) -> Tensor:  # fmt: skip
+def std(x: Tensor, dim: Dims | bool | None = None, unbiased: bool | None = None,
+        keepdim: bool = False, *, correction: float | None = 1) -> Tensor:  # fmt: skip
     """√var, the standard deviation. unbiased=False stands for correction=0."""
     return std_(x, *_correction(dim, unbiased, correction), keepdim)
 
 
-def var_mean(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None,
+def var_mean(x: Tensor, dim: Dims | bool | None = None, unbiased: bool | None = None,
              keepdim: bool = False, *, correction: float | None = 1) -> Tensors:  # fmt: skip
     """(var, mean)"""
     dim, correction = _correction(dim, unbiased, correction)
     return var_(x, dim, correction, keepdim), mean(x, dim, keepdim)
 
 
-def std_mean(x: Tensor, dim: Dims | None = None, unbiased: bool | None = None,
+def std_mean(x: Tensor, dim: Dims | bool | None = None, unbiased: bool | None = None,
              keepdim: bool = False, *, correction: float | None = 1) -> Tensors:  # fmt: skip
     """(std, mean)"""
     dim, correction = _correction(dim, unbiased, correction)
