@@ -144,7 +144,7 @@ class Conversion(TensorBase):
             out = ops.cast(out, dtype_of(dtype))
         return out.clone() if copy and out is self else out
 
-    def type(self, dtype: Dtype | None = None) -> Any:
+    def type(self, dtype: Any = None) -> Any:
         """The tensor in another dtype; without one, PyTorch's name for it: torch.FloatTensor …
 
         The class Tensor stands for the default dtype.
