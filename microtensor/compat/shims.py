@@ -175,11 +175,11 @@ _module("fx", "PyTorch's tracer of modules, which is not there.", wrap=as_it_is,
         Proxy=absent("fx.Proxy", "modules are not traced"))  # fmt: skip
 _module("autograd.graph", "What is saved for derivatives: it is on the CPU anyway.",
         save_on_cpu=lambda pin_memory=False: contextlib.nullcontext())  # fmt: skip
-Dual = collections.namedtuple("UnpackedDualTensor", ("primal", "tangent"))
+UnpackedDualTensor = collections.namedtuple("UnpackedDualTensor", ("primal", "tangent"))
 _module(
     "autograd.forward_ad",
     "Derivatives forward, which are not there: no tensor carries one.",
-    unpack_dual=lambda tensor, *, level=None: Dual(tensor, None),
+    unpack_dual=lambda tensor, *, level=None: UnpackedDualTensor(tensor, None),
 )
 _module("nn.attention.flex_attention", "Attention that a compiler makes, which is not there.", **{
     name: absent(f"nn.attention.flex_attention.{name}", "nothing is compiled here")
