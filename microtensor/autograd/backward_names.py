@@ -34,7 +34,7 @@ def backward_name(node):
         and (*node.args[1:], *node.params.values(), None)[0] is not None
     ):
         return f"{name.title()}Backward1"  # along a dim
-    if name in ("matmul", "pow", "permute", "reshape") and node.args:
+    if name in ("matmul", "pow", "reshape") and node.args:
         return _by_inputs(name, node.args, node.params)
     return BACKWARD.get(name) or name.title().replace("_", "") + "Backward0"
 
@@ -48,11 +48,6 @@ def _by_inputs(name, args, params):
     if name == "matmul":
         kinds = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm", (3, 3): "Bmm"}
         return kinds.get(tuple(map(len, shapes)), "UnsafeView") + "Backward0"
-    if name == "permute":
-        order = [*args[1:], *params.values()][0]
-        moved = [i for i, d in enumerate(order) if d != i]
-        kind = "Permute" if len(moved) != 2 else "T" if len(order) == 2 else "Transpose"
-        return f"{kind}Backward0"
     before, after = shapes[0], tuple([*args[1:], *params.values()][0])
     if [n for n in before if n != 1] == [n for n in after if n != 1] and -1 not in after:
         if len(after) == len(before) + 1:

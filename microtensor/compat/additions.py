@@ -20,7 +20,12 @@ Tensor.lu, Tensor.lu_solve = ops.composite.lu.lu_method, ops.lu_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
 if not hasattr(Tensor, "is_inference"):
-    Tensor.is_inference = lambda self: False
+
+    def _is_inference(self: Tensor) -> bool:
+        """False: a tensor made in inference mode is like any other without a gradient."""
+        return False
+
+    Tensor.is_inference = _is_inference
 
 # ---- ops -----------------------------------------------------------------------------
 

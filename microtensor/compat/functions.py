@@ -68,6 +68,11 @@ def are_deterministic_algorithms_enabled() -> bool:
     return settings["deterministic"]
 
 
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """False: nothing here is not deterministic, and nothing warns."""
+    return False
+
+
 def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: Any = None,
                preserve_rng_state: bool = True, **kwargs: Any) -> Any:  # fmt: skip
     """function(*args): the activations are kept, not computed again as PyTorch does."""
@@ -217,7 +222,9 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "asarray", "asin_", "asinh_",
     "atan_", "atanh_", "broadcast_shapes", "ceil_", "clamp_", "clamp_max_", "clamp_min_", "clip_",
     "compile", "cos_", "cosh_", "deg2rad_", "detach_", "erf_", "erfc_", "exp2_", "exp_", "expm1_",
-    "fill_", "fix_", "floor_", "frac_", "get_float32_matmul_precision", "index_put_", "is_nonzero",
+    "fill_", "fix_", "floor_", "frac_", "get_float32_matmul_precision", "index_put_",
+    "is_deterministic_algorithms_warn_only_enabled",
+    "is_nonzero",
     "ldexp_", "log10_", "log1p_", "log2_", "log_", "logit_", "nan_to_num_", "neg_", "negative_",
     "newaxis", "norm_except_dim", "rad2deg_", "reciprocal_", "relu_", "resize_as_", "round_",
     "rsqrt_", "set_float32_matmul_precision", "set_flush_denormal", "sigmoid_", "sin_", "sinc_",

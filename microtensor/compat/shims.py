@@ -3,6 +3,7 @@
 A flag can be read and written and changes nothing; what is missing raises an error that names it.
 """
 
+import collections
 import contextlib
 import functools
 import os
@@ -98,7 +99,8 @@ _module("distributed.tensor", "Tensors on several devices, which are not there."
         DTensor=absent("distributed.tensor.DTensor"))  # fmt: skip
 _module("distributed.rpc", "Several processes, which are not there.")
 _module("distributed.rpc.api", "Several processes, which are not there.",
-        RRef=absent("distributed.rpc.api.RRef"))  # fmt: skip
+        RRef=absent("distributed.rpc.api.RRef"),
+        _require_initialized=lambda function: absent("distributed.rpc"))  # fmt: skip
 _module("multiprocessing", "Processes of Python's own, which are not there, but for spawn.",
         cpu_count=os.cpu_count, spawn=spawn,
         **{name: absent(f"multiprocessing.{name}")
@@ -173,10 +175,11 @@ _module("fx", "PyTorch's tracer of modules, which is not there.", wrap=as_it_is,
         Proxy=absent("fx.Proxy", "modules are not traced"))  # fmt: skip
 _module("autograd.graph", "What is saved for derivatives: it is on the CPU anyway.",
         save_on_cpu=lambda pin_memory=False: contextlib.nullcontext())  # fmt: skip
+UnpackedDualTensor = collections.namedtuple("UnpackedDualTensor", ("primal", "tangent"))
 _module(
     "autograd.forward_ad",
     "Derivatives forward, which are not there: no tensor carries one.",
-    unpack_dual=lambda tensor, *, level=None: (tensor, None),
+    unpack_dual=lambda tensor, *, level=None: UnpackedDualTensor(tensor, None),
 )
 _module("nn.attention.flex_attention", "Attention that a compiler makes, which is not there.", **{
     name: absent(f"nn.attention.flex_attention.{name}", "nothing is compiled here")

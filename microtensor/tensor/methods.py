@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Concatenate
@@ -57,11 +58,12 @@ def reshaping_form(
 ) -> Callable[Concatenate[Any, P], Tensor]:
     """The form of an operation that shows the tensor's own memory under another shape."""
 
-    def method(self, *args: Any) -> Tensor:
+    def method(self, *args: Any, **named: Any) -> Tensor:
+        form = functools.partial(function, **named) if named else function
         try:
-            reshaped_in_place(self, name, function, *args)
+            reshaped_in_place(self, name, form, *args)
         except Exception as error:
-            raise told(name, function, (self, *args), {}, error)  # noqa: B904
+            raise told(name, function, (self, *args), named, error)  # noqa: B904
         return self
 
     names.add(name)

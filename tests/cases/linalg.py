@@ -61,3 +61,14 @@ linear_algebra("matrix_exp", lambda x: sum(np.linalg.matrix_power(x, n) / math.f
 linear_algebra("pinv", np.linalg.pinv, lambda m, l, x: l.pinv(x), (4, 3))
 linear_algebra("pinv", lambda a, b: np.linalg.lstsq(a, b)[0],
                lambda m, l, a, b: l.lstsq(a, b)[0], (4, 3), (4, 2))  # fmt: skip
+
+
+def _factors(m, x):
+    return m.linalg.lu_factor(_definite(m, x))
+
+
+case("lu_unpack", lambda x: np.eye(3) @ _numpy_definite(x), (2, 3, 3), torch=None,
+     call=lambda m, x: (lambda P, L, U: P @ L @ U)(*m.lu_unpack(*_factors(m, x)))
+     ).half = False  # fmt: skip
+case("lu_solve", lambda b, x: np.linalg.solve(_numpy_definite(x), b), (3, 2), (3, 3), torch=None,
+     call=lambda m, b, x: m.lu_solve(b, *_factors(m, x))).half = False  # fmt: skip

@@ -61,7 +61,6 @@ USES = {
     "torch.stft + 1": "torch.stft",
     "len(sparse.mm)": "torch.sparse.mm",
     "list(opset.squeeze)": "torch.onnx.symbolic_opset11.squeeze",
-    "torch.zeros(2, dtype=torch.complex32)": "torch.complex32",
     "torch.ops.torchvision.nms(1)": "torch.ops.torchvision.nms",
 }
 

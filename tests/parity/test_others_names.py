@@ -11,6 +11,7 @@ import microtensor as mt
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore")
 PAIRS = list(itertools.product((False, True), repeat=2))
+MODES = list(itertools.product(("bilinear", "bicubic"), (False, True)))
 RNG = np.random.default_rng(0)
 
 
@@ -64,9 +65,7 @@ def test_how_it_went():
             getattr(mt.linalg, name)(mt.tensor(a), check_errors=True)
 
 
-@pytest.mark.parametrize(
-    "mode, aligned", list(itertools.product(("bilinear", "bicubic"), (False, True)))
-)
+@pytest.mark.parametrize("mode, aligned", MODES)
 def test_antialias(mode, aligned):
     x = RNG.standard_normal((2, 3, 12, 10))
     for size in ((3, 4), (7, 9), (1, 1), (20, 5), (2, 30)):
