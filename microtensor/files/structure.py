@@ -151,6 +151,8 @@ class Reader:
         tensor = self.tensors[name]
         if not of(bool, requires_grad):
             return tensor
+        if not tensor.is_floating_point():
+            raise ValueError(f"a tensor of {tensor.dtype} that requires a gradient")
         if name not in self.requiring:
             self.requiring[name] = tensor.detach().requires_grad_()
         return self.requiring[name]

@@ -55,7 +55,7 @@ def damage_as_value_error():
         yield
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, struct.error) as error:
         raise ValueError(f"it is damaged: {error}") from error
-    except (LookupError, TypeError, OverflowError, AttributeError) as error:
+    except (LookupError, TypeError, OverflowError, AttributeError, RuntimeError) as error:
         raise ValueError(f"it is damaged: its pickle makes no sense ({error!r:.200})") from error
 
 

@@ -40,5 +40,3 @@ case("diag", np.diag, (3, 4))
 case("diag", lambda x: np.diag(x, -1), (3,), diagonal=-1)
 case("diag_embed", lambda x: np.stack([np.diag(r, 1) for r in x]), (2, 3), offset=1)
 case("diagflat", np.diagflat, (2, 3))
-case("unfold", lambda x: np.lib.stride_tricks.sliding_window_view(x, 3, 1)[:, ::2], (2, 7, 2),
-     call=lambda m, x: x.unfold(1, 3, 2))  # fmt: skip

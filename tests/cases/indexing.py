@@ -4,7 +4,7 @@ import numpy as np
 
 from microtensor.autograd import registry
 
-from .table import INDEX, MASK, ONCE, case, numpy_index, put_array
+from .table import INDEX, MASK, ONCE, POSITIVE, case, numpy_index, put_array
 
 case("diagonal", np.diagonal, (3, 4))
 case("diagonal", lambda x: np.diagonal(x, 1, 2, 0), (3, 2, 4), offset=1, dim1=2, dim2=0)
@@ -124,3 +124,27 @@ case("scatter_add", lambda x, i, s: scatter(x, i, s, 1, True), (3, 4), INDEX, (3
 case("scatter", lambda x, i, s: x * (1 + (i == np.arange(3)[:, None]) * (s - 1)), (3, 4),
      ONCE[:1, [0, 0, 2, 2]], (1, 4), torch=None,
      call=lambda m, x, i, s: m.scatter(x, 0, i, s, reduce="multiply"))  # fmt: skip
+
+
+def windows_added(w):
+    """What `unfold` along dim 1 with size 3 and step 2 takes from (2, 7, 2), added up again."""
+    out = np.zeros((2, 7, 2))
+    for i in range(3):
+        out[:, 2 * i : 2 * i + 3] += w[:, i].swapaxes(1, 2)
+    return out
+
+
+def multiplied(x, index, source):
+    """What scatter_reduce with "prod" makes of x along dim 1."""
+    out = x.copy()
+    for row, column in np.ndindex(index.shape):
+        out[row, index[row, column]] *= source[row, column]
+    return out
+
+
+case("unfold", lambda x: np.lib.stride_tricks.sliding_window_view(x, 3, 1)[:, ::2], (2, 7, 2),
+     call=lambda m, x: x.unfold(1, 3, 2))  # fmt: skip
+case("fold_windows", windows_added, (2, 3, 2, 3), torch=None,
+     call=lambda m, w: registry["fold_windows"](w, (2, 7, 2), 1, 3, 2))  # fmt: skip
+case("scatter_multiply", multiplied, (3, 4), INDEX, (3, 4), torch=None, domain=POSITIVE,
+     call=lambda m, x, i, s: m.scatter_reduce(x, 1, i, s, "prod"))  # fmt: skip

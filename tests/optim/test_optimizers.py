@@ -768,7 +768,7 @@ def test_callable_objects_keep_their_attributes():
         (lambda o: CosineAnnealingLR(o, 0), ValueError, "T_max must be above 0"),
         (lambda o: LambdaLR(o, [abs]), ValueError, "1 of lr_lambda for 2 groups"),
         (lambda o: OneCycleLR(o, 1.0), ValueError, "total_steps is needed, or both"),
-        (lambda o: OneCycleLR(o, 1.0, 0), ValueError, "total_steps must be a whole number above 0"),
+        (lambda o: OneCycleLR(o, 1.0, 0), ValueError, "total_steps must be above 0 and whole"),
         (lambda o: OneCycleLR(o, 1.0, 9, pct_start=2), ValueError, "pct_start must be within"),
         (lambda o: OneCycleLR(o, 1.0, 9, anneal_strategy="x"), ValueError, "'cos' or 'linear'"),
         (lambda o: SequentialLR(o, [], []), ValueError, "at least one schedule"),
