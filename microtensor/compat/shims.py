@@ -96,7 +96,10 @@ _module("distributed.nn", "Several processes, which are not there.", **{
     name: absent(f"distributed.nn.{name}") for name in ("all_gather", "all_reduce")
 })  # fmt: skip
 _module("distributed.tensor", "Tensors on several devices, which are not there.",
-        DTensor=absent("distributed.tensor.DTensor"))  # fmt: skip
+        DTensor=absent("distributed.tensor.DTensor"),
+        Partial=collections.namedtuple("Partial", "reduce_op", defaults=("sum",)),
+        Replicate=collections.namedtuple("Replicate", ()),
+        Shard=collections.namedtuple("Shard", "dim"))  # fmt: skip
 _module("distributed.rpc", "Several processes, which are not there.")
 _module("distributed.rpc.api", "Several processes, which are not there.",
         RRef=absent("distributed.rpc.api.RRef"),
@@ -105,10 +108,6 @@ _module("multiprocessing", "Processes of Python's own, which are not there, but 
         cpu_count=os.cpu_count, spawn=spawn,
         **{name: absent(f"multiprocessing.{name}")
         for name in ("Manager", "Pool", "Process", "Queue")})  # fmt: skip
-_module("distributed.tensor", "Tensors spread over processes, which are not there.",
-        Partial=collections.namedtuple("Partial", "reduce_op", defaults=("sum",)),
-        Replicate=collections.namedtuple("Replicate", ()),
-        Shard=collections.namedtuple("Shard", "dim"))  # fmt: skip
 _module("utils.data._utils", "Where PyTorch keeps what makes batches and what loads them.")
 _module("jit", "PyTorch's older compiler: functions and modules stay as they are.",
         ScriptModule=type("ScriptModule", (nn.Module,), {}), is_scripting=_no, is_tracing=_no,

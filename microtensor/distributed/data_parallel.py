@@ -167,7 +167,7 @@ def share(tensors: list[Tensor], group: ProcessGroup | None = None, src: int = 0
 
 def alike(tensors):
     """Lists of tensors that have one dtype and device each."""
-    lists: dict[Any, list[Tensor]] = {}
+    lists = {}
     for t in tensors:
         lists.setdefault((t.dtype, str(t.device)), []).append(t)
     return lists.values()

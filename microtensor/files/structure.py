@@ -224,7 +224,10 @@ class Reader:
     def _device(self, content):
         if not re.fullmatch(r"[a-z]{1,20}(:[0-9]{1,9})?", of(str, content)):
             raise ValueError(f"a device {content!r:.80}")
-        return device(content)
+        try:
+            return device(content)
+        except RuntimeError as error:  # there is no such device
+            raise ValueError(str(error)) from None
 
 
 KINDS_OF_JSON = {  # the names of each, in their order
