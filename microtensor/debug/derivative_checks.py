@@ -139,7 +139,7 @@ def _pulled(node, weights):
         if part is not None and edge is not None:
             raw = _numpy(part).copy()
             try:
-                pair = raw, _numpy(node._fitted(part, i, False))
+                pair = raw, _numpy(node._fitted(part, i, node.args[i]._data))
             except RuntimeError:
                 pair = raw, raw
         fitted.append(pair)
