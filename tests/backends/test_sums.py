@@ -1,4 +1,4 @@
-"""Sums are accurate along any axes of any layout, on the way there and back."""
+"""Sums of up to 32 bits are accurate along any axes of any layout, on the way there and back."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import microtensor as mt
 import microtensor.nn.functional as F
 from microtensor import backends
 
-EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 SHAPES = [((40_000, 3), (0,)), ((40_000, 3), (1,)), ((40_000, 3), (0, 1)), ((3, 40_000), (1,)),
           ((50, 30, 70), (0,)), ((50, 30, 70), (1,)), ((50, 30, 70), (0, 2)), ((7,), (0,)),
           ((200, 1, 150), (0, 1)), ((129, 2, 2), (0,)), ((20_011,), (0,)), ((3, 4), (0,)),
@@ -47,7 +47,7 @@ def backend(request):
 
 
 @pytest.mark.parametrize("layout", [contiguous, transposed, cut, turned])
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_reductions(dtype, layout, backend):
     """The error is a few units of the last place of Σ |x|, however many terms there are."""
     random = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def test_reductions(dtype, layout, backend):
             np.testing.assert_allclose(y.double().numpy(), right, rtol=8 * EPS[dtype])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_repeated(dtype, backend):
     x = mt.rand(1, 300, dtype=getattr(mt, dtype))
     for n, dims in itertools.product((5, 70_000), ((0,), (1,), (0, 1))):
