@@ -120,6 +120,7 @@ async function show(message) {
     lastBars = performance.now();
     next.refresh();
   }
+  $("controls").disabled = false; // until now nothing would have answered
 }
 
 let address = null;

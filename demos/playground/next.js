@@ -5,6 +5,7 @@ import { $, ask, complain, element, newest, visible } from "./api.js";
 let ids = null; // the tokens of the text; null: those of the prompt
 let options = () => ({});
 let writing = false;
+let version = 0; // of the prompt: an answer to an earlier one is dropped
 
 const question = () => (ids ? { ids } : { text: $("prompt").value });
 
@@ -48,7 +49,9 @@ const suggest = newest(async () => {
 });
 
 async function answered(more) {
+  const mine = version;
   const answer = await ask("next", { model: $("model").value, ...question(), ...options(), ...more });
+  if (mine !== version) return null;
   if (answer) show(answer);
   else if (!ids) { // the model does not know the prompt: it stands there alone
     $("text").textContent = $("prompt").value;
@@ -89,6 +92,7 @@ export function startAgain(prompt) {
   stopWriting();
   if (prompt !== undefined) $("prompt").value = prompt;
   ids = null;
+  version++;
   refresh();
 }
 
