@@ -8,6 +8,7 @@ as fast as memory can.
 """
 
 import numpy as np
+import numpy.ma  # noqa: F401, numba asks for it at the first call, when a fork no longer waits
 from numba import types
 from numba.extending import intrinsic
 

@@ -1,13 +1,25 @@
 """Work that no signal cuts short: Python runs the handlers of signals in the main thread alone."""
 
+import functools
+import importlib
 import os
 import threading
 
 _busy = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child has none of the threads that might hold a lock
-    os.register_at_fork(
-        before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_busy.release
-    )
+
+
+@functools.cache
+def _forks_wait():
+    """Let a fork wait for such work: a child has none of the threads that might hold a lock.
+
+    The handler that was registered last is the first before a fork. That of `logging` takes a lock
+    that work such as the import of numba needs, so it must come after ours: it is registered first.
+    """
+    importlib.import_module("logging")
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_busy.release
+        )
 
 
 def uninterrupted(function, *args, **kwargs):
@@ -15,6 +27,7 @@ def uninterrupted(function, *args, **kwargs):
 
     That is: the caller gets a KeyboardInterrupt at once, and the work is done all the same.
     """
+    _forks_wait()
     if threading.current_thread() is not threading.main_thread():
         with _busy:
             return function(*args, **kwargs)
