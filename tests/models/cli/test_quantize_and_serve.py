@@ -155,6 +155,7 @@ def test_an_adapter_is_a_model_of_its_own(trained, tmp_path):
 
 
 def test_serve_refuses_in_one_line(trained, tmp_path, capsys):
+    pytest.importorskip("uvicorn")
     good = ["--checkpoint", trained / "minigpt"]
     (tmp_path / "empty").mkdir()
     for argv, words in (
