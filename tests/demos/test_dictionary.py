@@ -1,19 +1,16 @@
 """demos/README.md: every name is in its place, every concept and every demo is there."""
 
-import importlib.util
 import re
 
 import pytest
-from places import DEMOS
+from places import DEMOS, program
 
 README = (DEMOS / "README.md").read_text(encoding="utf-8")
 CONCEPTS = """token, vocabulary, embedding, position, context window, parameter, logits, softmax,
 cross-entropy, gradient, backpropagation, optimizer, attention, query, key, value, head, residual,
 layer norm, feed-forward, depth, pre-training, inference, sampling"""
 
-spec = importlib.util.spec_from_file_location("dictionary", DEMOS / "dictionary.py")
-dictionary = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dictionary)
+dictionary = program("dictionary")
 
 
 def test_every_concept_has_its_name_and_its_place():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from places import DEMOS
+from places import program
 
 import microtensor as mt
 from models.cli import showing
@@ -20,13 +20,6 @@ from models.training import Trainer, TrainingConfig
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 20
 PICTURES = importlib.util.find_spec("matplotlib") is not None  # which only the demos need
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +51,7 @@ def run(folder, monkeypatch, capfd):
         if prompt is not None:
             args += ["--prompt", prompt]
         try:
-            code = load(name).main(args)
+            code = program(name).main(args)
         except SystemExit as stop:
             code = stop.code
         out, err = capfd.readouterr()
@@ -174,7 +167,7 @@ def test_letters_that_no_font_has_are_drawn_without_a_word():
 
 
 def test_attention_grows_row_by_row():
-    demo = load("animate_attention")
+    demo = program("animate_attention")
 
     class Heard:
         def __init__(self, weights):

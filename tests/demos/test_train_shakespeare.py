@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from places import DEMOS
+from places import DEMOS, program
 
 import microtensor as mt
 from models.cli import flags
@@ -25,9 +25,7 @@ SMALL = (
     "--eval-batches 2 --eval-batch-size 8 --length 20"
 ).split()
 
-spec = importlib.util.spec_from_file_location("train_shakespeare", PATH)
-demo = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(demo)
+demo = program("train_shakespeare")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import forged
 import pytest
-from places import CLONE, FIXTURES
+from places import CLONE, FIXTURES, program
 
 import microtensor as mt
 from microtensor import nn
@@ -29,7 +29,7 @@ from models.training.checkpoints import load_checkpoint, load_newest
 
 OLD = FIXTURES / "checkpoints"
 COUNT = int(os.environ.get("MICROTENSOR_FORGED", 300))
-demo = forged.program("train_shakespeare")
+demo = program("train_shakespeare")
 
 
 @pytest.fixture(autouse=True)

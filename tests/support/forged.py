@@ -6,7 +6,6 @@ Reads COUNT of a KIND in a process that may not take more than 2 GB or two minut
 many were refused. Each must be refused with a ValueError, or do all that one does with such a file.
 """
 
-import importlib.util
 import json
 import math
 import random
@@ -14,8 +13,6 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-
-from places import DEMOS
 
 import microtensor as mt
 from models import GPT2, GPT2Config, ModernMiniGPT, ModernMiniGPTConfig
@@ -26,16 +23,6 @@ from models.pretrained import llama
 from models.text.data import ShardedWindows, read_tokens, split
 from models.text.tokenizers import BPETokenizer, CharTokenizer, load_tokenizer, tokenizer_from
 from models.training import NonFiniteLoss, Trainer, TrainingConfig, checkpoints, model_from
-
-
-def program(name):
-    """A program of demos/ as a module."""
-    path = DEMOS / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 DEEP = []
 for _ in range(200):

@@ -6,12 +6,11 @@ like on a page is written beside those of which not every character can be shown
 
 import contextlib
 import dataclasses
-import importlib.util
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
-from places import DEMOS
+from places import program
 
 import microtensor as mt
 from microtensor import nn
@@ -269,15 +268,6 @@ def model_pages():
 PICTURES = {"heat_map", "still", "animation", "grid"}  # which take longer than the pages
 
 
-def demo(name):
-    """A demo as a module."""
-    path = DEMOS / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"hostile_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def demo_pages(folder, monkeypatch):
     """The demos' pages, for prompts of all strings, without the pictures. Needs matplotlib."""
     short = [s for s in WRITABLE if len(s) < 1000]
@@ -297,7 +287,7 @@ def demo_pages(folder, monkeypatch):
         ("visualize_inference", ["--logit-lens"], "inference/logit_lens"),
         ("visualize_inference", ["--saliency"], "inference/saliency"),
     ):
-        module = demo(name)
+        module = program(name)
         for picture in PICTURES & vars(module).keys():
             as_bytes = name == "animate_attention"
             monkeypatch.setattr(module, picture, lambda *_, b=as_bytes: b"" if b else MagicMock())

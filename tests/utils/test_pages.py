@@ -13,11 +13,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import graphviz
+import places
 import pytest
 from hostile import (
     HOSTILE,
     WRITABLE,
-    demo,
     demo_pages,
     drawing,
     film,
@@ -284,7 +284,7 @@ def test_matplotlib_writes_every_string(tmp_path):
         results = [ladder.Result(s[:40], 1, 1.0, 2.0 + i, s) for i, s in enumerate(HOSTILE)]
         assert showing.png(ladder.drawn(results, HOSTILE[31])).startswith(b"\x89PNG")
         texts = [showing.visible(s)[:12] for s in HOSTILE]
-        look = demo("visualize_inference")
+        look = places.program("visualize_inference")
         assert showing.png(look.grid([texts, texts], [[0.5] * len(texts)] * 2, ["$a$", "$\\frac$"]))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from places import CLONE
+from places import CLONE, program
 
 from models import files
 from models.cli import command_line, ladder
@@ -196,11 +196,7 @@ def test_it_runs_as_a_module(name):
 
 @pytest.fixture(scope="module")
 def demo():
-    spec = importlib.util.spec_from_file_location("ladder_demo", CLONE / "demos" / "ladder.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return program("ladder")
 
 
 def test_the_demo_compares_what_it_trained(demo, text, tmp_path, capsys):

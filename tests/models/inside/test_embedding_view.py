@@ -1,14 +1,12 @@
 """Embeddings in two dimensions: the geometry, the pictures, and the demo that makes them."""
 
-import importlib.util
 import io
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
-from places import DEMOS
+from places import program
 
 import microtensor as mt
 from models import MiniGPT, MiniGPTConfig
@@ -104,11 +102,7 @@ def test_pictures(film):
 
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
-    path = DEMOS / "embeddings.py"
-    spec = importlib.util.spec_from_file_location("demo_embeddings", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "demo_embeddings", module)
-    spec.loader.exec_module(module)
+    module = program("embeddings")
     monkeypatch.setattr(embedding_view, "before_and_after", lambda film: b"a picture")
     monkeypatch.setattr(embedding_view, "gif", lambda film: b"a film")
     monkeypatch.chdir(tmp_path)

@@ -1,11 +1,9 @@
 """A text as its tokens: printed, drawn, and as a page; and the demo that does it."""
 
-import importlib.util
 import re
-import sys
 
 import pytest
-from places import DEMOS
+from places import program
 
 from models.inside import token_view
 from models.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
@@ -82,11 +80,7 @@ def test_an_empty_text_has_no_tokens():
 
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
-    path = DEMOS / "tokens.py"
-    spec = importlib.util.spec_from_file_location("demo_tokens", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "demo_tokens", module)
-    spec.loader.exec_module(module)
+    module = program("tokens")
     monkeypatch.setattr(token_view, "drawn", lambda views: b"a picture")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plays").write_text("To be, or not to be, that is the question. " * 20)
