@@ -286,8 +286,9 @@ class Node:
         """Drop saved tensors. Pullbacks that saved nothing stay for another backward."""
         if self.args is not None:
             self.pullback = without_saved(self)
-            like = [e and Form(a._data) for e, a in zip(self.edges, self.args)]
-            self._forms, self.args = like, None
+            if self.pullback is not None:
+                self._forms = [e and Form(a._data) for e, a in zip(self.edges, self.args)]
+            self.args = None
 
 
 # ---- backward ------------------------------------------------------------------------
