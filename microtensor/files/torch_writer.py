@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from ..backends import backend_of
 from ..backends.bfloat16 import BFloat16Array
 from ..backends.device import device
 from ..backends.dtypes import DTYPES, bfloat16, dtype
@@ -111,9 +112,7 @@ class Writer:
         if kind == "bf16":
             numbers = np.ascontiguousarray(array.halves()).reshape(-1)
             return self.add(numbers, kind, array.shape)
-        root = array
-        while isinstance(root.base, np.ndarray):
-            root = root.base
+        root = backend_of(array).memory(array)
         shared = (
             array.size
             and root.dtype == array.dtype
