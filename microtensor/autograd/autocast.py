@@ -8,7 +8,7 @@ import functools
 
 from ..backends import backend_of
 from ..backends.dtypes import FLOAT, float32, float64
-from ..backends.half import in_float32, rounded
+from ..backends.half import each_pullback, in_float32, rounded
 from .base import TensorBase, registry
 from .modes import mode
 
@@ -72,9 +72,9 @@ def _lowered(body):
     def run(*inputs, **params):
         def lowered(dtype):
             value, pulls = in_float32(body)(*[_cast(a, dtype) for a in inputs], **params)
-            if callable(pulls):
-                return value, _rounding(pulls, dtype)
-            return value, pulls and [_rounding(pull, dtype) for pull in pulls]
+            # gradients are rounded to the dtype that the inputs were cast to
+            rounding = lambda pull: lambda g: rounded(pull(g), dtype)
+            return value, each_pullback(rounding, pulls)
 
         def pullback(g):
             pulls = lowered((g[0] if isinstance(g, tuple) else g).dtype)[1]
@@ -87,17 +87,6 @@ def _lowered(body):
         return lowered(mode.autocast)
 
     return run
-
-
-def _rounding(pull, dtype):
-    """A pullback whose gradients are rounded to the dtype that its inputs were cast to."""
-
-    def low(g):
-        if isinstance(g, (tuple, list)):
-            return tuple(map(low, g))
-        return g if g is None else rounded(g, dtype)
-
-    return pull and (lambda g: low(pull(g)))
 
 
 def _cast(array, dtype):

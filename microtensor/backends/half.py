@@ -34,17 +34,22 @@ def in_float32(function, exact=False, several=False):
         if type(returned) is not tuple or len(returned) != 2:
             return returned  # which the engine refuses
         value, pull = returned
-        if not exact and value is not None:
+        if not exact:
             value = rounded(value, kind)
-        if exact and several or pull is None:
-            return value, pull
-        return value, _wide_pull(pull) if callable(pull) else [*map(_wide_pull, pull)]
+        return value, pull if exact and several else each_pullback(_wide_pull, pull)
 
     return compute
 
 
+def each_pullback(change, pulls):
+    """What `change` makes of an operation's one pullback, or of each of several; None stays."""
+    if pulls is None or callable(pulls):
+        return pulls and change(pulls)
+    return [pull and change(pull) for pull in pulls]
+
+
 def _wide_pull(pull):
-    return pull and (lambda g: pull(tuple(map(wide, g)) if type(g) is tuple else wide(g)))
+    return lambda g: pull(tuple(map(wide, g)) if type(g) is tuple else wide(g))
 
 
 def _half(inputs):
@@ -66,8 +71,10 @@ def wide(value):
 
 
 def rounded(value, kind):
-    """What is float32, of a value or several, in the dtype `kind`."""
-    if type(value) is tuple:
+    """What is float32, of a value or several, in the dtype `kind`; None stays."""
+    if value is None:
+        return None
+    if type(value) in (tuple, list):
         return tuple([rounded(v, kind) for v in value])
     backend = backend_of(value)
     return backend.cast(value, kind) if backend.dtype(value) is float32 else value
