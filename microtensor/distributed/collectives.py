@@ -271,8 +271,7 @@ def gather(tensor: Tensor, gather_list: list[Tensor] | None = None, dst: int | N
     found = chosen("gather", group)
     if found is None:
         return outside("gather")
-    dst = 0 if dst is None and group_dst is None else dst
-    dst = found.position("gather", "dst", dst, group_dst)
+    dst = found.position("gather", "dst", dst, group_dst, usual=0)
     held = _Held("gather", tensor, found)
     if found._rank == dst:
         _rows("gather", "gather_list", gather_list, found, tensor)
@@ -298,8 +297,7 @@ def scatter(tensor: Tensor, scatter_list: list[Tensor] | None = None, src: int |
     found = chosen("scatter", group)
     if found is None:
         return outside("scatter")
-    src = 0 if src is None and group_src is None else src
-    src = found.position("scatter", "src", src, group_src)
+    src = found.position("scatter", "src", src, group_src, usual=0)
     held, parts = _Held("scatter", tensor, found), None
     if found._rank == src:
         parts = _stacked(

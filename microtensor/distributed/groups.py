@@ -70,8 +70,14 @@ class ProcessGroup:
             self._nccl = OverNCCL(self.channel.comm)
         return self._nccl
 
-    def position(self, call: str, what: str, rank: int | None, within: int | None = None) -> int:
-        """The place in the group of a rank of the whole job, or `within` checked as it is."""
+    def position(self, call: str, what: str, rank: int | None, within: int | None = None,
+                 usual: int | None = None) -> int:  # fmt: skip
+        """The place in the group of a rank of the whole job, or `within` checked as it is.
+
+        Where neither is given, rank `usual` of the whole job is meant.
+        """
+        if rank is None and within is None:
+            rank = usual
         if within is not None:
             rank, known = within, range(len(self.ranks))
         else:

@@ -62,8 +62,7 @@ def gather_object(obj: Any, object_gather_list: list[Any] | None = None, dst: in
     found = chosen("gather_object", group)
     if found is None:
         return outside("gather_object")
-    dst = 0 if dst is None and group_dst is None else dst
-    here = found._rank == found.position("gather_object", "dst", dst, group_dst)
+    here = found._rank == found.position("gather_object", "dst", dst, group_dst, usual=0)
     everyone: list[Any] = [None] * len(found.ranks)
     all_gather_object(everyone, obj, group)
     if here:
@@ -81,13 +80,13 @@ def broadcast_object_list(object_list: list[Any], src: int | None = None, group:
     found = chosen("broadcast_object_list", group)
     if found is None:
         return outside("broadcast_object_list")
-    src = 0 if src is None and group_src is None else src
-    here = found._rank == found.position("broadcast_object_list", "src", src, group_src)
+    source = found.position("broadcast_object_list", "src", src, group_src, usual=0)
+    here = found._rank == source
     packed = _packed("broadcast_object_list", list(object_list)) if here else None
     size = from_numpy(np.array([len(packed) if here else 0], np.int64))
-    broadcast(size, src, group, group_src=group_src)
+    broadcast(size, group=group, group_src=source)
     octets = packed if here else from_numpy(np.zeros(int(size.item()), np.uint8))
-    broadcast(octets, src, group, group_src=group_src)
+    broadcast(octets, group=group, group_src=source)
     values = _unpacked(octets)
     if len(values) != len(object_list):
         raise ValueError(
@@ -106,17 +105,17 @@ def scatter_object_list(
     found = chosen(call, group)
     if found is None:
         return outside(call)
-    src = 0 if src is None and group_src is None else src
-    here = found._rank == found.position(call, "src", src, group_src)
+    source = found.position(call, "src", src, group_src, usual=0)
+    here = found._rank == source
     given = scatter_object_input_list if here else []
     if here and (given is None or len(given) != len(found.ranks)):
         raise ValueError(f"{call}: the source needs a value for each of {len(found.ranks)} ranks")
     packed = [_packed(call, value) for value in given or []]
     sizes = from_numpy(np.array([len(p) for p in packed] or [0] * len(found.ranks), np.int64))
-    broadcast(sizes, src, group, group_src=group_src)
+    broadcast(sizes, group=group, group_src=source)
     most = int(sizes.max().item())
     mine = from_numpy(np.zeros(most, np.uint8))
     rows = [_padded(p, most) for p in packed] if here else None
-    scatter(mine, rows, src, group, group_src=group_src)
+    scatter(mine, rows, group=group, group_src=source)
     scatter_object_output_list[0] = _unpacked(mine[: int(sizes[found._rank].item())])
     return None
