@@ -65,6 +65,15 @@ def load(path):
     return mt.load(_Named(contents(path), str(path)))
 
 
+def format_of(path):
+    """What the file at a path says that it is; None if it says nothing, or cannot be loaded."""
+    try:
+        state = load(path)
+    except (OSError, ValueError):
+        return None
+    return state.get("format") if isinstance(state, dict) else None
+
+
 # ---- JSON ----------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,6 @@ function show(answer) {
   $("sees").textContent = `The model sees the last ${Math.min(answer.ids.length, answer.context_length)} of `
     + `${answer.ids.length} tokens.`;
   const list = $("next-tokens");
-  const top = answer.candidates[0];
   const rows = answer.candidates.map((c, i) => {
     let row = list.children[i];
     if (!row) {
@@ -36,7 +35,6 @@ function show(answer) {
     return row;
   });
   while (list.children.length > rows.length) list.lastChild.remove();
-  return top;
 }
 
 const suggest = newest(async () => {

@@ -3,13 +3,13 @@
 The page trains in this program, on this machine, and asks nothing of the
 network. Its models are kept below runs/playground. Ctrl-C ends it."""
 
-import os
 import secrets
 import socket
 import threading
 import webbrowser
 from pathlib import Path
 
+from ..serving.addresses import in_url, listen
 from ..text.corpus import load_corpus
 from . import program
 
@@ -54,7 +54,7 @@ def playground(args):
         raise ValueError(f'{error.name} is missing; pip install -e ".[lab]"') from None
     if not 0 <= args.port < 65536:
         raise ValueError(f"--port must be within 0 … 65535, got {args.port}")
-    listener = listening(args.host, args.port)
+    listener = listen(args.host, args.port)
     port = listener.getsockname()[1]
     corpus = load_corpus(args.data, offline=True)
     data = texts.data(corpus.name if args.data else "Shakespeare", corpus.text)
@@ -63,20 +63,14 @@ def playground(args):
         lab.ask(lab.open, Path(args.checkpoint)).result()
     token = None if args.host in LOCAL else secrets.token_urlsafe(18)
     named = [*LOCAL[:2], "[::1]"] if args.host in LOCAL else [args.host, *names_of_this_machine()]
-    shown = f"[{args.host}]" if ":" in args.host else args.host
+    shown = in_url(args.host)
     hosts = {f"{name}:{port}" for name in (*named, shown)}
     address = f"http://{'127.0.0.1' if args.host in LOCAL else shown}:{port}/"
     address += f"?token={token}" if token else ""
-    server = uvicorn.Server(
-        config := uvicorn.Config(
-            app.application(lab, hosts, token, lambda: server.should_exit, shakespeare),
-            log_level="warning",
-            timeout_graceful_shutdown=1,
-            lifespan="off",
-            access_log=False,
-        )
-    )
-    config.load()
+    answers = app.application(lab, hosts, token, lambda: server.should_exit, shakespeare)
+    server = uvicorn.Server(uvicorn.Config(
+        answers, log_level="warning", timeout_graceful_shutdown=1, lifespan="off", access_log=False,
+    ))  # fmt: skip
     print(f"the playground is at {address}     (Ctrl-C ends it)", flush=True)
     if not args.no_browser:
         threading.Timer(0.5, webbrowser.open, (address,)).start()
@@ -92,22 +86,6 @@ def playground(args):
 def shakespeare():
     """The text that is learnt from unless another is chosen; nothing is fetched."""
     return load_corpus(offline=True).text
-
-
-def listening(host, port):
-    """An open socket. ValueError if the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    if os.name != "nt":
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or error
-        raise ValueError(f"{host}:{port} cannot be listened at: {reason}; try --port 0") from None
-    return listener
 
 
 def names_of_this_machine():

@@ -10,13 +10,12 @@ from pathlib import Path
 import microtensor as mt
 from microtensor.quantization import is_quantized
 
+from .. import files
 from ..post_training import lora
 from ..pretrained import llama, published
 from ..pretrained.gpt2 import GPT2
-from ..training import load_newest
+from ..training import counts, load_newest, small
 from ..training.checkpoints import load_checkpoint
-from ..training.counts import is_counts, load_counts
-from ..training.small import is_small, load_small
 from ..training.trainer import model_from
 
 
@@ -68,19 +67,21 @@ def model_at(path, tell=print):
     ValueError or FileNotFoundError if there is none.
     """
     path = Path(path)
-    if path.is_dir():
+    folder = path.is_dir()
+    if folder:
         if (path / "config.json").exists():
             return _published(path)
         path = path / "checkpoint.safetensors"
         if not path.exists():
             raise ValueError(f"{path.parent} has no checkpoint.safetensors and no config.json")
-        if not is_counts(path):
-            return load_newest(path, tell, model_from)
-    if is_counts(path):
-        counts = load_counts(path)
-        return counts.model, counts.tokenizer
-    if is_small(path):
-        return load_small(path)
+    kind = files.format_of(path)
+    if folder and kind != counts.FORMAT:
+        return load_newest(path, tell, model_from)
+    if kind == counts.FORMAT:
+        found = counts.load_counts(path)
+        return found.model, found.tokenizer
+    if kind == small.FORMAT:
+        return small.load_small(path)
     return load_checkpoint(path, model_from)
 
 

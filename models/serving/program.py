@@ -1,11 +1,11 @@
 """The server as a program: it listens, and stops within two seconds."""
 
 import signal
-import socket
 import sys
 
 import uvicorn
 
+from .addresses import in_url, listen
 from .app import LOCAL, make_app
 from .engine import Engine
 
@@ -25,9 +25,9 @@ class Server(uvicorn.Server):
 def serve(models, host, port, rows, waiting, tell=print):
     """Answer requests until Ctrl-C or SIGTERM. Returns the exit code.
 
-    `models` are `Served` by name. OSError if it cannot listen there.
+    `models` are `Served` by name. ValueError if it cannot listen there.
     """
-    listening = _listen(host, port)
+    listening = listen(host, port)
     local = _is_local(host)
     engine = Engine({name: served.model for name, served in models.items()}, rows, waiting)
     app = make_app(models, engine.start(), LOCAL | {host.lower()} if local else None)
@@ -39,7 +39,7 @@ def serve(models, host, port, rows, waiting, tell=print):
     server.engine = engine
     engine.ready.wait()
     port = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
+    shown = in_url(host)
     tell(f"serving {', '.join(models)} at http://{shown}:{port}/v1")
     if not local:
         tell(
@@ -61,21 +61,6 @@ def serve(models, host, port, rows, waiting, tell=print):
 
 def _interrupt(*_):
     raise KeyboardInterrupt
-
-
-def _listen(host, port):
-    """A socket that listens. OSError, which says where, if it cannot."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(256)
-    except (OSError, OverflowError) as error:
-        listening.close()
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot listen at {host}, port {port}: {reason}") from None
-    return listening
 
 
 def _is_local(host):

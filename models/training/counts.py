@@ -50,11 +50,7 @@ def save_counts(model, tokenizer, about, path):
 
 def is_counts(path):
     """True if there is the file of an n-gram."""
-    try:
-        state = files.load(path)
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("format") == FORMAT
+    return files.format_of(path) == FORMAT
 
 
 def load_counts(path):

@@ -29,15 +29,6 @@ def save_small(model, tokenizer, about, path):
     mt.save(state, path)
 
 
-def is_small(path):
-    """Whether there is the file of a quantized model."""
-    try:
-        state = files.load(path)
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("format") == FORMAT
-
-
 def load_small(path):
     """The model and the tokenizer that `save_small` wrote, and nothing else.
 

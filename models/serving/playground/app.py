@@ -20,7 +20,6 @@ from starlette.responses import (
     FileResponse,
     HTMLResponse,
     JSONResponse,
-    Response,
     StreamingResponse,
 )
 from starlette.routing import Route
@@ -156,7 +155,6 @@ def said(function):
     """Errors as a status and a sentence; what nobody expected is one, too, without its insides."""
 
     async def answering(lab, *arguments):
-        request = arguments[-1]
         try:
             return await function(lab, *arguments)
         except Refused as refused:
@@ -166,8 +164,6 @@ def said(function):
             return JSONResponse({"error": printable(sentence)}, 400)
         except OSError as error:
             return JSONResponse({"error": printable(error.strerror or str(error))}, 500)
-        finally:
-            del request
 
     return answering
 
@@ -249,7 +245,7 @@ async def events(lab, request):
             now = lab.state
             if now["version"] != seen:
                 first = trainer is not lab.trainer
-                trainer = lab.trainer if first else trainer
+                trainer = lab.trainer
                 losses, validation = trainer.losses, list(trainer.validation)
                 start = 0 if first else points
                 points = len(losses)
@@ -332,6 +328,3 @@ async def picture(lab, request):
         sentence = 'Pictures need graphviz: pip install -e ".[viz]".'
         return JSONResponse({"error": sentence}, 503)
     return HTMLResponse(html, headers={"content-security-policy": "frame-ancestors 'self'"})
-
-
-__all__ = ["Response", "application"]

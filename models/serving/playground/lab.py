@@ -41,7 +41,7 @@ class Lab:
     def __init__(self, folder, data, seed=0):
         self.folder, self.data, self.seed = Path(folder), data, seed
         self.settings = sizes.usual(sizes.MODEL) | sizes.usual(sizes.TRAINING)
-        self.training, self.busy, self.error, self.saved = False, None, None, None
+        self.training, self.error, self.saved = False, None, None
         self.samples, self.state, self.version = [], {}, 0
         self._jobs, self._ending = queue.SimpleQueue(), False
         self.runs = self._runs_before()
@@ -259,7 +259,7 @@ class Lab:
             "number": self._number,
             "step": step,
             "text": self.data.name,
-            "parameter_count": sum(p.numel() for p in self.model.parameters()),
+            "parameter_count": self.model.config.numbers,
             "settings": settings,
             "loss": self.trainer.losses[-1],
             "validation_loss": self.trainer.validation[-1][1],
@@ -344,7 +344,6 @@ class Lab:
         self.state = {
             "version": self.version,
             "training": self.training,
-            "busy": self.busy,
             "error": self.error,
             "step": trainer.step,
             "loss": losses[-1] if losses else None,

@@ -106,7 +106,7 @@ def check_memory(config, batch_size):
     """ValueError if a step of training would take more than half of the machine's free memory."""
     T, C, L, V = config.context_length, config.d_model, config.n_layers, config.vocab_size
     token = L * (24 * C + 3 * config.n_heads * T) + 4 * V  # numbers that a step keeps for a token
-    needed = 4 * (batch_size * T * token + 4 * sum(parts(config).values()))
+    needed = 4 * (batch_size * T * token + 4 * config.numbers)
     free = available_memory()
     if needed > free / 2:
         raise ValueError(
