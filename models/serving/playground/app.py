@@ -289,7 +289,8 @@ async def text(lab, shakespeare, request):
     else:
         name, words = printable(asked.get("name", "your text"))[:80], asked.get("text", "")
         words = words.replace("\r\n", "\n").replace("\r", "\n")
-    data = await asyncio.to_thread(texts.data, name, words, kind)
+    vocabulary = lab.settings["vocabulary"]
+    data = await asyncio.to_thread(texts.data, name, words, kind, vocabulary)
     await answer_of(lab.ask(lab.learn_from, data))
     return JSONResponse(lab.state)
 
