@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from types import SimpleNamespace
 from typing import Any
@@ -141,7 +142,7 @@ def _record(cls, ctx, inputs, edges, results):
     pull = _Pullback(cls, ctx, len(inputs), tensors[0]._wrap)
     op = _Operation(
         op_name=cls.__name__, __doc__=cls.__doc__, compute=lambda *inputs: (None, pull),
-        input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
+        function=cls, input_names=list(_input_names(cls, len(inputs))), variadic=True, defaults={},
         view=False, materialize_grads=ctx._materialize,
     )  # fmt: skip
     shapes = [tuple(x.shape) if isinstance(x, TensorBase) else None for x in results]
@@ -158,6 +159,17 @@ def _record(cls, ctx, inputs, edges, results):
     results = {id(x) for x in tensors}
     ctx._saved = tuple(_Result(x, places.get(id(x))) if id(x) in results else x for x in ctx._saved)
     return node
+
+
+@functools.lru_cache(64)
+def _input_names(cls, count):
+    """The names of a Function's inputs in forward(), for errors and drawings."""
+    try:
+        names = list(inspect.signature(cls.forward).parameters.values())
+    except (TypeError, ValueError):
+        names = []
+    names = [p.name for p in names[cls.setup_context is None :] if p.kind is not p.VAR_POSITIONAL]
+    return (*names, *(f"input {i}" for i in range(len(names), count)))[:count]
 
 
 class _Barrier(Function):
