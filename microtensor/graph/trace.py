@@ -43,6 +43,7 @@ class Value:
     data: object = None
     grad: object = None
     flow: object = None  # its gradient, of any size
+    flows: tuple = ()  # the gradients of all that it stands for, where repeats were folded
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Vertex:
     parameters: int = 0  # elements of the parameters inside a module,
     operations: int = 0  # and operations
     count: int = 1  # the number of identical modules that this one represents
+    order: str = ""  # and how they follow one another
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Edge:
     needs_grad: bool = True
     flow: object = field(default=None, compare=False)  # the gradient that flowed back along it
     local: object = field(default=None, compare=False)  # the derivative of target by source
+    flows: tuple = field(default=(), compare=False)  # of all that it stands for, as of a Value
+    back: bool = False  # True from one call of a module to its next one
 
 
 @dataclass
@@ -89,6 +93,7 @@ class Graph:
     repeats: dict = field(
         default_factory=dict
     )  # {Call: the number of identical ones that it represents}
+    orders: dict = field(default_factory=dict)  # {Call: how they follow one another}
     flows: bool = False  # True if the gradients were computed
 
 
