@@ -357,7 +357,7 @@ class Sheet:
             lines = [", ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
             lines[0] = f"no gradient reaches {lines[0]}"
             lines[-1] += f" and {more} more" if more else ""
-            color = t.flows["nan"] if graph.flows else t.faint
+            color = t.flows["missing"] if graph.flows else t.faint
             for line in lines:
                 rows += f'<tr><td align="left">{self.faint(line, color)}</td></tr>'
         rows += '<tr><td height="4"></td></tr>' if rows else ""
