@@ -16,17 +16,15 @@ from ...autograd.errors import LinAlgError
 from ...autograd.modes import no_grad
 from ...typing import Tensor
 from ..elementwise import abs
-from ..linalg import cholesky, inv, solve, solve_triangular
+from ..matrices import inv
 from ..reductions import argmax
 from ..shapes import reshape, tril, triu
 from .arranging import diag_embed
 from .indexing import where
+from .matrices import cholesky, solve, solve_triangular
 from .shapes import cat, transpose
 
 __all__ = ["lu_solve", "lu_unpack"]
-OF_LINALG = (
-    "cholesky_ex inv_ex lu lu_factor lu_factor_ex solve_ex".split()
-)  # besides lu_solve, whose arguments stand in another order there
 
 lu_result = results("linalg_lu", "P", "L", "U")
 lu_factor_result = results("linalg_lu_factor", "LU", "pivots")
