@@ -139,7 +139,7 @@ def _eliminated(a, pivot):
 
 
 def _order(pivots, shape):
-    """Which row of A stands in each row of L U (…, m): the exchanges one after the other."""
+    """The order of A's rows in L U (…, m), which the exchanges of `pivots` lead to one by one."""
     flat = reshape(pivots, (math.prod(pivots.shape[:-1]), pivots.shape[-1])).tolist()
     orders = []
     for exchanged in flat:
@@ -211,7 +211,7 @@ def solve_ex(A: Any, B: Tensor, *, left: bool = True, check_errors: bool = False
 
 
 def _singular(name, A, check_errors):
-    """Which pivot of each matrix is the first 0, counted from 1; 0 for none."""
+    """The first pivot of each matrix that is 0, counted from 1; 0 for none."""
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise RuntimeError(f"{name}: square matrices are needed, got {tuple(A.shape)}")
     info = lu_factor_ex(A.detach()).info

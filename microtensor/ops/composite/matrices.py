@@ -198,7 +198,7 @@ def pinv(A: Tensor, rcond: TensorLike | None = None, hermitian: bool = False, *,
 
 def matrix_rank(A: Tensor, tol: TensorLike | None = None, hermitian: bool = False, *, atol:
                 TensorLike | None = None, rtol: TensorLike | None = None) -> Tensor:  # fmt: skip
-    """How many singular values are above max(atol, rtol·largest); `tol` is atol."""
+    """The number of singular values above max(atol, rtol·largest); `tol` is atol."""
     atol = tol if atol is None else atol
     s = svdvals((_symmetric(A) if hermitian else A).detach())
     return sum(s > _cut(A, s, atol, rtol), -1)
@@ -257,7 +257,7 @@ def _symmetric(A):
 
 
 def _cut(A, s, atol, rtol):
-    """Below which a singular value counts as 0: without any bounds by the dtype's precision."""
+    """The bound up to which singular values count as 0: by the dtype's precision if none is given."""
     if rtol is None:
         rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
     top = amax(s.detach(), -1, True) if s.shape[-1] else s.detach()
