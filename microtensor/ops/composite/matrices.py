@@ -257,7 +257,7 @@ def _symmetric(A):
 
 
 def _cut(A, s, atol, rtol):
-    """The bound up to which singular values count as 0: by the dtype's precision if none is given."""
+    """The bound up to which singular values count as 0; by default by the dtype's precision."""
     if rtol is None:
         rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
     top = amax(s.detach(), -1, True) if s.shape[-1] else s.detach()
