@@ -219,7 +219,7 @@ def told(name, function, args, named, error, kept=()):
 
 
 def origin(error):
-    """Who raised an error: the "caller"'s code, this package ("ours"), or "python" for it."""
+    """The origin of an error: the "caller"'s code, this package ("ours"), or "python" for it."""
     trace = error.__traceback__.tb_next
     if trace is None:  # the call itself: arguments that the function does not have
         return "python"

@@ -130,7 +130,7 @@ def _saves(parts, numbers, depth=8):
 
 
 def _held(function):
-    """What a function holds in its closure and its defaults."""
+    """The values that a function holds in its closure and its defaults."""
     cells = function.__closure__
     try:
         parts = [cell.cell_contents for cell in cells] if cells else []
@@ -140,7 +140,7 @@ def _held(function):
 
 
 def _content(cell):
-    """What a variable of a closure holds; None if it holds nothing yet."""
+    """The value of a closure's variable; None if it has none yet."""
     try:
         return cell.cell_contents
     except ValueError:
