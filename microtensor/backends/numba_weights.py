@@ -40,7 +40,7 @@ def _array(context, b, signature, args, i):
 
 
 def _row(b, array, i):
-    """Where row i of an array begins."""
+    """The address at which row i of an array begins."""
     data, length = array
     return b.gep(data, [b.mul(i, length)])
 
