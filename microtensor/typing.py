@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .tensor.tensor import Tensor
 
     class ValuesIndices(NamedTuple):
-        """What `max(dim)`, `sort`, `topk` and their like return."""
+        """The result of `max(dim)`, `sort`, `topk` and their like."""
 
         values: Tensor
         indices: Tensor

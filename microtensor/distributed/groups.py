@@ -118,7 +118,7 @@ class Work:
         return True
 
     def is_completed(self) -> bool:
-        """Whether it is done; goes on with it as far as is possible at once."""
+        """True if it is done; goes on with it as far as is possible at once."""
         (self._queue or self._task).advance()
         return self._task.done
 
@@ -144,7 +144,7 @@ def seconds(timeout):
 
 
 class _World(SimpleNamespace):
-    """What is known of the whole job, while it is initialized."""
+    """The state of the whole job, while it is initialized."""
 
     group: ProcessGroup | None = None
     farewell: Farewell | None = None
@@ -195,7 +195,7 @@ def is_available() -> bool:
 
 
 def is_mpi_available() -> bool:
-    """Whether mpi4py and an MPI are there."""
+    """True if mpi4py and an MPI are installed."""
     try:
         open_mpi()
     except RuntimeError:
@@ -207,19 +207,19 @@ is_gloo_available = is_mpi_available
 
 
 def is_nccl_available() -> bool:
-    """Whether there are a GPU and CuPy's NCCL."""
+    """True if there are a GPU and CuPy's NCCL."""
     from ..backends.nccl import is_there
 
     return is_there()
 
 
 def is_torchelastic_launched() -> bool:
-    """Whether `microtensor.distributed.run` started this process."""
+    """True if `microtensor.distributed.run` started this process."""
     return worker.FOLDER in os.environ
 
 
 def is_initialized() -> bool:
-    """Whether `init_process_group` was called."""
+    """True if `init_process_group` was called."""
     return _world.group is not None
 
 

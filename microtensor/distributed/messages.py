@@ -110,7 +110,7 @@ def _other(group, call, what, rank, within):
 
 
 def told_of(tensor):
-    """What a message is: PyTorch lets its two ends have different shapes of one size."""
+    """The size and dtype of a message, which both ends compare: PyTorch lets shapes differ."""
     return f"{tensor.numel():,} elements of {tensor.dtype.name}"
 
 

@@ -172,7 +172,7 @@ class Job:
         return self.verdict(folder, code)
 
     def rank_command(self):
-        """What each rank is: `worker.py` and the program."""
+        """The command of each rank: `worker.py` and the program."""
         args = self.args
         program = ["-m", args.program] if args.module else [args.program]
         spoken = ["--as_torch"] if args.as_torch else []
@@ -214,7 +214,7 @@ class Job:
         return code
 
     def lost(self, folder):
-        """Whether a rank of this machine has failed, or is gone without having ended."""
+        """True if a rank of this machine has failed, or is gone without having ended."""
         if (folder / "failed").exists():
             return True
         for note in processes(folder):
@@ -278,7 +278,7 @@ class Job:
 
 
 def report_in(output):
-    """Where MPICH's report of an end begins in some output, or may begin; whether it is there."""
+    """The place in some output where MPICH's report of an end begins, or may; True if it does."""
     if (at := output.find(REPORT)) > 0:
         return output.rfind(b"\n", 0, at - 1) + 1, True
     lines = output.split(b"\n")
@@ -294,7 +294,7 @@ def processes(folder, what="process"):
 
 
 def alive(pid):
-    """Whether a process is there, and not only waited for."""
+    """True if a process runs, and does not only wait to be reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] != "Z"

@@ -29,7 +29,7 @@ EAGER, LONGEST = 2e-4, 1e-3  # seconds of testing without a pause, and of the lo
 
 
 class DistBackendError(RuntimeError):
-    """What went wrong between processes (PyTorch's name)."""
+    """An error of communication between processes (PyTorch's name)."""
 
 
 class RankEnded(DistBackendError):
@@ -133,7 +133,7 @@ yield_core = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 class Channel:
-    """How one process of a group exchanges bytes with the others: two communicators of its own."""
+    """The exchange of bytes of one process with the others of its group, by two communicators."""
 
     def __init__(self, mpi: Any, comm: Any, ranks: list[int], world: Any = None) -> None:
         self.mpi, self.comm, self.ranks = mpi, comm, ranks  # ranks: those in the whole job
@@ -182,7 +182,7 @@ class Channel:
                     )
 
     def difference(self, told):
-        """Who does what, in words."""
+        """A sentence that says which ranks do what."""
         groups = {}
         for rank, line in zip(self.ranks, told):
             text = bytes(line).rstrip(b"\0").decode(errors="replace")
