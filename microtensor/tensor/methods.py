@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from ..autograd import TensorBase
 from ..autograd.arguments import FACTORS, factor_first
-from ..autograd.calls import names, told
+from ..autograd.calls import call_error, names
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
 from ..typing import P, T, Tensor, TensorLike
@@ -44,7 +44,7 @@ def in_place_form(
         try:
             return in_place(self, name, function, *args, **params)
         except Exception as error:
-            raise told(name, function, (self, *args), params, error)  # noqa: B904
+            raise call_error(name, function, (self, *args), params, error)  # noqa: B904
 
     names.add(name)
 
@@ -63,7 +63,7 @@ def reshaping_form(
         try:
             reshaped_in_place(self, name, form, *args)
         except Exception as error:
-            raise told(name, function, (self, *args), named, error)  # noqa: B904
+            raise call_error(name, function, (self, *args), named, error)  # noqa: B904
         return self
 
     names.add(name)
@@ -86,7 +86,7 @@ def with_sizes(function: Callable[..., T]) -> Callable[..., T]:
         try:
             return function(self, sizes(args or tuple(named.values())))
         except Exception as error:
-            raise told(function.__name__, function, (self, args), named, error)  # noqa: B904
+            raise call_error(function.__name__, function, (self, args), named, error)  # noqa: B904
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__
     return method
