@@ -134,7 +134,7 @@ def found(place: str, name: str) -> Any:
     """
     full, known = f"{place}.{name}", pytorchs_names()
     dunder = name.startswith("__") and full not in known
-    if dunder or place not in known or not _needs(_asking()):
+    if dunder or place not in known or not _needs(_asking_frame()):
         return None
     if full in known:
         return importlib.import_module(full)
@@ -186,7 +186,7 @@ def _is_ours(frame):
     return name.split(".")[0] == ROOT or name in _IMPORTERS or name.startswith("importlib.")
 
 
-def _asking():
+def _asking_frame():
     """The frame of the program that asks for a name."""
     frame = sys._getframe(2)
     while _is_ours(frame):

@@ -195,12 +195,12 @@ def same_tensors(call: str, module: Module, group: ProcessGroup | None) -> None:
         for one, other in zip([*kinds[0], None], [*theirs, None]):
             if one != other:
                 raise RuntimeError(
-                    f"{call}: the copies differ: rank {found.ranks[0]} has {_said(one)}, "
-                    f"rank {rank} has {_said(other)} in that place"
+                    f"{call}: the copies differ: rank {found.ranks[0]} has {_described(one)}, "
+                    f"rank {rank} has {_described(other)} in that place"
                 )
 
 
-def _said(kind):
+def _described(kind):
     return f"{kind[0]} ({kind[1]} {tuple(kind[2])})" if kind else "nothing more"
 
 

@@ -258,9 +258,9 @@ class Job:
         """The exit code of the job; one line says which rank ended it, if it has not said so."""
         ranks = {int(n.read_text() or 0): int(n.name[8:]) for n in processes(folder)}
         codes = [int(n.read_text() or 1) for n in processes(folder, "ended")]
-        told = (folder / "failed").exists() or (folder / "interrupted").exists()
+        recorded = (folder / "failed").exists() or (folder / "interrupted").exists()
         silent = sorted(r for r in ranks.values() if not (folder / f"ended-{r}").exists())
-        if not told:
+        if not recorded:
             for pid, number in self.died.items():
                 if pid in ranks and 0 < number < 65:
                     name = signal.Signals(number).name
@@ -273,7 +273,7 @@ class Job:
         if self.interrupted:
             return 130
         return next(
-            (c for c in codes if c), 1 if told else max(code, 0) if code >= 0 else 128 - code
+            (c for c in codes if c), 1 if recorded else max(code, 0) if code >= 0 else 128 - code
         )
 
 
