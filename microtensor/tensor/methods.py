@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate
+from typing import Any
 
 import numpy as np
 
@@ -15,28 +15,22 @@ from ..autograd.arguments import FACTORS, factor_first
 from ..autograd.calls import call_error, names
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
-from ..typing import P, T, Tensor, TensorLike
+from ..typing import T, Tensor, TensorLike
 
 
-def both(
-    function: Callable[Concatenate[Any, P], T],
-) -> tuple[Callable[Concatenate[Any, P], T], Callable[Concatenate[Any, P], Tensor]]:
+def both(function: T) -> tuple[T, T]:
     """An operation as two methods: x.exp() and, in place, x.exp_()."""
     forms = function, in_place_form(function)
     name = function.__name__
     return tuple(factor_first(form, *FACTORS[name]) for form in forms) if name in FACTORS else forms
 
 
-def both_shapes(
-    function: Callable[Concatenate[Any, P], T],
-) -> tuple[Callable[Concatenate[Any, P], T], Callable[Concatenate[Any, P], Tensor]]:
+def both_shapes(function: T) -> tuple[T, T]:
     """An operation that rearranges as two methods: x.squeeze() and, in place, x.squeeze_()."""
     return function, reshaping_form(function.__name__ + "_", function)
 
 
-def in_place_form(
-    function: Callable[Concatenate[Any, P], object],
-) -> Callable[Concatenate[Any, P], Tensor]:
+def in_place_form(function: T) -> T:
     """The form of an operation that changes its first input."""
     name = function.__name__ + "_"
 
@@ -53,9 +47,7 @@ def in_place_form(
     return method
 
 
-def reshaping_form(
-    name: str, function: Callable[Concatenate[Any, P], object]
-) -> Callable[Concatenate[Any, P], Tensor]:
+def reshaping_form(name: str, function: T) -> T:
     """The form of an operation that shows the tensor's own memory under another shape."""
 
     def method(self, *args: Any, **named: Any) -> Tensor:
