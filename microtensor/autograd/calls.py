@@ -63,7 +63,7 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
             return function(*args, **named)
         except Exception as error:
             who = (type(args[0]).__name__ + name).rstrip(".") if name[0] == "." and args else name
-            raise told(who, function, args, named, error)  # noqa: B904  (told knows the cause)
+            raise call_error(who, function, args, named, error)  # noqa: B904  (call_error knows the cause)
 
     call.tells, call.strict = name, strict
     return call
@@ -197,17 +197,17 @@ def _reason(error):
     return kind, reason
 
 
-# ---- errors told anew ----------------------------------------------------------------
+# ---- errors in the name of the call ---------------------------------------------------
 
 
-def told(name, function, args, named, error, kept=()):
+def call_error(name, function, args, named, error, kept=()):
     """The error of a call in the name of the function; names in `kept` may stay as they are."""
     whose = origin(error)
     if isinstance(error, PASSED) or whose == "caller":
         return error
     if whose == "ours":
         first = getattr(error, "first", None)
-        if first is not None and kept is not names:  # told further in
+        if first is not None and kept is not names:  # named further in
             new = explained(name, function, args, named, first)
             if not new.vague:
                 return new
@@ -219,7 +219,7 @@ def told(name, function, args, named, error, kept=()):
 
 
 def origin(error):
-    """Who raised an error: the "caller"'s code, this package ("ours"), or "python" for it."""
+    """The origin of an error: the "caller"'s code, this package ("ours"), or "python" for it."""
     trace = error.__traceback__.tb_next
     if trace is None:  # the call itself: arguments that the function does not have
         return "python"

@@ -17,7 +17,7 @@ from .views import edge_of
 
 
 class Context:
-    """What `forward` keeps for `backward`: attributes of any name, and tensors."""
+    """The store that `forward` fills for `backward`: attributes of any name, and tensors."""
 
     _constant = _dirty = ()  # results without a derivative; inputs that forward changed
     _materialize = True  # whether a result that no gradient reached has zeros
@@ -74,7 +74,7 @@ FunctionCtx = Context  # PyTorch's name
 
 
 class _Operation(SimpleNamespace):
-    """What a node knows of the Function that made it: one object for each call."""
+    """The operation that a Function's node belongs to: one object for each call."""
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 

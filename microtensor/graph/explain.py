@@ -136,7 +136,7 @@ def _page(op, node=None):
     if node is not None and node.args is not None:
         page.own = True
         g = _gradient(node)
-        page.run, page.gradient_kept = _own_run(op, node, g), g is not None
+        page.run, page.gradient_kept = _run_alone(op, node, g), g is not None
     else:
         page.freed = node is not None
         if page.derivation is not None:
@@ -145,7 +145,7 @@ def _page(op, node=None):
     return page
 
 
-def _own_run(op, node, g):
+def _run_alone(op, node, g):
     """Run the node's operation again, with its own numbers."""
     args = [as_numpy(a) for a in node.args]
     names = list(op.defaults)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..autograd.arguments import into
-from ..autograd.calls import check, names, told
+from ..autograd.calls import call_error, check, names
 from ..autograd.hints import Parameters
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
@@ -34,7 +34,7 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
             check(known, args, options)
             return into(out, function(*args, **options))
         except Exception as error:
-            raise told(function.__name__, function, args, options, error)  # noqa: B904
+            raise call_error(function.__name__, function, args, options, error)  # noqa: B904
 
     names.add(function.__name__)
     return construct

@@ -89,7 +89,7 @@ def playground(args):
 
 
 def shakespeare():
-    """The text that is learnt from unless another is chosen; nothing is fetched."""
+    """The names by which other machines may call this one."""
     return load_corpus(offline=True).text
 
 

@@ -280,7 +280,7 @@ class Lab:
         self.runs = [r for r in self.runs if r["number"] != self._number] + [run]
 
     def _runs_before(self):
-        """What earlier programs have left in the folder; what cannot be read is passed over."""
+        """The runs of earlier programs in the folder; those that cannot be read are passed over."""
         found = []
         for path in self.folder.glob("run-*/checkpoint.safetensors"):
             number = re.fullmatch(r"run-(\d+)", path.parent.name)
@@ -385,5 +385,5 @@ def curve(points):
 
 
 def first_of(data):
-    """What a sample begins after: the text's first character."""
+    """The text after which a sample begins: the text's first character."""
     return data.text[0]

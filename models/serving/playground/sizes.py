@@ -1,4 +1,4 @@
-"""What may be chosen in the playground, and one sentence for what may not."""
+"""The choices of the playground, and one sentence for each that is not possible."""
 
 import math
 import os
@@ -90,7 +90,7 @@ def config(settings, vocab_size):
 
 
 def parts(config):
-    """How many parameters each part of a MiniGPT has: {part: number}."""
+    """The number of parameters in each part of a MiniGPT: {part: number}."""
     V, T, C = config.vocab_size, config.context_length, config.d_model
     L = config.n_layers
     return {

@@ -48,7 +48,7 @@ class Data:
         return data(self.name, self.text, self.kind, number)
 
     def about(self):
-        """What the page says of it."""
+        """The description of it on the page."""
         return {
             "name": self.name,
             "kind": self.kind,
