@@ -24,6 +24,7 @@ from ..nn.module import Module
 from ..typing import Tensor
 from ..utils.pages import brief
 from .flow import flow_of, local
+from .names import called as called  # its place before
 from .names import named, opened
 from .options import Options
 
