@@ -26,7 +26,7 @@ def save_small(model, tokenizer, about, path):
         "model": model.state_dict(),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    mt.save(state, path)
+    files.save(state, path)
 
 
 def load_small(path):
