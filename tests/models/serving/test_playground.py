@@ -411,6 +411,14 @@ def test_the_page_and_its_files(server):
         assert send(server, path)[0] == 404
 
 
+@pytest.mark.parametrize("site, status", [("cross-site", 403), ("same-site", 403),
+                                          ("same-origin", 200), ("none", 200)])  # fmt: skip
+def test_pages_of_others_show_nothing_of_it(server, site, status):
+    for path in ("/api/state", "/main.js"):
+        assert send(server, path, Sec_Fetch_Site=site)[0] == status
+    assert send(server, "/", Sec_Fetch_Site=site)[0] == 200  # a link leads here
+
+
 def test_a_training_over_http(server):
     assert send(server, "/api/settings", small())[1]["settings"]["d_model"] == 16
     state = send(server, "/api/step", {})[1]
