@@ -216,6 +216,38 @@ RESUME_ONLY = dict(
 )
 
 
+SHOWN = {  # what shows numbers of a model: program, and arguments besides the folder
+    "predictions": ("visualize_inference", ["--length", "1"]),
+    "logit lens": ("visualize_inference", ["--length", "1", "--logit-lens"]),
+    "saliency": ("visualize_inference", ["--length", "1", "--saliency"]),
+    "attention": ("animate_attention", ["--length", "1"]),
+    "next token": ("next_token", ["--length", "1"]),
+    "writing": ("train_shakespeare", ["--length", "1"]),
+    "resuming": ("train_shakespeare", ["--resume", "--steps", "4"]),
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_model_whose_weights_are_no_numbers_is_refused(name, value, capfd):
+    path = "shakespeare/checkpoint.safetensors"
+    state = mt.load(path)
+    next(iter(state["model"].values()))[0, 0] = value
+    mt.save(state, path)
+    shutil.rmtree("out", ignore_errors=True)
+    file, options = SHOWN[name]
+    where = (
+        ["--out", "shakespeare"]
+        if file == "train_shakespeare"
+        else ["--model", "shakespeare", "--out", "out"]
+    )
+    prompt = [] if name == "resuming" else ["--prompt", "To"]
+    assert program(file).main([*where, *prompt, *options]) != 0
+    out, err = capfd.readouterr()
+    assert "has numbers that are not finite" in err and err.count("\n") == 1
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize("what", RESUME_ONLY)
 def test_what_only_a_training_needs_is_refused_by_it(what, capfd):
     path = Path("shakespeare", "checkpoint.safetensors")
