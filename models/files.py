@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 
 import microtensor as mt
+from microtensor.files.serialization import whole_file, write_whole
 
 KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device",
@@ -50,6 +51,21 @@ def contents(path, wanted="a file"):
     file, size = opened(path, wanted)
     with file:
         return file.read(size)
+
+
+def write(path, data):
+    """Write bytes to a file of a program's folder, whole or not at all: see `save`."""
+    write_whole(path, data, follow=False)
+
+
+def save(value, path):
+    """Let `microtensor.save` write a file of a program's folder, whole or not at all.
+
+    A folder of runs may be a stranger's: a symbolic link that stands there instead of the file is
+    replaced, not followed.
+    """
+    with whole_file(path, follow=False) as file:
+        mt.save(value, file)
 
 
 class _Named(io.BytesIO):

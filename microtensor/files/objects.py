@@ -297,6 +297,36 @@ def set_attributes(new, attributes):
     object.__getattribute__(new, "__dict__").update(attributes)
 
 
+PATHS = 16  # ways that lead to a module, for each object of a file, in the mean
+
+
+def check_paths(found):
+    """Raise LoadError unless whoever walks the modules of a file comes to an end soon.
+
+    Modules may be shared, as in PyTorch, but `apply`, `train` and others visit one once for each
+    way that leads to it: none may be in itself, and the visits are bounded by the objects.
+    """
+    modules = [m for m in found if Module in type(m).__mro__]
+    visits = {}  # of each module by id; None until those of its parts are known
+    for start in modules:
+        waiting = [start]
+        while waiting:
+            module = waiting[-1]
+            parts = [part for part in vars(module)["_modules"].values() if part is not None]
+            if id(module) not in visits:
+                visits[id(module)] = None
+                waiting += [part for part in parts if id(part) not in visits]
+                continue
+            if visits[id(module)] is None:
+                inner = [visits[id(part)] for part in parts]
+                if None in inner:
+                    raise LoadError("it asks for a module that is in itself")
+                visits[id(module)] = 1 + sum(inner)
+            waiting.pop()
+    if max(visits.values(), default=0) > PATHS * (len(found) + PATHS):
+        raise LoadError(f"its {len(modules):,} modules are in one another in too many places")
+
+
 def _is_data(value):
     """True if a value is a number, a string, None or the like, or a collection of such."""
     items = value.values() if type(value) is dict else value

@@ -34,6 +34,7 @@ from ..tensor import Tensor
 from ..typing import File, Path
 from .objects import (
     add_safe_globals,
+    check_paths,
     clear_safe_globals,
     get_safe_globals,
     imported,
@@ -281,7 +282,11 @@ def _deserialized(data, as_tensor, trusted):
         if not trusted:
             refuse_unsafe(sealed["structure"], known)
         arrays = {name: array_of(name, entry) for name, entry in tensors}
-        return Reader(arrays, as_tensor, found, trusted).value(sealed["structure"])
+        reader = Reader(arrays, as_tensor, found, trusted)
+        value = reader.value(sealed["structure"])
+        if not trusted:
+            check_paths(reader.objects)
+        return value
     except LoadError:
         raise
     except _NONSENSE as error:

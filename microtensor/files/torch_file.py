@@ -226,7 +226,9 @@ def unknown_names(data):
     """
     names, memo, last = {}, {}, deque([None, None], 2)  # the last two values, if they are strings
     with damage_as_value_error():
-        for instruction, argument, _ in pickletools.genops(Archive(data).file("data.pkl")):
+        program = Archive(data).file("data.pkl")
+        left = 4 * len(program) + LONGEST_NAME  # characters of all names together
+        for instruction, argument, _ in pickletools.genops(program):
             match instruction.name:
                 case "BINPUT" | "LONG_BINPUT":
                     memo[argument] = last[-1]
@@ -239,7 +241,11 @@ def unknown_names(data):
                     parts = [*map(str, last)] if stacked else argument.split(" ")
                     if sum(map(len, parts)) > LONGEST_NAME:
                         raise ValueError(f"a name in it has over {LONGEST_NAME} characters")
-                    names[".".join(parts)] = None
+                    name = ".".join(parts)
+                    left -= 0 if name in names else len(name)
+                    if left < 0:
+                        raise ValueError("it makes too many long names of a few strings")
+                    names[name] = None
                     last.append(None)
                 case name:
                     last.append(argument if "UNICODE" in name else None)

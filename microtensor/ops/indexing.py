@@ -176,7 +176,8 @@ def masked_fill_(x, value, /, mask):
 @op(exact=True)
 def nonzero_(x):
     """The positions (n, d) of the elements that are not zero.    No derivative: positions."""
-    return xp(x).stack(list(xp(x).nonzero(x)), axis=1), None
+    own = x != xp(x).zeros_like(x)  # counted, then written: another thread may change x
+    return xp(x).stack(list(xp(x).nonzero(own)), axis=1), None
 
 
 # ---- helpers -------------------------------------------------------------------------

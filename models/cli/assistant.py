@@ -232,7 +232,7 @@ def you_choose(stages, args):
     if args.json:
         write_whole(args.json, (json.dumps({"you": result}, indent=2) + "\n").encode())
     (stages.folder / "yours").mkdir(exist_ok=True)
-    mt.save(policy.state_dict(), stages.folder / "yours" / "model.safetensors")
+    files.save(policy.state_dict(), stages.folder / "yours" / "model.safetensors")
     return 0
 
 

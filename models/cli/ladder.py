@@ -23,7 +23,7 @@ from ..text.corpus import load_corpus
 from ..text.tokenizers import CharTokenizer
 from ..training import reporting
 from . import flags, program
-from .run import first_prompt, sampling_options
+from .run import check_memory, first_prompt, sampling_options
 
 SAMPLE = 300  # characters
 
@@ -101,6 +101,7 @@ def result_of(rung, tokenizer, parts, args):
         loss = training.evaluate(model, parts[1])
     else:
         config = rung.training(steps=args.steps, eval_every=args.steps, seed=args.seed)
+        check_memory(rung, {"vocab_size": tokenizer.vocab_size}, config)
         mt.manual_seed(config.seed)
         model, seconds = rung.build(tokenizer.vocab_size), 0.0
         trainer = training.Trainer(model, tokenizer, *parts, config)

@@ -240,6 +240,7 @@ def prepare(prog, args, path):
     text = text_of(args, about)
     tokenizer = chosen_tokenizer(args, text, about, state)
     sampling.check_options(args.temperature, args.top_k, args.top_p, tokenizer.vocab_size)
+    check_memory(rung, {**sizes, "vocab_size": tokenizer.vocab_size}, config)
     mt.manual_seed(config.seed)
     model = rung.build(**{**sizes, "vocab_size": tokenizer.vocab_size}).to(args.device)
     if args.prompt is not None:  # better known before training than after it
@@ -255,6 +256,12 @@ def prepare(prog, args, path):
         f"model: {sum(p.numel() for p in model.parameters()):,} parameters; folder: {path.parent}"
     )
     return trainer
+
+
+def check_memory(rung, sizes, config):
+    """ValueError if the machine has not the memory for a model of these sizes and its training."""
+    model = rung.config(**sizes)
+    training.check_memory(model, config.batch_size, config.eval_batch_size, rung.window(model))
 
 
 def train_on(trainer, prog, args):

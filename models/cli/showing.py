@@ -4,7 +4,7 @@ from pathlib import Path
 
 import microtensor as mt
 
-from .. import training
+from .. import files, training
 from ..generation import sampling
 from ..inside.pages import (  # noqa: F401, what the programs draw with
     CONTROLS,
@@ -71,8 +71,9 @@ def small_model(args, folder):
     tokenizer = CharTokenizer.from_text(corpus.text)
     config = MiniGPTConfig(vocab_size=tokenizer.vocab_size, **SMALL)
     parts = data.split(tokenizer.encode_array(corpus.text), config.context_length)
-    mt.manual_seed(0)
     recipe = training.TrainingConfig(steps=args.train_steps, lr=4e-3, eval_every=args.train_steps)
+    training.check_memory(config, recipe.batch_size, recipe.eval_batch_size)
+    mt.manual_seed(0)
     about = {"text": corpus.name}
     trainer = training.Trainer(MiniGPT(config), tokenizer, *parts, recipe, None, about)
     progress = reporting.Progress(recipe.steps, recipe.batch_size * config.context_length)
@@ -82,7 +83,7 @@ def small_model(args, folder):
     finally:
         progress.close()
     folder.mkdir(parents=True, exist_ok=True)
-    mt.save(trainer.state_dict(), folder / CHECKPOINT)  # not before it is trained
+    files.save(trainer.state_dict(), folder / CHECKPOINT)  # not before it is trained
     return trainer.model, tokenizer
 
 

@@ -43,6 +43,10 @@ class Rung:
         """A new model."""
         return self.model(self.config(vocab_size=vocab_size, **sizes))
 
+    def window(self, config):
+        """How many tokens a window of training text has for a model of these sizes."""
+        return WINDOW if getattr(self.model, "slides", False) else config.context_length
+
     def training(self, **settings):
         """A TrainingConfig by this recipe, and `settings`, which count more."""
         recipe = {**self.recipe, **settings}

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import microtensor as mt
 from microtensor import nn
-from microtensor.files.serialization import write_whole
 from microtensor.nn.utils import parametrize
 
 from .. import files
@@ -232,8 +231,8 @@ def save(model, folder, base=None):
         "target_modules": modules, "fan_in_fan_out": False, "inference_mode": True,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    mt.save(tensors(model), folder / WEIGHTS)
-    write_whole(folder / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
+    files.save(tensors(model), folder / WEIGHTS)
+    files.write(folder / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def load(model, folder):
@@ -245,7 +244,10 @@ def load(model, folder):
     folder = Path(folder)
     settings, found = files.read_json(folder / CONFIG), files.load(folder / WEIGHTS)
     try:
+        if not isinstance(found, dict):
+            raise ValueError(f"{WEIGHTS} does not hold tensors by name")
         config = _config(settings, model, found)
+        check_rank(config.r, found)
         add(model, config)
         try:
             _fill(model, found)
@@ -274,10 +276,24 @@ def _config(settings, model, found):
     for path, module in model.named_modules():
         output = f"{path}.out_proj"
         if isinstance(module, nn.MultiheadAttention) and config.names(path):
-            B = found.get(f"{published(output, model)}.lora_B.weight") if found else None
+            B = found.get(f"{published(output, model)}.lora_B.weight")
             if isinstance(B, mt.Tensor) and bool((B != 0).any()):
                 targets = [*targets, output]
     return LoRAConfig(config.r, config.alpha, tuple(targets))
+
+
+def check_rank(r, found):
+    """ValueError unless the tensors of a file are of rank r: none is made that only a config asks
+    for, and how many are made depends on the model alone."""
+    for name, tensor in found.items():
+        kind = str(name).rpartition(".lora_")[2]
+        if kind in ("A.weight", "B.weight"):
+            shape = tuple(tensor.shape) if isinstance(tensor, mt.Tensor) else ()
+            if len(shape) != 2 or shape[kind == "B.weight"] != r:
+                wanted = f"({r}, in)" if kind == "A.weight" else f"(out, {r})"
+                raise ValueError(f"{name:.120} is not of shape {wanted}: r is {r} in {CONFIG}")
+    if not found:
+        raise ValueError(f"{WEIGHTS} is empty")
 
 
 @mt.no_grad()

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 import microtensor as mt
-from microtensor.files.serialization import write_whole
 
 from .. import files
 from ..ladder.minigpt import MiniGPT
@@ -99,7 +98,7 @@ class Stages:
 
     def write(self):
         """Write what was measured, whole or not at all."""
-        write_whole(self.folder / RESULTS, (json.dumps(self.results, indent=2) + "\n").encode())
+        files.write(self.folder / RESULTS, (json.dumps(self.results, indent=2) + "\n").encode())
 
     def path(self, stage):
         return self.folder / stage / CHECKPOINT

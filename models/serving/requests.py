@@ -3,8 +3,9 @@
 The names are those of OpenAI's interface (platform.openai.com/docs/api-reference).
 """
 
-import math
 from dataclasses import dataclass, field
+
+from microtensor.utils.pages import printable
 
 from .. import files
 from ..generation import sampling
@@ -77,7 +78,7 @@ def wanted(body, models, of_chat):
         if name in USUAL and not any(value == usual for usual in USUAL[name]):
             raise Refused(f"{name} is not there; leave it out", param=name)
         if name not in known | IGNORED | USUAL.keys():
-            raise Refused(f"there is no parameter {name!r:.60}", param=f"{name:.60}")
+            raise Refused(f"there is no parameter {name!r:.60}", param=printable(f"{name:.60}"))
     served = _served(asked.get("model"), models)
     number = _Numbers(asked)
     stream = _flag(asked, "stream")
@@ -219,7 +220,7 @@ class _Numbers:
         if value is None:
             return usual
         right = type(value) is int or kind is float and type(value) is float
-        if not right or not math.isfinite(value) or not least <= value <= most:
+        if not right or not least <= value <= most:  # which NaN is not, either
             what = "an integer" if kind is int else "a number"
             raise Refused(
                 f"{name} must be {what} within {least} … {most}, got {value!r:.60}", param=name

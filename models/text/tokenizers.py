@@ -259,6 +259,7 @@ class BPETokenizer(Tokenizer):
             self._ranks[ids[a], ids[b]] = rank, ids[a + b]
 
         self.special_tokens = [token for token in self.vocab if token not in made]
+        check_number(self.special_tokens)
         for token in self.special_tokens:
             if not SPECIAL.fullmatch(token):
                 raise ValueError(
@@ -337,33 +338,48 @@ class BPETokenizer(Tokenizer):
             super().save(path)
 
 
+MOST_SPECIAL = 1000
 SPECIAL = re.compile(r"<\S+>|\[\S+\]")
 
 
 def check_special(tokens):
     """Special tokens as a list. ValueError for one that does not look like one, or is twice."""
     tokens = list(tokens)
-    for token in tokens:
+    check_number(tokens)
+    for token, n in Counter(tokens).items():
         if not SPECIAL.fullmatch(token):
             raise ValueError(f"special tokens look like <|this|> or [THIS], got {token!r:.60}")
-        if tokens.count(token) > 1:
+        if n > 1:
             raise ValueError(f"the special token {token!r:.60} is there twice")
     return tokens
 
 
-class _Words(dict):
-    """Word -> its ids, found when first asked for. Begins anew when it has grown large."""
+def check_number(special_tokens):
+    """ValueError for more special tokens than anybody has: each is looked for all over a text."""
+    if len(special_tokens) > MOST_SPECIAL:
+        raise ValueError(
+            f"at most {MOST_SPECIAL:,} special tokens are looked for, got {len(special_tokens):,}"
+        )
 
-    LIMIT = 2**18
+
+class _Words(dict):
+    """Word -> its ids, found when first asked for. Begins anew when it has grown large.
+
+    Long words, which hardly come again, are not kept: texts of strangers would fill the memory.
+    """
+
+    LIMIT, LONGEST = 2**18, 64  # words; characters of one
 
     def __init__(self, tokenizer):
         self._byte_ids, self._ranks = tokenizer._byte_ids, tokenizer._ranks
 
     def __missing__(self, word):
         tokens = [self._byte_ids[byte] for byte in word.encode("utf-8", "surrogateescape")]
-        if len(self) >= self.LIMIT:
-            self.clear()
-        self[word] = ids = bpe.encode(tokens, self._ranks)
+        ids = bpe.encode(tokens, self._ranks)
+        if len(word) <= self.LONGEST:
+            if len(self) >= self.LIMIT:
+                self.clear()
+            self[word] = ids
         return ids
 
 

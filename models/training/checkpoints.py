@@ -20,9 +20,6 @@ import os
 import re
 from pathlib import Path
 
-import microtensor as mt
-from microtensor.files.serialization import write_whole
-
 from .. import files
 from .schema import check_checkpoint, is_checkpoint
 
@@ -84,9 +81,7 @@ class Checkpoints:
             for old in (*numbered(self.path).values(), best_of(self.path)):
                 old.unlink(missing_ok=True)
         file = self.path.with_name(f"{self.path.stem}-{state['step']}{self.path.suffix}")
-        if file.is_symlink():  # the folder may be a stranger's, and lead anywhere
-            file.unlink()
-        mt.save(state, file)
+        files.save(state, file)
         if best:
             name_too(file, best_of(self.path))
         name_too(file, self.path)
@@ -115,7 +110,7 @@ def name_too(file, name):
         os.link(file, part)
         os.replace(part, name)
     except OSError:
-        write_whole(name, file.read_bytes(), follow=False)
+        files.write(name, file.read_bytes())
     part.unlink(missing_ok=True)  # it is left where `name` was this file already
 
 

@@ -43,7 +43,7 @@ def save_counts(model, tokenizer, about, path):
         "keys": [mt.from_numpy(keys) for keys in model.keys],
         "counts": [mt.from_numpy(counts.astype(np.int64)) for counts in model.counts],
     }
-    mt.save(state, path)
+    files.save(state, path)
     for other in (*numbered(path).values(), best_of(path)):
         other.unlink(missing_ok=True)
 

@@ -56,6 +56,13 @@ def check_checkpoint(state):
     check_size(state["model"], config)
 
 
+def check_weights(weights):
+    """ValueError if a tensor of floats by name holds NaN or infinity."""
+    for key, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{key:.80} has numbers that are not finite")
+
+
 def is_checkpoint(state):
     """True if a file says of itself that it is one."""
     return is_dict(state) and type(state.get("format")) is str and state["format"] == FORMAT

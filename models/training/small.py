@@ -10,7 +10,7 @@ from .. import files
 from ..pretrained.fitting import check_size
 from ..text.tokenizers import tokenizer_from
 from .architectures import architecture
-from .schema import insist, is_dict, is_settings, made, within
+from .schema import check_weights, insist, is_dict, is_settings, made, within
 
 FORMAT = "a quantized microtensor language model, 1"
 
@@ -26,7 +26,7 @@ def save_small(model, tokenizer, about, path):
         "model": model.state_dict(),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    mt.save(state, path)
+    files.save(state, path)
 
 
 def load_small(path):
@@ -56,9 +56,7 @@ def _small(state):
     insist(size >= tokenizer.vocab_size, "vocab_size", size, "as large as its tokenizer's")
     # a byte of int4 holds two numbers: so the weights count twice
     check_size({**weights, **{f"{k}, again": t.clone() for k, t in weights.items()}}, config)
-    for key, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ValueError(f"{key} has numbers that are not finite")
+    check_weights(weights)
     model = model_class(config)
     try:
         load_quantized(model, weights)

@@ -14,7 +14,7 @@ from ..text.tokenizers import tokenizer_from
 from . import together
 from .architectures import ARCHITECTURES, architecture, register
 from .checkpoints import Checkpoints, load_checkpoint, load_newest
-from .schema import FORMAT, check_checkpoint, insist, made
+from .schema import FORMAT, check_checkpoint, check_weights, insist, made
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,12 @@ def evaluate(model, data, batches=40, batch_size=64):
 def model_from(state, device=None):
     """The trained model and its tokenizer, from what `load_checkpoint` gave.
 
-    ValueError if nobody has registered such a model, or it is not what its config says.
+    ValueError if nobody has registered such a model, it is not what its config says, or a weight
+    is NaN or infinite: nothing that is shown of such a model would be a number.
     """
     model_class, config_class = architecture(state["architecture"])
     check_checkpoint(state)
+    check_weights(state["model"])
     model = model_class(made("config", config_class, state["config"]))
     model.load_state_dict(state["model"])
     return model.to(device or "cpu"), tokenizer_from(state["tokenizer"])

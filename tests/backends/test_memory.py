@@ -207,6 +207,27 @@ def test_indices_that_another_thread_changes(name, backend):
         thread.join()
 
 
+def test_a_mask_that_another_thread_changes(backend):
+    """NumPy counts the elements and then writes as many positions as it finds."""
+    own, stop = np.zeros((256, 256), bool), threading.Event()
+
+    def change():
+        while not stop.is_set():
+            own[...] = True
+            own[...] = False
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            for found in (mt.nonzero(mt.from_numpy(own)), mt.argwhere(mt.from_numpy(own))):
+                assert found.shape[1] == 2 and len(found) <= own.size
+                assert bool(((found >= 0) & (found < 256)).all())
+    finally:
+        stop.set()
+        thread.join()
+
+
 # ---- another backend on the way back --------------------------------------------------
 
 

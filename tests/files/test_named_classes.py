@@ -165,6 +165,11 @@ def test_the_names_that_a_file_of_pytorch_asks_for():
     stacked = b"]" + text("x") + b"\x94" + text("os") + b"h\0\x93" + b"a"
     names = mt.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(archive(stacked)))
     assert names == ["os.x"]
+    many = b"](" + text("x" * 900) + b"\x94" + b"".join(
+        b"h\0" + text(f"{i:03}") + b"\x93" for i in range(500)
+    ) + b"e"  # fmt: skip
+    with pytest.raises(LoadError, match="too many long names"):
+        mt.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(archive(many)))
     whole = archive(tensor((6,), (1,)), s0=SIX)
     assert mt.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(whole)) == []
 
@@ -217,6 +222,43 @@ def test_a_default_of_the_class_may_be_another_number(known):
 def test_a_module_by_hand(known):
     value = load(forged(an_object(LINEAR, **MODULE, in_features=1)))
     assert type(value) is nn.Linear and vars(value)["in_features"] == 1
+
+
+def containers(*parts):
+    """A Sequential of each of these, where a number means the object that is read as that."""
+    again = [{"$again": part} if type(part) is int else part for part in parts]
+    return an_object(
+        "microtensor.nn.containers:Sequential",
+        **{**MODULE, "_modules": {str(i): part for i, part in enumerate(again)}},
+    )
+
+
+def shared(depth):
+    """Modules that hold the one before twice: 2**depth ways lead to the innermost."""
+    value = containers()
+    for i in range(depth):
+        value = containers(value, depth - i)
+    return value
+
+
+def test_modules_are_shared_within_bounds_and_never_in_themselves(known):
+    with safe_globals([nn.Sequential, nn.Linear]):
+        for depth in (1, 4):
+            model = load(forged(shared(depth)))
+            assert len(list(model.modules())) == depth + 1
+            repr(model.eval())
+        twice = load(forged(containers(containers(), 1, 1, 1)))
+        assert twice[0] is twice[3]
+        for depth in (20, 100):
+            with pytest.raises(LoadError, match="in one another in too many places"):
+                load(forged(shared(depth)))
+        for odd in (
+            containers(0),
+            containers(containers(0)),
+            containers(containers(), containers(2, 0)),
+        ):
+            with pytest.raises(LoadError, match="a module that is in itself"):
+                load(forged(odd))
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,18 @@ from places import CLONE, FIXTURES, program
 
 import microtensor as mt
 from microtensor import nn
-from models import GPT2, MODELS
+from models import GPT2, MODELS, files, training
 from models.cli import command_line, showing
 from models.ladder import RUNGS
 from models.ladder.minigpt import MiniGPTConfig
 from models.ladder.modern_minigpt import ModernMiniGPTConfig
 from models.pretrained import llama, published
 from models.pretrained.fitting import check_size, distinct
-from models.training import ARCHITECTURES, architecture, model_from, register, schema
+from models.text.tokenizers import ByteTokenizer
+from models.training import ARCHITECTURES, architecture, memory, model_from, register, schema
 from models.training.checkpoints import load_checkpoint, load_newest
+from models.training.counts import save_counts
+from models.training.small import save_small
 
 OLD = FIXTURES / "checkpoints"
 COUNT = int(os.environ.get("MICROTENSOR_FORGED", 300))
@@ -213,6 +216,38 @@ RESUME_ONLY = dict(
 )
 
 
+SHOWN = {  # what shows numbers of a model: program, and arguments besides the folder
+    "predictions": ("visualize_inference", ["--length", "1"]),
+    "logit lens": ("visualize_inference", ["--length", "1", "--logit-lens"]),
+    "saliency": ("visualize_inference", ["--length", "1", "--saliency"]),
+    "attention": ("animate_attention", ["--length", "1"]),
+    "next token": ("next_token", ["--length", "1"]),
+    "writing": ("train_shakespeare", ["--length", "1"]),
+    "resuming": ("train_shakespeare", ["--resume", "--steps", "4"]),
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_model_whose_weights_are_no_numbers_is_refused(name, value, capfd):
+    path = "shakespeare/checkpoint.safetensors"
+    state = mt.load(path)
+    next(iter(state["model"].values()))[0, 0] = value
+    mt.save(state, path)
+    shutil.rmtree("out", ignore_errors=True)
+    file, options = SHOWN[name]
+    where = (
+        ["--out", "shakespeare"]
+        if file == "train_shakespeare"
+        else ["--model", "shakespeare", "--out", "out"]
+    )
+    prompt = [] if name == "resuming" else ["--prompt", "To"]
+    assert program(file).main([*where, *prompt, *options]) != 0
+    out, err = capfd.readouterr()
+    assert "has numbers that are not finite" in err and err.count("\n") == 1
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize("what", RESUME_ONLY)
 def test_what_only_a_training_needs_is_refused_by_it(what, capfd):
     path = Path("shakespeare", "checkpoint.safetensors")
@@ -259,6 +294,27 @@ def test_links_in_the_folder_of_a_stranger_are_replaced_and_not_followed(tmp_pat
     Path("mine").symlink_to(victims / "loss.png")
     mt.save(1, "mine")  # who names a link himself means the file that it leads to
     assert Path("mine").is_symlink() and mt.load(victims / "loss.png") == 1
+
+
+def test_whatever_is_written_into_a_run_replaces_a_link(tmp_path):
+    model = RUNGS["minigpt"].build(256, context_length=8, d_model=8, n_heads=1, n_layers=1)
+    precious, link = tmp_path / "precious", tmp_path / "run" / "file"
+    link.parent.mkdir()
+    counts, tokenizer = RUNGS["ngram"].build(256), ByteTokenizer()
+    counts.fit(tokenizer.encode_array("To be, or not to be"))
+    writers = {
+        "files.save": lambda: files.save({}, link),
+        "files.write": lambda: files.write(link, b""),
+        "counts": lambda: save_counts(counts, tokenizer, {}, link),
+        "small": lambda: save_small(model, tokenizer, {}, link),
+    }
+    for name, write in writers.items():
+        precious.write_bytes(b"precious")
+        link.unlink(missing_ok=True)
+        link.symlink_to(precious)
+        write()
+        assert precious.read_bytes() == b"precious" and not link.is_symlink(), name
+        assert link.exists(), name
 
 
 @pytest.mark.parametrize("content", [b"secret words\n" * 100, b"secret\xff\xfe", b""])
@@ -386,6 +442,40 @@ def test_tables_beside_the_weights_are_bounded(config):
     numbers = config.numbers
     with pytest.raises(ValueError, match=r"a context_length of .* is too long"):
         check_size({str(i): mt.zeros(numbers) for i in range(9)}, config)
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_the_model_is_made(capfd, monkeypatch):
+    path = "shakespeare/checkpoint.safetensors"
+    sizes = {"batch_size": 2**20, "eval_batch_size": 2**20}
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(training, "Trainer", None)  # it is not called
+    for name, size in sizes.items():
+        state = mt.load(str(OLD / path))
+        state["training"][name] = size
+        mt.save(state, path)
+        assert demo.main(["--resume", "--out", "shakespeare", "--steps", "4"]) == 2
+        err = capfd.readouterr().err
+        assert "GB for a step" in err and "Traceback" not in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("rung", ["bigram", "recurrent", "minigpt", "modern_minigpt"])
+def test_a_vocabulary_that_no_memory_holds(rung, capfd, monkeypatch, tmp_path):
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))) * 2
+    Path("many.txt").write_text(text)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(RUNGS[rung].model, "__init__", None)
+    options = ["--data", "many.txt", "--tokenizer", "char", "--out", "new"]
+    assert command_line.main(rung, options) == 2
+    err = capfd.readouterr().err
+    assert "a smaller vocabulary (of 20,000 tokens)" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("model, config", CONFIGS)
+def test_every_config_has_an_estimate(model, config, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 30)
+    memory.check_memory(config, 1, 1, 4)
+    with pytest.raises(ValueError, match="GB for a step"):
+        memory.check_memory(config, 2**28, 1, 4)
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,9 @@ class Guarded:
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in self.hosts}:
             raise Refused(403, "Only the playground's own page may ask.")
+        site = request.headers.get("sec-fetch-site")
+        if request.url.path != "/" and site not in (None, "same-origin", "none"):
+            raise Refused(403, "Only the playground's own page may ask.")  # its pictures, too
         if request.method == "POST":
             kind = request.headers.get("content-type", "").split(";")[0]
             if kind != "application/json":

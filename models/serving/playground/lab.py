@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import microtensor as mt
+from microtensor.utils.pages import printable
 
 from ... import files
 from ...generation import sampling
@@ -23,6 +24,7 @@ from ...training import (
     NonFiniteLoss,
     Trainer,
     TrainingConfig,
+    check_memory,
     evaluate,
     load_checkpoint,
     model_from,
@@ -32,6 +34,7 @@ from . import sizes
 STEPS = 3000  # after so many steps, and as many more, training pauses by itself
 SAMPLE_TOKENS = 100
 SAMPLE_SECONDS = 2.5  # from one sample of text to the next
+NAME = 100  # characters of a text's name that are shown
 CURVE = 200  # points of a run's curve that are kept for comparison
 
 
@@ -45,7 +48,7 @@ class Lab:
         self.samples, self.state, self.version = [], {}, 0
         self._jobs, self._ending = queue.SimpleQueue(), False
         self.runs = self._runs_before()
-        self._names = itertools.count(1 + max((run["number"] for run in self.runs), default=0))
+        self._names = itertools.count(1 + max(self._numbers(), default=0))
         self._warm_up()
         self._make()
         self._thread = threading.Thread(target=self._work, name="playground", daemon=True)
@@ -131,7 +134,7 @@ class Lab:
         """A new model of the chosen sizes; the same seed gives the same weights."""
         data = self.data.with_vocabulary(self.settings["vocabulary"])
         config = sizes.config(self.settings, data.tokenizer.vocab_size)
-        sizes.check_memory(config, self.settings["batch_size"])
+        check_memory(config, self.settings["batch_size"], share=0.5)
         windows = data.windows(config.context_length)
         self.data = data
         mt.manual_seed(self.seed)
@@ -162,7 +165,7 @@ class Lab:
         settings = sizes.checked(sizes.MODEL | sizes.TEXT, model, before)
         settings = sizes.checked(sizes.TRAINING, rates, settings)
         config = self._config(settings)
-        sizes.check_memory(config, settings["batch_size"])
+        check_memory(config, settings["batch_size"], share=0.5)
         self.data.windows(settings["context_length"])
         self.settings = settings
         if config != self.model.config and self.trainer.step == 0 and not self.training:
@@ -265,7 +268,7 @@ class Lab:
         settings = {**self._model_settings(), **{n: self.settings[n] for n in sizes.TRAINING}}
         self.trainer.about = {"text": self.data.name, "kind": self.data.kind, **settings}
         with files.only_here(folder):
-            mt.save(self.trainer.state_dict(), folder / "checkpoint.safetensors")
+            files.save(self.trainer.state_dict(), folder / "checkpoint.safetensors")
         self.saved, self._saved_step = str(folder / "checkpoint.safetensors"), step
         run = {
             "number": self._number,
@@ -279,29 +282,20 @@ class Lab:
         }
         self.runs = [r for r in self.runs if r["number"] != self._number] + [run]
 
+    def _numbers(self):
+        """{number: folder} of every run in the folder, whether it can be read or not."""
+        named = ((re.fullmatch(r"run-([1-9][0-9]{0,8})", p.name), p) for p in self.folder.glob("*"))
+        return {int(match[1]): path for match, path in sorted(named, key=str) if match}
+
     def _runs_before(self):
         """The runs of earlier programs in the folder; those that cannot be read are passed over."""
         found = []
-        for path in self.folder.glob("run-*/checkpoint.safetensors"):
-            number = re.fullmatch(r"run-(\d+)", path.parent.name)
+        for number, folder in sorted(self._numbers().items()):
             try:
-                state = load_checkpoint(path)
-                about = state["about"]
-                found.append(
-                    {
-                        "number": int(number[1]),
-                        "step": state["step"],
-                        "text": about["text"],
-                        "parameter_count": sum(t.numel() for t in state["model"].values()),
-                        "settings": {n: about[n] for n in (*sizes.MODEL, *sizes.TRAINING)},
-                        "loss": float(state["losses"][-1]),
-                        "validation_loss": state["validation"][-1][1],
-                        "curve": curve(state["validation"]),
-                    }
-                )
+                found.append(summary(number, load_checkpoint(folder / "checkpoint.safetensors")))
             except (ValueError, LookupError, TypeError, OSError):
                 continue
-        return sorted(found, key=lambda run: run["number"])
+        return found
 
     def load(self, number):
         """Go on with an earlier run. ValueError if it is gone, or of another text."""
@@ -376,6 +370,32 @@ class Lab:
             "runs": self.runs,
             "saved": self.saved,
         }
+
+
+def summary(number, state):
+    """What the page shows of a run: it is sent with every answer, so it is JSON, and short.
+
+    ValueError if the checkpoint says other things of itself.
+    """
+    about = state["about"]
+    if type(about["text"]) is not str:
+        raise ValueError(f"text must be a string, got {about['text']!r:.60}")
+    return {
+        "number": number,
+        "step": state["step"],
+        "text": printable(about["text"][:NAME]),
+        "parameter_count": sum(t.numel() for t in state["model"].values()),
+        "settings": {name: finite(about[name]) for name in (*sizes.MODEL, *sizes.TRAINING)},
+        "loss": float(state["losses"][-1]),
+        "validation_loss": float(state["validation"][-1][1]),
+        "curve": curve(state["validation"]),
+    }
+
+
+def finite(number):
+    if type(number) not in (int, float) or not abs(number) < 2**53:
+        raise ValueError(f"a number is needed, got {number!r:.60}")
+    return number
 
 
 def curve(points):

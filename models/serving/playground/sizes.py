@@ -1,7 +1,6 @@
 """The choices of the playground, and one sentence for each that is not possible."""
 
 import math
-import os
 from dataclasses import asdict, dataclass
 
 from ...ladder.minigpt import MiniGPTConfig
@@ -101,24 +100,3 @@ def parts(config):
         "norms": (2 * L + 1) * 2 * C,
         "head": V * C,
     }
-
-
-def check_memory(config, batch_size):
-    """ValueError if a step of training would take more than half of the machine's free memory."""
-    T, C, L, V = config.context_length, config.d_model, config.n_layers, config.vocab_size
-    token = L * (24 * C + 3 * config.n_heads * T) + 4 * V  # numbers that a step keeps for a token
-    needed = 4 * (batch_size * T * token + 4 * config.numbers)
-    free = available_memory()
-    if needed > free / 2:
-        raise ValueError(
-            f"These sizes need about {needed / 1e9:.1f} GB for a step, and this machine has "
-            f"{free / 1e9:.1f} GB free: choose a smaller batch, a shorter context or fewer layers."
-        )
-
-
-def available_memory():
-    """Bytes of memory that are free; 4 GB where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 4 << 30

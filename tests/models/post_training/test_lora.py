@@ -161,6 +161,18 @@ def test_damaged_folders_are_said_in_one_line_and_change_nothing(damage, complai
     assert same(model.state_dict(), made("minigpt").state_dict())
 
 
+def test_nothing_is_made_of_a_rank_that_only_the_config_names(tmp_path, monkeypatch):
+    lora.save(adapted("minigpt"), tmp_path)
+    edit(tmp_path, r=10**9)
+    monkeypatch.setattr(lora, "add", None)  # it is not called
+    with pytest.raises(ValueError, match="is not of shape .* r is 1000000000 in"):
+        lora.load(made("minigpt"), tmp_path)
+    for odd in ([], {}, {"a.lora_A.weight": 1}):
+        mt.save(odd, tmp_path / lora.WEIGHTS)
+        with pytest.raises(ValueError, match="holds no adapter for this model"):
+            lora.load(made("minigpt"), tmp_path)
+
+
 def test_numbers_that_are_none_are_refused(tmp_path):
     model = adapted("minigpt")
     with mt.no_grad():

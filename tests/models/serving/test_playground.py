@@ -18,6 +18,7 @@ from models import MiniGPT
 from models.generation import sampling
 from models.serving.playground import looks, sizes, texts
 from models.serving.playground.lab import Lab
+from models.training import load_checkpoint, memory
 
 TEXT = "the cat sat on the mat and the dog ate the hat of the rat\n" * 30
 
@@ -93,7 +94,7 @@ def test_heads_that_do_not_divide_the_width():
     ],
 )
 def test_settings_that_are_refused_change_nothing(lab, monkeypatch, chosen, words):
-    monkeypatch.setattr(sizes, "available_memory", lambda: 2 << 30)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2 << 30)
     before, weights = dict(lab.settings), lab.model
     with pytest.raises(ValueError, match=re.escape(words)):
         ask(lab, lab.choose, chosen)
@@ -182,6 +183,45 @@ def test_runs_are_kept_and_go_on_exactly(lab, tmp_path):
         assert len(steps(other, 1)) == 11 and path.exists()
     finally:
         other.close()
+
+
+def test_the_runs_of_a_stranger_are_neither_changed_nor_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    run = tmp_path / "runs" / "run-7"
+    run.mkdir(parents=True)
+    (run / "checkpoint.safetensors").symlink_to(precious)
+    lab = Lab(tmp_path / "runs", texts.data("cats", TEXT))
+    try:
+        ask(lab, lab.choose, small())
+        steps(lab, 1)
+    finally:
+        saved = lab.close()
+    assert saved == str(tmp_path / "runs" / "run-8" / "checkpoint.safetensors")
+    assert precious.read_bytes() == b"precious" and load_checkpoint(saved)["step"] == 1
+
+
+OF_ITSELF = [
+    {"lr": float("nan")}, {"lr": float("inf")}, {"batch_size": 10**400}, {"n_layers": [[1]] * 3},
+    {"d_model": True}, {"text": {"a": 1}}, {"text": "\ud800" + "A" * 10**6},
+]  # fmt: skip
+
+
+def test_what_a_run_says_of_itself_can_be_sent_to_the_page(tmp_path):
+    lab = Lab(tmp_path / "runs", texts.data("cats", TEXT))
+    try:
+        ask(lab, lab.choose, small())
+        steps(lab, 1)
+        ask(lab, lab.pause)
+        state = load_checkpoint(lab.saved)
+        for what in OF_ITSELF:
+            state["about"] = {**lab.trainer.about, **what}
+            mt.save(state, lab.saved)
+            runs = lab._runs_before()
+            text = json.dumps(runs, allow_nan=False, ensure_ascii=False).encode()
+            assert len(runs) == ("A" in str(what)) and len(text) < 2000, what
+    finally:
+        lab.close()
 
 
 def test_training_writes_samples_and_ends_with_the_lab(tmp_path):
@@ -369,6 +409,14 @@ def test_the_page_and_its_files(server):
         assert send(server, "/" + name)[0] == 200
     for path in ("/nothing.js", "/..%2f..%2fpyproject.toml", "/%2e%2e/pyproject.toml", "/app.py"):
         assert send(server, path)[0] == 404
+
+
+@pytest.mark.parametrize("site, status", [("cross-site", 403), ("same-site", 403),
+                                          ("same-origin", 200), ("none", 200)])  # fmt: skip
+def test_pages_of_others_show_nothing_of_it(server, site, status):
+    for path in ("/api/state", "/main.js"):
+        assert send(server, path, Sec_Fetch_Site=site)[0] == status
+    assert send(server, "/", Sec_Fetch_Site=site)[0] == 200  # a link leads here
 
 
 def test_a_training_over_http(server):

@@ -169,6 +169,14 @@ WRONG = [  # what differs from a right request, its status, and words of the err
     ({"max_tokens": 0}, 400, "max_tokens must be"),
     ({"max_tokens": "many"}, 400, "max_tokens must be an integer"),
     ({"max_tokens": 10**9}, 400, "max_tokens must be an integer within"),
+    *[
+        ({name: sign * 10**400}, 400, f"{name} must be an integer")
+        for name in ("max_tokens", "n", "seed")
+        for sign in (1, -1)
+    ],
+    *[({name: 10**400}, 400, f"{name} must be a number") for name in ("temperature", "top_p")],
+    ({"temperature": float("nan")}, 400, "temperature must be a number"),
+    ({"\ud800": 1}, 400, "there is no parameter"),
     ({"max_tokens": 2.5}, 400, "max_tokens must be an integer"),
     ({"max_tokens": True}, 400, "max_tokens must be an integer"),
     ({"temperature": -0.1}, 400, "temperature must be a number within"),

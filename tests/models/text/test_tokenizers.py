@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.text.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer, write_whole
+from models.text import bpe
+from models.text.tokenizers import (
+    ByteTokenizer,
+    CharTokenizer,
+    load_tokenizer,
+    tokenizer_from,
+    write_whole,
+)
 
 WILD = "naïve\n\x00 \r\n😀e\u0301 €"  # NUL, a carriage return, astral and combining characters
 BOTH = [CharTokenizer.from_text(WILD), ByteTokenizer()]
@@ -220,3 +227,24 @@ def test_written_files_follow_the_umask(tmp_path):
     (tmp_path / "plain").touch()
     write_whole(tmp_path / "whole", b"")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+# --- many special tokens --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count, wanted", [(1000, None), (1001, "at most 1,000"), (10**6, "1,000")])
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
+def test_special_tokens_are_bounded(kind, count, wanted):
+    """Each is looked for at every character of a text."""
+    special = [f"<{i}>" for i in range(count)]
+    settings = {
+        "char": {"characters": "ab", "special_tokens": special},
+        "byte": {"special_tokens": special},
+        "bpe": {"vocab": [*bpe.ALPHABET, *special], "merges": []},
+    }[kind]
+    if wanted is None:
+        tokenizer = tokenizer_from({"type": kind, **settings})
+        assert len(tokenizer.special_tokens) == count
+    else:
+        with pytest.raises(ValueError, match=wanted):
+            tokenizer_from({"type": kind, **settings})
