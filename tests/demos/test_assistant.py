@@ -166,7 +166,7 @@ def test_a_rule_chooses_and_its_taste_is_learned(finished, tmp_path, monkeypatch
 
 def test_a_person_chooses_by_keys(finished, tmp_path, monkeypatch, capsys):
     keys = iter(["x", "1", "2", "0", "1", "q"])
-    monkeypatch.setattr(assistant, "pressed", lambda: next(keys))
+    monkeypatch.setattr(assistant, "read_key", lambda: next(keys))
     assert demo.main([*TINY, "--out", str(tmp_path / "out"), "--you-choose"]) == 0
     found = choosing.read(tmp_path / "out/choices.jsonl")
     assert [c.better for c in found] == [1, 2, 0, 1]
