@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from places import program
+from running import called
 
 import microtensor as mt
 from models.cli import assistant
@@ -31,11 +32,7 @@ def finished(tmp_path_factory):
 
 def refused(argv, capsys):
     """What is said of arguments that are refused, in one line."""
-    try:
-        code = demo.main(argv)
-    except SystemExit as exit:
-        code = exit.code
-    err = capsys.readouterr().err
+    code, _, err = called(demo.main, argv, capsys)
     assert code == 2 and err.startswith("assistant.py: ") and err.count("\n") == 1
     return err
 
