@@ -107,7 +107,7 @@ def check_call(caller, output, params, names):
 
 
 def _may_be_named(given):
-    """Whether something is a Module, a mapping, or pairs."""
+    """True if something is a Module, a mapping, or pairs."""
     if isinstance(given, list | tuple):
         return all(isinstance(pair, tuple) and len(pair) == 2 for pair in given)
     return isinstance(given, Module) or hasattr(given, "keys") or hasattr(given, "__next__")

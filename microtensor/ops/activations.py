@@ -1,6 +1,7 @@
 """Activation functions, which make a network more than one linear map, from simple to smooth.
 
-In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ).
+In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ). softmax, which works on
+rows, stands with the other fused operations in `neural.py`.
 """
 
 from ..autograd import op

@@ -61,7 +61,7 @@ def execute(args):
             )
         try:
             if args.you_choose:
-                return you_choose(stages, args)
+                return learn_from_person(stages, args)
             stages.run()
         except Stopped as stop:
             print(f"{stop}; its checkpoint is kept: {stages.path(stop.stage)}")
@@ -173,7 +173,7 @@ def talk(stages):
             print("Until next time.")
             return
         try:
-            messages = asked(said)
+            messages = as_conversation(said)
             given = {name: answer(m, stages.tokenizer, messages)[0] for name, m in models.items()}
         except ValueError as error:
             print(program.printable(str(error)))
@@ -181,7 +181,7 @@ def talk(stages):
             print(side_by_side(given))
 
 
-def asked(said):
+def as_conversation(said):
     """The conversation that a person typed."""
     name, colon, line = said.partition(":")
     if colon and name.isupper() and line.strip():
@@ -195,7 +195,7 @@ def asked(said):
 # ---- you are the human -------------------------------------------------------------------------
 
 
-def you_choose(stages, args):
+def learn_from_person(stages, args):
     """Let the person choose, learn the taste, and show it. Returns the exit code."""
     stages.run(("base", "sft"))
     model, tokenizer, path = stages.model("sft"), stages.tokenizer, stages.folder / CHOICES
@@ -250,7 +250,7 @@ def ask(messages, first, second):
     print(f"\n  {messages[-1]['content']}\n    1: {reporting.printable(first)}")
     print(f"    2: {reporting.printable(second)}\n  better: ", end="", flush=True)
     while True:
-        key = pressed()
+        key = read_key()
         if key in ("", "q", "\x03", "\x04"):
             print()
             return None
@@ -259,7 +259,7 @@ def ask(messages, first, second):
             return int(key)
 
 
-def pressed():
+def read_key():
     """A key of the terminal, at once; or the first letter of the next line that is not empty."""
     if sys.stdin.isatty():
         try:

@@ -47,7 +47,7 @@ def remarks(results):
     if "left_out" in results["ppo"]:
         yield f"ppo was left out: {results['ppo']['left_out']}"
     else:
-        first, last = hacked(results["ppo"]["history"])
+        first, last = first_and_last_tenth(results["ppo"]["history"])
         yield "ppo: learned reward {:.2f} → {:.2f}, gold reward {:.2f} → {:.2f}".format(
             first["reward"], last["reward"], first["gold"], last["gold"]
         )
@@ -59,7 +59,7 @@ def remarks(results):
         yield f"  {adapter[:17]:18}" + "".join(f"{row[name]:18.3f}" for name in names)
 
 
-def hacked(history):
+def first_and_last_tenth(history):
     """The means of the first and of the last tenth of a history."""
     n = max(1, len(history) // 10)
     return [

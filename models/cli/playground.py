@@ -94,7 +94,7 @@ def shakespeare():
 
 
 def names_of_this_machine():
-    """What other machines may call this one."""
+    """The names by which other machines may call this one."""
     name = socket.gethostname()
     try:
         return [name, *socket.gethostbyname_ex(name)[2]]

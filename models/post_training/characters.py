@@ -57,7 +57,7 @@ def lines_of(text, longest=40):
     return learned, held_out
 
 
-def most_heard(lines, count):
+def most_frequent_speakers(lines, count):
     """The speakers with the most lines."""
     return [name for name, _ in Counter(line.speaker for line in lines).most_common(count)]
 

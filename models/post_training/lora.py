@@ -131,7 +131,7 @@ def adapters(model):
 
 def parameters(model):
     """The parameters of the adapter: what is trained."""
-    return [p for low in _own(model).values() for p in (low.lora_A, low.lora_B)]
+    return [p for low in _adapters_or_error(model).values() for p in (low.lora_A, low.lora_B)]
 
 
 def share(model):
@@ -140,7 +140,7 @@ def share(model):
     return own / (sum(p.numel() for p in model.parameters()) - own)
 
 
-def _own(model):
+def _adapters_or_error(model):
     found = adapters(model)
     if not found:
         raise ValueError("the model has no adapter; lora.add gives it one")
@@ -153,7 +153,7 @@ def _own(model):
 @mt.no_grad()
 def merge(model):
     """Let every weight be W + scale B A, computed once. ValueError if there is no adapter."""
-    for (path, name), low in _own(model).items():
+    for (path, name), low in _adapters_or_error(model).items():
         if low.merged is None:
             weight = model.get_submodule(path).parametrizations[name].original
             before = weight.detach().clone()
@@ -165,7 +165,7 @@ def merge(model):
 @mt.no_grad()
 def unmerge(model):
     """Let every weight be W beside the adapter again, to the last bit."""
-    for (path, name), low in _own(model).items():
+    for (path, name), low in _adapters_or_error(model).items():
         if low.merged is not None:
             model.get_submodule(path).parametrizations[name].original.copy_(low.merged)
             low.merged = None
@@ -176,7 +176,7 @@ def remove(model, keep=False):
     """Take the adapter away: the model is as it was, or with `keep` has what was learned in its
     weights. Everything can be trained again."""
     (merge if keep else unmerge)(model)
-    for path, name in _own(model):
+    for path, name in _adapters_or_error(model):
         module = model.get_submodule(path)
         parametrize.remove_parametrizations(module, name, leave_parametrized=False)
     for parameter in model.parameters():
@@ -202,7 +202,7 @@ def published(path, model):
 
 def tensors(model):
     """The adapter as tensors by peft's names; zeros for an attention's output that has none."""
-    found, paths = {}, {path: low for (path, _), low in _own(model).items()}
+    found, paths = {}, {path: low for (path, _), low in _adapters_or_error(model).items()}
     for path, low in paths.items():
         found[f"{published(path, model)}.lora_A.weight"] = low.lora_A.detach()
         found[f"{published(path, model)}.lora_B.weight"] = low.lora_B.detach()
@@ -220,7 +220,7 @@ def save(model, folder, base=None):
     `base` is kept as the name of the model that it belongs to.
     """
     config, folder = model.lora_config, Path(folder)
-    paths = [path for path, _ in _own(model)]
+    paths = [path for path, _ in _adapters_or_error(model)]
     modules = [path for path in paths if not _is_output(model, path)]
     alone = [p for p in paths if _is_output(model, p) and p.rpartition(".")[0] not in paths]
     if alone:

@@ -243,7 +243,7 @@ class Stages:
     def characters(self):
         """An adapter for each of some characters: his lines, without being told who he is."""
         _, learned, held_out = self.plays()
-        names = characters.most_heard(learned, recipe.SPEAKERS)
+        names = characters.most_frequent_speakers(learned, recipe.SPEAKERS)
         tested = {
             name: self.encoded(x.conversation("SOMEBODY") for x in held_out if x.speaker == name)
             for name in names
@@ -411,7 +411,7 @@ class Stages:
     def by_name(self, model):
         """Perplexity of each speaker's held-out lines: told who speaks, and told a wrong name."""
         _, learned, held_out = self.plays()
-        names, found = characters.most_heard(learned, recipe.SPEAKERS), {}
+        names, found = characters.most_frequent_speakers(learned, recipe.SPEAKERS), {}
         for name, other in zip(names, [*names[1:], names[0]]):
             own = [x for x in held_out if x.speaker == name]
             found[name] = {

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .answers import Answer
-from .engine import Full, Stopped
-from .requests import Refused, wanted
+from .engine import QueueFull, Stopped
+from .requests import Refused, parse_request
 
 LARGEST = 2**20  # bytes of a body
 CUT = "the server is shutting down; the text was cut"
@@ -24,7 +24,7 @@ LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 
 
 def make_app(models, engine, hosts=None):
-    """The application for `Served` models by name, and the `Engine` that computes for them.
+    """The application for `ServedModel`s by name, and the `Engine` that computes for them.
 
     With `hosts`, names by which it may be called, requests for any other are refused: a page in a
     browser could have its own name lead here.
@@ -111,7 +111,7 @@ class _Server:
         try:
             self.check_host(request)
             body = await _body(request)
-            asked = wanted(body, self.models, of_chat)
+            asked = parse_request(body, self.models, of_chat)
             answer, loop, events = Answer(asked), asyncio.get_running_loop(), asyncio.Queue()
 
             held = []  # what need not be told before the end: to wake the loop takes time
@@ -125,7 +125,7 @@ class _Server:
             jobs = list(answer.jobs(put))
             try:
                 self.engine.submit(jobs)
-            except Full:
+            except QueueFull:
                 raise Refused(
                     "too many texts wait already; try again soon", 429, "queue_full",
                     kind="rate_limit_error",
@@ -184,7 +184,7 @@ class Stream(Response):
         self.server.open += 1
         try:
             await (self.stream if self.answer.wanted.stream else self.whole)(gone, send)
-        except (OSError, Gone):
+        except (OSError, ClientDisconnected):
             self.server.count(499)
         finally:
             self.server.open -= 1
@@ -193,7 +193,7 @@ class Stream(Response):
                 job.cancel()
 
     async def tokens(self, gone):
-        """Every (choice, text, entry, reason) until all choices have ended. Gone if they left."""
+        """Every (choice, text, entry, reason) until all choices end, or ClientDisconnected."""
         left = len(self.jobs)
         while left:
             if self.events.empty():
@@ -201,12 +201,12 @@ class Stream(Response):
                 await asyncio.wait([new, gone], return_when=asyncio.FIRST_COMPLETED)
                 if not new.done():
                     new.cancel()
-                    raise Gone
+                    raise ClientDisconnected
                 event = new.result()
             else:
                 event = self.events.get_nowait()
             if gone.done():
-                raise Gone
+                raise ClientDisconnected
             left -= event[3] is not None
             yield event
 
@@ -259,7 +259,7 @@ class Stream(Response):
         await event(b"[DONE]", more=False)
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client has closed its connection."""
 
 

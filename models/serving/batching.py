@@ -17,8 +17,8 @@ PIECE = 64  # tokens of a prompt that are read at once
 def batch_for(model, rows):
     """A batch that computes the next tokens of up to `rows` texts with a model."""
     if getattr(model, "replays", False) and hasattr(model, "new_cache"):
-        return Together(model, rows)
-    return Apart(model, rows)
+        return CachedBatch(model, rows)
+    return SequentialBatch(model, rows)
 
 
 class Text:
@@ -28,7 +28,7 @@ class Text:
         self.ids, self.start, self.row, self.memory = list(ids), 0, None, None
 
 
-class Together:
+class CachedBatch:
     """Texts with a key/value cache, whose next tokens are computed in one batch.
 
     Once the context is full, a text's window slides: it is read anew for every token, in pieces.
@@ -98,7 +98,7 @@ class Together:
         return self.steps[size]
 
 
-class Apart:
+class SequentialBatch:
     """Texts of a model without such a cache: each is computed by itself, from its last tokens."""
 
     def __init__(self, model, rows):

@@ -18,7 +18,7 @@ from ..generation import sampling
 from .batching import Text, batch_for
 
 
-class Full(Exception):
+class QueueFull(Exception):
     """So many texts wait already that this one is refused."""
 
 
@@ -80,14 +80,14 @@ class Engine:
         return self
 
     def submit(self, jobs):
-        """Let some jobs wait for their turn, all of them or none. Full, or Stopped, if it is so."""
+        """Queue jobs, all of them or none. Raises QueueFull or Stopped where they are not taken."""
         with self.lock:
             if self.stopping or self.failed:
                 raise Stopped
             self.queue = collections.deque(job for job in self.queue if not job.cancelled)
             idle = self.rows - len(self.running)
             if len(self.queue) + len(jobs) > self.limit + max(0, idle):
-                raise Full
+                raise QueueFull
             self.queue.extend(jobs)
             self.lock.notify()
 

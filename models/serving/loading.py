@@ -20,7 +20,7 @@ from ..training.trainer import model_from
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model that answers, its tokenizer, and when its file was made, in seconds since 1970."""
 
     name: str
@@ -42,7 +42,7 @@ def load_served(path, tell=print, name=None):
         raise ValueError(f"{path}: the tokenizer has more tokens than the model")
     folder = path if path.is_dir() else path.parent
     name = name or (folder.resolve().name if path.is_dir() or path.stem in USUAL else path.stem)
-    return Served(name or path.stem, model.eval(), tokenizer, int(path.stat().st_mtime))
+    return ServedModel(name or path.stem, model.eval(), tokenizer, int(path.stat().st_mtime))
 
 
 USUAL = "checkpoint", "best", "int8", "int4"  # names of files that say nothing of the model
@@ -58,7 +58,7 @@ def load_adapter(path, base, tell=print):
                 setattr(module, name, mt.nn.Parameter(numbers))
     model = lora.remove(lora.load(served.model, path), keep=True)
     name = path.resolve().name
-    return Served(name, model.eval(), served.tokenizer, int(path.stat().st_mtime))
+    return ServedModel(name, model.eval(), served.tokenizer, int(path.stat().st_mtime))
 
 
 def model_at(path, tell=print):

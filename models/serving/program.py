@@ -25,7 +25,7 @@ class Server(uvicorn.Server):
 def serve(models, host, port, rows, waiting, tell=print):
     """Answer requests until Ctrl-C or SIGTERM. Returns the exit code.
 
-    `models` are `Served` by name. ValueError if it cannot listen there.
+    `models` are `ServedModel`s by name. ValueError if it cannot listen there.
     """
     listening = listen(host, port)
     local = _is_local(host)

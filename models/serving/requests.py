@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 @dataclass
-class Wanted:
+class CompletionRequest:
     """A request that can be answered: for each prompt its ids, and how to continue them."""
 
     served: object
@@ -65,8 +65,8 @@ OF_CHAT = {"messages", "max_completion_tokens", "top_logprobs"}
 OF_TEXT = {"prompt", "echo"}
 
 
-def wanted(body, models, of_chat):
-    """A request's body, bytes of JSON, as what is `Wanted`. Refused for what cannot be done."""
+def parse_request(body, models, of_chat):
+    """A `CompletionRequest` from a body of JSON. Refused for what cannot be done."""
     try:
         asked = files.parsed(body)
     except (ValueError, RecursionError) as error:
@@ -85,7 +85,7 @@ def wanted(body, models, of_chat):
     options = asked.get("stream_options") or {}
     if not isinstance(options, dict) or options and not stream:
         raise Refused("stream_options is an object, for stream: true", param="stream_options")
-    found = Wanted(
+    found = CompletionRequest(
         served, [], of_chat, 16,
         n=number("n", 1, 1, MOST_TEXTS, int),
         temperature=float(number("temperature", 1.0, 0, 2)),

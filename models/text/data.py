@@ -223,7 +223,7 @@ def read_tokens(path, tokenizer=None, check=True, part=None):
             size = int.from_bytes(file.read(8), "little")
             if not 0 < size <= min(2**27, there - 8):
                 raise ValueError("it does not begin as one")
-            kind, count, settings, sha256 = _told(files.parsed(file.read(size)))
+            kind, count, settings, sha256 = _tokens_of_header(files.parsed(file.read(size)))
             theirs = tokenizer_from(files.parsed(settings))
             dtype = np.dtype(KINDS[kind])
             if dtype != np.dtype(theirs.dtype).newbyteorder("<"):
@@ -259,7 +259,7 @@ def part_of(count, i, n):
     return slice(start, start + length)
 
 
-def _told(header):
+def _tokens_of_header(header):
     """(kind and number of ids, settings of the tokenizer as JSON, SHA-256) of a header.
 
     ValueError unless it is word for word one that `write_tokens` writes.

@@ -84,7 +84,7 @@ def summed(*numbers):
     return tuple(totals.tolist())
 
 
-def own_part(n):
+def rank_slice(n):
     """The slice of n rows that is this rank's: rows in order, and at most one more than others'.
 
     ValueError if there are fewer rows than ranks.

@@ -95,7 +95,7 @@ class Trainer:
     def loss(self):
         """The loss of the next batch, or of this process' part of it; others may replace it."""
         idx, targets = self.train.random_batch(self.config.batch_size, self.generator)
-        mine = together.own_part(len(idx))
+        mine = together.rank_slice(len(idx))
         self.share = (mine.stop - mine.start) / len(idx)
         return self.model(idx[mine], targets[mine])[1]
 

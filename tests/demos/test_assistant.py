@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from places import program
+from running import called
 
 import microtensor as mt
 from models.cli import assistant
@@ -31,11 +32,7 @@ def finished(tmp_path_factory):
 
 def refused(argv, capsys):
     """What is said of arguments that are refused, in one line."""
-    try:
-        code = demo.main(argv)
-    except SystemExit as exit:
-        code = exit.code
-    err = capsys.readouterr().err
+    code, _, err = called(demo.main, argv, capsys)
     assert code == 2 and err.startswith("assistant.py: ") and err.count("\n") == 1
     return err
 
@@ -166,7 +163,7 @@ def test_a_rule_chooses_and_its_taste_is_learned(finished, tmp_path, monkeypatch
 
 def test_a_person_chooses_by_keys(finished, tmp_path, monkeypatch, capsys):
     keys = iter(["x", "1", "2", "0", "1", "q"])
-    monkeypatch.setattr(assistant, "pressed", lambda: next(keys))
+    monkeypatch.setattr(assistant, "read_key", lambda: next(keys))
     assert demo.main([*TINY, "--out", str(tmp_path / "out"), "--you-choose"]) == 0
     found = choosing.read(tmp_path / "out/choices.jsonl")
     assert [c.better for c in found] == [1, 2, 0, 1]

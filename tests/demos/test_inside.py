@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from places import program
+from running import called
 
 import microtensor as mt
 from models.cli import showing
@@ -50,11 +51,7 @@ def run(folder, monkeypatch, capfd):
         args = [str(a) for a in args]
         if prompt is not None:
             args += ["--prompt", prompt]
-        try:
-            code = program(name).main(args)
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capfd.readouterr()
+        code, out, err = called(program(name).main, args, capfd)
         assert "Traceback" not in out + err
         if pictures and not PICTURES:
             assert code == 2 and "matplotlib is missing" in err

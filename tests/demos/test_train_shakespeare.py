@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from places import DEMOS, program
+from running import called
 
 import microtensor as mt
 from models.cli import flags
@@ -39,15 +40,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def run(capfd):
     """Runs the demo in this process: (exit code, standard output, standard error)."""
-
-    def run(*args):
-        try:
-            code = demo.main(list(map(str, args)))
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capfd.readouterr()
-
-    return run
+    return lambda *args: called(demo.main, args, capfd)
 
 
 def new_run(steps=6, *more, out="out"):

@@ -9,7 +9,7 @@ import time
 import microtensor as mt
 from models.ladder import RUNGS
 from models.serving.engine import Engine
-from models.serving.loading import Served
+from models.serving.loading import ServedModel
 from models.text.chat import with_chat_tokens
 from models.text.tokenizers import CharTokenizer
 
@@ -24,7 +24,7 @@ def small_model(name="minigpt", seed=0, **sizes):
     with mt.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * mt.randn(*parameter.shape)
-    return Served(name, model, tokenizer, 1_700_000_000)
+    return ServedModel(name, model, tokenizer, 1_700_000_000)
 
 
 SMALL = {"context_length": 48, "d_model": 32, "n_heads": 2, "n_layers": 2}

@@ -93,10 +93,10 @@ def application(lab, hosts, token=None, ended=lambda: False, shakespeare=None):
         routes.append(Route(f"/api/{name}", partial(ask, lab, question), methods=["POST"]))
     app = Starlette(routes=routes)
     app.state.ended = ended
-    return Guarded(app, hosts, token)
+    return PageRequestsOnly(app, hosts, token)
 
 
-class Guarded:
+class PageRequestsOnly:
     """Lets only requests through that pages of this server make: see the top of this file."""
 
     def __init__(self, app, hosts, token):
@@ -154,7 +154,7 @@ class Guarded:
 # ---- answers -------------------------------------------------------------------------------------
 
 
-def said(function):
+def errors_as_answers(function):
     """Errors as a status and a sentence; what nobody expected is one, too, without its insides."""
 
     async def answering(lab, *arguments):
@@ -262,27 +262,27 @@ async def events(lab, request):
     return StreamingResponse(stream(), media_type="text/event-stream")
 
 
-@said
+@errors_as_answers
 async def change(lab, command, request):
     await body_of(request)
     await answer_of(lab.ask(command))
     return JSONResponse(lab.state)
 
 
-@said
+@errors_as_answers
 async def settings(lab, request):
     await answer_of(lab.ask(lab.choose, await body_of(request)))
     return JSONResponse(lab.state)
 
 
-@said
+@errors_as_answers
 async def load(lab, request):
     asked = checked(await body_of(request))
     await answer_of(lab.ask(lab.load, asked.get("number")))
     return JSONResponse(lab.state)
 
 
-@said
+@errors_as_answers
 async def text(lab, shakespeare, request):
     """Learn from another text: Shakespeare, or one that came in."""
     asked = checked(await body_of(request, LARGEST_TEXT))
@@ -298,7 +298,7 @@ async def text(lab, shakespeare, request):
     return JSONResponse(lab.state)
 
 
-@said
+@errors_as_answers
 async def tokens(lab, request):
     """The tokens of what was typed, and windows of the text as the model gets them."""
     asked = checked(await body_of(request))
@@ -307,13 +307,13 @@ async def tokens(lab, request):
     return JSONResponse({"tokens": texts.shown(tokenizer, ids)})
 
 
-@said
+@errors_as_answers
 async def ask(lab, question, request):
     asked = checked(await body_of(request))
     return JSONResponse(await answer_of(lab.ask(question, lab, asked)))
 
 
-@said
+@errors_as_answers
 async def picture(lab, request):
     """One of the project's own pictures as a page; drawn beside the lab's thread."""
     make = looks.PICTURES.get(request.path_params["name"])

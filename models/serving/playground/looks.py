@@ -22,7 +22,7 @@ WORD = 12  # tokens of a suggestion at most
 TEMPERATURES = (0, 0.5, 1, 1.5)
 
 
-def speaker(lab, name):
+def model_and_tokenizer(lab, name):
     """(model, tokenizer) by the name that the page gives it."""
     if name == "gpt":
         return lab.model, lab.data.tokenizer
@@ -89,7 +89,7 @@ def next_token(lab, asked):
 
     `token` appends that one; otherwise it is drawn as `sampling.sample` draws.
     """
-    model, tokenizer = speaker(lab, asked.get("model", "gpt"))
+    model, tokenizer = model_and_tokenizer(lab, asked.get("model", "gpt"))
     ids = prompt_ids(tokenizer, asked)
     options = options_of(asked, tokenizer.vocab_size)
     if asked.get("token") is not None:
@@ -117,7 +117,7 @@ def next_token(lab, asked):
 
 def suggestions(lab, asked):
     """Three words that the text may go on with: the likeliest tokens, each to the word's end."""
-    model, tokenizer = speaker(lab, asked.get("model", "gpt"))
+    model, tokenizer = model_and_tokenizer(lab, asked.get("model", "gpt"))
     ids = prompt_ids(tokenizer, asked)
     first = logits_after(model, ids)[0].topk(min(3, tokenizer.vocab_size))[1].tolist()
     found = []
@@ -131,7 +131,7 @@ def suggestions(lab, asked):
 
 def at_temperatures(lab, asked, n=60):
     """The same prompt continued at several temperatures, with the same random numbers."""
-    model, tokenizer = speaker(lab, asked.get("model", "gpt"))
+    model, tokenizer = model_and_tokenizer(lab, asked.get("model", "gpt"))
     ids = prompt_ids(tokenizer, asked)
     written = []
     for temperature in TEMPERATURES:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from places import CLONE
+from running import called
 
 import microtensor as mt
 from models.cli import commands
@@ -45,15 +46,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def run(capfd):
     """Runs a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*args):
-        try:
-            code = commands.main(list(map(str, args)))
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capfd.readouterr()
-
-    return run
+    return lambda *args: called(commands.main, args, capfd)
 
 
 def train(name, *more):

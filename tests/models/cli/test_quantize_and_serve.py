@@ -10,6 +10,7 @@ import time
 import urllib.request
 
 import pytest
+from running import called
 
 import microtensor as mt
 from microtensor.quantization import is_quantized
@@ -40,12 +41,7 @@ def trained(tmp_path_factory):
 
 def run(capsys, *argv):
     """The exit code, and what was printed, on both ways."""
-    try:
-        code = commands.main([str(a) for a in argv])
-    except SystemExit as left:
-        code = left.code
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    return called(commands.main, argv, capsys)
 
 
 @pytest.mark.parametrize("options", [[], ["--bits", 4], ["--bits", 4, "--group-size", 32]])

@@ -71,7 +71,7 @@ def test_lines_know_who_says_them_and_what_was_said_before():
     assert "And Juliet is the sun.".lower().endswith(line.cue.lower()[-10:])
     assert line.conversation()[0]["content"] == "You are JULIET."
     assert line.prompt("ROMEO")[0]["content"] == "You are ROMEO."
-    assert characters.most_heard(learned, 1) == ["ROMEO"]
+    assert characters.most_frequent_speakers(learned, 1) == ["ROMEO"]
 
 
 def test_every_fifth_speech_of_a_person_is_held_out():

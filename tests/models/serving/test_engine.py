@@ -13,7 +13,7 @@ from microtensor import nn
 from microtensor.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
 from models import GPT2, GPT2Config
 from models.serving.batching import PIECE
-from models.serving.engine import Engine, Full, Job, Stopped
+from models.serving.engine import Engine, Job, QueueFull, Stopped
 
 
 class Client:
@@ -146,7 +146,7 @@ def test_the_queue_is_bounded_and_those_who_left_it_do_not_count(engine_of):
     for client in running:
         client.tokens.get(timeout=60)
     waiting = [Client(engine, [1], 5) for _ in range(3)]
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         Client(engine, [1], 5)
     waiting[0].job.cancel()
     last = Client(engine, [1], 5)

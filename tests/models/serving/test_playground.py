@@ -287,7 +287,7 @@ def test_probabilities_are_those_that_are_drawn_from(lab, model):
         "min_p": 0.05,
     }
     answer = ask(lab, looks.next_token, lab, asked)
-    speaker, tokenizer = looks.speaker(lab, model)
+    speaker, tokenizer = looks.model_and_tokenizer(lab, model)
     logits = looks.logits_after(speaker, tokenizer.encode(text))
     p = sampling.distribution(logits, 0.7, 3, 0.9, min_p=0.05)[0].tolist()
     assert {c["id"]: c["probability"] for c in answer["candidates"]} == {

@@ -73,9 +73,9 @@ def test_batches_are_shared_out_evenly(monkeypatch):
         rows = []
         for rank in range(n):
             monkeypatch.setattr(together, "rank", lambda rank=rank: rank)
-            own = together.own_part(7)
+            own = together.rank_slice(7)
             rows += range(own.start, own.stop)
         assert rows == list(range(7))
     monkeypatch.setattr(together, "size", lambda: 8)
     with pytest.raises(ValueError, match="a batch of 7 cannot be shared out among 8"):
-        together.own_part(7)
+        together.rank_slice(7)
