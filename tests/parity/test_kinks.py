@@ -19,6 +19,7 @@ DIFFERENT = {  # on purpose, or where PyTorch's loops for many elements differ f
     "elu selu relu6 hardtanh hardswish hardshrink softshrink logit": "NaN, by either loop",
     "kthvalue topk": "of equals the first is taken",
     "adaptive_max_pool2d": "of several NaN the first is taken",
+    "cdist": "PyTorch's largest difference forgets NaN",
     "solve det": "a matrix that is not finite",
     "prelu": "beside a NaN weight all of its row is NaN",
     "copysign": "the sign of ∞ is known: PyTorch divides ∞ by ∞",
@@ -170,6 +171,16 @@ def test_losses(number):
         return (getattr(m.nn.functional, name)(*inputs, reduction="none", **how),)
 
     compared(*(values_and_gradients(m, call, arrays) for m in (mt, torch)))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 2.0, 3.0, inf])
+def test_distances(p):
+    """Rows that are equal, and rows whose largest differences are."""
+    for calls in (
+        lambda m, a, b: (m.cdist(a, b, p),),
+        lambda m, a, b: (m.nn.functional.pdist(a, p), m.nn.functional.pdist(b, p)),
+    ):
+        compared(*(values_and_gradients(m, calls, THREE[:2]) for m in (mt, torch)))
 
 
 # ---- derivatives of derivatives that are zero ----------------------------------------
