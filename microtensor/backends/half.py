@@ -9,9 +9,12 @@ import functools
 import numpy as np
 
 from . import backend_of
+from .bfloat16 import rounded as to_bfloat16
 from .dtypes import FLOAT, bfloat16, dtype_of, float16, float32
 
 HALVES = frozenset({np.dtype(np.float16), float16, bfloat16})  # dtypes of arrays, and of tensors
+ROUNDING = frozenset("add sub pow remainder fmod".split())
+"""Operations that round a Python number beside half precision to its dtype, as PyTorch does."""
 
 
 def in_float32(function, exact=False, several=False):
@@ -30,6 +33,8 @@ def in_float32(function, exact=False, several=False):
         kind = _half(inputs)
         if kind is None:
             return function(*inputs, **params)
+        if function.__name__.rstrip("_") in ROUNDING:
+            inputs = [_of_kind(a, kind) if type(a) is float else a for a in inputs]
         returned = function(*(inputs if exact else map(wide, inputs)), **params)
         if type(returned) is not tuple or len(returned) != 2:
             return returned  # which the engine refuses
@@ -39,6 +44,14 @@ def in_float32(function, exact=False, several=False):
         return value, pull if exact and several else each_pullback(_wide_pull, pull)
 
     return compute
+
+
+def _of_kind(number, kind):
+    """The number of half precision that is next to a Python number."""
+    with np.errstate(over="ignore"):
+        if kind is float16:
+            return float(np.float16(number))
+        return float(to_bfloat16(np.full(1, number, np.float32))[0])
 
 
 def each_pullback(change, pulls):

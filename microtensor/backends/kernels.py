@@ -27,6 +27,10 @@ class Kernels:
         e = self.xp.exp(-self.xp.abs(x))
         return self.where(x < 0, e, 1.0) / (1 + e)
 
+    def sign(self, x):
+        """−1, 0 or 1 in the dtype of x; 0 of a NaN."""
+        return self.xp.astype(x > 0, x.dtype) - self.xp.astype(x < 0, x.dtype)
+
     def relu(self, x):
         """max(x, 0); NaN stays."""
         return self.xp.maximum(x, 0)

@@ -222,9 +222,10 @@ class NumbaBackend(NumPyBackend):
     def rms_norm_backward(self, g, x, saved, weight):
         if isinstance(saved, tuple):
             return super().rms_norm_backward(g, x, saved, weight)
-        g_x, g_weight = np.empty(g.shape, f32), np.zeros(g.shape[-1], f32)
-        kernels().rms_norm_backward(_lines(g), *_of_rows(x, weight), saved, _lines(g_x), g_weight)
-        return g_x, g_weight
+        g_x, lines = np.empty(g.shape, f32), _lines(g)
+        parts = np.zeros((len(lines) // 128 + 1, g.shape[-1]), f32)  # sums of blocks: see sums.py
+        kernels().rms_norm_backward(lines, *_of_rows(x, weight), saved, _lines(g_x), parts)
+        return g_x, self.sum(parts, 0)
 
     # ---- products --------------------------------------------------------------------
 

@@ -286,18 +286,20 @@ def rms_norm(x, weight, eps, y):
 
 @kernel
 def rms_norm_backward(g, x, weight, eps, g_x, g_weight):
-    needs("rms_norm_backward: g (n, k), x (n, k), weight (k) -> g_x (n, k), g_weight (k)",
+    """The gradient of the weight comes as b parts, each of n // b + 1 rows."""
+    needs("rms_norm_backward: g (n, k), x (n, k), weight (k) -> g_x (n, k), g_weight (b, k)",
           g, x, weight, g_x, g_weight)  # fmt: skip
+    block = g.shape[0] // max(g_weight.shape[0], 1) + 1
     n = f32(g.shape[1])
-    for i in range(g.shape[0]):
-        r, slope = _rms(x[i], eps), f32(0)
+    for i in range(min(g.shape[0], block * g_weight.shape[0])):
+        r, slope, part = _rms(x[i], eps), f32(0), g_weight[i // block]
         for j in range(g.shape[1]):
             slope += g[i, j] * weight[j] * (x[i, j] * r)
         slope = slope / n
         for j in range(g.shape[1]):
             x_hat = x[i, j] * r
             g_x[i, j] = r * (g[i, j] * weight[j] - x_hat * slope)
-            g_weight[j] += g[i, j] * x_hat
+            part[j] += g[i, j] * x_hat
 
 
 # ---- attention: what happens between the products ------------------------------------

@@ -4,7 +4,7 @@ In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ). so
 rows, stands with the other fused operations in `neural.py`.
 """
 
-from ..autograd import op
+from ..autograd import TensorBase, op
 from ..backends import backend_of, xp
 
 
@@ -12,15 +12,17 @@ from ..backends import backend_of, xp
 def relu(x):
     """max(x, 0).    ∂x = g where x > 0"""
     y = backend_of(x).relu(x)
-    return y, lambda g: backend_of(g).relu_backward(g, y)
+    return y, lambda g: _steps(backend_of(g).relu_backward(g, y), y)
 
 
 @op(promote="float")
 def leaky_relu(x, /, negative_slope=0.01):
     """x where x > 0, else slope·x.    ∂x = g where x > 0, else slope·g"""
-    return backend_of(x).where(x > 0, x, x * negative_slope), lambda g: backend_of(g).where(
-        x > 0, g, g * negative_slope
-    )
+
+    def pull(g):
+        return _steps(backend_of(g).where(x > 0, g, g * negative_slope), x)
+
+    return backend_of(x).where(x > 0, x, x * negative_slope), pull
 
 
 @op(promote="float")
@@ -29,18 +31,20 @@ def elu(x, /, alpha=1.0, scale=1.0, input_scale=1.0):
 
     ∂x = g scale where x > 0, else g scale·alpha·input_scale eᶻ  (arXiv:1511.07289)
     """
+    low_side = x <= 0  # of a NaN the slope is that of the line
     z = backend_of(x).where(x > 0, 0.0, x * input_scale)
     low, high = alpha * scale, scale
     y = backend_of(x).where(x > 0, x * high, low * xp(x).expm1(z))
-    return y, lambda g: backend_of(g).where(x > 0, g * high, g * (low * input_scale * xp(x).exp(z)))
+    return y, lambda g: backend_of(g).where(
+        low_side, g * (low * input_scale * xp(x).exp(z)), g * high
+    )
 
 
 @op(promote="same")
 def hardtanh_(x, /, low, high):
     """x within low … high, else the nearer of them.    ∂x = g where low < x < high"""
-    inside = (x > low) & (x < high)
     y = xp(x).minimum(xp(x).maximum(x, xp(x).full_like(x, low)), xp(x).full_like(x, high))
-    return y, lambda g: backend_of(g).where(inside, g, 0.0)
+    return y, lambda g: _steps(backend_of(g).where((x <= low) | (x >= high), 0.0, g), x)
 
 
 @op
@@ -48,14 +52,15 @@ def threshold(x, /, threshold, value):
     """x where x > threshold, else value.    ∂x = g where x > threshold"""
     on = (x > threshold) | (x != x)  # a NaN stays one
     y = backend_of(x).where(on, x, xp(x).full_like(x, value))
-    return y, lambda g: backend_of(g).where(on, g, 0.0)
+    return y, lambda g: _steps(backend_of(g).where(on, g, 0.0), x)
 
 
 @op
 def hardshrink(x, /, lambd=0.5):
     """x, but 0 where |x| ≤ lambd.    ∂x = g where |x| > lambd"""
     on = (xp(x).abs(x) > lambd) | (x != x)  # a NaN stays one
-    return backend_of(x).where(on, x, 0.0), lambda g: backend_of(g).where(on, g, 0.0)
+    y = backend_of(x).where(on, x, 0.0)
+    return y, lambda g: _steps(backend_of(g).where(on, g, 0.0), x)
 
 
 @op
@@ -64,8 +69,8 @@ def softshrink(x, /, lambd=0.5):
     if lambd < 0:
         raise RuntimeError(f"lambd is at least 0, got {lambd}")
     on = (xp(x).abs(x) > lambd) | (x != x)
-    y = backend_of(x).where(on, x - lambd * xp(x).sign(x), 0.0)
-    return y, lambda g: backend_of(g).where(on, g, 0.0)
+    y = backend_of(x).where(on, x - lambd * backend_of(x).sign(x), 0.0)
+    return y, lambda g: _steps(backend_of(g).where(on, g, 0.0), x)
 
 
 @op(promote="float")
@@ -108,3 +113,17 @@ def gelu(x, /, approximate="none"):
     y, saved = backend_of(x).gelu(x, approximate == "tanh")
     backend = backend_of(y)  # which knows what it saved, whichever is in use later
     return y, lambda g: backend.gelu_backward(g, x, saved)
+
+
+# ---- derivatives made of steps -------------------------------------------------------
+
+
+@op(promote="same")
+def with_slope_zero_(v, x):
+    """v, which depends on x by steps only.    ∂v = g,    ∂x = 0"""
+    return xp(v).asarray(v, copy=True), (lambda g: g, lambda g: g * 0)
+
+
+def _steps(g, x):
+    """g, of which the derivative by x, where it is asked for, is 0 and not missing."""
+    return with_slope_zero_(g, x) if isinstance(g, TensorBase) else g

@@ -9,6 +9,7 @@ import itertools
 
 from ..autograd import op
 from ..backends import backend_of, xp
+from .activations import _steps
 
 
 @op
@@ -45,7 +46,7 @@ def max_pool_(x, /, sizes, steps, spread):
 
     def pull(gs):
         there = [backend_of(x).where(which == k, gs[0], 0.0) for k in range(len(places))]
-        return _folded(xp(x).stack(there, axis=2), x.shape, places)
+        return _steps(_folded(xp(x).stack(there, axis=2), x.shape, places), x)
 
     return (best, which), pull
 

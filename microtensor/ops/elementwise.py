@@ -54,6 +54,8 @@ def pow(a, b):
         if b == 0.5:
             y = xp(a).sqrt(a)
             return y, (lambda g: g * 0.5 / y, None)
+        if b == -0.5:
+            return 1 / xp(a).sqrt(a), (lambda g: g * (-0.5 * a**-1.5), None)
         slope = (lambda g: g * 0) if b == 0 else (lambda g: g * (b * a ** (b - 1)))
         return a**b, (slope, None)
     a = _like(a, b)
@@ -109,7 +111,7 @@ def rsqrt(x):
 @op
 def abs(x):
     """|x|.    ∂x = g sign x"""
-    return xp(x).abs(x), lambda g: g * xp(x).sign(x)
+    return xp(x).abs(x), lambda g: g * backend_of(x).sign(x)
 
 
 @op
@@ -117,15 +119,17 @@ def sign(x):
     """−1, 0 or 1; 0 of a NaN.    ∂x = 0"""
     if backend_of(x).dtype(x) is bool_:
         return xp(x).asarray(x, copy=True), None
-    above, below = (xp(x).astype(side, x.dtype) for side in (x > 0, x < 0))
-    return above - below, lambda g: g * 0
+    return backend_of(x).sign(x), lambda g: g * 0
 
 
 @op(promote="float")
 def copysign(a, b):
     """a with the sign of b.    ∂a = g where the sign stayed, else −g; 0 at a = 0,    ∂b = 0"""
     y = xp(a).copysign(a, _like(b, a))
-    return y, (lambda g: g * xp(a).sign(a) * xp(y).sign(y), lambda g: g * 0)
+    return y, (
+        lambda g: g * backend_of(a).sign(a) * backend_of(y).sign(y),
+        lambda g: g * 0,
+    )
 
 
 @op(promote="same", exact=True)
@@ -136,13 +140,19 @@ def nextafter(a, b):
 
 @op(promote="same")
 def maximum(a, b):
-    """The larger of a and b.    ∂a = g where a > b,    ∂b = g where b > a,    half where equal"""
+    """The larger of a and b.    ∂a = g where a > b,    ∂b = g where b > a,    half where equal
+
+    A NaN is the result, and then g goes to both.
+    """
     return xp(a).maximum(a, b), _larger(a, b)
 
 
 @op(promote="same")
 def minimum(a, b):
-    """The smaller of a and b.    ∂a = g where a < b,    ∂b = g where b < a,    half where equal"""
+    """The smaller of a and b.    ∂a = g where a < b,    ∂b = g where b < a,    half where equal
+
+    A NaN is the result, and then g goes to both.
+    """
     return xp(a).minimum(a, b), _larger(b, a)
 
 
@@ -162,19 +172,24 @@ def fmin(a, b):
 
 @op(promote="same")
 def clamp_(x, min, max):
-    """x, but at least min and at most max.    ∂x = g where it is so; the bounds get the rest"""
+    """x, but at least min and at most max.    ∂x = g where it is so
+
+    ∂min = g where x < min < max,    ∂max = g where x > max or min > max
+    """
     raised = x if min is None else xp(x).maximum(x, min)
     y = raised if max is None else xp(x).minimum(raised, max)
 
     def to_x(g):
         g = g if min is None else backend_of(g).where(x >= min, g, 0.0)
-        return g if max is None else backend_of(g).where(raised <= max, g, 0.0)
+        return g if max is None else backend_of(g).where(x <= max, g, 0.0)
 
     def to_min(g):
-        g = backend_of(g).where(x < min, g, 0.0)
-        return g if max is None else backend_of(g).where(raised > max, 0.0, g)
+        return backend_of(g).where((x < min) if max is None else (x < min) & (min < max), g, 0.0)
 
-    return y, (to_x, to_min, lambda g: backend_of(g).where(raised > max, g, 0.0))
+    def to_max(g):
+        return backend_of(g).where((x > max) if min is None else (x > max) | (min > max), g, 0.0)
+
+    return y, (to_x, to_min, to_max)
 
 
 @op(exact=True)
@@ -199,7 +214,12 @@ def lerp(start, end, weight):
     ∂start = g (1 − weight),    ∂end = g weight,    ∂weight = g (end − start)
     """
     step = end - start
-    return start + weight * step, (
+    if isinstance(weight, (int, float)):
+        y = start + weight * step if -0.5 < weight < 0.5 else end - step * (1 - weight)
+    else:  # from the nearer end, which is met exactly
+        near = xp(weight).abs(weight) < 0.5
+        y = backend_of(weight).where(near, start + weight * step, end - step * (1 - weight))
+    return y, (
         lambda g: g * (1 - weight),
         lambda g: g * weight,
         lambda g: g * step,
@@ -290,10 +310,11 @@ def _factor(alpha, a, b):
 
 
 def _larger(a, b):
-    """The pullbacks of maximum: g goes to the larger, half to each of equals."""
+    """The pullbacks of maximum: g to the larger, half to each of equals, beside NaN to both."""
 
     def share(g, more, less):
-        return g * (xp(g).astype(more > less, g.dtype) + 0.5 * xp(g).astype(more == less, g.dtype))
+        where = backend_of(g).where
+        return where(more < less, 0.0, where(more == less, g * 0.5, g))
 
     return lambda g: share(g, a, b), lambda g: share(g, b, a)
 

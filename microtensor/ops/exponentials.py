@@ -75,6 +75,16 @@ def xlogy(x, y):
 
 
 @op(promote="float")
-def logit_(x):
-    """ln(x / (1 − x)), the inverse of the sigmoid.    ∂x = g / x (1 − x)"""
-    return xp(x).log(x / (1 - x)), lambda g: g / (x * (1 - x))
+def logit_(x, /, eps=None):
+    """ln(x / (1 − x)), of x kept within eps … 1 − eps: σ's inverse.    ∂x = g / x (1 − x)
+
+    Outside of the bounds ∂x is 0, and without an eps NaN, as the value is.
+    """
+    low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
+    outside, where = (x < low) | (x > high), backend_of(x).where
+    z = x if eps is None else where(x < low, low, where(x > high, high, x))
+
+    def pull(g):
+        return backend_of(g).where(outside, math.nan if eps is None else 0.0, g / (x * (1 - x)))
+
+    return xp(x).log(z / (1 - z)), pull

@@ -83,21 +83,21 @@ def prod(x, /, dim=None, keepdim=False, *, dtype=None):
 
 
 @op
-def amax(x, /, dim=None, keepdim=False):
+def amax(x, /, dim=(), keepdim=False):
     """The largest x.    ∂x = g shared evenly by the elements that are the largest"""
-    dim = _dim(x, dim)
+    dim, alone = _dim(x, dim), dim is None
     _some(x, dim)
     y = xp(x).max(x, axis=dim, keepdims=keepdim)
-    return y, _to_equals(x, y, dim)
+    return y, _to_equals(x, y, dim, alone)
 
 
 @op
-def amin(x, /, dim=None, keepdim=False):
+def amin(x, /, dim=(), keepdim=False):
     """The smallest x.    ∂x = g shared evenly by the elements that are the smallest"""
-    dim = _dim(x, dim)
+    dim, alone = _dim(x, dim), dim is None
     _some(x, dim)
     y = xp(x).min(x, axis=dim, keepdims=keepdim)
-    return y, _to_equals(x, y, dim)
+    return y, _to_equals(x, y, dim, alone)
 
 
 @op
@@ -128,15 +128,17 @@ def _norm(x, ord, dim, keepdim):
     size = x if ord == 2 else xp(x).abs(x)  # a square has no sign
     if ord == 0:
         counted = xp(x).astype(x != 0, x.dtype)
-        return backend_of(x).sum(counted, dim, keepdim), lambda g: x * 0
+        return backend_of(x).sum(counted, dim, keepdim), lambda g: backend_of(g).broadcast_to(
+            _spread(g * 0, x.shape, dim), x.shape
+        )
     if ord in (math.inf, -math.inf):
         pick = xp(x).max if ord > 0 else xp(x).min
         y = pick(size, axis=dim, keepdims=keepdim)
-        to_equals = _to_equals(size, y, dim)
-        return y, lambda g: to_equals(g) * xp(x).sign(x)
+        to_equals = _to_equals(size, y, dim, nan=True)
+        return y, lambda g: to_equals(g) * backend_of(x).sign(x)
     if ord == 1:
         y = backend_of(x).sum(size, dim, keepdim)
-        return y, lambda g: _spread(g, x.shape, dim) * xp(x).sign(x)
+        return y, lambda g: _spread(g, x.shape, dim) * backend_of(x).sign(x)
     if ord == 2:
         y = xp(x).sqrt(backend_of(x).sum(x * x, dim, keepdim))
     else:
@@ -150,7 +152,7 @@ def _norm(x, ord, dim, keepdim):
         if ord != 2:
             small, where = xp(x).abs(ratio), backend_of(x).where
             small = where(small == 0, 0.0, where(small == 0, 1.0, small) ** (ord - 1))
-            ratio = xp(x).sign(x) * small
+            ratio = backend_of(x).sign(x) * small
         return _spread(g, x.shape, dim) * backend_of(x).where(norm == 0, 0.0, ratio)
 
     return y, pull
@@ -319,11 +321,15 @@ def _some(x, dim):
         raise kind("there must be at least one element to choose from")
 
 
-def _to_equals(x, y, dim):
-    """The pullback that shares g among the elements of x that are equal to the result."""
+def _to_equals(x, y, dim, nan):
+    """The pullback that shares g among the elements of x that are equal to the result.
+
+    Without `nan` none is equal to NaN, and the share is NaN, as in PyTorch's amax.
+    """
 
     def pull(g):
-        equal = xp(g).astype(x == _spread(y, x.shape, dim), g.dtype)
+        equal = x == _spread(y, x.shape, dim)
+        equal = xp(g).astype(equal | (x != x) if nan else equal, g.dtype)
         return _spread(g, x.shape, dim) * equal / backend_of(g).sum(equal, dim, True)
 
     return pull

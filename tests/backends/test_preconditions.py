@@ -25,6 +25,7 @@ MARGIN = 512  # elements before and after each array
 SIZES = {"n": 5, "k": 7, "m": 4, "h": 3, "r": 1, "c": 3, "d": 5, "e": 4, "rows": 9}
 SIZES |= {"B": 2, "G": 2, "H": 4, "D": 3, "L": 6, "S": 4}
 OTHER_SIZES = {  # where a letter means something else
+    "rms_norm_backward": {"b": 2},
     "linear": {"m": 6},
     "sgd": {"m": 5},
     "embedding_backward": {"d": 3},

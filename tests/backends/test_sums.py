@@ -108,6 +108,7 @@ PULLED = {
     "bias": lambda x, b: x + b,
     "linear": lambda x, b: F.linear(x, mt.eye(3), b),
     "weight": lambda x, b: F.layer_norm(x, (3,), b),
+    "rms_norm": lambda x, b: F.rms_norm(x, (3,), b, 1e-5),
     "expand": lambda x, b: x * b.expand(len(x), 3),
     "where": lambda x, b: mt.where(x > -1, b, x),
     "einsum": lambda x, b: mt.einsum("nk,k->nk", x, b),

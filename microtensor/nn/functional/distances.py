@@ -7,6 +7,7 @@ import math
 from ... import ops
 from ...autograd.fused import fused
 from ...backends.dtypes import INT
+from ...ops.composite.distances import _length
 from ...tensor.creation import arange, triu_indices
 from ...typing import Tensor
 
@@ -46,7 +47,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if input.ndim != 2:
         raise RuntimeError(f"pdist: rows (N, D) are needed, got shape {tuple(input.shape)}")
     rows, below = triu_indices(len(input), len(input), 1, device=input.device)
-    return ops.vector_norm(input[rows] - input[below], p, -1)
+    return _length(input[rows] - input[below], p)
 
 
 @fused

@@ -198,8 +198,9 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
 def _huber(difference, delta):
     size = ops.abs(difference)
-    near = ops.square(difference) * 0.5
-    return ops.where(size < delta, near, delta * (size - 0.5 * delta))
+    far = size >= delta
+    square = ops.square(ops.where(far, 0.0, difference))  # of no infinity, whose slope is one, too
+    return ops.where(far, delta * (size - 0.5 * delta), square * 0.5)
 
 
 @takes_old_reduction
@@ -257,7 +258,7 @@ def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
     """max(0, −t (x₁ − x₂) + margin): x₁ is to be larger where t is 1, smaller where it is −1."""
-    return _reduced(ops.relu(-target * (input1 - input2) + float(margin)), reduction)
+    return _reduced(ops.clamp(-target * (input1 - input2) + float(margin), 0), reduction)
 
 
 @takes_old_reduction
@@ -266,7 +267,7 @@ def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
 ) -> Tensor:
     """x where t is 1, max(0, margin − x) where t is −1"""
-    far = ops.where(target != 1, ops.relu(margin - input), 0.0)
+    far = ops.where(target != 1, ops.clamp(margin - input, 0), 0.0)
     near = ops.where(target != -1, input, 0.0)
     return _reduced(far + near, reduction)
 
@@ -289,7 +290,7 @@ def cosine_embedding_loss(
     lengths = ops.sqrt(((x * x).sum(dim) + 1e-12) * ((y * y).sum(dim) + 1e-12))
     cosine = (x * y).sum(dim) / lengths
     near = ops.where(target == 1, 1 - cosine, 0.0)
-    far = ops.where(target == -1, ops.relu(cosine - margin), 0.0)
+    far = ops.where(target == -1, ops.clamp(cosine - margin, 0), 0.0)
     return _reduced(near + far, reduction)
 
 
@@ -321,7 +322,7 @@ def triplet_margin_with_distance_loss(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = ops.minimum(far, distance(positive, negative))
-    return _reduced(ops.relu(margin + near - far), reduction)
+    return _reduced(ops.clamp(margin + near - far, 0), reduction)
 
 
 @takes_old_reduction
@@ -342,7 +343,8 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: float = 1, margin: float
             "multi_margin_loss: an input (N, C) with a target (N) is needed, or (C) with (), got "
             f"{tuple(input.shape)} and {tuple(target.shape)}"
         )
-    losses = ops.relu(margin - ops.gather(rows, 1, place) + rows) ** p
+    losses = margin - ops.gather(rows, 1, place) + rows
+    losses = ops.where(losses > 0, losses, 0.0) ** p  # a NaN costs nothing
     if weight is not None:
         losses = losses * weight[place]
     losses = ops.scatter(losses, 1, place, 0.0).sum(1) / rows.shape[1]

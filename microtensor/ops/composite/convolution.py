@@ -235,7 +235,7 @@ def _avg_pool(name, n, x, kernel_size, stride, padding, ceil_mode, count_include
     )
     total = sum_of(windows_(_padded(x, pairs), sizes, steps, spread), 2)
     if divisor is None:
-        counted = x.detach()[:1, :1] * 0 + 1
+        counted = x.new_full((1, 1, *x.shape[2:]), 1.0)
         own = [(p, p) for p, _ in pairs]
         counted = _padded(counted, own, 1.0 if count_include_pad else 0.0)
         counted = _padded(counted, [(0, end - p) for p, end in pairs])

@@ -92,7 +92,7 @@ def logaddexp2(a: TensorLike, b: TensorLike) -> Tensor:
 @fused
 def logit(x: TensorLike, eps: float | None = None) -> Tensor:
     """ln(x / (1 − x)), of an x that is kept within eps … 1 − eps."""
-    return logit_(x if eps is None else clamp(x, eps, 1 - eps))
+    return logit_(x, eps)
 
 
 def deg2rad(x: TensorLike) -> Tensor:

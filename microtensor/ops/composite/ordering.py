@@ -13,13 +13,13 @@ from ...backends.dtypes import int64
 from ...typing import Tensor, ValuesIndices
 from ..conversion import clone
 from ..elementwise import ceil, floor, lerp, maximum, minimum, round, sub
-from ..logic import eq
+from ..logic import eq, isnan
 from ..ordering import argsort
 from ..reductions import amax, amin, argmax, argmin, sum
 from ..shapes import _positive, reshape
 from .counting import _host, _there
 from .elementwise import clamp
-from .indexing import gather, narrow, where
+from .indexing import gather, masked_select, narrow, where
 from .shapes import movedim
 
 
@@ -89,13 +89,14 @@ def _extreme(x, dim, keepdim, of_all, position, result):
     if isinstance(dim, TensorBase):
         return (maximum if of_all is amax else minimum)(x, dim)
     if dim is None:
-        return of_all(x)
+        return of_all(x, None)
     index = position(x, dim, True)
     return result(*_without(gather(x, dim, index), index, dim, keepdim))
 
 
 def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) of all elements, or along `dim`."""
+    dim = () if dim is None else dim  # which shares NaN as amin and amax do
     return return_types.aminmax(amin(x, dim, keepdim), amax(x, dim, keepdim))
 
 
@@ -151,7 +152,9 @@ def _median(x, dim, keepdim, result, skip_nan):
     if dim is None:
         if not x.numel():
             return x.new_full((), math.nan)
-        return _median(reshape(x, (-1,)), 0, False, result, skip_nan).values
+        value = _median(reshape(x.detach(), (-1,)), 0, False, result, skip_nan).values
+        equal = eq(x, value) if bool(eq(value, value)) else isnan(x)
+        return amax(masked_select(x, equal), None)  # which shares a gradient among equals
     n = x.shape[_positive(dim, x.ndim)] if x.ndim else 1
     if not n:
         raise IndexError("median: there must be at least one element to choose from")
