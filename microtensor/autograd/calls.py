@@ -57,7 +57,7 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
                     known = Parameters(function)
                 if inputs and named:
                     if "out" in named:
-                        return into(named.pop("out"), call(*args, **named))
+                        return into(named.pop("out"), call(*args, **named), args)
                     named = own_names(named, known, inputs)
                 check(known, args, named)
             return function(*args, **named)

@@ -34,13 +34,13 @@ from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
-from .base import TensorBase, as_list, registry, sequence
+from .base import TensorBase, as_list, inference_used, registry, sequence
 from .calls import WRONG, check, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
-from .saved import Form, changes, check_saved, without_saved
-from .views import edge_of, mark_view, refresh
+from .saved import Form, changes, check_inference, check_saved, without_saved
+from .views import as_it_was, mark_view, refresh
 
 # ---- operations ----------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
         # Long because each further function call in it would cost every operation time.
         if params and not params.keys() <= options:
             if "out" in params:
-                return into(params.pop("out"), call(*args, **params))
+                return into(params.pop("out"), call(*args, **params), args)
             args, params = inputs_by_name(call, args, params)
         if params or len(args) > arity:
             check(signature.takes, args, params, name)
@@ -136,9 +136,9 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
             results = (owner._wrap(value),)
         if mode.watched:
             watch(call, args, params, arrays, results if several else results[0])
-        if view and not mode.inference:
+        if view:
             for i, r in enumerate(results):
-                mark_view(owner, r, (call, args[1:], params, i if several else None))
+                mark_view(owner, r, (call, args[1:], params, i if several else None), recording)
 
         # the node
         if needs and pullback is not None:
@@ -149,6 +149,8 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
                 )
             shapes = [tuple(v.shape) for v in value] if several else None
             node = Node(call, args, params, edges, pullback, shapes)
+            if inference_used:
+                check_inference(node)
             for i, r in enumerate(results):
                 if is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
@@ -216,10 +218,7 @@ class Node:
     @property
     def inputs(self):
         """The inputs, the tensors among them with the history that they had when it ran."""
-        return tuple(
-            a if not isinstance(a, TensorBase) or edge == edge_of(a) else a._alias(edge)
-            for a, edge in zip(self.args or (), self.edges)
-        )
+        return tuple(as_it_was(a, edge) for a, edge in zip(self.args or (), self.edges))
 
     @property
     def next_functions(self):

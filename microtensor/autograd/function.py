@@ -142,7 +142,7 @@ def _record(cls, ctx, inputs, edges, results):
     op = _Operation(
         op_name=cls.__name__, __doc__=cls.__doc__, compute=lambda *inputs: (None, pull),
         input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
-        view=False, materialize_grads=ctx._materialize,
+        view=False, promote=None, materialize_grads=ctx._materialize,
     )  # fmt: skip
     shapes = [tuple(x.shape) if isinstance(x, TensorBase) else None for x in results]
     node = Node(op, tuple(inputs), {}, edges, pull, shapes)

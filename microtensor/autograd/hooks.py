@@ -86,6 +86,11 @@ def accumulate(tensor, slots, index):
                 tensor._grad = tensor._grad + slots[index]
         else:
             array = tensor._grad._data
+            if array.shape != slots[index].shape:
+                raise RuntimeError(
+                    f"backward: a gradient of shape {tuple(slots[index].shape)} cannot be added to "
+                    f"a .grad of shape {tuple(array.shape)}; set it to None first"
+                )
             array += slots[index]
             changed(array, "backward")
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import ops
 from ..autograd.calls import public_methods, told
-from ..autograd.in_place import in_place, recorded_in_place, write_array
-from ..autograd.views import base_of, memory_of
+from ..autograd.in_place import assign
+from ..autograd.views import memory_of
 from ..backends import backend_for, backend_of
 from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
@@ -87,19 +87,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         *first, last = ops.in_steps(ops.plain_index(index, self))
         for step in first:
             self = ops.getitem(self, step)
-        self._assign("setitem", last, value)
-
-    def _assign(self, by, index, value):
-        if isinstance(value, Tensor) and value.device != self.device:
-            raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {self.device}")
-        recorded = recorded_in_place(self, by, value)
-        while isinstance(value, Tensor) and value.shape[:1] == (1,):  # leading ones are dropped
-            value = value[0]
-        if recorded:
-            return in_place(self, by, ops.setitem, value, index)
-        value = value._data if isinstance(value, Tensor) else value
-        write_array(self._data, value, by, index, noticed=not base_of(self)._untracked)
-        return self
+        assign(self, "setitem", last, value)
 
     # ---- operators -------------------------------------------------------------------
 
@@ -464,11 +452,11 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     def copy_(self, source: Tensor, non_blocking: bool = False) -> Tensor:
         """Take the elements of `source`, converted and broadcast. Returns the tensor."""
-        return self._assign("copy_", ..., source.to(self.device))
+        return assign(self, "copy_", ..., source.to(self.device))
 
     def fill_(self, value: Any) -> Tensor:
         """Set every element to `value`. Returns the tensor."""
-        return self._assign("fill_", ..., value)
+        return assign(self, "fill_", ..., value)
 
     def fill_diagonal_(self, value: Any) -> Tensor:
         """Set every element of a matrix's diagonal to `value`. Returns the tensor."""
@@ -482,7 +470,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     def zero_(self) -> Tensor:
         """Set every element to 0. Returns the tensor."""
-        return self._assign("zero_", ..., 0)
+        return assign(self, "zero_", ..., 0)
 
     if TYPE_CHECKING:  # added by `random` and the PyTorch surface
         bernoulli = multinomial = bernoulli_ = exponential_ = normal_ = random_ = uniform_ = new
