@@ -35,8 +35,8 @@ from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, inference_used, registry, sequence
-from .calls import WRONG, check, names, op_error
-from .errors import caller, check_gradient, describe, on_one_device
+from .calls import WRONG, check, has_own, names, op_error
+from .errors import caller, check_gradient, describe, on_one_device, wrong_pullbacks
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
 from .saved import Form, changes, check_inference, check_saved, without_saved
@@ -72,7 +72,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
         return functools.partial(op, promote=promote, view=view, exact=exact, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
-    tensors = signature.tensors
+    tensors, reflected = signature.tensors, ""  # reflected: see calls.as_operator
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
 
@@ -105,6 +105,8 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
                         edge = (a._node or a, a._index)
                         needs = True
             elif i < tensors or type(a) not in PYTHON and (a is not None or promote):
+                if reflected and has_own(a, reflected):
+                    return NotImplemented
                 arrays[i], mixed = plain_input(call, a, i < tensors), True
             edges.append(edge)
         if owner is None:
@@ -143,10 +145,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
         # the node
         if needs and pullback is not None:
             if not callable(pullback) and len(pullback) != (len(edges) if variadic else arity):
-                raise TypeError(
-                    f"{name}: {len(pullback)} pullbacks for {', '.join(call.input_names)}; one is "
-                    "needed for each input (None: no derivative), or one function for all"
-                )
+                raise wrong_pullbacks(call, pullback)
             shapes = [tuple(v.shape) for v in value] if several else None
             node = Node(call, args, params, edges, pullback, shapes)
             if inference_used:

@@ -6,7 +6,15 @@ from ..backends import backend_of
 from .base import TensorBase, registry, sequence
 from .modes import enable_grad, mode
 from .saved import changed, changes
-from .views import base_of, check_overlap, edge_of, shares_memory, take_history, take_steps
+from .views import (
+    base_of,
+    check_overlap,
+    edge_of,
+    may_overlap,
+    shares_memory,
+    take_history,
+    take_steps,
+)
 
 # operations in place that move elements: what they write must not be read, not even in its place
 MOVING = {"scatter_", "scatter_add_", "scatter_reduce_", "index_add_", "index_copy_", "index_put_",
@@ -24,7 +32,7 @@ def in_place(tensor, by, function, *args, **params):
     """
     recorded = recorded_in_place(tensor, by, *args, *params.values())
     if by not in APART:
-        check_overlap(tensor, (*args, *params.values()), by, by in MOVING)
+        check_overlap(tensor, (*args, *params.values()) if params else args, by, by in MOVING)
     array = tensor._data
     old = tensor
     if recorded:  # the operation saves the old values, so they must not be overwritten
@@ -58,7 +66,7 @@ def assign(tensor, by, index, value):
         raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {tensor.device}")
     recorded = recorded_in_place(tensor, by, value)
     whole, read = tensor, isinstance(value, TensorBase) and value.ndim
-    if recorded and tensor._base is not None or read and shares_memory(tensor, value):
+    if recorded and tensor._base is not None or read and may_overlap(tensor, value):
         part = registry["getitem"](tensor, index)  # what is written, if it is a view
         is_view = index is ... or shares_memory(part, tensor)
         check_overlap(part if is_view else tensor, (value,), by, alike=not is_view)

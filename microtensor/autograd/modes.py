@@ -44,9 +44,11 @@ mode = _Modes()
 def watch(call, args, params, arrays, results):
     """Show an operation to those who asked: inference_mode, detect_anomaly, a Replay."""
     if mode.inference:
-        for r in results if type(results) is tuple else (results,):
-            if not any(r._data is a for a in arrays):  # an input as it is stays what it was
+        if type(results) is tuple:
+            for r in results:
                 r._inference = True
+        elif results._data is not arrays[0]:  # an input as it is stays what it was
+            results._inference = True
     if mode.anomaly:
         check_finite(call, arrays, results if isinstance(results, tuple) else (results,))
     if mode.tape is not None:

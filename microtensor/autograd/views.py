@@ -60,6 +60,13 @@ def shares_memory(tensor, other):
     return memory_of(tensor._data) is memory_of(other._data)
 
 
+def may_overlap(tensor, other):
+    """True if two tensors show one memory, be it other parts of it; False as soon as possible."""
+    if tensor._base is None and other._base is None and tensor._data is not other._data:
+        return False
+    return shares_memory(tensor, other)
+
+
 def check_overlap(target, values, by, alike=False):
     """Raise RuntimeError where values lie in the memory that is written, as PyTorch does.
 
@@ -69,6 +76,8 @@ def check_overlap(target, values, by, alike=False):
     for v in values:
         if not isinstance(v, TensorBase) or v is target and not alike:
             continue
+        if v._base is target._base is None and v._data is not target._data:
+            continue  # as in may_overlap, without a call
         if shares_memory(v, target) and backend_of(v._data).overlap(target._data, v._data, alike):
             raise RuntimeError(
                 f"{by}: some elements that are read and some that are written refer to a single "

@@ -12,10 +12,10 @@ import numpy as np
 from .. import ops
 from ..autograd import TensorBase
 from ..autograd.arguments import FACTORS, factor_first
-from ..autograd.calls import names, told
+from ..autograd.calls import as_operator, is_operand, names, told
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
-from ..typing import P, T, Tensor, TensorLike
+from ..typing import P, T, Tensor
 
 
 def both(
@@ -35,15 +35,19 @@ def both_shapes(
 
 
 def in_place_form(
-    function: Callable[Concatenate[Any, P], object],
+    function: Callable[Concatenate[Any, P], object], operator: bool = False
 ) -> Callable[Concatenate[Any, P], Tensor]:
     """The form of an operation that changes its first input."""
-    name = function.__name__ + "_"
+    name = function.__name__.rstrip("_") + "_"
 
     def method(self, *args: Any, **params: Any) -> Tensor:
         try:
             return in_place(self, name, function, *args, **params)
         except Exception as error:
+            if operator and not is_operand(args[0]):
+                return (
+                    NotImplemented  # Python then asks the operator without "=", and the other side
+                )
             raise told(name, function, (self, *args), params, error)  # noqa: B904
 
     names.add(name)
@@ -73,9 +77,18 @@ def reshaping_form(
     return method
 
 
-def reflected(function: Callable[..., T]) -> Callable[[Any, TensorLike], T]:
-    """An operation with its two inputs exchanged: 1 - x is x.__rsub__(1)."""
-    return lambda self, other: function(other, self)
+def operators(function: Callable[..., T], name: str) -> tuple[Callable[..., Any], ...]:
+    """An operation as three operators: x + y, with x on the right as in 1 + x, and x += y.
+
+    The operation must be one of `@op`. What it does not take is left to the other side, if that has
+    a method for it.
+    """
+    left, right = f"__{name}__", f"__r{name}__"
+    forwards, backwards = as_operator(function, right), as_operator(function, left)
+    in_place = in_place_form(function, operator=True)
+    if name in ("add", "and", "or", "xor"):
+        return forwards, forwards, in_place
+    return forwards, lambda self, other: backwards(other, self), in_place
 
 
 def with_sizes(function: Callable[..., T]) -> Callable[..., T]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ops
-from ..autograd.calls import public_methods, told
+from ..autograd.calls import as_operator, public_methods, told
 from ..autograd.in_place import assign
 from ..autograd.views import memory_of
 from ..backends import backend_for, backend_of
@@ -24,9 +24,8 @@ from .methods import (
     both,
     both_shapes,
     comparable,
-    in_place_form,
     indexed,
-    reflected,
+    operators,
     reshaping_form,
     resized,
     with_sizes,
@@ -91,34 +90,23 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     # ---- operators -------------------------------------------------------------------
 
-    __add__ = __radd__ = ops.add
-    __sub__, __rsub__ = ops.sub, reflected(ops.sub)
-    __mul__ = ops.mul
-    __truediv__, __rtruediv__ = ops.div_, reflected(ops.div_)
+    __add__, __radd__, __iadd__ = operators(ops.add, "add")
+    __sub__, __rsub__, __isub__ = operators(ops.sub, "sub")
+    __mul__, _, __imul__ = operators(ops.mul, "mul")
+    __truediv__, __rtruediv__, __itruediv__ = operators(ops.div_, "truediv")
     __rdiv__ = __rtruediv__
-    __floordiv__, __rfloordiv__ = ops.floor_divide, reflected(ops.floor_divide)
-    __mod__, __rmod__ = ops.remainder, reflected(ops.remainder)
-    __pow__, __rpow__ = ops.pow, reflected(ops.pow)
-    __matmul__, __rmatmul__ = ops.matmul, reflected(ops.matmul)
-    __neg__, __abs__ = ops.neg, ops.abs
-    __and__ = __rand__ = ops.bitwise_and
-    __or__ = __ror__ = ops.bitwise_or
-    __xor__ = __rxor__ = ops.bitwise_xor
-    __invert__ = ops.bitwise_not
-    __lshift__, __rlshift__ = ops.bitwise_left_shift, reflected(ops.bitwise_left_shift)
-    __rshift__, __rrshift__ = ops.bitwise_right_shift, reflected(ops.bitwise_right_shift)
-    __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
-
-    __iadd__ = in_place_form(ops.add)
-    __isub__ = in_place_form(ops.sub)
-    __imul__ = in_place_form(ops.mul)
-    __itruediv__ = in_place_form(ops.div)
-    __ipow__ = in_place_form(ops.pow)
-    __ifloordiv__ = in_place_form(ops.floor_divide)
-    __imod__ = in_place_form(ops.remainder)
-    __iand__ = in_place_form(ops.bitwise_and)
-    __ior__ = in_place_form(ops.bitwise_or)
-    __ixor__ = in_place_form(ops.bitwise_xor)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = operators(ops.floor_divide, "floordiv")
+    __mod__, __rmod__, __imod__ = operators(ops.remainder, "mod")
+    __pow__, __rpow__, __ipow__ = operators(ops.pow, "pow")
+    __matmul__, __rmatmul__, _ = operators(ops.matmul, "matmul")
+    __and__, __rand__, __iand__ = operators(ops.bitwise_and, "and")
+    __or__, __ror__, __ior__ = operators(ops.bitwise_or, "or")
+    __xor__, __rxor__, __ixor__ = operators(ops.bitwise_xor, "xor")
+    __lshift__, __rlshift__, __ilshift__ = operators(ops.bitwise_left_shift, "lshift")
+    __rshift__, __rrshift__, __irshift__ = operators(ops.bitwise_right_shift, "rshift")
+    __lt__, __ge__ = as_operator(ops.lt, "__gt__"), as_operator(ops.ge, "__le__")
+    __gt__, __le__ = as_operator(ops.gt, "__lt__"), as_operator(ops.le, "__ge__")
+    __neg__, __abs__, __invert__ = ops.neg, ops.abs, ops.bitwise_not
 
     def __rmul__(self, other: TensorLike) -> Tensor:
         """other · self; a list or string is repeated, as in [0] * n."""
