@@ -39,6 +39,7 @@ from .calls import WRONG, check, has_own, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device, wrong_pullbacks
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
+from .rows import each_row
 from .saved import Form, changes, check_inference, check_saved, without_saved
 from .views import as_it_was, mark_view, refresh
 
@@ -328,14 +329,14 @@ def grad(outputs: TensorOrTensors, inputs: TensorOrTensors,
 
     With `create_graph` the derivatives can be differentiated again. An input that the outputs do
     not depend on is an error unless `allow_unused` (its derivative is None) or
-    `materialize_grads` (zeros). No other tensor gets a gradient: `only_inputs` is always so.
+    `materialize_grads` (zeros). `only_inputs` is always so: no other tensor gets a gradient. With
+    `is_grads_batched` each of `grad_outputs` has rows in front, and so have the derivatives.
     """
     if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched is missing; call grad for each row")
+        options = retain_graph, create_graph, allow_unused, materialize_grads
+        return each_row(grad, outputs, inputs, grad_outputs, *options)
     if materialize_grads and allow_unused is False:
-        raise ValueError(
-            "grad: materialize_grads answers for unused inputs; leave allow_unused out"
-        )
+        raise ValueError("grad: materialize_grads is for unused inputs; leave allow_unused out")
     roots, seeds = roots_and_seeds("grad", outputs, grad_outputs, create_graph)
     inputs = as_list(inputs)
     targets = edges_of("grad", inputs)

@@ -23,6 +23,7 @@ from .functions import (
     WAYS,
     as_it_is,
     checkpoint,
+    checkpoint_sequential,
     compile,
     get_device_states,
     set_device_states,
@@ -132,6 +133,7 @@ _module("special", "PyTorch's second names for functions of the package.", expit
     "log1p", "log_softmax", "logit", "logsumexp", "polygamma", "round", "sinc", "softmax", "xlogy")
 })  # fmt: skip
 _module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint,
+        checkpoint_sequential=checkpoint_sequential,
         get_device_states=get_device_states, set_device_states=set_device_states)  # fmt: skip
 _module("utils.cpp_extension", "Operations in C++ and CUDA, which are not there.", **{
     name: absent(f"utils.cpp_extension.{name}", "nothing is compiled here")

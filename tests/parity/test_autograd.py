@@ -336,6 +336,40 @@ def inference_tensors(m):
     return m.tensor([t.is_inference() for t in kinds])
 
 
+def slopes_of_samples(m):
+    x = m.tensor([[1.0, 4, 9, 16], [2, 3, 5, 7], [1, 1, 2, 3]], dtype=m.float64, requires_grad=True)
+    rows, columns = (m.tensor(at, dtype=m.float64) for at in ([0, 1, 3], [0, 1, 3, 7]))
+    found = [
+        slope
+        for order in (1, 2)
+        for options in (
+            {},
+            {"spacing": 2},
+            {"spacing": (2.0, 3.0)},
+            {"spacing": (rows, columns)},
+            {"spacing": (columns, rows), "dim": (1, 0)},
+            {"dim": -1},
+        )
+        for slope in m.gradient(x, edge_order=order, **options)
+    ]
+    whole = m.stack(found)
+    (whole**2).sum().backward()
+    return m.cat([whole.flatten(), x.grad.flatten(), m.gradient(m.tensor([1, 4, 9]))[0]])
+
+
+def rows_of_gradients(m):
+    x, w, unused = leaf(m, 1.0, 2.0), leaf(m, 3.0, 4.0), leaf(m, 1.0)
+    rows = m.arange(6.0, dtype=m.float64).reshape(3, 2)
+    y, z = x**2 * w, (x**3).sum()
+    found = m.autograd.grad(
+        (y, z), (x, w, unused), (rows, rows[:, 0]), is_grads_batched=True, allow_unused=True,
+        create_graph=True,
+    )  # fmt: skip
+    assert found[2] is None
+    (again,) = m.autograd.grad(found[0].sum(), x)
+    return m.cat([found[0].flatten(), found[1].flatten(), again])
+
+
 def second_derivative_through_a_change(m):
     x = leaf(m, 1.0, 2.0)
     y = x * x
@@ -486,6 +520,30 @@ def changed_after_its_data_was_replaced(m):
     with m.no_grad():
         x.add_(1)
     y.sum().backward()
+
+
+def rows_of_another_length(m):
+    x = leaf(m, 1.0, 2.0)
+    m.autograd.grad(x * 2, x, m.ones(3, 3, dtype=m.float64), is_grads_batched=True)
+
+
+def rows_and_then_backward(m):
+    x = leaf(m, 1.0, 2.0)
+    y = x * x
+    m.autograd.grad(y, x, m.eye(2, dtype=m.float64), is_grads_batched=True)
+    y.sum().backward()
+
+
+def slope_of_one_value(m):
+    m.gradient(m.ones(1))
+
+
+def slopes_of_another_order(m):
+    m.gradient(m.ones(5), edge_order=3)
+
+
+def coordinates_of_another_length(m):
+    m.gradient(m.ones(5), spacing=(m.ones(2),))
 
 
 def leaf_view_changed(m):
