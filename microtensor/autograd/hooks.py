@@ -59,6 +59,11 @@ def run_hooks(source, slots):
                     f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
                     f"{tuple(returned._data.shape)}"
                 )
+            dtype = getattr(g, "_data", g).dtype
+            if returned._data.dtype != dtype:
+                raise RuntimeError(
+                    f"hook: a {dtype} gradient was replaced by one of {returned._data.dtype}"
+                )
             tensors[index] = returned
             slots[index] = returned if isinstance(g, TensorBase) else returned._data
     tensors.clear()  # what only a slot holds may be changed in place

@@ -110,12 +110,18 @@ def check_saved(node, create_graph):
     if create_graph and saved:  # the body runs again, on the inputs
         saved += arrays_in(node.args)
     for array in saved:
+        check_array(node, array, given.get(id(memory_of(array)), 0))
+
+
+def check_array(node, array, since=0):
+    """Raise RuntimeError if an array was changed after a node was recorded that needs it."""
+    if changes.newest > node.number:
         owner = memory_of(array)
         _, number, by, _ = changes.get(id(owner), NEVER)
-        if number > max(node.number, given.get(id(owner), 0)):
+        if number > max(node.number, since):
             inputs = [
                 f"its input {name!r}"
-                for name, a in zip(node.op.input_names, node.args)
+                for name, a in zip(node.op.input_names, node.args or ())
                 if isinstance(a, TensorBase) and memory_of(a._data) is owner
             ]
             raise RuntimeError(

@@ -22,8 +22,10 @@ class Hooks(dict):
 class Key:
     """By what a hook is found, and how it wants to be called."""
 
-    def __init__(self, with_kwargs: bool = False, before: bool = False, always: bool = False):
+    def __init__(self, with_kwargs: bool = False, before: bool = False, always: bool = False,
+                 older: bool = False):  # fmt: skip
         self.with_kwargs, self.before, self.always = with_kwargs, before, always
+        self.older = older
 
 
 class Handle:
