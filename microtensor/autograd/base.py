@@ -4,7 +4,7 @@ import itertools
 
 registry = {}  # every operation by name
 
-inference_used = []  # not empty once inference_mode was entered: there may be tensors made under it
+looked_at = []  # not empty once nodes are to be looked at: inference_mode, saved_tensors_hooks
 
 sequence = itertools.count(1)  # the sequence numbers of nodes and of changes in place
 

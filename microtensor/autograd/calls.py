@@ -132,7 +132,7 @@ def public_names(place, wanted, strict=False):
 ANSWERED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, complex})
 
 
-def as_operator(operation, reflected):
+def as_operator(operation: F, reflected: str) -> F:
     """The form of an operation that is an operator: NotImplemented leaves it to the other side.
 
     That is so where the other side is no number or array, and its class has the method `reflected`.

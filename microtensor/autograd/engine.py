@@ -34,13 +34,14 @@ from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
-from .base import TensorBase, as_list, inference_used, registry, sequence
+from .base import TensorBase, as_list, looked_at, registry, sequence
 from .calls import WRONG, check, has_own, names, op_error
 from .errors import caller, check_gradient, describe, on_one_device, wrong_pullbacks
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
+from .packing import look_at
 from .rows import each_row
-from .saved import Form, changes, check_inference, check_saved, without_saved
+from .saved import Form, changes, check_saved, without_saved
 from .views import as_it_was, mark_view, refresh
 
 # ---- operations ----------------------------------------------------------------------
@@ -149,8 +150,8 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
                 raise wrong_pullbacks(call, pullback)
             shapes = [tuple(v.shape) for v in value] if several else None
             node = Node(call, args, params, edges, pullback, shapes)
-            if inference_used:
-                check_inference(node)
+            if looked_at:
+                look_at(node, owner._wrap)
             for i, r in enumerate(results):
                 if is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
@@ -249,7 +250,7 @@ class Node:
             if edge is not None and (wanted is None or edge[0] in wanted):
                 part = parts[i] if parts is not None else pullback[i] and pullback[i](g)
                 if part is not None:
-                    like = self._forms[i] if args is None else args[i]._data
+                    like = args[i]._data if args else self._forms[i]
                     found.append((edge, self._fitted(part, i, like)))
         return found
 
@@ -263,7 +264,7 @@ class Node:
                 f"backward: the graph of {self.name()} was freed by an earlier backward; "
                 "pass retain_graph=True to that one to go through the graph twice"
             )
-        if self.args is None:  # it saved nothing: see free
+        if not self.args:  # it saved nothing: see free; or it is packed
             return self.pullback
         if changes.newest > self.number:
             check_saved(self, create_graph)

@@ -11,7 +11,8 @@ from ..typing import T, Tensor
 from .base import TensorBase
 from .engine import Node
 from .in_place import recorded_in_place, take_over
-from .modes import enable_grad, is_grad_enabled, no_grad
+from .modes import enable_grad, is_grad_enabled, mode, no_grad
+from .packing import Packed
 from .saved import check_array
 from .views import OF_FUNCTION, edge_of, mark_fixed
 
@@ -47,10 +48,10 @@ class Context:
             )
         node = self._node and self._node()
         for t in self._saved if node else ():
-            if t is not None:
+            if t is not None and not isinstance(t, _Kept):
                 t = t.bare if isinstance(t, _Result) else t
                 check_array(node, t._data, t._replaced[-1][0] if t._replaced else 0)
-        return tuple(t.tensor(node) if isinstance(t, _Result) else t for t in self._saved)
+        return tuple(t.tensor(node) if isinstance(t, _Result | _Kept) else t for t in self._saved)
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
         """Nothing: derivatives go backwards here, and `jvp` is refused."""
@@ -76,6 +77,20 @@ class _Result:
 
     def tensor(self, node):
         return self.bare if self.index is None else self.bare._alias((node, self.index))
+
+
+class _Kept:
+    """A saved tensor that a hook has packed."""
+
+    def __init__(self, saved):
+        self.packed = Packed(saved.bare if isinstance(saved, _Result) else saved)
+        self.index = saved.index if isinstance(saved, _Result) else None
+        self.edge = None if isinstance(saved, _Result) else edge_of(saved)
+
+    def tensor(self, node):
+        edge = self.edge if self.index is None else (node, self.index)
+        tensor = self.packed.tensor()
+        return tensor._alias(edge) if edge is not None and mode.recording else tensor
 
 
 FunctionCtx = Context  # PyTorch's name
@@ -175,6 +190,8 @@ def _record(cls, ctx, inputs, edges, results):
                 x._node, x._index, x._needs_grad = node, i, True
     results = {id(x) for x in tensors}
     ctx._saved = tuple(_Result(x, places.get(id(x))) if id(x) in results else x for x in ctx._saved)
+    if mode.packing is not None:
+        ctx._saved = tuple(None if t is None else _Kept(t) for t in ctx._saved)
     return node
 
 

@@ -8,7 +8,7 @@ import threading
 
 from ..backends.restoring import Restoring
 from ..typing import T
-from .base import inference_used
+from .base import looked_at
 from .errors import check_finite
 
 
@@ -19,6 +19,8 @@ class _Modes(threading.local):
         self.grad = True
         self.inference = False
         self.anomaly = False
+        self.packing = None  # the hooks that pack and unpack what is saved
+        self.packing_refused = None  # what is said to those who want such hooks
         self.tape = None  # the Replay that writes operations down
         self.autocast = None  # the dtype that products are computed in
         self.recording = True  # grad, and not inference
@@ -29,8 +31,8 @@ class _Modes(threading.local):
         new = {**vars(self), **modes}
         recording = new["grad"] and not new["inference"]
         watched = new["anomaly"] or new["tape"] is not None or new["inference"]
-        if new["inference"] and not inference_used:
-            inference_used.append(True)
+        if new["inference"] and not looked_at:
+            looked_at.append(True)
         return {**modes, "recording": recording, "watched": watched}
 
     def set_grad(self, grad):

@@ -15,7 +15,7 @@ from ..autograd.arguments import FACTORS, factor_first
 from ..autograd.calls import as_operator, is_operand, names, told
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
-from ..typing import P, T, Tensor
+from ..typing import P, T, Tensor, TensorLike
 
 
 def both(
@@ -77,7 +77,12 @@ def reshaping_form(
     return method
 
 
-def operators(function: Callable[..., T], name: str) -> tuple[Callable[..., Any], ...]:
+def operators(
+    function: Callable[Concatenate[Any, P], T], name: str
+) -> tuple[
+    Callable[Concatenate[Any, P], T], Callable[[Any, TensorLike], T],
+    Callable[Concatenate[Any, P], Tensor],
+]:  # fmt: skip
     """An operation as three operators: x + y, with x on the right as in 1 + x, and x += y.
 
     The operation must be one of `@op`. What it does not take is left to the other side, if that has

@@ -370,6 +370,17 @@ def rows_of_gradients(m):
     return m.cat([found[0].flatten(), found[1].flatten(), again])
 
 
+def saved_tensors_come_back_doubled(m):
+    x, w = leaf(m, 1.0, 2.0), leaf(m, 3.0, 4.0)
+    hooks = m.autograd.graph.saved_tensors_hooks
+    with hooks(lambda t: t.detach().numpy().copy(), lambda kept: m.tensor(kept * 2)):
+        y = (x * w).sin() + x.exp()
+    with m.autograd.graph.save_on_cpu():
+        y = y * x
+    y.sum().backward()
+    return m.cat([x.grad, w.grad])
+
+
 def second_derivative_through_a_change(m):
     x = leaf(m, 1.0, 2.0)
     y = x * x
@@ -544,6 +555,17 @@ def slopes_of_another_order(m):
 
 def coordinates_of_another_length(m):
     m.gradient(m.ones(5), spacing=(m.ones(2),))
+
+
+def hooks_that_are_switched_off(m):
+    with m.autograd.graph.disable_saved_tensors_hooks("not here"):
+        m.autograd.graph.saved_tensors_hooks(m.clone, m.clone).__enter__()
+
+
+def hook_that_changes_the_dtype(m):
+    x = leaf(m, 1.0)
+    x.register_hook(lambda g: g.float())
+    x.sum().backward()
 
 
 def leaf_view_changed(m):
