@@ -17,7 +17,7 @@ BLUE, RED, INK = "#2563a8", "#d1432f", "#2b2b2b"
 
 @dataclass
 class Course:
-    """What happened in a training: of each step the loss and the norm of the gradients."""
+    """The course of a training: the loss and the norm of the gradients at each step."""
 
     losses: list
     norms: list

@@ -27,7 +27,7 @@ KINDS = "float32", "bfloat16", "float16"
 
 @dataclass
 class Measured:
-    """What a training came to."""
+    """The measurements of a training."""
 
     kind: str
     loss: float  # of the last ten steps, in nats
@@ -106,14 +106,14 @@ def trained(kind, ids, args, steps=None):
 
 
 def precision(kind, device):
-    """Where products are in a dtype, and what needs it stays float32."""
+    """The precision of a training: products in a dtype, and all that needs it in float32."""
     if kind == "float32":
         return nullcontext()
     return mt.autocast(mt.device(device).type, dtype=getattr(mt, kind))
 
 
 def judged(found, device):
-    """What the table says, in words."""
+    """A sentence on what the table shows."""
     full = found[0]
     for m in found[1:]:
         yield (

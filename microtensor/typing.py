@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType as FunctionType
 from typing import (
     IO,
     TYPE_CHECKING,
     Any,
     Concatenate,
-    Literal,
     NamedTuple,
     ParamSpec,
     TypeAlias,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .tensor.tensor import Tensor
 
     class ValuesIndices(NamedTuple):
-        """What `max(dim)`, `sort`, `topk` and their like return."""
+        """The result of `max(dim)`, `sort`, `topk` and their like."""
 
         values: Tensor
         indices: Tensor
@@ -71,5 +71,7 @@ Float: TypeAlias = float
 
 # ---- operations ----------------------------------------------------------------------
 
+# An editor shows an operation's signature once if one overload of `op` fits. To jedi a function is
+# no Callable, but a FunctionType, and True fits no hint but a TypeVar.
 Rule: TypeAlias = Callable[Concatenate[Any, P], object]  # takes arrays; its arguments bear no hints
-Promotion: TypeAlias = Literal["same", "float"] | None
+Flag = TypeVar("Flag", bound=bool)

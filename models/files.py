@@ -61,12 +61,12 @@ class _Named(io.BytesIO):
 
 
 def load(path):
-    """What `microtensor.load` reads from an ordinary file. ValueError if it cannot be loaded."""
+    """The content of an ordinary file, by `microtensor.load`. ValueError if it cannot be loaded."""
     return mt.load(_Named(contents(path), str(path)))
 
 
 def format_of(path):
-    """What the file at a path says that it is; None if it says nothing, or cannot be loaded."""
+    """The format that the file at a path names; None if it names none, or cannot be loaded."""
     try:
         state = load(path)
     except (OSError, ValueError):
@@ -104,7 +104,7 @@ DEEPEST, TOO_DEEP = 50, "it is nested too deeply"
 
 
 def _inner(value):
-    """What is in a list or dict."""
+    """The values in a list or dict."""
     return value.values() if type(value) is dict else value if type(value) is list else ()
 
 

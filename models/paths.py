@@ -1,4 +1,4 @@
-"""Where everything of `models` is found: the file of each class, and import paths of before.
+"""The places of everything in `models`: the file of each class, and older import paths.
 
 `models` had its files side by side before it had rooms. Their import paths stand for the modules in
 the rooms, by the mechanism of `microtensor.compat.paths`: the very same module object.
@@ -54,7 +54,7 @@ def place_loaded():
 
 
 def attribute(name):
-    """What `models.name` is: a class, its config, or a module by its older path."""
+    """The value of `models.name`: a class, its config, or a module by its older path."""
     if (model := name.removesuffix("Config")) in MODELS:
         return getattr(importlib.import_module(f"{ROOT}.{MODELS[model]}"), name)
     if name in PATHS:

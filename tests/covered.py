@@ -1,4 +1,4 @@
-"""What of PyTorch is covered, counted: the README's table and the list in compat/covered.md.
+"""What of PyTorch is covered, counted: a table in microtensor/README.md, a list in covered.md.
 
     python tests/covered.py           renews both from the code and PyTorch's names
     python tests/covered.py --names   reads PyTorch's names anew from the one that is installed
@@ -21,7 +21,7 @@ from microtensor.backends.installed import COVERED
 from microtensor.compat import absent
 
 HERE = Path(__file__).parent
-NAMES, LIST, README = HERE / "pytorch_names.txt", COVERED, HERE.parent / "README.md"
+NAMES, LIST, README = HERE / "pytorch_names.txt", COVERED, COVERED.parents[1] / "README.md"
 START, END = "<!-- covered: python tests/covered.py -->\n", "<!-- end -->\n"
 
 SPACES = (
@@ -164,7 +164,7 @@ def sorted_out(space, names):
 
 
 def table():
-    """The README's table."""
+    """The table of the library's page."""
     version, names = stored()
     lines = [f"| PyTorch {version} | covered | missing | of another kind |", "| --- " * 4 + "|"]
     for space, found in names.items():
@@ -191,7 +191,7 @@ def listed():
 
 
 def renewed(readme):
-    """The README with the table as it is now."""
+    """The library's page with the table as it is now."""
     before, rest = readme.split(START)
     return before + START + table() + END + rest.split(END, 1)[1]
 

@@ -53,7 +53,7 @@ say("""Or send every share on by itself, all the way down, as often as one arriv
 
 
 def paths(n):
-    """How many shares arrive if each is sent on by itself."""
+    """The number of shares that arrive if each is sent on by itself."""
     return 1 if n == 0 else 2 * paths(n - 1)
 
 

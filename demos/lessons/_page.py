@@ -1,4 +1,4 @@
-"""What every lesson needs: words and numbers on the screen, claims that are checked, a picture."""
+"""The common parts of all lessons: output on the screen, claims that are checked, a picture."""
 
 import io
 import os

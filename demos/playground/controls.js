@@ -12,14 +12,13 @@ export function makeSliders(place, described, changed) {
     });
     const show = () => { output.textContent = String(Number(input.value)); };
     input.addEventListener("input", () => { show(); changed(name, Number(input.value)); });
+    const about = element("span", { class: "small", id: `about-${name}` }, s.about);
     place.append(element("div", {},
-      element("label", { htmlFor: input.id }, s.label, " ", output), input,
-      element("span", { class: "small", id: `about-${name}` }, s.about)));
+      element("label", { htmlFor: input.id }, s.label, " ", output), input, about));
     made[name] = {
-      input,
+      input, about,
       get value() { return Number(input.value); },
       set value(v) { input.value = v; show(); },
-      get held() { return document.activeElement === input; },
     };
     show();
   }

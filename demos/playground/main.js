@@ -17,7 +17,9 @@ let state = null, points = [], compared = new Set(), sampling = {}, lastBars = 0
 const send = newest(async () => {
   const chosen = {};
   for (const group of ["model", "training"]) {
-    for (const [name, slider] of Object.entries(groups[group])) chosen[name] = slider.value;
+    for (const [name, slider] of Object.entries(groups[group])) {
+      if (!slider.input.disabled) chosen[name] = slider.value;
+    }
   }
   if (await ask("settings", chosen)) complain("");
 });
@@ -38,7 +40,7 @@ function settingChanged(name) {
 
 function showParameters() {
   const sizes = Object.fromEntries(Object.entries(groups.model).map(([n, s]) => [n, s.value]));
-  const each = parts(sizes, state ? state.text.vocab_size : 65);
+  const each = parts(sizes, vocabulary());
   const total = Object.values(each).reduce((a, b) => a + b);
   $("parameter-count").textContent = digits(total);
   $("parts").replaceChildren(...Object.values(each).map((n, i) => {
@@ -50,11 +52,30 @@ function showParameters() {
     element("i", { class: `p${i}` }), `${name} ${((100 * n) / total).toFixed(0)}%`)));
 }
 
+// The number of tokens. Characters and bytes have as many as there are; only BPE can be told how many.
+function vocabulary() {
+  if (!state) return 65;
+  const slider = groups.model.vocabulary.value, { vocabulary: learnt, vocab_size: found } = state.text;
+  return learnt === null || slider === learnt ? found : slider;
+}
+
+function showVocabulary() {
+  const slider = groups.model.vocabulary, { vocabulary: learnt, vocab_size: found } = state.text;
+  const fixed = learnt === null, { low, about } = described.model.vocabulary;
+  slider.input.disabled = fixed;
+  slider.input.min = fixed ? found : low;
+  if (fixed) slider.value = found;
+  const why = state.text.kind === "byte" ? "all bytes there are" : "the characters of this text";
+  slider.about.textContent = fixed ? `${why}; BPE lets you choose` : about;
+}
+
 // ---- the address -------------------------------------------------------------------------
 
 function share() {
   const all = new URLSearchParams();
-  for (const group of Object.values(groups)) for (const [n, s] of Object.entries(group)) all.set(n, s.value);
+  for (const group of Object.values(groups)) {
+    for (const [n, s] of Object.entries(group)) if (!s.input.disabled) all.set(n, s.value);
+  }
   all.set("prompt", $("prompt").value);
   all.set("talk", $("model").value);
   history.replaceState(null, "", `${location.pathname}${location.search}#${all}`);
@@ -95,11 +116,12 @@ async function show(message) {
   if (performance.now() > busyUntil && (!first || !location.hash)) {
     for (const group of ["model", "training"]) {
       for (const [name, slider] of Object.entries(groups[group])) {
-        if (slider.value !== state.settings[name]) slider.value = state.settings[name];
+        if (!slider.input.disabled && slider.value !== state.settings[name]) slider.value = state.settings[name];
       }
     }
   }
   if (state.error) complain(state.error);
+  showVocabulary();
   showParameters();
   $("step").textContent = String(state.step);
   $("loss").textContent = state.loss === null ? "–" : state.loss.toFixed(3);

@@ -71,7 +71,7 @@ function showAbout() {
 export async function textChanged(state) {
   length = Math.min(16, state.settings.context_length);
   if (about && about.name === state.text.name && about.kind === state.text.kind
-    && about.characters === state.text.characters) return false;
+    && about.characters === state.text.characters && about.vocab_size === state.text.vocab_size) return false;
   about = state.text;
   showAbout();
   $("try").value = about.first;

@@ -97,7 +97,7 @@ def results(name, *fields):
 
 
 class Signature:
-    """Which arguments of an operation's function are its inputs."""
+    """The signature of an operation's function, and which of its arguments are inputs."""
 
     def __init__(self, function):
         parameters = inspect.signature(function).parameters

@@ -1,4 +1,4 @@
-"""What `autocast` casts, by PyTorch's lists for the CPU; whatever is not in them stays as it is.
+"""The operations that `autocast` casts, by PyTorch's lists for the CPU; others stay as they are.
 
 Who never enters an autocast pays nothing for it: products get a body that casts when the first
 autocast is entered, and only the functions named below, none of them small, ask if one is on.

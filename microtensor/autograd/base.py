@@ -1,4 +1,4 @@
-"""What the engine knows of a tensor, and the numbers that say what came after what."""
+"""The base class of tensors, with all that the engine uses of one, and the sequence numbers."""
 
 import itertools
 

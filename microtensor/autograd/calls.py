@@ -35,6 +35,7 @@ names = {"Module.to"}  # what an error may begin with: functions, classes, opera
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()) -> F:
@@ -64,7 +65,7 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
             return function(*args, **named)
         except Exception as error:
             who = (type(args[0]).__name__ + name).rstrip(".") if name[0] == "." and args else name
-            raise told(who, function, args, named, error)  # noqa: B904  (told knows the cause)
+            raise call_error(who, function, args, named, error)  # noqa: B904  (call_error knows the cause)
 
     call.tells, call.strict = name, strict
     return call
@@ -132,17 +133,19 @@ def public_names(place, wanted, strict=False):
 ANSWERED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, complex})
 
 
-def as_operator(operation: F, reflected: str) -> F:
+def as_operator(operation: T, reflected: str) -> T:
     """The form of an operation that is an operator: NotImplemented leaves it to the other side.
 
     That is so where the other side is no number or array, and its class has the method `reflected`.
     It is the same code as the operation's, so that it takes the same time.
     """
-    code = operation.__code__
+    function: Any = operation
+    code = function.__code__
     cells = [CellType(reflected) if variable == "reflected" else cell
-             for variable, cell in zip(code.co_freevars, operation.__closure__)]  # fmt: skip
-    form = FunctionType(code, operation.__globals__, operation.__name__, None, tuple(cells))
-    return functools.update_wrapper(form, operation)
+             for variable, cell in zip(code.co_freevars, function.__closure__)]  # fmt: skip
+    form = FunctionType(code, function.__globals__, function.__name__, None, tuple(cells))
+    made: Any = functools.update_wrapper(form, function)
+    return made
 
 
 def has_own(value, method):
@@ -228,17 +231,17 @@ def _reason(error):
     return kind, reason
 
 
-# ---- errors told anew ----------------------------------------------------------------
+# ---- errors in the name of the call ---------------------------------------------------
 
 
-def told(name, function, args, named, error, kept=()):
+def call_error(name, function, args, named, error, kept=()):
     """The error of a call in the name of the function; names in `kept` may stay as they are."""
     whose = origin(error)
     if isinstance(error, PASSED) or whose == "caller":
         return error
     if whose == "ours":
         first = getattr(error, "first", None)
-        if first is not None and kept is not names:  # told further in
+        if first is not None and kept is not names:  # named further in
             new = explained(name, function, args, named, first)
             if not new.vague:
                 return new
@@ -250,7 +253,7 @@ def told(name, function, args, named, error, kept=()):
 
 
 def origin(error):
-    """Who raised an error: the "caller"'s code, this package ("ours"), or "python" for it."""
+    """The origin of an error: the "caller"'s code, this package ("ours"), or "python" for it."""
     trace = error.__traceback__.tb_next
     if trace is None:  # the call itself: arguments that the function does not have
         return "python"

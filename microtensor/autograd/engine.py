@@ -32,7 +32,7 @@ from ..backends.dtypes import PYTHON
 from ..backends.half import HALVES, in_float32
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
-from ..typing import P, Promotion, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
+from ..typing import Flag, FunctionType, P, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
 from .base import TensorBase, as_list, looked_at, registry, sequence
 from .calls import WRONG, check, has_own, names, op_error
@@ -47,13 +47,13 @@ from .views import as_it_was, mark_view, refresh
 # ---- operations ----------------------------------------------------------------------
 
 
+@overload  # with hints that jedi can match: see Rule
+def op(function: Rule[P] | FunctionType, /) -> Callable[Concatenate[TensorLike, P], Tensor]: ...
 @overload
-def op(function: Rule[P], /) -> Callable[Concatenate[TensorLike, P], Tensor]: ...
-@overload
-def op(*, promote: Promotion = ..., view: bool = ..., exact: bool = ...
+def op(*, promote: str | None = ..., view: Flag = ..., exact: Flag = ...
        ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensor]]: ...  # fmt: skip
 @overload
-def op(*, several: Literal[True], promote: Promotion = ..., view: bool = ..., exact: bool = ...
+def op(*, several: Literal[True], promote: str | None = ..., view: Flag = ..., exact: Flag = ...
        ) -> Callable[[Rule[P]], Callable[Concatenate[TensorLike, P], Tensors]]: ...  # fmt: skip
 def op(function=None, /, *, promote=None, view=False, exact=False, several=False):
     """Make an operation of tensors from a function of arrays.

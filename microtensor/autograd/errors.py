@@ -1,4 +1,4 @@
-"""What goes wrong, in words: the errors of operations, and where the first NaN came from."""
+"""The messages of errors of operations, and the search for the first NaN."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from ..backends.dtypes import FLOAT
 
 
 def describe(args):
-    """What came in, for error messages: "a (2, 3) float32, b (4, 5) float32"."""
+    """A description of arguments for error messages: "a (2, 3) float32, b (4, 5) float32"."""
 
     def one(a):
         a = getattr(a, "_data", a)
@@ -87,7 +87,7 @@ _ours = _Ours()
 
 
 def caller(start=1):
-    """Where the first function outside this package is: its code, and at which instruction.
+    """The code of the first function outside this package, and the instruction at which it is.
 
     Which line that is, is looked up when someone asks: every operation notes its caller.
     """
@@ -133,7 +133,7 @@ def _bad(value):
 
 
 def first_bad(ins, outs):
-    """What is among `outs` and not explained by `ins`: "NaN", "infinity" or None."""
+    """The kind of number in `outs` that `ins` does not explain: "NaN", "infinity", or None."""
     nan_in, inf_in = (any(column) for column in zip((False, False), *map(_bad, ins)))
     nan, inf = (any(column) for column in zip((False, False), *map(_bad, outs)))
     return "NaN" if nan and not nan_in else "infinity" if inf and not (inf_in or nan_in) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from .views import OF_FUNCTION, edge_of, mark_fixed
 
 
 class Context:
-    """What `forward` keeps for `backward`: attributes of any name, and tensors."""
+    """The store that `forward` fills for `backward`: attributes of any name, and tensors."""
 
     _constant = _dirty = ()  # results without a derivative; inputs that forward changed
     _materialize = True  # whether a result that no gradient reached has zeros
@@ -97,7 +98,7 @@ FunctionCtx = Context  # PyTorch's name
 
 
 class _Operation(SimpleNamespace):
-    """What a node knows of the Function that made it: one object for each call."""
+    """The operation that a Function's node belongs to: one object for each call."""
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
@@ -175,7 +176,7 @@ def _record(cls, ctx, inputs, edges, results):
     pull = _Pullback(cls, ctx, [isinstance(x, TensorBase) for x in inputs], tensors[0]._wrap)
     op = _Operation(
         op_name=cls.__name__, __doc__=cls.__doc__, compute=lambda *inputs: (None, pull),
-        input_names=[f"input {i}" for i in range(len(inputs))], variadic=True, defaults={},
+        function=cls, input_names=list(_input_names(cls, len(inputs))), variadic=True, defaults={},
         view=False, promote=None, materialize_grads=ctx._materialize,
     )  # fmt: skip
     shapes = [tuple(x.shape) if isinstance(x, TensorBase) else None for x in results]
@@ -193,6 +194,17 @@ def _record(cls, ctx, inputs, edges, results):
     if mode.packing is not None:
         ctx._saved = tuple(None if t is None else _Kept(t) for t in ctx._saved)
     return node
+
+
+@functools.lru_cache(64)
+def _input_names(cls, count):
+    """The names of a Function's inputs in forward(), for errors and drawings."""
+    try:
+        names = list(inspect.signature(cls.forward).parameters.values())
+    except (TypeError, ValueError):
+        names = []
+    names = [p.name for p in names[cls.setup_context is None :] if p.kind is not p.VAR_POSITIONAL]
+    return (*names, *(f"input {i}" for i in range(len(names), count)))[:count]
 
 
 class _Barrier(Function):

@@ -1,4 +1,4 @@
-"""What parameters take, by their type hints: the words for it, and whether a value is right.
+"""Checks of arguments against type hints: if a value fits, and the words for what would.
 
 A parameter of an operation bears no hint; its default, or its name, stands for one.
 """
@@ -38,7 +38,7 @@ def is_whole(value):
 
 
 def are(holds):
-    """Whether every part of a list or tuple is right."""
+    """True if every element of a list or tuple fits."""
     return lambda value: isinstance(value, (list, tuple)) and all(map(holds, value))
 
 
@@ -60,7 +60,7 @@ def is_iterable(value):
 
 
 def is_a(*names):
-    """Whether a class of a value has one of these names: it may be of a higher floor."""
+    """True if a class of a value has one of these names: it may be of a higher floor."""
     return lambda value: any(base.__name__ in names for base in type(value).__mro__)
 
 
@@ -120,7 +120,7 @@ _PARTS = re.compile(r"(?:[^|\[]|\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\])+")
 
 
 class Takes:
-    """What one parameter takes: `words` for it, and `types` that need no look."""
+    """The values that one parameter takes: `words` for them, and `types` that always fit."""
 
     __slots__ = ("checks", "types", "words")
 
@@ -130,7 +130,7 @@ class Takes:
         self.types = {one for k in kinds for one in k[2]}
 
     def holds(self, value):
-        """Whether a value is right."""
+        """True if a value fits."""
         try:
             right = any(check(value) for check in self.checks)
         except Exception:
@@ -145,7 +145,7 @@ class Takes:
 
 
 def takes(parameter):
-    """What a parameter takes; None where any value may be right."""
+    """The `Takes` of a type hint; None where any value may fit."""
     hint = parameter.annotation
     if hint is parameter.empty:
         hint = IMPLIED.get(parameter.name) or OF_DEFAULT.get(type(parameter.default))
@@ -163,7 +163,7 @@ def takes(parameter):
 
 
 class Parameters(dict):
-    """What the parameters of a function take, by name; None for those that are not looked at.
+    """The `Takes` of a function's parameters by name; None for those that are not checked.
 
     `names` are those of the arguments given by position, `types` theirs that need no look.
     """

@@ -1,4 +1,4 @@
-"""Where gradients arrive: hooks are run, and `.grad` is added to."""
+"""Accumulation of gradients: hooks are run, and `.grad` is added to."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a thread does beside computing values: record, or not; look for the first NaN."""
+"""The modes of a thread: if operations are recorded, and if the first NaN is looked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import check_finite
 
 
 class _Modes(threading.local):
-    """What this thread does beside computing values."""
+    """The modes of one thread."""
 
     def __init__(self):
         self.grad = True

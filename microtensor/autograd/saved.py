@@ -102,7 +102,7 @@ def _with_new_data(node):
 
 def check_saved(node, create_graph):
     """Raise RuntimeError if a pullback of the node would use an array that was changed since."""
-    node.args = tuple(_as_they_were(node))
+    node.args = tuple(_args_before_reshapes(node))
     _with_new_data(node)
     given = {id(memory_of(a._data)): a._replaced[-1][0]
              for a in node.args if isinstance(a, TensorBase) and a._replaced}  # fmt: skip
@@ -132,7 +132,7 @@ def check_array(node, array, since=0):
             )
 
 
-def _as_they_were(node):
+def _args_before_reshapes(node):
     """The arguments of a node; an input that was reshaped in place since, in its former shape."""
     for i, a in enumerate(node.args):
         reshapes = a._reshapes if isinstance(a, TensorBase) else ()
@@ -196,7 +196,7 @@ def _saves(parts, numbers, depth=8):
 
 
 def _held(function):
-    """What a function holds in its closure and its defaults."""
+    """The values that a function holds in its closure and its defaults."""
     cells = function.__closure__
     try:
         parts = [cell.cell_contents for cell in cells] if cells else []
@@ -206,7 +206,7 @@ def _held(function):
 
 
 def _content(cell):
-    """What a variable of a closure holds; None if it holds nothing yet."""
+    """The value of a closure's variable; None if it has none yet."""
     try:
         return cell.cell_contents
     except ValueError:

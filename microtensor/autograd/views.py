@@ -101,7 +101,7 @@ def take_steps(steps, base):
 
 
 def edge_of(tensor):
-    """Where a gradient of `tensor` goes: (node or leaf, index), None if it needs none."""
+    """The edge that a gradient of `tensor` takes: (node or leaf, index); None if it needs none."""
     if is_stale(tensor):
         refresh(tensor)
     return (tensor._node or tensor, tensor._index) if tensor._needs_grad else None

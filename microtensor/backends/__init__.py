@@ -1,4 +1,4 @@
-"""Where arrays live and hot loops run.
+"""Backends: the libraries that arrays belong to, and the loops that run on them.
 
 `backend_of(array)` finds the backend of an array by its type, `backend_for("cuda")` that of a
 device by its name. Nothing outside this folder knows which array library is at work.
@@ -62,7 +62,7 @@ def backend_for(where):
 
 
 def gpu_count():
-    """How many GPUs there are; 0 without CuPy."""
+    """The number of GPUs; 0 without CuPy."""
     if CUDA_IS_CPU:
         return CUDA_IS_CPU
     try:

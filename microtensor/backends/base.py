@@ -105,7 +105,7 @@ class Backend(Kernels):
         return array.view(self.native(dtype))
 
     def planned(self, name, inputs, value, args, params):
-        """What computes the value of an operation anew from the same arrays, in the same memory.
+        """A function that computes an operation's value again, from and into the same arrays.
 
         A function without arguments, or None where there is nothing quicker than the operation.
         """
@@ -232,7 +232,7 @@ class Backend(Kernels):
         return (slice(None),) * dim + (index,)
 
     def _along(self, shape, index, axis):
-        """Where in an array of `shape`, counted in row-major order, `index` along `axis` points."""
+        """The row-major positions in an array of `shape` to which `index` along `axis` points."""
         xp, position, stride = self.xp, self.xp.zeros_like(index), 1
         for d in reversed(range(len(shape))):
             across = tuple(-1 if i == d else 1 for i in range(len(shape)))
@@ -290,7 +290,7 @@ def _spelled_out(index, shape):
 
 
 def _positions(shape, index, backend):
-    """Where in an array of `shape`, counted in row-major order, `index` points, by NumPy."""
+    """The row-major positions in an array of `shape` to which `index` points, by NumPy."""
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(backend.to_numpy(i) if hasattr(i, "dtype") else i for i in parts)
     return np.asarray(np.arange(math.prod(shape)).reshape(shape)[parts])

@@ -42,7 +42,7 @@ def in_float32(function, exact=False, several=False):
 
 
 def each_pullback(change, pulls):
-    """What `change` makes of an operation's one pullback, or of each of several; None stays."""
+    """The pullback of an operation, or each of several, changed by `change`; None stays."""
     if pulls is None or callable(pulls):
         return pulls and change(pulls)
     return [pull and change(pull) for pull in pulls]
@@ -71,7 +71,7 @@ def wide(value):
 
 
 def rounded(value, kind):
-    """What is float32, of a value or several, in the dtype `kind`; None stays."""
+    """A value, or several, with those of float32 rounded to the dtype `kind`; None stays."""
     if value is None:
         return None
     if type(value) in (tuple, list):

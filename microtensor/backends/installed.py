@@ -1,4 +1,4 @@
-"""How this package was installed, which messages need: from a clone, or as a package."""
+"""The way in which this package was installed: from a clone, or as a package. Messages need it."""
 
 from pathlib import Path
 

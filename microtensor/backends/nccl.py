@@ -10,7 +10,7 @@ import numpy as np
 
 
 def is_there():
-    """Whether CuPy has NCCL, and a GPU."""
+    """True if CuPy has NCCL, and there is a GPU."""
     try:
         import cupy
         from cupy.cuda import nccl

@@ -67,7 +67,7 @@ def _lines(x):
 
 
 def _each(kernel, *arrays, numbers=()):
-    """What a loop over the elements of arrays of one shape writes."""
+    """The result of a compiled loop over the elements of arrays of one shape."""
     out = np.empty(arrays[0].shape, f32)
     kernel(*map(_flat, arrays), out.reshape(-1), *numbers)
     return out
@@ -85,7 +85,7 @@ def _large_rows(axis, *arrays):
 
 
 def _by_rows(kernel, *arrays):
-    """What a loop over the rows of arrays of one shape writes."""
+    """The result of a compiled loop over the rows of arrays of one shape."""
     out = np.empty(arrays[0].shape, f32)
     kernel(*map(_lines, arrays), _lines(out))
     return out

@@ -40,7 +40,7 @@ def _array(context, b, signature, args, i):
 
 
 def _row(b, array, i):
-    """Where row i of an array begins."""
+    """The address at which row i of an array begins."""
     data, length = array
     return b.gep(data, [b.mul(i, length)])
 
@@ -99,7 +99,7 @@ def _totals(b, sums):
     return totals
 
 
-def _given(context, b, signature, places):
+def _loaded_tuple(context, b, signature, places):
     return context.make_tuple(b, signature.return_type, [b.load(place) for place in places])
 
 
@@ -127,7 +127,7 @@ def _dot_products(rows):
             totals = _totals(b, sums)
             with cgutils.for_range_slice(b, whole, n, SIZE(1)) as (k, _):
                 add(totals, k, 1)
-            return _given(context, b, signature, totals)
+            return _loaded_tuple(context, b, signature, totals)
 
         results = types.UniTuple(types.float32, rows)
         return results(x, types.int64, weight, types.int64), build
@@ -161,7 +161,7 @@ def _dot_products_int4(rows):
                 lane = b.insert_element(_constant(FLOAT, 0.0, LANES), one, INT(0))
                 every = b.shuffle_vector(lane, lane, places)
                 _add_products(b, sums, [b.load(part) for part in parts], every)
-            return _given(context, b, signature, _totals(b, sums))
+            return _loaded_tuple(context, b, signature, _totals(b, sums))
 
         results = types.UniTuple(types.float32, rows)
         return results(x, types.int64, packed, scale, types.int64), build

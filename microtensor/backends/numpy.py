@@ -82,7 +82,7 @@ class NumPyBackend(NumPyKernels):
     # ---- what the array API lacks ----------------------------------------------------
 
     def get_at(self, x, index):
-        part = x[_own(index)]
+        part = x[_copied_index(index)]
         if isinstance(part, np.generic):  # one element: a view of it, not a copy
             part = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
         return part
@@ -130,11 +130,11 @@ class NumPyBackend(NumPyKernels):
     @quiet
     def assign(self, array, index, value):
         try:
-            array[_own(index)] = self._fitting(array, value)
+            array[_copied_index(index)] = self._fitting(array, value)
         except ValueError:
             if array.flags.writeable:
                 raise
-            target = writable(array, _own(index), self.memory(array))
+            target = writable(array, _copied_index(index), self.memory(array))
             filled = index is ... and not np.ndim(value)
             if target is None or repeats(target) and not filled:
                 raise
@@ -156,7 +156,7 @@ class NumPyBackend(NumPyKernels):
 
     def set_at(self, array, value, index):
         copy = array.copy()
-        copy[_own(index)] = self._fitting(array, value)
+        copy[_copied_index(index)] = self._fitting(array, value)
         return copy
 
     def set_along_axis(self, array, values, index, axis):
@@ -165,7 +165,7 @@ class NumPyBackend(NumPyKernels):
         return copy
 
     def put(self, values, shape, index):
-        index, out = _own(index), np.zeros(shape, values.dtype)
+        index, out = _copied_index(index), np.zeros(shape, values.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(i, np.ndarray) and i.dtype != bool for i in parts):
             np.add.at(out, index, values)  # an element may be meant more than once
@@ -216,7 +216,7 @@ def _running(function, x, axis):
     return y.astype(x.dtype, copy=False)
 
 
-def _own(index):
+def _copied_index(index):
     """An index with copies of its arrays.
 
     NumPy first checks the positions and then uses them. Another thread that writes to the array

@@ -1,4 +1,4 @@
-"""What the compiled loops demand of their arrays, said in one line at the top of each loop.
+"""Preconditions of the compiled loops: what each needs of its arrays, in one line at its top.
 
 A loop reads and writes where it is told, without asking whether that lies within an array. So the
 first thing that each does is `needs`: the dimensions and dtypes are checked when the loop is
@@ -20,7 +20,7 @@ DTYPES = {
 
 
 def terms(rule):
-    """What a rule says of each array: [(name, optional, sizes, whether in any shape, kind, out)].
+    """The terms of a rule, one for each array: [(name, optional, sizes, any shape, kind, out)].
 
     A rule is "name: x (n, k), index (n) of integers, share? (n) -> y (n, k)". Equal letters are
     equal sizes, numbers are themselves. `x [k]` is an array of k elements in row-major order,

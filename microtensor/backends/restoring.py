@@ -1,4 +1,4 @@
-"""What is set for a while is set back, whatever the moment at which a signal's handler raises.
+"""Restoring of temporary settings, whatever the moment at which a signal's handler raises.
 
 Python runs the handlers of signals when a function of its own begins, after a call and when a loop
 goes back; never between other steps. So a state is set within the `try` whose `finally` sets it

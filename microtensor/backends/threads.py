@@ -1,4 +1,4 @@
-"""How many cores BLAS may use. Nothing else here starts threads of its own."""
+"""The number of cores that BLAS may use. Nothing else here starts threads of its own."""
 
 import functools
 import os
@@ -31,7 +31,7 @@ def set_num_threads(n):
 
 
 def get_num_threads():
-    """How many cores matrix products may use.
+    """The number of cores that matrix products may use.
 
     Without threadpoolctl what OPENBLAS_NUM_THREADS or OMP_NUM_THREADS says, else all there are.
     """

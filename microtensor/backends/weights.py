@@ -141,7 +141,7 @@ class Int4Weight(StoredWeight):
 
     @property
     def group_size(self):
-        """How many numbers share a scale."""
+        """The number of elements that share a scale."""
         return 2 * self.parts["int4"].shape[1] // self.parts["scale"].shape[1]
 
 

@@ -134,7 +134,7 @@ def found(place: str, name: str) -> Any:
     """
     full, known = f"{place}.{name}", pytorchs_names()
     dunder = name.startswith("__") and full not in known
-    if dunder or place not in known or not _needs(_asking()):
+    if dunder or place not in known or not _needs(_asking_frame()):
         return None
     if full in known:
         return importlib.import_module(full)
@@ -144,8 +144,8 @@ def found(place: str, name: str) -> Any:
 
 
 def is_needed(module: str) -> bool | None:
-    """Whether a module that is not there is one of PyTorch's, and imported by code that needs it;
-    None where `importlib.util` only asks for it.
+    """True if a module that is absent is one of PyTorch's, and imported by code that needs it; None
+    where `importlib.util` only asks for it.
     """
     frame = sys._getframe(1)
     while _is_ours(frame):
@@ -181,12 +181,12 @@ _IMPORTERS = "importlib", "importlib._bootstrap", "importlib._bootstrap_external
 
 
 def _is_ours(frame):
-    """Whether a frame is of this package, or of Python's import system."""
+    """True if a frame is of this package, or of Python's import system."""
     name = frame.f_globals.get("__name__", "")
     return name.split(".")[0] == ROOT or name in _IMPORTERS or name.startswith("importlib.")
 
 
-def _asking():
+def _asking_frame():
     """The frame of the program that asks for a name."""
     frame = sys._getframe(2)
     while _is_ours(frame):
@@ -200,8 +200,8 @@ def _operation(code, index):
 
 
 def _needs(frame):
-    """Whether a frame asks for a name by a statement or by `x.name`: not by `hasattr`, for nothing
-    (`x.name` as a statement), or where it is ready not to get it.
+    """True if a frame asks for a name by a statement or by `x.name`: not by `hasattr`, not for
+    nothing (`x.name` as a statement), and not where it is ready not to get it.
     """
     code, at = frame.f_code, frame.f_lasti // 2
     if _operation(code, at)[0] not in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM", "IMPORT_NAME"):
@@ -211,8 +211,8 @@ def _needs(frame):
 
 
 def _guarded(frame):
-    """Whether the instruction of a frame stands in a `try` that catches what it would raise for a
-    name that is not there: AttributeError for `x.name`, ImportError for what imports.
+    """True if the instruction of a frame stands in a `try` that catches what an absent name raises:
+    AttributeError for `x.name`, ImportError for imports.
     """
     attribute = _operation(frame.f_code, frame.f_lasti // 2)[0] in ("LOAD_ATTR", "LOAD_METHOD")
     raised = AttributeError if attribute else ModuleNotFoundError
@@ -230,7 +230,7 @@ def _guarded(frame):
 
 
 def _decorates(frame, args):
-    """Whether a frame calls a decorator, or what makes one.
+    """True if a frame calls a decorator, or a function that makes one.
 
     `@f` calls f, and `@f(…)` what f(…) gives, by an instruction of no written argument that stands
     at the decorator's own place in the source.

@@ -1,4 +1,4 @@
-"""What the PyTorch surface adds to classes and modules of the core, all in this one place."""
+"""Additions of the PyTorch surface to classes and modules of the core, all in this one place."""
 
 import collections.abc
 import functools

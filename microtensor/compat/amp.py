@@ -32,7 +32,7 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 
 
 def get_autocast_dtype(device_type: str) -> dtype:
-    """What an `autocast` of this device casts to: bfloat16 on the CPU unless told otherwise."""
+    """The dtype to which an `autocast` of this device casts: on the CPU at first bfloat16."""
     if device_type != "cpu":
         return float16
     return bfloat16 if mode.autocast is None else mode.autocast
@@ -150,7 +150,7 @@ class GradScaler:
         return self._enabled
 
     def get_scale(self) -> float:
-        """What the loss is multiplied with, as a number."""
+        """The factor of the loss, as a number."""
         if not self._enabled:
             return 1.0
         return self._init_scale if self._scale is None else self._scale.item()
@@ -232,7 +232,7 @@ class GradScaler:
         self._found, self._stepped = {}, set()
 
     def state_dict(self) -> StateDict:
-        """What `load_state_dict` needs to continue; empty if it is turned off."""
+        """The state that `load_state_dict` needs to continue; empty if scaling is turned off."""
         if not self._enabled:
             return {}
         return {

@@ -11,7 +11,7 @@ from .absent import absent
 
 
 class OutOfMemoryError(RuntimeError):
-    """What programs catch when a GPU is full. Never raised here: CuPy has an error of its own."""
+    """The error that programs catch when a GPU is full. Never raised here: CuPy has its own."""
 
 
 def is_available() -> bool:
@@ -24,7 +24,7 @@ def is_available() -> bool:
 
 
 def device_count() -> int:
-    """How many GPUs there are."""
+    """The number of GPUs."""
     return gpu_count()
 
 

@@ -43,7 +43,7 @@ def hessian(func: Callable[..., Any], inputs: TensorOrTensors, create_graph: boo
     def number(*xs):
         y = func(*xs)
         if not isinstance(y, Tensor) or y.numel() != 1:
-            raise RuntimeError(f"hessian: func returns a tensor of one number, got {_said(y)}")
+            raise RuntimeError(f"hessian: func returns a tensor of one number, got {_described(y)}")
         return y.reshape(())
 
     def gradient(*xs):
@@ -63,10 +63,14 @@ def vjp(func: Callable[..., Any], inputs: TensorOrTensors, v: Any = None,
         results = func(*xs)
         ys = _several("vjp", "func's results are", results)
         if v is None and (len(ys) != 1 or ys[0].numel() != 1):
-            raise RuntimeError(f"vjp: v is needed for more than one number, got {_said(results)}")
+            raise RuntimeError(
+                f"vjp: v is needed for more than one number, got {_described(results)}"
+            )
         vs = (None,) if v is None else _several("vjp", "v is", v)
         if v is not None and [y.shape for y in ys] != [v.shape for v in vs]:
-            raise RuntimeError(f"vjp: v needs the shapes of {_said(results)}, got {_said(v)}")
+            raise RuntimeError(
+                f"vjp: v needs the shapes of {_described(results)}, got {_described(v)}"
+            )
         found = _derivatives("vjp", ys, vs, xs, create_graph, strict)
     if not create_graph:
         ys = [y.detach() for y in ys]
@@ -88,14 +92,14 @@ def _several(name, what, given):
     """A tensor, or a tuple of them, as a tuple."""
     tensors = (given,) if isinstance(given, Tensor) else given
     if not isinstance(tensors, tuple) or not all(isinstance(t, Tensor) for t in tensors):
-        raise TypeError(f"{name}: {what} a tensor or a tuple of tensors, got {_said(given)}")
+        raise TypeError(f"{name}: {what} a tensor or a tuple of tensors, got {_described(given)}")
     return tensors
 
 
-def _said(value):
+def _described(value):
     """A value in an error: the shape of a tensor, else what it is."""
     if isinstance(value, tuple):
-        return f"a tuple of {', '.join(map(_said, value)) or 'nothing'}"
+        return f"a tuple of {', '.join(map(_described, value)) or 'nothing'}"
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 

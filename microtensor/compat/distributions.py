@@ -23,7 +23,7 @@ from .absent import absent
 
 
 class _Constraint:
-    """What values may be: check(value) says of each whether it is so, `words` what is right."""
+    """A constraint: check(value) is True for each value that is right; `words` name those."""
 
     def __init__(self, words, check):
         self.words, self.check = words, check
@@ -57,7 +57,7 @@ constraints = types.SimpleNamespace(
 
 
 class Distribution:
-    """What all have: `sample(shape)` draws that many times, `log_prob(value)`, `entropy()`.
+    """The base of distributions: `sample(shape)` draws, `log_prob(value)`, `entropy()`.
 
     A draw has the shape `batch_shape`, of distributions side by side, and then `event_shape`.
     """
@@ -299,7 +299,7 @@ class Beta(Distribution):
 
     @property
     def mode(self) -> Tensor:
-        """Where the density is largest; with both below 1 that is at both ends, and 1 is told."""
+        """The place of the largest density; 1 if both are below 1, where both ends have it."""
         a, b = self.concentration1, self.concentration0
         up, down = (a - 1).clamp(min=0), (b - 1).clamp(min=0)
         return ops.where((a < 1) & (b < 1), 1.0, up / (up + down))

@@ -54,7 +54,7 @@ def set_flush_denormal(mode: Any) -> Any:
 
 
 def get_float32_matmul_precision() -> str:
-    """What was last set; "highest" at first."""
+    """The precision that was last set; "highest" at first."""
     return settings["precision"]
 
 
@@ -64,7 +64,7 @@ def use_deterministic_algorithms(mode: Any, *, warn_only: bool = False) -> None:
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """What was last wished for."""
+    """The value that `use_deterministic_algorithms` was last called with."""
     return settings["deterministic"]
 
 
@@ -146,7 +146,7 @@ def _for_each(name):
     operation = getattr(Tensor, name, None) or getattr(ops, name.removesuffix("_"))
 
     def apply(tensors, *others, **options):
-        """What the operation gives for each tensor; others are lists as well, or serve all."""
+        """The operation's results for each tensor; other arguments are lists, too, or serve all."""
         lists = [o if isinstance(o, (list, tuple)) else [o] * len(tensors) for o in others]
         results = tuple(operation(*row, **options) for row in zip(tensors, *lists, strict=True))
         if name.endswith("_") and not hasattr(Tensor, name):

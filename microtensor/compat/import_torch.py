@@ -30,7 +30,7 @@ def _ours(name):
 
 
 def _is_there(ours):
-    """Whether microtensor has a module; it has none below one that it has not."""
+    """True if microtensor has a module; it has none below one that it lacks."""
     try:
         return importlib.util.find_spec(ours) is not None
     except ModuleNotFoundError:
@@ -51,7 +51,7 @@ class _Finder(Finder):
         return super().find_spec(name, path, target)
 
     def find_distributions(self, context):
-        """What `importlib.metadata` says of a package: that PyTorch is there, in this version."""
+        """Metadata for `importlib.metadata`: PyTorch is installed, in this version."""
         return [_Distribution()] if context.name == "torch" else []
 
 
@@ -66,7 +66,7 @@ class _Distribution(importlib.metadata.Distribution):
 
 
 def _stand_in(place, name):
-    """What a module of microtensor gives, within, for a name that it has not."""
+    """The value that a module of microtensor gives, within `as_torch`, for a name that it lacks."""
     return absent.found("torch" + place.removeprefix(ROOT), name)
 
 

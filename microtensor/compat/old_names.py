@@ -1,4 +1,4 @@
-"""What older programs call: `Variable`, `FloatTensor`, `qr` with its older arguments, `range`."""
+"""Names that older programs use: `Variable`, `FloatTensor`, `qr` with older arguments, `range`."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class _Variables(type):
 
 
 class Variable(metaclass=_Variables):
-    """What old programs wrapped tensors in: Variable(x, requires_grad=True) is a tensor that shares
-    the memory of x, without its history.
+    """The wrapper of tensors in old programs: Variable(x, requires_grad=True) is a tensor that
+    shares the memory of x, without its history.
     """
 
 

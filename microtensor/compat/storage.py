@@ -38,13 +38,13 @@ class Storage:
         return self.numbers.data_ptr()
 
     def size(self) -> int:
-        """How many numbers there are."""
+        """The number of elements."""
         return self.numbers.numel()
 
     __len__ = size
 
     def nbytes(self) -> int:
-        """How many bytes they take."""
+        """The size in bytes."""
         return self.numbers.nbytes
 
     def tolist(self) -> Any:

@@ -23,7 +23,7 @@ from .groups import ProcessGroup, Work, chosen, outside, seconds
 
 
 class ReduceOp(enum.Enum):
-    """How `all_reduce` and its kin join the numbers of the ranks."""
+    """The operations by which `all_reduce` and its kin join the numbers of the ranks."""
 
     SUM, AVG, PRODUCT, MIN, MAX = "SUM", "AVG", "PRODUCT", "MIN", "MAX"
     BAND, BOR, BXOR = "BAND", "BOR", "BXOR"

@@ -61,7 +61,7 @@ class DistributedDataParallel(Module):
             same_tensors("DistributedDataParallel", module, self.process_group)
             share([*module.parameters(), *module.buffers()], self.process_group)
         for p in self._learned.values():
-            p.register_post_accumulate_grad_hook(self._arrived)
+            p.register_post_accumulate_grad_hook(self._gradient_ready)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         learning = is_grad_enabled() and self.require_backward_grad_sync
@@ -95,7 +95,7 @@ class DistributedDataParallel(Module):
                 "find_unused_parameters=True if the loss does not depend on all of them"
             )
 
-    def _arrived(self, parameter):
+    def _gradient_ready(self, parameter):
         """A gradient is there; the last one brings the exchange."""
         if self._waiting is None:
             return
@@ -195,12 +195,12 @@ def same_tensors(call: str, module: Module, group: ProcessGroup | None) -> None:
         for one, other in zip([*kinds[0], None], [*theirs, None]):
             if one != other:
                 raise RuntimeError(
-                    f"{call}: the copies differ: rank {found.ranks[0]} has {_said(one)}, "
-                    f"rank {rank} has {_said(other)} in that place"
+                    f"{call}: the copies differ: rank {found.ranks[0]} has {_described(one)}, "
+                    f"rank {rank} has {_described(other)} in that place"
                 )
 
 
-def _said(kind):
+def _described(kind):
     return f"{kind[0]} ({kind[1]} {tuple(kind[2])})" if kind else "nothing more"
 
 

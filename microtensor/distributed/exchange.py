@@ -18,7 +18,7 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-class Alone:
+class SingleProcess:
     """The exchanges of one process with itself: what comes out is what went in."""
 
     def all_reduce(self, out: Any, op: str) -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..backends import gpu_count
 from . import worker
-from .exchange import Alone, OverMPI
-from .transport import Channel, Farewell, Queue, Task, finish, named, open_mpi
+from .exchange import OverMPI, SingleProcess
+from .transport import Channel, EndNotice, Queue, Task, finish, named, open_mpi
 
 BACKENDS = "mpi", "gloo", "nccl"
 default_pg_timeout = timedelta(minutes=30)
@@ -43,7 +43,7 @@ class ProcessGroup:
         self.ranks, self._rank, self.channel = list(ranks), rank, channel
         self.backend, self.timeout, self.queue = backend, timeout, Queue()
         self.process = os.getpid()
-        self.exchange = OverMPI(channel) if channel else Alone()
+        self.exchange = OverMPI(channel) if channel else SingleProcess()
         self._nccl: Any = None
 
     def rank(self) -> int:
@@ -118,7 +118,7 @@ class Work:
         return True
 
     def is_completed(self) -> bool:
-        """Whether it is done; goes on with it as far as is possible at once."""
+        """True if it is done; goes on with it as far as is possible at once."""
         (self._queue or self._task).advance()
         return self._task.done
 
@@ -144,13 +144,13 @@ def seconds(timeout):
 
 
 class _World(SimpleNamespace):
-    """What is known of the whole job, while it is initialized."""
+    """The state of the whole job, while it is initialized."""
 
     group: ProcessGroup | None = None
-    farewell: Farewell | None = None
+    end_notice: EndNotice | None = None
 
 
-_world = _World(group=None, farewell=None)
+_world = _World(group=None, end_notice=None)
 
 
 class _Group:
@@ -195,7 +195,7 @@ def is_available() -> bool:
 
 
 def is_mpi_available() -> bool:
-    """Whether mpi4py and an MPI are there."""
+    """True if mpi4py and an MPI are installed."""
     try:
         open_mpi()
     except RuntimeError:
@@ -207,19 +207,19 @@ is_gloo_available = is_mpi_available
 
 
 def is_nccl_available() -> bool:
-    """Whether there are a GPU and CuPy's NCCL."""
+    """True if there are a GPU and CuPy's NCCL."""
     from ..backends.nccl import is_there
 
     return is_there()
 
 
 def is_torchelastic_launched() -> bool:
-    """Whether `microtensor.distributed.run` started this process."""
+    """True if `microtensor.distributed.run` started this process."""
     return worker.FOLDER in os.environ
 
 
 def is_initialized() -> bool:
-    """Whether `init_process_group` was called."""
+    """True if `init_process_group` was called."""
     return _world.group is not None
 
 
@@ -242,11 +242,11 @@ def init_process_group(
     limit = seconds(timeout)
     found = worker.started_by_mpi()
     size = found.get("WORLD_SIZE", 1)
-    told = int(os.environ.get("WORLD_SIZE", size)) if world_size in (-1, None) else world_size
-    if told != size:
+    wanted = int(os.environ.get("WORLD_SIZE", size)) if world_size in (-1, None) else world_size
+    if wanted != size:
         raise ValueError(
-            f"init_process_group: {told} processes are expected, and {size} started here: start "
-            f"it by python -m microtensor.distributed.run --nproc_per_node {told}, or mpiexec"
+            f"init_process_group: {wanted} processes are expected, and {size} started here: start "
+            f"it by python -m microtensor.distributed.run --nproc_per_node {wanted}, or mpiexec"
         )
     channel = None
     if size > 1:
@@ -258,10 +258,10 @@ def init_process_group(
             )
         channel = Channel(mpi, mpi.COMM_WORLD.Dup(), list(range(size)))
         worker.set_variables()
-        if _world.farewell is None:  # once, however often it is initialized again
-            _world.farewell = Farewell(channel)
-            atexit.register(lambda: _world.farewell.ended())
-        _world.farewell.channel = channel
+        if _world.end_notice is None:  # once, however often it is initialized again
+            _world.end_notice = EndNotice(channel)
+            atexit.register(lambda: _world.end_notice.ended())
+        _world.end_notice.channel = channel
     here = channel.rank if channel else 0
     if rank not in (-1, None, here):
         raise ValueError(f"init_process_group: this is rank {here}, not {rank}")

@@ -27,13 +27,13 @@ def isend(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 
         return outside("send")
     to = _other(found, "send", "dst", dst, group_dst)
     held, channel = _Held("send", tensor, found), found.channel
-    told = np.zeros(TELLING, np.uint8)
-    text = told_of(tensor).encode()
-    told[: len(text)] = np.frombuffer(text, np.uint8)
+    header = np.zeros(TELLING, np.uint8)
+    text = size_and_dtype(tensor).encode()
+    header[: len(text)] = np.frombuffer(text, np.uint8)
 
     def steps():
         requests = [
-            channel.talk.Isend(array, to, FIRST_TAG + tag) for array in (told, octets(held.array))
+            channel.talk.Isend(array, to, FIRST_TAG + tag) for array in (header, octets(held.array))
         ]
         yield requests, lambda: f" for rank {found.ranks[to]} to receive it", lambda: None, False
 
@@ -57,9 +57,9 @@ def irecv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 
     work = Work(None, None, [tensor])
 
     def steps():
-        mpi, told = channel.mpi, np.zeros(TELLING, np.uint8)
+        mpi, header = channel.mpi, np.zeros(TELLING, np.uint8)
         place = mpi.ANY_SOURCE if anyone else source
-        first = _Heard(channel.talk.Irecv(told, place, FIRST_TAG + tag), mpi.Status())
+        first = _Receiving(channel.talk.Irecv(header, place, FIRST_TAG + tag), mpi.Status())
         whom = "any rank" if anyone else f"rank {found.ranks[source]}"
 
         def check():
@@ -70,8 +70,8 @@ def irecv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 
 
         yield [first], lambda: f" for {whom} to send it", check, False
         work._source = first.source
-        text = bytes(told).rstrip(b"\0").decode(errors="replace")
-        if text != told_of(tensor):
+        text = bytes(header).rstrip(b"\0").decode(errors="replace")
+        if text != size_and_dtype(tensor):
             sender = found.ranks[work._source]
             raise DistBackendError(f"{what}: rank {sender} sent {text} instead")
         request = channel.talk.Irecv(octets(held.array), work._source, FIRST_TAG + tag)
@@ -109,12 +109,12 @@ def _other(group, call, what, rank, within):
     return place
 
 
-def told_of(tensor):
-    """What a message is: PyTorch lets its two ends have different shapes of one size."""
+def size_and_dtype(tensor):
+    """The size and dtype of a message, which both ends compare: PyTorch lets shapes differ."""
     return f"{tensor.numel():,} elements of {tensor.dtype.name}"
 
 
-class _Heard:
+class _Receiving:
     """A request for a message, and who sent it."""
 
     def __init__(self, request, status):

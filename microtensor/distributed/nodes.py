@@ -35,16 +35,16 @@ def manual(args: Any) -> list[str]:
 
 def serve(args: Any, process: subprocess.Popen) -> None:
     """On machine 0: start its part of what mpiexec wants started, and tell the others theirs."""
-    told = {}
+    commands = {}
     while line := line_of(process.stdout):
         if line.startswith(b"HYDRA_LAUNCH_END"):
             break
         if line.startswith(b"HYDRA_LAUNCH:"):
             arguments = line.decode().split()[2:]
-            told[int(arguments[arguments.index("--proxy-id") + 1])] = arguments
-    own = subprocess.Popen([proxy(), *told[0]], stdin=subprocess.DEVNULL)
+            commands[int(arguments[arguments.index("--proxy-id") + 1])] = arguments
+    own = subprocess.Popen([proxy(), *commands[0]], stdin=subprocess.DEVNULL)
     threading.Thread(target=own.wait, daemon=True).start()
-    threading.Thread(target=answer, args=(args, told), daemon=True).start()
+    threading.Thread(target=answer, args=(args, commands), daemon=True).start()
 
 
 def line_of(pipe):
@@ -57,7 +57,7 @@ def line_of(pipe):
     return line
 
 
-def answer(args, told):
+def answer(args, commands):
     """Tell each machine, once, what to start."""
     with socket.create_server((args.master_addr, args.master_port)) as server:
         server.settimeout(PATIENCE)
@@ -74,7 +74,7 @@ def answer(args, told):
                 except (ValueError, OSError):
                     continue
                 if number in waiting:
-                    stream.write(json.dumps(told[number]) + "\n")
+                    stream.write(json.dumps(commands[number]) + "\n")
                     waiting.discard(number)
 
 
@@ -96,7 +96,7 @@ def join(args: Any) -> list[str]:
                 ) from None
             time.sleep(0.2)
     if not (isinstance(arguments, list) and all(PLAIN.fullmatch(str(a)) for a in arguments)):
-        raise OSError("machine 0 told something else than how to start ranks")
+        raise OSError("machine 0 sent something else than commands for ranks")
     return [proxy(), *arguments]
 
 

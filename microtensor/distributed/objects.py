@@ -34,7 +34,7 @@ def _padded(octets, size):
 
 
 def _sizes(size, group, ranks):
-    """How many bytes each rank has."""
+    """The number of bytes that each rank has."""
     sizes = [from_numpy(np.zeros(1, np.int64)) for _ in range(ranks)]
     all_gather(sizes, from_numpy(np.array([size], np.int64)), group)
     return [int(n.item()) for n in sizes]

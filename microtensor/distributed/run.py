@@ -172,7 +172,7 @@ class Job:
         return self.verdict(folder, code)
 
     def rank_command(self):
-        """What each rank is: `worker.py` and the program."""
+        """The command of each rank: `worker.py` and the program."""
         args = self.args
         program = ["-m", args.program] if args.module else [args.program]
         spoken = ["--as_torch"] if args.as_torch else []
@@ -214,7 +214,7 @@ class Job:
         return code
 
     def lost(self, folder):
-        """Whether a rank of this machine has failed, or is gone without having ended."""
+        """True if a rank of this machine has failed, or is gone without having ended."""
         if (folder / "failed").exists():
             return True
         for note in processes(folder):
@@ -258,9 +258,9 @@ class Job:
         """The exit code of the job; one line says which rank ended it, if it has not said so."""
         ranks = {int(n.read_text() or 0): int(n.name[8:]) for n in processes(folder)}
         codes = [int(n.read_text() or 1) for n in processes(folder, "ended")]
-        told = (folder / "failed").exists() or (folder / "interrupted").exists()
+        recorded = (folder / "failed").exists() or (folder / "interrupted").exists()
         silent = sorted(r for r in ranks.values() if not (folder / f"ended-{r}").exists())
-        if not told:
+        if not recorded:
             for pid, number in self.died.items():
                 if pid in ranks and 0 < number < 65:
                     name = signal.Signals(number).name
@@ -273,12 +273,12 @@ class Job:
         if self.interrupted:
             return 130
         return next(
-            (c for c in codes if c), 1 if told else max(code, 0) if code >= 0 else 128 - code
+            (c for c in codes if c), 1 if recorded else max(code, 0) if code >= 0 else 128 - code
         )
 
 
 def report_in(output):
-    """Where MPICH's report of an end begins in some output, or may begin; whether it is there."""
+    """The place in some output where MPICH's report of an end begins, or may; True if it does."""
     if (at := output.find(REPORT)) > 0:
         return output.rfind(b"\n", 0, at - 1) + 1, True
     lines = output.split(b"\n")
@@ -294,7 +294,7 @@ def processes(folder, what="process"):
 
 
 def alive(pid):
-    """Whether a process is there, and not only waited for."""
+    """True if a process runs, and does not only wait to be reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] != "Z"

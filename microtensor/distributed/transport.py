@@ -29,7 +29,7 @@ EAGER, LONGEST = 2e-4, 1e-3  # seconds of testing without a pause, and of the lo
 
 
 class DistBackendError(RuntimeError):
-    """What went wrong between processes (PyTorch's name)."""
+    """An error of communication between processes (PyTorch's name)."""
 
 
 class RankEnded(DistBackendError):
@@ -133,7 +133,7 @@ yield_core = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 class Channel:
-    """How one process of a group exchanges bytes with the others: two communicators of its own."""
+    """The exchange of bytes of one process with the others of its group, by two communicators."""
 
     def __init__(self, mpi: Any, comm: Any, ranks: list[int], world: Any = None) -> None:
         self.mpi, self.comm, self.ranks = mpi, comm, ranks  # ranks: those in the whole job
@@ -149,26 +149,26 @@ class Channel:
     # ---- what all begin with -----------------------------------------------------------------
 
     def agreed(self, what: str) -> Any:
-        """Tell all what this rank does, and hear it of them. RuntimeError unless it is the same."""
+        """Exchange the names of calls with all ranks. RuntimeError unless they are the same."""
         self.count += 1
         mine = np.zeros(TELLING, np.uint8)
         text = what.encode()[:TELLING]
         mine[: len(text)] = np.frombuffer(text, np.uint8)
-        told = np.zeros((self.size, TELLING), np.uint8)
+        calls = np.zeros((self.size, TELLING), np.uint8)
         peers = [r for r in range(self.size) if r != self.rank]
         sent = [self.talk.Isend(mine, peer, TELL) for peer in peers]
-        heard = {peer: self.talk.Irecv(told[peer], peer, TELL) for peer in peers}
+        receives = {peer: self.talk.Irecv(calls[peer], peer, TELL) for peer in peers}
 
         def missing():
-            return [peer for peer, request in heard.items() if not request.Test()]
+            return [peer for peer, request in receives.items() if not request.Test()]
 
         def reason():
             return f" for {named(self.ranks[peer] for peer in missing())}, which did not call it"
 
-        yield list(heard.values()), reason, lambda: self.check_ended(what, missing), False
-        told[self.rank] = mine
-        if (told != mine).any():
-            raise DistBackendError(self.difference(told))
+        yield list(receives.values()), reason, lambda: self.check_ended(what, missing), False
+        calls[self.rank] = mine
+        if (calls != mine).any():
+            raise DistBackendError(self.difference(calls))
         yield sent, lambda: "", lambda: None, True
 
     def check_ended(self, what, missing):
@@ -181,10 +181,10 @@ class Channel:
                         f"{what}: rank {self.ranks[peer]} has ended its program and did not call it"
                     )
 
-    def difference(self, told):
-        """Who does what, in words."""
+    def difference(self, calls):
+        """A sentence that says which ranks do what."""
         groups = {}
-        for rank, line in zip(self.ranks, told):
+        for rank, line in zip(self.ranks, calls):
             text = bytes(line).rstrip(b"\0").decode(errors="replace")
             groups.setdefault(text, []).append(rank)
         parts = [f"{named(ranks)} called {text}" for text, ranks in groups.items()]
@@ -200,7 +200,7 @@ class Channel:
         return what
 
 
-class Farewell:
+class EndNotice:
     """Tells the other ranks when this one's program ends, so that nobody waits for it."""
 
     def __init__(self, channel: Channel) -> None:

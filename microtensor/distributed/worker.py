@@ -114,7 +114,9 @@ def end_all(code):
 def main(argv):
     """Run the program of `argv`; its exit code."""
     rank = set_variables()
-    sys.stdout.reconfigure(line_buffering=True)
+    # a line is one write, also where Python is told not to buffer: ranks write into one pipe
+    for file in (sys.stdout, sys.stderr):
+        file.reconfigure(line_buffering=True, write_through=False)
     if rank:
         sys.stdout, sys.stderr = (Prefixed(f, f"[rank{rank}]: ") for f in (sys.stdout, sys.stderr))
     note(f"process-{rank}", str(os.getpid()))

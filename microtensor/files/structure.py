@@ -200,7 +200,7 @@ class Reader:
         items = [self.value(item) for item in of(list, content)]
         if not self.trusted:
             check_hashed(items)
-        return different(set(few_alike(items)), items)
+        return different(set(refuse_collisions(items)), items)
 
     def _dict(self, content):
         keys, values = [], []
@@ -210,7 +210,7 @@ class Reader:
                 raise TypeError(f"a key that is a {type(key).__name__}")
             keys.append(key)
             values.append(self.value(value))
-        return different(dict(zip(few_alike(keys), values)), keys)
+        return different(dict(zip(refuse_collisions(keys), values)), keys)
 
     def _float(self, content):
         return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[of(str, content)]
@@ -272,7 +272,7 @@ def check_hashed(items):
             raise TypeError(f"a {type(item).__name__} in a set")
 
 
-def few_alike(keys):
+def refuse_collisions(keys):
     """The keys, checked that few share one hash: a table of many that do takes for ever."""
     hashes = sorted(map(hash, keys))
     if any(a == b for a, b in zip(hashes, hashes[COLLISIONS:])):

@@ -82,7 +82,7 @@ class Writer:
         raise NotPlain(f"save: {place} is a {kind.__name__}, which only code could make again")
 
     def once(self, value, write):
-        """What `write(value)` gives; the same object again is taken from the memo."""
+        """The result of `write(value)`; the same object again is taken from the memo."""
         if id(value) in self.memo:
             return b"j" + struct.pack("<I", self.memo[id(value)])
         program = write(value)

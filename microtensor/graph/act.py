@@ -250,7 +250,8 @@ class Act:
 
     def _row(self, v, step, part, spot):
         to, name = self.called[spot], self.called[v.key, 0]
-        input_name = step.node.op.input_names[0 if step.node.op.variadic else part.input]
+        names = step.node.op.input_names
+        input_name = names[part.input] if part.input < len(names) else names[0]
         rule = _rule(v.derivative, input_name)
         which = 0
         if len(step.arrived) > 1:  # of several results, one whose gradient is not zero

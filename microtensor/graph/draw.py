@@ -12,11 +12,12 @@ import graphviz
 from ..typing import Tensor
 from .flow import LIMITS
 from .fold import fold
+from .names import called, check_call
 from .options import Options
 from .page import EVERYTHING, PICTURES, explorer, state_key
 from .render import NoRenderer, picture
 from .sheet import Sheet
-from .trace import called, described, watch
+from .trace import described, watch
 
 __all__ = ["Drawing", "draw"]
 
@@ -100,6 +101,7 @@ def draw(output: Any, params: Any = None, names: Any = None, values: Any = False
     of the graph.
     Raises RuntimeError for a tensor without a graph, or one whose graph was freed.
     """
+    check_call("draw", output, params, names)
     options = Options(
         params, names, values, grads, depth, expand, view, derivatives, gradient, calls, limits,
         theme, direction, legend, title, attributes,

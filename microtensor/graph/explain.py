@@ -126,6 +126,9 @@ def _ours(op):
 def _page(op, node=None):
     name = op.op_name
     page = Explanation(name, *_sentences(op.function), source=_source(op.function))
+    if isinstance(op.function, type):  # an autograd.Function: its lines are all that is known
+        page.arguments = list(op.input_names)
+        return page
     signature = inspect.signature(op.function).parameters.values()
     page.arguments = [("*" if p.kind is p.VAR_POSITIONAL else "") + p.name for p in signature]
     page.kernels = _kernels(page.source[1])
@@ -133,7 +136,7 @@ def _page(op, node=None):
     if node is not None and node.args is not None:
         page.own = True
         g = _gradient(node)
-        page.run, page.gradient_kept = _own_run(op, node, g), g is not None
+        page.run, page.gradient_kept = _run_alone(op, node, g), g is not None
     else:
         page.freed = node is not None
         if page.derivation is not None:
@@ -142,7 +145,7 @@ def _page(op, node=None):
     return page
 
 
-def _own_run(op, node, g):
+def _run_alone(op, node, g):
     """Run the node's operation again, with its own numbers."""
     args = [as_numpy(a) for a in node.args]
     names = list(op.defaults)
@@ -181,7 +184,9 @@ class Explanation:
 
     def sections(self) -> Any:
         """(title, [(kind, text)]) of every section; kind is "text" or "code"."""
-        yield "Formula", [("text", t) for t in (self.formula, *self._derivatives()) if t]
+        formula = [("text", t) for t in (self.formula, *self._derivatives()) if t]
+        if formula:
+            yield "Formula", formula
         if self.composed:
             yield (
                 "Why",

@@ -18,12 +18,12 @@ from ..typing import Tensor
 from ..utils.pages import escaped
 from .act import Act, Frame
 from .draw import draw
+from .names import called, check_call
 from .options import Options
 from .page import player
 from .render import NoRenderer, renderer
 from .scene import Scene
 from .themes import theme_of
-from .trace import called
 
 __all__ = ["Film", "Frame", "film"]
 
@@ -77,6 +77,7 @@ def film(output: Any, params: Any = None, names: Any = None, *, gradient: Tensor
     Raises RuntimeError for a tensor without a graph, ValueError if the steps differ in theirs.
     """
     theme = theme_of(theme)
+    check_call("film", output, params, names)
     scope = {}
     if names is None:
         variables = sys._getframe(1).f_locals

@@ -10,6 +10,13 @@ from .trace import Graph, _numel
 
 __all__ = ["fold"]
 
+ORDERS = {  # (whether all are one module, whether one gets what another gives): in words
+    (False, True): "one after the other",
+    (False, False): "side by side",
+    (True, True): "the same module, one call after the other",
+    (True, False): "the same module, calls side by side",
+}
+
 
 def fold(graph: Graph, depth: Any, expand: Any = None) -> Graph:
     """The graph with module calls `depth` levels down as one vertex each; 0 is the whole model.
@@ -69,7 +76,7 @@ def _fold_modules(graph, depth, expand):
                 v, key=f"call{call.start}", role="module", name=call.path, kind=call.kind,
                 outputs=[], constants={}, arguments={}, signature="", formula="", derivative="",
                 where="", calls=v.calls[: level + 1], needs_grad=True,
-                count=graph.repeats.get(call, 1),
+                count=graph.repeats.get(call, 1), order=graph.orders.get(call, ""),
             )  # fmt: skip
             vertices.append(box)
         into[v.key] = box
@@ -80,16 +87,17 @@ def _fold_modules(graph, depth, expand):
     return _quotient(graph, vertices, into)
 
 
-def _quotient(graph, vertices, into, dropped=(), add=True):
+def _quotient(graph, vertices, into, dropped=(), inside=()):
     """The graph of `vertices`, where `into` says which of them each old vertex became.
 
-    Gradients that flow along edges that become one are added, or the first one is kept.
+    Gradients that flow along edges that become one are added; of edges that leave one of the
+    vertices `inside` a repeat, the first is kept, and all of them are noted.
     """
     old = {v.key: v for v in graph.vertices}
     edges = {}
     for e in graph.edges:
         source, target = into[e.source], into[e.target]
-        if source is target or e in dropped:
+        if source is target and not e.back or e in dropped:
             continue
         output = e.output
         if source.role == "module":  # the outputs of a module are those used outside it
@@ -99,14 +107,26 @@ def _quotient(graph, vertices, into, dropped=(), add=True):
             output = next(i for i, o in enumerate(source.outputs) if value is o)
         name = "" if target.role == "module" else e.input
         edge = replace(e, source=source.key, target=target.key, output=output, input=name)
-        if edge not in edges:
-            edges[edge] = e.flow
-        elif add and e.flow is not None:
-            edges[edge] = e.flow if edges[edge] is None else edges[edge] + e.flow
-    edges = [
-        e if e.flow is flow else replace(e, flow=flow, local=None) for e, flow in edges.items()
-    ]
-    return replace(graph, vertices=vertices, edges=edges)
+        edges.setdefault(edge, []).append((e.source in inside, e))
+    return replace(
+        graph, vertices=vertices, edges=[_one(e, *zip(*all)) for e, all in edges.items()]
+    )
+
+
+def _one(edge, repeated, edges):
+    """The edge that stands for `edges`, of which some leave a repeat."""
+    if len(edges) == 1:
+        return edge
+    flows = [e.flow for e in edges]
+    if repeated[0]:
+        return replace(edge, flow=flows[0], flows=tuple(g for e in edges for g in _flows_of(e)))
+    came = [g for g in flows if g is not None]
+    return replace(edge, flow=sum(came[1:], came[0]) if came else None, local=None)
+
+
+def _flows_of(x):
+    """The gradients of all that an edge or a value stands for."""
+    return x.flows or (x.flow,)
 
 
 def _fold_repeats(graph, level, expand=None):
@@ -140,25 +160,44 @@ def _fold_repeats(graph, level, expand=None):
             runs.append([call])
         last = call
 
+    return _fold_runs(graph, [run for run in runs if len(run) > 1], members)
+
+
+def _fold_runs(graph, runs, members):
+    """Fold each of the `runs`, lists of calls, into its first; `members` are their vertices."""
     into = {v.key: v for v in graph.vertices}
-    inside, repeats = {}, dict(graph.repeats)
-    for first, *others in (run for run in runs if len(run) > 1):
-        repeats[first] = 1 + len(others)
-        for call in (first, *others):
-            for v, stands in zip(members[call], members[first]):
+    inside, repeats, orders = {}, dict(graph.repeats), dict(graph.orders)
+    for run in runs:
+        repeats[run[0]] = len(run)
+        for same in zip(*(members[call] for call in run)):
+            stands = _standing_for(same)
+            for call, v in zip(run, same):
                 into[v.key] = stands
-                inside[v.key] = first, call
-    crossing = {
-        e
-        for e in graph.edges
-        if e.source in inside
-        and e.target in inside
-        and inside[e.source][0] is inside[e.target][0]
-        and inside[e.source][1] is not inside[e.target][1]
-    }  # from one member of a run to the next
-    vertices = [v for v in graph.vertices if into[v.key] is v]
-    graph = replace(graph, repeats=repeats)
-    return _quotient(graph, vertices, into, crossing, add=False)
+                inside[v.key] = run[0], call
+    edges, dropped, following = [], set(), set()
+    for e in graph.edges:
+        (run, one), (other, two) = (inside.get(key, (None, None)) for key in (e.source, e.target))
+        if run is not None and run is other and one is not two:  # from one member to another
+            following.add(run)
+            if one.path == two.path:
+                e = replace(e, back=True)
+            else:
+                dropped.add(e)
+        edges.append(e)
+    for run in runs:
+        orders[run[0]] = ORDERS[run[0].path == run[1].path, run[0] in following]
+    vertices = [into[v.key] for v in graph.vertices if into[v.key].key == v.key]
+    graph = replace(graph, edges=edges, repeats=repeats, orders=orders)
+    return _quotient(graph, vertices, into, dropped, inside)
+
+
+def _standing_for(same):
+    """The first of vertices that are alike, with the gradients of all of them."""
+    outputs = [
+        replace(values[0], flows=tuple(g for o in values for g in _flows_of(o)))
+        for values in zip(*(v.outputs for v in same))
+    ]
+    return replace(same[0], outputs=outputs)
 
 
 def _key_of_call(call, vertices, inputs):

@@ -9,6 +9,7 @@ from ..utils.pages import dot_text, printable
 from .flow import size_of
 
 SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "**"}
+BLOCKS, BARS = "▁▂▃▄▅▆▇█", 32  # heights of bars; and the most of them in a row
 STANDS_OUT = {  # the words for kinds of gradients in a box and in the legend
     "exploding": ("exploding", "above {:g}"),
     "vanishing": ("vanishing", "below {:g}"),
@@ -47,6 +48,25 @@ def in_few_words(g, digits=3):
     if g.size <= 3 and g.ndim <= 1:
         return ", ".join(as_number(x, digits) for x in g.reshape(-1).tolist())
     return f"rms {as_number(size_of(g), 3)}"
+
+
+def strip(flows):
+    """A bar for each of several gradients, as high as it is large; half a decade is a step.
+
+    "×" is NaN or infinite, "·" zero or missing; with the sizes of the first and the last.
+    """
+    sizes = [0.0 if g is None else size_of(g) for g in flows]
+    top = max((s for s in sizes if math.isfinite(s)), default=0.0)
+    bars = ""
+    for size in sizes[:BARS]:
+        if not math.isfinite(size):
+            bars += "×"
+        elif size == 0:
+            bars += "·"
+        else:
+            bars += BLOCKS[max(0, 7 - round(2 * math.log10(top / size)))]
+    bars += "…" if len(sizes) > BARS else ""
+    return f"{bars} rms {as_number(sizes[0], 3)} … {as_number(sizes[-1], 3)}"
 
 
 def in_words(g, kind):

@@ -46,6 +46,11 @@ def render(graph: Any, path: Path, dpi: int = 144) -> Any:
     what to install, and the path of that text is returned. `dpi` is for PNG.
     Raises ValueError for another suffix, OSError if the file cannot be written.
     """
+    if not isinstance(graph, str) and not hasattr(graph, "source"):
+        raise TypeError(
+            "render: what draw or film made is needed: render(draw(loss), path), "
+            f"got {type(graph).__name__}"
+        )
     path = Path(path)
     source = graph if isinstance(graph, str) else graph.source
     try:

@@ -22,6 +22,7 @@ from .labels import (
     as_text,
     in_few_words,
     in_words,
+    strip,
     thickness,
 )  # fmt: skip
 from .options import Options
@@ -117,7 +118,7 @@ class Sheet:
         """The kind of the gradients that arrived at a vertex: "zero", "vanishing" …, or ""."""
         if not self.graph.flows or not v.needs_grad or v.role == "result" or not v.outputs:
             return ""
-        kinds = {kind_of(o.flow, self.limits) for o in v.outputs}
+        kinds = {kind_of(g, self.limits) for o in v.outputs for g in o.flows or (o.flow,)}
         if kinds - {"missing"}:  # of several results one may be unused
             kinds.discard("missing")
         return next((kind for kind in STANDS_OUT if kind in kinds), "")
@@ -138,6 +139,9 @@ class Sheet:
             about = about_tensor(vertices[e.source].outputs[e.output])
             tip = f"{e.input}: {about}" if e.input else about
             style = {} if e.needs_grad else {"style": "dashed", "color": t.flows["missing"]}
+            if e.back:  # from one call of a module to its next: not along with the rest
+                style |= {"constraint": "false"}
+                tip = f"from one call to the next: {tip}"
             if e.source[0] != "l":  # keep the path of the data straight, not that of the parameters
                 style["weight"] = "3"
             flows = self.view != "forward" and e.needs_grad
@@ -163,7 +167,9 @@ class Sheet:
         t, kind = self.theme, kind_of(e.flow, self.limits)
         color, thick = t.flows.get(kind, t.gradient), thickness(e.flow) * t.line
         style = {"dir": "back", "color": color, "penwidth": f"{thick:.2f}"}
-        if kind in ("nan", "zero", "missing"):
+        if len(e.flows) > 1:
+            words = strip(e.flows)
+        elif kind in ("nan", "zero", "missing"):
             words = STANDS_OUT[kind][0]
         else:
             words = in_few_words(e.flow, 3 if e.local is None else 4)
@@ -191,7 +197,7 @@ class Sheet:
             each = " each" if v.count > 1 else ""
             size = f"{v.parameters:,} parameters{each}" if v.parameters else ""
             about = ", ".join(filter(None, (v.kind * bool(name), size)))
-            lines += [self.faint(about)] if about else []
+            lines += [self.faint(line) for line in (v.order, about) if line]
         elif v.role == "operation":
             lines = self._operation(v)
         else:
@@ -221,6 +227,8 @@ class Sheet:
     def _gradient_rows(self, v, i, o, which):
         """The gradient of one tensor, and, where several meet, their sum."""
         color, rows = self.theme.gradient, ""
+        if len(o.flows) > 1 and self.graph.flows and v.needs_grad:
+            rows += f'<tr><td colspan="2">{self.faint(strip(o.flows), color)}</td></tr>'
         came = self.met.get((v.key, i), ()) if v.role != "result" else ()
         with np.errstate(all="ignore"):
             whole = came and o.flow is not None and np.allclose(sum(came), o.flow, equal_nan=True)
@@ -244,6 +252,13 @@ class Sheet:
     def _frame_title(self, call, path, count):
         """A module whose inside is drawn: where it is, how many there are, what it is."""
         lines = [self._counted(brief(call.path.removeprefix(path)), count), self.faint(call.kind)]
+        if count > 1:
+            words = [self.graph.orders[call]]
+            if self.options.values or self.options.grads:
+                words.append("numbers of the first")
+            if self.graph.flows:
+                words.append("a bar for each")
+            lines.append(self.faint("; ".join(words)))
         rows = "".join(f'<tr><td align="left">{line}</td></tr>' for line in lines)
         return f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
 
@@ -342,7 +357,7 @@ class Sheet:
             lines = [", ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
             lines[0] = f"no gradient reaches {lines[0]}"
             lines[-1] += f" and {more} more" if more else ""
-            color = t.flows["nan"] if graph.flows else t.faint
+            color = t.flows["missing"] if graph.flows else t.faint
             for line in lines:
                 rows += f'<tr><td align="left">{self.faint(line, color)}</td></tr>'
         rows += '<tr><td height="4"></td></tr>' if rows else ""

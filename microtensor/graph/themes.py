@@ -51,18 +51,18 @@ def _strings(value):
 
 
 LIGHT = {
-    "paper": "#FFFFFF", "ink": "#1F2733", "faint": "#6B7686", "wire": "#66738A",
-    "gradient": "#B3303F", "active": "#D9700A", "frames": ("#C9C4E6", "#F8F7FD", "#F1EFFA"),
+    "paper": "#FFFFFF", "ink": "#1F2733", "faint": "#596372", "wire": "#66738A",
+    "gradient": "#B3303F", "active": "#A05307", "frames": ("#C9C4E6", "#F8F7FD", "#F1EFFA"),
     "roles": {
-        "input": ("#E4F2E7", "#5C9A6B"),
-        "parameter": ("#FFF0CF", "#CF9A2E"),
-        "operation": ("#EDF1F7", "#8A9BB4"),
-        "module": ("#E9E6F8", "#8478C4"),
-        "result": ("#FBE1E1", "#CB5F6A"),
+        "input": ("#E4F2E7", "#3F7A4F"),
+        "parameter": ("#FFF0CF", "#8A6410"),
+        "operation": ("#EDF1F7", "#63779A"),
+        "module": ("#E9E6F8", "#6353B8"),
+        "result": ("#FBE1E1", "#B83F4B"),
     },
     "flows": {
-        "vanishing": "#3C86C8", "exploding": "#E06A00", "zero": "#8A94A3", "nan": "#C218B5",
-        "missing": "#A3ADBB",
+        "vanishing": "#25619C", "exploding": "#00695C", "zero": "#5A6472", "nan": "#A8129C",
+        "missing": "#566278",
     },
 }  # fmt: skip
 
@@ -77,8 +77,8 @@ DARK = {
         "result": ("#4A2329", "#F08791"),
     },
     "flows": {
-        "vanishing": "#63B3FF", "exploding": "#FF9D45", "zero": "#8A94A3", "nan": "#FF6BF3",
-        "missing": "#66738A",
+        "vanishing": "#63B3FF", "exploding": "#4FD6C6", "zero": "#A3ACB8", "nan": "#FF7BF4",
+        "missing": "#9DA8BA",
     },
 }  # fmt: skip
 

@@ -12,7 +12,6 @@ import inspect
 import linecache
 import numbers
 import os
-import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +24,8 @@ from ..nn.module import Module
 from ..typing import Tensor
 from ..utils.pages import brief
 from .flow import flow_of, local
+from .names import called as called  # its place before
+from .names import named, opened
 from .options import Options
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
@@ -43,6 +44,7 @@ class Value:
     data: object = None
     grad: object = None
     flow: object = None  # its gradient, of any size
+    flows: tuple = ()  # the gradients of all that it stands for, where repeats were folded
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Vertex:
     parameters: int = 0  # elements of the parameters inside a module,
     operations: int = 0  # and operations
     count: int = 1  # the number of identical modules that this one represents
+    order: str = ""  # and how they follow one another
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Edge:
     needs_grad: bool = True
     flow: object = field(default=None, compare=False)  # the gradient that flowed back along it
     local: object = field(default=None, compare=False)  # the derivative of target by source
+    flows: tuple = field(default=(), compare=False)  # of all that it stands for, as of a Value
+    back: bool = False  # True from one call of a module to its next one
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Graph:
     repeats: dict = field(
         default_factory=dict
     )  # {Call: the number of identical ones that it represents}
+    orders: dict = field(default_factory=dict)  # {Call: how they follow one another}
     flows: bool = False  # True if the gradients were computed
 
 
@@ -162,23 +168,6 @@ class watch:
         return call.chain if call is not None else ()
 
 
-def called(function):
-    """(the result of a function, its local variables at its end)."""
-    found = {}
-
-    def look(frame, event, _):
-        if event == "return" and frame.f_code is getattr(function, "__code__", None):
-            found.update(frame.f_locals)
-
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        output = function()
-    finally:
-        sys.setprofile(before)
-    return output, found
-
-
 # ---- the description -----------------------------------------------------------------
 
 
@@ -221,7 +210,7 @@ def described(output, options):
 def traced(output, options):
     """The walk behind `describe`: vertices and edges, with the nodes and tensors they represent."""
     if isinstance(output, dict):
-        options = replace(options, names={**_named(output), **_named(options.names)})
+        options = replace(options, names={**named(output), **named(options.names)})
         output = output.values()
     several = hasattr(output, "__iter__") and not isinstance(output, TensorBase)
     outputs = list(output) if several else [output]
@@ -264,17 +253,6 @@ def _nodes(outputs):
     return sorted(seen, key=lambda node: node.number)
 
 
-def _named(names):
-    """{tensor: name} of a mapping from names to tensors, or from tensors to names."""
-    named = {}
-    for name, tensor in dict(names or {}).items():
-        if isinstance(name, TensorBase):
-            name, tensor = tensor, name
-        if isinstance(tensor, TensorBase) and isinstance(name, str):
-            named.setdefault(tensor, name)
-    return named
-
-
 class _Trace:
     """The state of the walk over a graph. A place is (Node or leaf, index of its result)."""
 
@@ -284,12 +262,12 @@ class _Trace:
         self.flown = None  # the sources that a gradient reached, once they are known
         buffers = {}
         if hasattr(params, "named_parameters"):
-            buffers = _named(params.named_buffers())
+            buffers = named(params.named_buffers())
             params = params.named_parameters()
-        self.params = _named(params)
+        self.params = named(params)
         self.owned = {**buffers, **self.params}  # what modules own, by path
-        named = {**_named(options.scope), **self.owned, **_named(options.names)}
-        self.names = {(t.grad_fn or t, t._index): n for t, n in named.items()}
+        known = {**named(opened(options.scope)), **self.owned, **named(options.names)}
+        self.names = {(t.grad_fn or t, t._index): n for t, n in known.items()}
         self.calls = options.calls
         self.vertices, self.edges = {}, []
         self.places = {}  # place: the tensor there
@@ -307,7 +285,7 @@ class _Trace:
         inputs, parameters = _parameters(call)
         v.signature = f"{v.name}({', '.join(inputs + [name for name, _ in parameters])})"
         for i, (a, then, edge) in enumerate(zip(node.args, node.inputs, node.edges)):
-            name = f"{inputs[0]}[{i}]" if call.variadic else inputs[i]
+            name = inputs[i] if len(inputs) == len(node.edges) else f"{inputs[0]}[{i}]"
             if edge is not None:
                 is_leaf = isinstance(edge[0], TensorBase)
                 self.places.setdefault(edge, edge[0] if is_leaf else then)
@@ -319,12 +297,14 @@ class _Trace:
                 place = (a if isinstance(a, TensorBase) else id(a), 0)
                 self.places.setdefault(place, a)
                 self.edge(place, v, name, needs_grad=False)
-            elif a is not None:
+            elif isinstance(a, numbers.Number):
                 v.constants[name] = a
+            elif a is not None:
+                v.arguments[name] = _brief(a)
         given = dict(zip((name for name, _ in parameters), node.args[len(node.edges) :]))
         given.update(node.params)
         defaults = dict(parameters)
-        v.arguments = {
+        v.arguments |= {
             name: _brief(value)
             for name, value in given.items()
             if name != "seed" and not _is_default(value, defaults.get(name))
@@ -440,9 +420,15 @@ def _in_one_line(call):
     return "    ".join(filter(None, lines))
 
 
-@functools.cache
 def _parameters(call):
     """The names of an operation's inputs, and [(name, default)] of its parameters."""
+    if isinstance(call.function, type):  # an autograd.Function
+        return list(call.input_names), []
+    return _parameters_of(call)
+
+
+@functools.cache
+def _parameters_of(call):
     parameters = inspect.signature(call.function).parameters.values()
     return call.input_names, [
         (p.name, p.default) for p in parameters if p.name not in call.input_names

@@ -123,7 +123,7 @@ class BatchCache:
 
     @property
     def length(self) -> int:
-        """How many tokens it has seen of the longest text among `rows`."""
+        """The number of tokens seen of the longest text among `rows`."""
         return int(self.lengths[self.rows].max(initial=0))
 
     def select(self, rows: Any) -> None:

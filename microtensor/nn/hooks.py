@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import is_grad_enabled, op
-from ..autograd.calls import names, told
+from ..autograd.calls import call_error, names
 from ..autograd.errors import warn
 from ..autograd.views import mark_fixed
 from ..tensor import Handle, Tensor
@@ -109,7 +109,7 @@ def _watched(values, see, fixed):
     return tuple(values), True
 
 
-def told_by(module, args, kwargs, error):
+def module_error(module, args, kwargs, error):
     """The error of a module's call, naming the module unless a function was named already.
 
     Errors of modules outside this package are left as they are.
@@ -117,7 +117,7 @@ def told_by(module, args, kwargs, error):
     kind = type(module)
     if kind.__module__.partition(".")[0] != __package__.partition(".")[0]:
         return error
-    return told(kind.__name__, module.forward, args, kwargs, error, kept=names)
+    return call_error(kind.__name__, module.forward, args, kwargs, error, kept=names)
 
 
 def added(module_class, hooks, value, prepend, **about):

@@ -95,7 +95,7 @@ def _quantized_name(key):
 
 
 def _is_part(root, key):
-    """Whether a key is that of a part of a quantized weight, which cannot be assigned alone."""
+    """True if a key is that of a part of a quantized weight, which cannot be assigned alone."""
     path, _, name = key.rpartition(".")
     owner, _, weight = path.rpartition(".")
     try:

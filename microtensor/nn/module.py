@@ -14,7 +14,7 @@ from ..tensor.creation import as_tensor, empty
 from ..typing import Device, Dtype, Hook, StateDict
 from .buffer import Buffer
 from .hooks import Watch as Watch
-from .hooks import added, told_by, with_hooks
+from .hooks import added, module_error, with_hooks
 from .loading import _join, load, parts_of
 from .showing import tree
 
@@ -59,7 +59,7 @@ class Module:
             try:
                 return self.forward(*args, **kwargs)
             except Exception as error:
-                raise told_by(self, args, kwargs, error)  # noqa: B904
+                raise module_error(self, args, kwargs, error)  # noqa: B904
         return with_hooks(self, args, kwargs)
 
     # ---- attributes ------------------------------------------------------------------

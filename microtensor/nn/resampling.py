@@ -203,16 +203,18 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     if mode == "bicubic":
         return _by_curves(input, grid, padding_mode, align_corners)
     x, y = (
-        _led_back(_pixel(ops.select(grid, -1, i), n, align_corners), n, padding_mode, align_corners)
+        _coordinates(
+            _pixel(ops.select(grid, -1, i), n, align_corners), n, padding_mode, align_corners
+        )
         for i, n in enumerate(sizes)
     )
     if mode == "nearest":
-        return _picked(input, ops.round(x), ops.round(y))
+        return _pixels_at(input, ops.round(x), ops.round(y))
     left, top = ops.floor(x).detach(), ops.floor(y).detach()
     out = 0
     for column, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
         for row, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
-            out = out + _picked(input, column, row) * (weight_x * weight_y)[:, None]
+            out = out + _pixels_at(input, column, row) * (weight_x * weight_y)[:, None]
     return out
 
 
@@ -230,11 +232,11 @@ def _by_curves(input, grid, padding_mode, align_corners):
         share = x - low
         weights = _cubic(share + 1), _cubic(share), _cubic(1 - share), _cubic(2 - share)
         places = [
-            ops.round(_led_back(low + k, n, padding_mode, align_corners)) for k in (-1, 0, 1, 2)
+            ops.round(_coordinates(low + k, n, padding_mode, align_corners)) for k in (-1, 0, 1, 2)
         ]
         lines.append(list(zip(places, weights)))
     return sum(
-        _picked(input, column, row) * (weight_x * weight_y)[:, None]
+        _pixels_at(input, column, row) * (weight_x * weight_y)[:, None]
         for column, weight_x in lines[0]
         for row, weight_y in lines[1]
     )
@@ -245,8 +247,8 @@ def _pixel(x, n, align_corners):
     return (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2
 
 
-def _led_back(x, n, padding_mode, align_corners):
-    """Numbers of pixels, led back into 0 … n − 1 unless there are "zeros" outside."""
+def _coordinates(x, n, padding_mode, align_corners):
+    """Numbers of pixels, moved into 0 … n − 1 unless there are "zeros" outside."""
     if padding_mode == "zeros":
         return x
     if padding_mode == "reflection":
@@ -260,7 +262,7 @@ def _led_back(x, n, padding_mode, align_corners):
     return ops.clamp(x, 0, n - 1)
 
 
-def _picked(input, x, y):
+def _pixels_at(input, x, y):
     """The pixels of input (N, C, H, W) at whole x and y (N, H′, W′), zeros outside of it."""
     n, c, h, w = input.shape
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)

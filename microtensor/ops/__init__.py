@@ -1,9 +1,9 @@
 """Every operation: its value and its derivative, side by side.
 
 Read from simple to hard: elementwise, exponentials, trigonometry, conversion, error_function,
-gamma, logic, shapes, indexing, reductions, ordering, activations, linear_algebra, linalg; then
-neural, convolution, recurrent. `composite/` has the functions composed of operations, in files of
-the same names.
+gamma, logic, shapes, indexing, reductions, ordering, activations, linear_algebra, matrices;
+then neural, convolution, recurrent. `composite/` has the functions composed of operations, in files
+of the same names. `linalg` lists the names of `mt.linalg`.
 """
 
 import sys
@@ -22,7 +22,6 @@ from .composite.distances import *  # noqa: F403
 from .composite.elementwise import *  # noqa: F403
 from .composite.gamma import *  # noqa: F403
 from .composite.indexing import *  # noqa: F403
-from .composite import lu as _lu
 from .composite.linear_algebra import *  # noqa: F403
 from .composite.lu import *  # noqa: F403
 from .composite.ordering import *  # noqa: F403
@@ -57,6 +56,7 @@ MOVED = {  # a file of operations, and files whose functions were found in it be
     ],
     "gamma": ["composite.gamma"],
     "indexing": ["composite.indexing"],
+    "linalg": ["matrices", "composite.matrices"],
     "linear_algebra": ["composite.linear_algebra"],
     "ordering": ["composite.ordering"],
     "reductions": ["composite.reductions"],
@@ -66,10 +66,6 @@ for _before, _files in MOVED.items():
     for _file in _files:
         for _name, _value in vars(sys.modules[f"{__name__}.{_file}"]).items():
             vars(sys.modules[f"{__name__}.{_before}"]).setdefault(_name, _value)
-
-linalg.lu_solve = _lu.linalg_lu_solve  # which its file has not: it is built upon `linalg`
-vars(linalg).update({name: getattr(_lu, name) for name in _lu.OF_LINALG})
-linalg.__all__ += ["lu_solve", *_lu.OF_LINALG]
 
 __all__ = [
     name

@@ -1,4 +1,4 @@
-"""What makes a network more than one linear map, from the simplest to the smoothest.
+"""Activation functions, which make a network more than one linear map, from simple to smooth.
 
 In their docstrings g is the gradient of the value, σ(x) = 1 / (1 + e⁻ˣ).
 """

@@ -60,7 +60,7 @@ def _places(shape, sizes, steps, spread):
 
 
 def _count(n, size, step, far):
-    """How many windows of `size` elements, `far` apart, fit in n if every `step`th is taken."""
+    """The number of windows that fit in n: `size` elements, `far` apart, one every `step`."""
     if far < 1 or step < 1:
         raise RuntimeError(f"stride and dilation are above 0, got {step} and {far}")
     count = (n - far * (size - 1) - 1) // step + 1

@@ -311,7 +311,7 @@ def _like(value, x):
 
 
 def _fmod(a, b):
-    """What a divided by b towards zero leaves."""
+    """The remainder a − b · trunc(a / b)."""
     a, b = _like(a, b), _like(b, a)
     r = xp(a).abs(a) % xp(b).abs(b)
     return backend_of(a).where(a < 0, -r, r)

@@ -102,14 +102,14 @@ def amin(x, /, dim=None, keepdim=False):
 
 @op
 def argmax(x, /, dim=None, keepdim=False):
-    """Where the largest x stands, the first of equals.    No derivative: positions."""
+    """The index of the largest x, the first of equals.    No derivative: positions."""
     _some(x, dim)
     return xp(x).argmax(x, axis=dim, keepdims=keepdim), None
 
 
 @op
 def argmin(x, /, dim=None, keepdim=False):
-    """Where the smallest x stands, the first of equals.    No derivative: positions."""
+    """The index of the smallest x, the first of equals.    No derivative: positions."""
     _some(x, dim)
     return xp(x).argmin(x, axis=dim, keepdims=keepdim), None
 
@@ -246,7 +246,7 @@ def all(x, /, dim=None, keepdim=False):
 
 @op
 def count_nonzero(x, /, dim=None):
-    """How many elements are not zero.    No derivative: a count."""
+    """The number of elements that are not zero.    No derivative: a count."""
     return backend_of(x).sum(backend_of(x).cast(_truth(x), int64), _dim(x, dim)), None
 
 
@@ -262,12 +262,12 @@ def _kept(shape, dim):
 
 
 def _count(shape, dim):
-    """How many elements go into each one of the result."""
+    """The number of elements that each one of the result is made from."""
     return math.prod(n for n, k in zip(shape, _kept(shape, dim)) if k == 1)
 
 
 def _spread(g, shape, dim):
-    """What was reduced over `dim` again in a shape that broadcasts against the input's."""
+    """The result of a reduction over `dim`, in a shape that broadcasts against the input's."""
     return g if dim is None else xp(g).reshape(g, _kept(shape, dim))
 
 

@@ -1,4 +1,4 @@
-"""What a weight is made into."""
+"""Configurations of `quantize_`: the form that a weight gets."""
 
 from dataclasses import dataclass
 

@@ -70,6 +70,6 @@ def _empty(path, kind, shape, state):
 
 
 def _is(tensor, dtype, shape):
-    """Whether it is a tensor of a dtype and a shape."""
+    """True if it is a tensor of a dtype and a shape."""
     name = getattr(getattr(tensor, "dtype", None), "name", None)
     return name == dtype and tuple(tensor.shape) == shape

@@ -39,7 +39,7 @@ class QuantizedParameter(Parameter):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to it: False while it is quantized."""
+        """True if gradients flow to it: never while it is quantized."""
         return bool(self._needs_grad)
 
     @requires_grad.setter
@@ -50,7 +50,7 @@ class QuantizedParameter(Parameter):
 
 
 def is_quantized(tensor: Any) -> bool:
-    """Whether a tensor's numbers are kept as integers and scales."""
+    """True if a tensor's numbers are kept as integers and scales."""
     stored = getattr(tensor, "_data", None)
     return isinstance(stored, StoredWeight) and stored.parts is not None
 
@@ -119,7 +119,7 @@ def _numbers(parameter, path):
 
 
 def weight_bytes(model: Module) -> int:
-    """How many bytes the parameters of a model take; what two modules share counts once."""
+    """The size in bytes of a model's parameters; what two modules share counts once."""
     return sum(
         p._data.nbytes if isinstance(p._data, StoredWeight) else p.nbytes
         for p in model.parameters()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import TensorBase
 from ..autograd.arguments import into
-from ..autograd.calls import check, names, told
+from ..autograd.calls import call_error, check, names
 from ..autograd.hints import Parameters
 from ..autograd.modes import mode
 from ..backends import backend_for, backend_of
@@ -38,7 +38,7 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
                 made._inference = True
             return made
         except Exception as error:
-            raise told(function.__name__, function, args, options, error)  # noqa: B904
+            raise call_error(function.__name__, function, args, options, error)  # noqa: B904
 
     names.add(function.__name__)
     return construct

@@ -5,38 +5,32 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..autograd import TensorBase
 from ..autograd.arguments import FACTORS, factor_first
-from ..autograd.calls import as_operator, is_operand, names, told
+from ..autograd.calls import as_operator, call_error, is_operand, names
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
-from ..typing import P, T, Tensor, TensorLike
+from ..typing import T, Tensor
 
 
-def both(
-    function: Callable[Concatenate[Any, P], T],
-) -> tuple[Callable[Concatenate[Any, P], T], Callable[Concatenate[Any, P], Tensor]]:
+def both(function: T) -> tuple[T, T]:
     """An operation as two methods: x.exp() and, in place, x.exp_()."""
     forms = function, in_place_form(function)
     name = function.__name__
     return tuple(factor_first(form, *FACTORS[name]) for form in forms) if name in FACTORS else forms
 
 
-def both_shapes(
-    function: Callable[Concatenate[Any, P], T],
-) -> tuple[Callable[Concatenate[Any, P], T], Callable[Concatenate[Any, P], Tensor]]:
+def both_shapes(function: T) -> tuple[T, T]:
     """An operation that rearranges as two methods: x.squeeze() and, in place, x.squeeze_()."""
     return function, reshaping_form(function.__name__ + "_", function)
 
 
-def in_place_form(
-    function: Callable[Concatenate[Any, P], object], operator: bool = False
-) -> Callable[Concatenate[Any, P], Tensor]:
+def in_place_form(function: T, operator: bool = False) -> T:
     """The form of an operation that changes its first input."""
     name = function.__name__.rstrip("_") + "_"
 
@@ -45,10 +39,8 @@ def in_place_form(
             return in_place(self, name, function, *args, **params)
         except Exception as error:
             if operator and not is_operand(args[0]):
-                return (
-                    NotImplemented  # Python then asks the operator without "=", and the other side
-                )
-            raise told(name, function, (self, *args), params, error)  # noqa: B904
+                return NotImplemented  # Python then asks the operator without "="
+            raise call_error(name, function, (self, *args), params, error)  # noqa: B904
 
     names.add(name)
 
@@ -57,9 +49,7 @@ def in_place_form(
     return method
 
 
-def reshaping_form(
-    name: str, function: Callable[Concatenate[Any, P], object]
-) -> Callable[Concatenate[Any, P], Tensor]:
+def reshaping_form(name: str, function: T) -> T:
     """The form of an operation that shows the tensor's own memory under another shape."""
 
     def method(self, *args: Any, **named: Any) -> Tensor:
@@ -67,7 +57,7 @@ def reshaping_form(
         try:
             reshaped_in_place(self, name, form, *args)
         except Exception as error:
-            raise told(name, function, (self, *args), named, error)  # noqa: B904
+            raise call_error(name, function, (self, *args), named, error)  # noqa: B904
         return self
 
     names.add(name)
@@ -77,12 +67,7 @@ def reshaping_form(
     return method
 
 
-def operators(
-    function: Callable[Concatenate[Any, P], T], name: str
-) -> tuple[
-    Callable[Concatenate[Any, P], T], Callable[[Any, TensorLike], T],
-    Callable[Concatenate[Any, P], Tensor],
-]:  # fmt: skip
+def operators(function: T, name: str) -> tuple[T, T, T]:
     """An operation as three operators: x + y, with x on the right as in 1 + x, and x += y.
 
     The operation must be one of `@op`. What it does not take is left to the other side, if that has
@@ -104,7 +89,7 @@ def with_sizes(function: Callable[..., T]) -> Callable[..., T]:
         try:
             return function(self, sizes(args or tuple(named.values())))
         except Exception as error:
-            raise told(function.__name__, function, (self, args), named, error)  # noqa: B904
+            raise call_error(function.__name__, function, (self, args), named, error)  # noqa: B904
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__
     return method

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ops
-from ..autograd.calls import as_operator, public_methods, told
+from ..autograd.calls import as_operator, call_error, public_methods
 from ..autograd.in_place import assign
 from ..autograd.views import memory_of
 from ..backends import backend_for, backend_of
@@ -73,14 +73,14 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
             for step in ops.in_steps(ops.plain_index(index, self)):
                 self = ops.getitem(self, step)
         except Exception as error:
-            raise told("getitem", indexed, (self, index), {}, error)  # noqa: B904
+            raise call_error("getitem", indexed, (self, index), {}, error)  # noqa: B904
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
         try:
             self._set(index, value)
         except Exception as error:
-            raise told("setitem", indexed, (self, index, value), {}, error)  # noqa: B904
+            raise call_error("setitem", indexed, (self, index, value), {}, error)  # noqa: B904
 
     def _set(self, index, value):
         *first, last = ops.in_steps(ops.plain_index(index, self))

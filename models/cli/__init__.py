@@ -1,1 +1,1 @@
-"""What the programs of models and demos share, and the command line."""
+"""The command line, and what the programs of models and demos share."""

@@ -104,7 +104,7 @@ def check(args):
 
 
 def flags(args):
-    """What a person types to go on with the same run."""
+    """The flags with which the same run is continued."""
     told = "" if args.out == "runs/assistant" else f" --out {args.out}"
     told += f" --seed {args.seed}" if args.seed else ""
     return told + (f" --scale {args.scale:g}" if args.scale != 1 else "")
@@ -114,7 +114,7 @@ class Watch:
     """Lets a trainer run with a bar, until its end, or until it has learned enough, or Ctrl-C."""
 
     def __call__(self, stage, trainer):
-        """Whether the person stopped it."""
+        """True if the person stopped it."""
         steps = trainer.config.steps
         print(f"\n── {stage} ".ljust(72, "─"), flush=True)
         progress = reporting.Progress(steps, None, start=trainer.step)
@@ -182,7 +182,7 @@ def talk(stages):
 
 
 def asked(said):
-    """What a person typed, as a conversation."""
+    """The conversation that a person typed."""
     name, colon, line = said.partition(":")
     if colon and name.isupper() and line.strip():
         return [

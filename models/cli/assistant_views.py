@@ -38,7 +38,7 @@ def table(results):
 
 
 def remarks(results):
-    """What the columns do not hold."""
+    """Remarks on what the columns do not hold."""
     for stage in ("reward_model", "sentiment"):
         if "pairs" in results.get(stage, {}):
             count = results[stage]["held_out_pairs"]
@@ -120,7 +120,7 @@ def bars(axes, results):
 
 
 def reward_hacking(axes, history):
-    """What the policy is paid, and what it was meant to be paid for."""
+    """A picture of reward hacking: the reward that the policy gets, and the one that was meant."""
     steps = range(1, len(history) + 1)
     axes.plot(steps, [row["reward"] for row in history], color=RED, linewidth=2)
     axes.set(title="PPO: reward hacking", xlabel="step")

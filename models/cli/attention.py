@@ -1,4 +1,4 @@
-"""What the one attention head of a model looks at, in the terminal and as a picture."""
+"""The weights of a model's one attention head, in the terminal and as a picture."""
 
 import microtensor as mt
 from microtensor.files.serialization import write_whole

@@ -39,7 +39,7 @@ def parser(rung):
 
 
 def about(name, model):
-    """What a model's file says first of itself, and where it is."""
+    """The first words of a model's file about it, and the file's path."""
     first = sys.modules[model.__module__].__doc__.partition("\n")[0]
     return textwrap.fill(first, 79) + f"\nTo be read in models/ladder/{name}.py."
 

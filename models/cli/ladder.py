@@ -30,7 +30,7 @@ SAMPLE = 300  # characters
 
 @dataclass(frozen=True)
 class Result:
-    """What a rung came to. `numbers` are parameters, or counts."""
+    """The result of a rung. `numbers` are parameters, or counts."""
 
     name: str
     numbers: int

@@ -5,9 +5,12 @@ network. Its models are kept below runs/playground. Ctrl-C ends it."""
 
 import secrets
 import socket
+import sys
 import threading
 import webbrowser
 from pathlib import Path
+
+import microtensor as mt
 
 from ..serving.addresses import in_url, listen
 from ..text.corpus import load_corpus
@@ -56,6 +59,8 @@ def playground(args):
         raise ValueError(f"--port must be within 0 … 65535, got {args.port}")
     listener = listen(args.host, args.port)
     port = listener.getsockname()[1]
+    mt.set_num_threads(1)  # the other core is the browser's: two waiting for one take much longer
+    sys.setswitchinterval(0.001)  # seconds that a question may wait for the thread that trains
     corpus = load_corpus(args.data, offline=True)
     data = texts.data(corpus.name if args.data else "Shakespeare", corpus.text)
     lab = Lab(args.out, data, args.seed)
@@ -84,7 +89,7 @@ def playground(args):
 
 
 def shakespeare():
-    """The text that is learnt from unless another is chosen; nothing is fetched."""
+    """The names by which other machines may call this one."""
     return load_corpus(offline=True).text
 
 

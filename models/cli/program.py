@@ -1,4 +1,4 @@
-"""What all programs have in common: arguments, and one line for what was wrong."""
+"""The common parts of all programs: arguments, and one line for what was wrong."""
 
 import argparse
 import difflib
@@ -94,7 +94,7 @@ def gallery(file, doc, makers, folder, formats, theme, write):
 
 
 def reason(error):
-    """What went wrong, in one line."""
+    """The reason of an error, in one line."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return printable(place + error.strerror)

@@ -31,7 +31,7 @@ SECONDS = 1.0  # of writing
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model takes, and what it comes to."""
+    """The size of a model, and its loss and speed."""
 
     weights: int  # bytes
     file: int  # bytes
@@ -89,7 +89,7 @@ def quantize(args):
 
 
 def measured(model, held_out, file):
-    """What a model comes to, and the size of its file."""
+    """The measurements of a model, with the size of its file."""
     size = max(1, TOKENS // window(model))
     loss = training.evaluate(model, held_out, 10, size)
     prompt = mt.tensor([held_out.ids[: min(8, window(model))].tolist()])

@@ -194,7 +194,7 @@ def learned(prog, args, path):
 
 
 def kept(path, step=None):
-    """What an interrupted training leaves, in words."""
+    """A sentence about what an interrupted training has kept."""
     if step is not None:
         return f"the checkpoint is that of step {step:,}"
     return f"{path} is as it was" if path.exists() else "nothing was kept"
@@ -308,7 +308,7 @@ def say_what_is_kept(trainer, prog, args):
 
 
 def specimen(trainer, args, width=80):
-    """What the model writes now, between two lines."""
+    """A sample of the model's text, between two lines."""
     text = sampling.generate_text(
         trainer.model, trainer.tokenizer, first_prompt(trainer.tokenizer),
         args.sample_length or 200, **sampling_options(args, trainer.config.seed),
@@ -371,7 +371,7 @@ def count(prog, args, path):
 
 
 def load(prog, args, path, tell=print, use=None, best=False):
-    """What `use` makes of the newest checkpoint, or of the best; of an n-gram, its `Counts`.
+    """The result of `use` on the newest checkpoint, or on the best; of an n-gram, its `Counts`.
 
     ValueError, which says what to do, if there is none.
     """

@@ -1,4 +1,4 @@
-"""What the demos that look inside a model share: a model to look at, and pages to show it on."""
+"""The common parts of the demos that look inside a model: the model, and pages to show it on."""
 
 from pathlib import Path
 

@@ -304,7 +304,7 @@ def encode_prompt(model, tokenizer, prompt):
 
 
 def room(model, ids):
-    """How many tokens more the model can see at once with these; no limit if its context slides."""
+    """The number of tokens that still fit into the model's context; no limit if it slides."""
     slides = getattr(model, "slides", False)
     return math.inf if slides else model.config.context_length - len(ids)
 
@@ -347,6 +347,6 @@ class Writer:
 
 
 def overlap(text, s):
-    """How many characters at the end of a text are the beginning of s, without being all of it."""
+    """The number of characters at the end of a text that begin s, without being all of it."""
     lengths = range(min(len(text), len(s) - 1), 0, -1)
     return next((n for n in lengths if text.endswith(s[:n])), 0)

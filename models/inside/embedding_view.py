@@ -66,7 +66,7 @@ def groups(table, k=8, rounds=50, seed=0):
 
 
 class Film:
-    """What an embedding table looks like again and again while it learns.
+    """A film of an embedding table while it learns.
 
     `labels` name the rows that are drawn; `rows` are their numbers (all of them without it).
     """

@@ -24,7 +24,7 @@ from ..generation.sampling import evaluating
 
 @dataclass
 class Heads:
-    """What the heads of one layer looked at: row t of (B, H, T, S) sums to one, over S tokens.
+    """The attention of one layer's heads: row t of (B, H, T, S) sums to one, over S tokens.
 
     `path` is the module that was at work: "blocks.0.attention".
     """
@@ -163,7 +163,7 @@ def without(*modules):
 
 
 def saliency(model, idx, target=None):
-    """How much each token of idx (T,) pushed the logit of the next token up, or down: (T,).
+    """The amount by which each token of idx (T,) raised or lowered the next token's logit: (T,).
 
     It is gradient · embedding: the slope of that logit when the token's vector is made longer, as
     it comes out of the table (arXiv:1312.6034, arXiv:1605.01713). `target` is the likeliest unless

@@ -1,4 +1,4 @@
-"""What every model of the ladder shares.
+"""The base class of every model of the ladder.
 
 A language model predicts the next token, appends it, and repeats; everything else is how it learns
 to predict. So all of them answer the same two calls: `forward(idx, targets=None)` gives a logit for
@@ -85,8 +85,8 @@ class LanguageModel(nn.Module):
 
 
 def apart(segments):
-    """What keeps texts that share a row from seeing one another, for `segments` (B, T): the number
-    of the text that each token is of.
+    """The mask that keeps texts that share a row from attending to one another, for `segments` (B,
+    T): the number of the text that each token is of.
 
     Gives the places (B, T) of the tokens in their own texts, and the mask (B, T, T), true where a
     token must not look: at later ones, and at those of other texts.

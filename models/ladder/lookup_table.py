@@ -78,7 +78,7 @@ class LookupTable(LanguageModel):
         self.config = Config(self.tokenizer.vocab_size, CONTEXT)
 
     def lookup(self, text):
-        """What may follow a text, {character: probability}; None if the table does not know."""
+        """The characters that may follow a text, {character: probability}; None if unknown."""
         return self.table.get(text[-CONTEXT:])
 
     def write(self, prompt, length):

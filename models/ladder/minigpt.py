@@ -73,7 +73,7 @@ class MiniGPT(LanguageModel):
         return with_loss(self.logits(self.hidden(idx, cache, segments)), targets)
 
     def hidden(self, idx, cache=None, segments=None):
-        """What the head reads: a vector for each token, (B, T, C)."""
+        """The vectors that the head reads: one for each token, (B, T, C)."""
         self.check(idx, self.config.context_length, cache.length if cache else 0)
         T = idx.shape[1]
         # The cache counts, so that a Replay can follow.
@@ -124,7 +124,7 @@ class Block(nn.Module):
 
 
 def attend_with_cache(attention, x, cache):
-    """What an nn.MultiheadAttention computes, with earlier keys and values from a cache."""
+    """The output of an nn.MultiheadAttention, with earlier keys and values from a cache."""
     B, T, C = x.shape
     H = attention.num_heads
     qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, T, C) -> (B, T, 3 C)

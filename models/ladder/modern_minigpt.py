@@ -99,7 +99,7 @@ class ModernMiniGPT(LanguageModel):
         return with_loss(self.logits(self.hidden(idx, cache, segments)), targets)
 
     def hidden(self, idx, cache=None, segments=None):
-        """What is compared with every token of the table: a vector for each place, (B, T, C)."""
+        """The vectors that the table's tokens are compared with: one for each place, (B, T, C)."""
         self.check(idx, self.config.context_length, cache.length if cache else 0)
         places = cache.positions(idx) if cache else mt.arange(idx.shape[1], device=idx.device)
         visible = None

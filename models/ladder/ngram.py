@@ -75,7 +75,7 @@ class NGram(LanguageModel):
         return self
 
     def __len__(self):
-        """How many numbers it has kept."""
+        """The number of counts."""
         return sum(map(len, self.counts))
 
     def forward(self, idx, targets=None):

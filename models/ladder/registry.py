@@ -53,7 +53,7 @@ class Rung:
 
 
 def window(model):
-    """How many tokens a window of training text has for a model."""
+    """The number of tokens in a model's window of training text."""
     return WINDOW if getattr(model, "slides", False) else model.config.context_length
 
 

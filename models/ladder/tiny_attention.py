@@ -69,13 +69,13 @@ class TinyAttention(LanguageModel):
         return with_loss(self.head(x + y), targets)  # (B, T, C) -> (B, T, V)
 
     def embed(self, idx):
-        """What each token is, and where it stands: (B, T) -> (B, T, C)."""
+        """The sum of each token's embedding and its position's: (B, T) -> (B, T, C)."""
         self.check(idx, self.config.context_length)
         positions = mt.arange(idx.shape[1], device=idx.device)  # (T,)
         return self.token_embedding(idx) + self.position_embedding(positions)
 
     def weights(self, x):
-        """How much each position (row) takes from each position up to itself: (B, T, T)."""
+        """The attention weights of each position (row) on each position up to itself: (B, T, T)."""
         q, k = self.query(x), self.key(x)  # (B, T, C)
         scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])  # (B, T, T): row asks column
         later = mt.ones_like(scores[0], dtype=mt.bool).triu(1)  # (T, T): true above the diagonal

@@ -1,4 +1,4 @@
-"""How a language model is trained, in numbers."""
+"""The settings of a language model's training."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train. ValueError for numbers that cannot be meant."""
+    """The settings of a training. ValueError for numbers that cannot be meant."""
 
     steps: int = 3000
     batch_size: int = 32  # windows of text in a step

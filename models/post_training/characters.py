@@ -22,7 +22,7 @@ CUE = 24  # characters of the line before, its last ones
 
 @dataclass(frozen=True)
 class Line:
-    """Who says a line, the line, and the end of the line before it."""
+    """A line of a play: its speaker, its words, and the end of the line before it."""
 
     speaker: str
     cue: str

@@ -21,7 +21,7 @@ from .reward_model import RewardModel, RewardTrainer, agreement
 
 @dataclass(frozen=True)
 class Choice:
-    """What was asked (messages), two answers, and the better one: 1, 2, or 0 for neither."""
+    """A question (messages), two answers, and the better one: 1, 2, or 0 for neither."""
 
     asked: list
     answers: list
@@ -97,8 +97,8 @@ RULES = {  # choosers that are no person
 
 
 def taste(model, tokenizer, choices, config, watch):
-    """What the choices teach: (a model by DPO, the share of held-out choices that a reward model
-    predicts, or None if there are none). `watch(name, trainer)` lets a trainer run.
+    """The results of training on the choices: (a model by DPO, the share of held-out choices that a
+    reward model predicts, or None if there are none). `watch(name, trainer)` lets a trainer run.
 
     ValueError if no choice prefers an answer.
     """

@@ -50,7 +50,7 @@ class LoRAConfig:
             raise ValueError(f"LoRA: alpha must be a positive number, got {self.alpha!r:.60}")
 
     def names(self, path):
-        """Whether a path is one of the targets."""
+        """True if a path is one of the targets."""
         return any(path == t or path.endswith(f".{t}") for t in self.targets)
 
 
@@ -115,7 +115,7 @@ def targeted(model, config):
 
 
 def _is_output(model, path):
-    """Whether a path is that of an nn.MultiheadAttention's out_proj."""
+    """True if a path is that of an nn.MultiheadAttention's out_proj."""
     return isinstance(model.get_submodule(path.rpartition(".")[0]), nn.MultiheadAttention)
 
 

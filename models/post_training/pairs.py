@@ -11,7 +11,7 @@ from .replies import examples_of, replies
 
 
 def rule(problem, text):
-    """How good an answer is: right before wrong, and of the right ones the form preferred."""
+    """The reward of an answer: right before wrong, and of the right ones the form preferred."""
     exact = problem.exact(text)
     return int(exact) + int(exact and problem.preferred(text))
 

@@ -8,7 +8,7 @@ from ..training import TrainingConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long each stage trains, and on how much. `scaled` makes a shorter or a longer one."""
+    """The steps and the data of every stage of training. `scaled` makes it shorter or longer."""
 
     base_steps: int = 700
     sft_steps: int = 300

@@ -1,4 +1,4 @@
-"""What an assistant answers: many prompts at once, and the probability of each token.
+"""Answers of an assistant: many prompts at once, and the probability of each token.
 
 Prompts of one length are one batch with a key/value cache; a batch ends when all its answers have.
 """
@@ -84,8 +84,9 @@ def logps_of(logits, targets):
 
 
 def graded(model, tokenizer, problems, max_new_tokens=16):
-    """How often greedy answers are exact, and have the preferred form: {"exact", "preferred", and
-    one entry for each task, which is its share of exact answers}."""
+    """The shares of greedy answers that are exact, and that have the preferred form: {"exact",
+    "preferred", and one entry for each task, which is its share of exact answers}.
+    """
     given = replies(model, tokenizer, [p.prompt() for p in problems], max_new_tokens, 0)
     right = {}
     for problem, reply in zip(problems, given):

@@ -1,4 +1,4 @@
-"""How friendly a text is, by a lexicon of words: the gold reward of the lesson on reward hacking.
+"""The sentiment of a text, by a lexicon of words: the gold reward of the lesson on reward hacking.
 
 VADER (Hutto and Gilbert, ICWSM 2014) knows some 7,500 words with their sentiment, and sums them up
 to a number from −1 to 1. Needs the package vaderSentiment (MIT; the extra 'sentiment').
@@ -8,7 +8,7 @@ import importlib.util
 
 
 def available():
-    """Whether the package is installed."""
+    """True if the package is installed."""
     return importlib.util.find_spec("vaderSentiment") is not None
 
 

@@ -194,7 +194,7 @@ class Stages:
         return {"loss": trainer.validation[-1][1], **self.grades(model)}
 
     def documents(self):
-        """What the base model reads, and others to test it with: examples learned whole."""
+        """The base model's documents, and others to test it with: examples learned whole."""
         rng, count = self.rng(1), self.recipe.examples
         ids, length = self.tokenizer.encode_array(self.plays()[0]), recipe.WINDOW + 1
         cut = len(ids) * 9 // 10

@@ -25,7 +25,7 @@ WEIGHTS = {"sums": 2, "reversing": 1, "copying": 1}  # how often each is drawn: 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is asked, and the right answer."""
+    """A question and its right answer."""
 
     task: str
     question: str
@@ -41,11 +41,11 @@ class Problem:
         return [*self.prompt(), answer]
 
     def exact(self, reply):
-        """Whether a reply is the right answer, in any form."""
+        """True if a reply is the right answer, in any form."""
         return any(reply == form.format(self.answer) for form in FORMS.values())
 
     def preferred(self, reply):
-        """Whether a reply has the preferred form, whatever it says."""
+        """True if a reply has the preferred form, whatever it says."""
         before, after = FORMS[PREFERRED].split("{}")
         return reply.startswith(before) and reply.endswith(after)
 

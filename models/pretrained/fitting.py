@@ -44,7 +44,7 @@ def _large(size, found):
 
 
 def distinct(tensors):
-    """How many numbers the memory of tensors by name has, however many of them show the same."""
+    """The number of elements of tensors by name; memory that several share counts once."""
     memory = {}
     for tensor in tensors.values():
         storage = tensor.storage()

@@ -1,4 +1,4 @@
-"""Where a server listens."""
+"""The addresses at which a server listens."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What a client gets: pieces of text as the tokens come, and the JSON of OpenAI's interface."""
+"""Answers to a client: pieces of text as the tokens come, and the JSON of OpenAI's interface."""
 
 import time
 import uuid

@@ -286,7 +286,7 @@ def _json(value):
 
 
 def metrics(server):
-    """What happened so far, in the text format of Prometheus."""
+    """The counts of events so far, in the text format of Prometheus."""
     engine = server.engine
     first = engine.counts["first_tokens"]
     shown = {

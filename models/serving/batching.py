@@ -1,4 +1,4 @@
-"""What a model computes for texts that join and leave: the logits of each one's next token.
+"""Batches of texts that join and leave: the logits of each one's next token.
 
 Every text gets the numbers that it would get alone, to the last bit, whatever else runs. Its prompt
 is read by itself, in pieces of a fixed size; after that a token of each text is computed in one
@@ -15,7 +15,7 @@ PIECE = 64  # tokens of a prompt that are read at once
 
 
 def batch_for(model, rows):
-    """What computes the next tokens of up to `rows` texts with a model."""
+    """A batch that computes the next tokens of up to `rows` texts with a model."""
     if getattr(model, "replays", False) and hasattr(model, "new_cache"):
         return Together(model, rows)
     return Apart(model, rows)
@@ -58,7 +58,7 @@ class Together:
             text.row = None
 
     def is_ready(self, text):
-        """Whether one token is left to be read, so that it can be computed with others."""
+        """True if one token is left to be read, so that it can be computed with others."""
         read = int(self.cache.lengths[text.row])
         return 0 < read < self.context and text.start + read + 1 == len(text.ids)
 

@@ -28,7 +28,7 @@ class Stopped(Exception):
 
 @dataclass
 class Token:
-    """What a step gave: the id, its log-probability and the likeliest ones, if asked for.
+    """The result of a step: the id, its log-probability and the likeliest ones, if asked for.
 
     `end` is why there will be no more: "stop", "length", "error" or "cut", else None.
     """

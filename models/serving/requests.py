@@ -1,4 +1,4 @@
-"""What a client may ask for, checked: each mistake is a `Refused` with a sentence.
+"""Checks of a client's requests: each mistake is a `Refused` with a sentence.
 
 The names are those of OpenAI's interface (platform.openai.com/docs/api-reference).
 """

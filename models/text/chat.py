@@ -22,7 +22,7 @@ def with_chat_tokens(tokenizer):
 
 
 def has_chat_tokens(tokenizer):
-    """Whether conversations can be rendered with this tokenizer."""
+    """True if conversations can be rendered with this tokenizer."""
     return all(token in tokenizer.special_ids for token in SPECIAL_TOKENS)
 
 

@@ -89,7 +89,7 @@ def read_text(path):
 
 
 def text_pieces(path, size=2**22):
-    """What `read_text` gives, in pieces of about `size` bytes: for texts larger than memory.
+    """The text of `read_text` in pieces of about `size` bytes: for texts larger than memory.
 
     A piece begins with white space, before a word, so that tokenizers cut it as they cut the whole.
     """

@@ -132,7 +132,7 @@ class ShardedWindows(TextWindows):
         return first + self.length * rng.permutation(numbers[numbers < count])
 
     def state_dict(self):
-        """Where it stands: plain numbers."""
+        """The position in the data: plain numbers."""
         return {name: getattr(self, name) for name in self.STATE}
 
     def load_state_dict(self, state):

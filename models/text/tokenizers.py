@@ -79,7 +79,7 @@ class Tokenizer:
         return ids
 
     def settings(self):
-        """What `tokenizer_from` needs to make this tokenizer again: plain JSON values."""
+        """The settings, plain JSON, from which `tokenizer_from` makes this tokenizer again."""
         raise NotImplementedError
 
     def save(self, path):
@@ -154,7 +154,7 @@ class UnitTokenizer(Tokenizer):
         )  # fmt: skip
 
     def _special_settings(self):
-        """What `settings` says of special tokens: nothing where there are none."""
+        """The special tokens of `settings`: nothing where there are none."""
         return {"special_tokens": self.special_tokens} if self.special_tokens else {}
 
 
@@ -376,7 +376,7 @@ def _splitter(special_tokens):
 
 
 def _vocab_and_merges(folder):
-    """What is in the `vocab.json` and `merges.txt` of a folder."""
+    """The content of the `vocab.json` and `merges.txt` of a folder."""
     try:
         ids = files.parsed(files.contents(Path(folder, "vocab.json")))
         if not isinstance(ids, dict) or any(type(id) is not int for id in ids.values()):

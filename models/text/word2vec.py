@@ -83,7 +83,7 @@ class SkipGram(nn.Module):
 
 @dataclass(frozen=True)
 class Word2VecConfig:
-    """How to learn. ValueError for numbers that cannot be meant."""
+    """The settings of learning. ValueError for numbers that cannot be meant."""
 
     channels: int = 64
     window: int = 4  # the farthest neighbour; nearer ones are taken more often

@@ -28,7 +28,7 @@ from .schema import check_checkpoint, is_checkpoint
 
 
 def load_checkpoint(path, use=lambda state: state):
-    """What a `Trainer` saved at `path`, or what `use` makes of it.
+    """The checkpoint that a `Trainer` saved at `path`, or the result of `use` on it.
 
     ValueError, which names the file, if it is something else, damaged, or of no `use`.
     """

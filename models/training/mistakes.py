@@ -284,7 +284,7 @@ MISTAKES = {
 
 
 def diagnosed(training, size=8):
-    """What mt.diagnose says of a training."""
+    """The findings of mt.diagnose on a training."""
     return mt.diagnose(
         training.model, training.batch(size), optimizer=training.optimizer, step=training.step,
         evaluate=training.evaluate,

@@ -1,4 +1,4 @@
-"""What a person sees of training: a progress bar, and a picture of the losses."""
+"""The display of training: a progress bar, and a picture of the losses."""
 
 import sys
 import time

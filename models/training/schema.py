@@ -1,4 +1,4 @@
-"""What a checkpoint of a language model is: each key, its kind, and what must agree with what.
+"""The schema of a language model's checkpoint: each key, its kind, and what must agree.
 
 A file may hold any structure of plain values. All that is used of it later is looked at here, so
 that nobody else need ask what a step, a loss or a learning rate might be instead. Keys at the top
@@ -242,7 +242,7 @@ def is_stream(state):
 
 
 def is_place(value):
-    """Where a `ShardedWindows` stands, or None."""
+    """True if it is a state of `ShardedWindows`, or None."""
     return value is None or is_dict(value) and all(
         type(name) is str and is_count(number, 2**64 - 1) for name, number in value.items()
     )  # fmt: skip

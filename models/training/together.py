@@ -32,7 +32,7 @@ def size():
 
 
 def restarted():
-    """Whether the launcher has started all processes again after one had failed."""
+    """True if the launcher has started all processes again after one had failed."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
@@ -67,7 +67,7 @@ def quiet_but_for_rank_0():
 
 
 def any_rank(flag):
-    """Whether the flag is true on some rank."""
+    """True if the flag is true on some rank."""
     if size() == 1:
         return flag
     told = mt.tensor(float(flag))

@@ -19,7 +19,7 @@ from .schema import FORMAT, check_checkpoint, insist, made
 
 @dataclass(frozen=True)
 class Record:
-    """What there is to say after a step. `loss` is None before the first, `validation` mostly."""
+    """The record of a step. `loss` is None before the first, `validation` mostly."""
 
     step: int
     loss: float | None
@@ -115,7 +115,7 @@ class Trainer:
         return value
 
     def held_out_loss(self):
-        """What is measured at every evaluation, the lower the better."""
+        """The loss that every evaluation measures: the lower, the better."""
         config = self.config
         return evaluate(self.model, self.held_out, config.eval_batches, config.eval_batch_size)
 
@@ -256,7 +256,7 @@ def model_from(state, device=None):
 
 
 def differences(theirs, ours):
-    """Where two settings differ: "d_model 128, not 256"."""
+    """The differences of two settings: "d_model 128, not 256"."""
     if not isinstance(theirs, dict):
         return f"{theirs}, not {ours}"
     names = [n for n in {**theirs, **ours} if theirs.get(n) != ours.get(n)]

@@ -117,6 +117,21 @@ def test_sliders_by_keyboard_and_the_count_at_once(tab, expect):
     expect(tab.get_by_text("5 heads cannot share a width of 48 evenly")).to_be_visible()
 
 
+def test_the_vocabulary_is_chosen_for_bpe_alone(tab, expect):
+    slider = tab.get_by_role("slider", name="Vocabulary")
+    expect(slider).to_be_disabled()
+    expect(slider).to_have_value(str(len(set(TEXT))))
+    tab.get_by_text("Choose another text").click()
+    tab.locator("#kind").select_option("bpe")
+    tab.locator("#typed").fill(TEXT)
+    tab.get_by_role("button", name="Learn from these lines").click()
+    expect(slider).to_be_enabled()
+    slider.fill("272")
+    expect(tab.locator("#text-about")).to_contain_text("of which 272 are different")
+    state = tab.evaluate("fetch('/api/state').then(r => r.json())")
+    assert number(tab, "parameter-count") == state["parameter_count"]
+
+
 def test_a_training(tab, expect):
     for name in ("Width", "Context", "Batch size"):
         tab.get_by_role("slider", name=name).fill(str(SLIDERS[name]))

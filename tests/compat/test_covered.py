@@ -1,4 +1,4 @@
-"""The README's table of what is covered is current; the stored names are PyTorch's."""
+"""The table of what is covered is current; the stored names are PyTorch's."""
 
 import covered
 import pytest

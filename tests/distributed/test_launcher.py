@@ -78,6 +78,18 @@ def test_variables_and_prefixes(tmp_path):
 
 
 @ranks.needs_mpi
+def test_lines_of_several_ranks_stay_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    program = ranks.write(tmp_path, """
+        for i in range(500):
+            print("line", i, "of", "many")
+        """)  # fmt: skip
+    lines = ranks.run(3, program).stdout.splitlines()
+    prefixes = ("", "[rank1]: ", "[rank2]: ")
+    assert sorted(lines) == sorted(f"{p}line {i} of many" for p in prefixes for i in range(500))
+
+
+@ranks.needs_mpi
 @pytest.mark.parametrize(
     "how, said",
     [

@@ -653,3 +653,33 @@ def test_the_demo(tmp_path):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     done = subprocess.run([*command[:2], "nothing"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def _luminance(color):
+    """WCAG 2.2, relative luminance."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def _contrast(one, other):
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("name", mt.graph.THEMES)
+def test_words_can_be_read_on_every_ground(name):
+    t = mt.graph.THEMES[name]
+    grounds = {t.paper, *t.frames[1:], *(fill for fill, _ in t.roles.values())}
+    words = {t.ink, t.faint, t.gradient, t.active, t.roles["module"][1], *t.flows.values()}
+    least = min((_contrast(word, ground), word, ground) for word in words for ground in grounds)
+    assert least[0] >= 4.5, least
+    lines = [_contrast(line, t.paper) for _, line in t.roles.values()]
+    assert min(lines) >= 3 and _contrast(t.wire, t.paper) >= 3
+
+
+@pytest.mark.parametrize("name", mt.graph.THEMES)
+def test_each_colour_has_one_meaning(name):
+    t = mt.graph.THEMES[name]
+    meanings = [t.gradient, t.active, *t.flows.values()]
+    assert len(set(meanings)) == len(meanings)

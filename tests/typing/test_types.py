@@ -166,6 +166,15 @@ def test_signatures(code, parameters):
     assert [name for name in parameters.split() if name not in shown] == []
 
 
+@pytest.mark.parametrize(
+    "name", "exp relu softmax add tril isinf argmax sum cat gather linalg.det nn.Linear".split()
+)
+def test_one_signature(name):
+    """An overload of `op` that does not fit would show an operation's signature again."""
+    script = needed("jedi").Script(f"import microtensor as mt\nmt.{name}(")
+    assert len(script.get_signatures()) == 1
+
+
 # ---- what Tab and help() show ----------------------------------------------------------
 
 

@@ -162,7 +162,7 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
 
 
 def _lengths_of_bags(input, offsets, include_last_offset):
-    """How many indices each bag has."""
+    """The number of indices in each bag."""
     if input.ndim == 2:
         return tensor([input.shape[1]] * len(input), dtype=int64)
     n, ends = input.numel(), offsets.tolist()

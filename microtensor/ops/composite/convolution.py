@@ -164,7 +164,7 @@ def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, 
 
 
 def _pool(name, n, x, kernel_size, stride, padding, dilation, ceil_mode):
-    """What all pools begin with: x in a batch, the numbers for each dimension, what to pad."""
+    """The beginning of all pools: x in a batch, the numbers for each dimension, the padding."""
     x, alone = _batch(name, x, n)
     if 0 in x.shape[1:]:
         raise RuntimeError(f"{name}: only the batch may be empty, got shape {tuple(x.shape)}")

@@ -29,7 +29,7 @@ def _there(array, like):
 
 
 def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2 … is among whole numbers; with weights, their sums."""
+    """The number of times that each of 0, 1, 2 … occurs; with weights, their sums."""
     if x.ndim != 1 or x.dtype.rank == FLOAT or bool((x < 0).any()):
         raise RuntimeError("bincount: a row of whole numbers that are not negative is needed")
     if minlength < 0:
@@ -45,7 +45,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
 def searchsorted(sorted_sequence: Tensor, values: TensorLike, *, out_int32: bool = False,
                  right: bool = False, side: str | None = None,
                  sorter: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Where values would stand in rising rows: before their equals, or behind them if `right`."""
+    """The indices at which values fit into rising rows: before equal ones, or behind if `right`."""
     if side is not None:
         right = side == "right"
     rows, v = _host(sorted_sequence), np.asarray(_host(values) if _is(values) else values)
@@ -78,7 +78,7 @@ def bucketize(
 
 def isin(elements: TensorLike, test_elements: TensorLike, *, assume_unique: bool = False,
          invert: bool = False) -> Tensor:  # fmt: skip
-    """Which elements are among the test elements."""
+    """True for each element that is among the test elements."""
     like = elements if _is(elements) else test_elements
     a, b = (_host(e) if _is(e) else e for e in (elements, test_elements))
     return _there(np.isin(a, b, invert=invert), like)
@@ -116,7 +116,7 @@ def unique_consecutive(
 
 
 def _chosen(x, values, inverse, counts, return_inverse, return_counts):
-    """What was asked for: a tensor, or a tuple of two or three."""
+    """The requested results: a tensor, or a tuple of two or three."""
     out = [values] + [inverse] * return_inverse + [counts] * return_counts
     out = tuple(_there(o, x) for o in out)
     return out if len(out) > 1 else out[0]
@@ -129,7 +129,7 @@ def unravel_index(indices: Tensor, shape: Shape) -> Tensors:
 
 
 def histc(x: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
-    """How many elements fall in each of `bins` equal parts of min … max, or of what there is."""
+    """The number of elements in each of `bins` equal parts of min … max, or of their own range."""
     array = _host(x)
     if min == max:
         min, max = (array.min(), array.max()) if array.size else (0, 1)

@@ -28,7 +28,7 @@ def dist(a: Tensor, b: Tensor, p: float = 2) -> Tensor:
 
 @fused
 def cdist(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
-    """How far each row of a (…, n, d) is from each row of b (…, m, d), by the p-norm: (…, n, m)."""
+    """Distances by the p-norm of the rows of a (…, n, d) and those of b (…, m, d): (…, n, m)."""
     if not p >= 0:
         raise RuntimeError(f"cdist: p is at least 0, got {p}")
     return vector_norm(sub(a[..., :, None, :], b[..., None, :, :]), p, -1)

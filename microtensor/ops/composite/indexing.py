@@ -107,7 +107,7 @@ def _mask_of_bytes(part):
 
 
 def _width(part):
-    """How many dimensions a part of an index uses up."""
+    """The number of dimensions that a part of an index uses up."""
     if part is None or part is Ellipsis or isinstance(part, bool):
         return 0
     is_mask = hasattr(part, "dtype") and "bool" in str(part.dtype)
@@ -321,7 +321,7 @@ def _descending(x):
 
 
 def _lowest(dtype):
-    """What no element of a dtype is smaller than."""
+    """The lowest value of a dtype."""
     return False if dtype.rank == BOOL else -math.inf if dtype.rank == FLOAT else iinfo(dtype).min
 
 

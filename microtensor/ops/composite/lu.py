@@ -16,17 +16,15 @@ from ...autograd.errors import LinAlgError
 from ...autograd.modes import no_grad
 from ...typing import Tensor
 from ..elementwise import abs
-from ..linalg import cholesky, inv, solve, solve_triangular
+from ..matrices import inv
 from ..reductions import argmax
 from ..shapes import reshape, tril, triu
 from .arranging import diag_embed
 from .indexing import where
+from .matrices import cholesky, solve, solve_triangular
 from .shapes import cat, transpose
 
 __all__ = ["lu_solve", "lu_unpack"]
-OF_LINALG = (
-    "cholesky_ex inv_ex lu lu_factor lu_factor_ex solve_ex".split()
-)  # besides lu_solve, whose arguments stand in another order there
 
 lu_result = results("linalg_lu", "P", "L", "U")
 lu_factor_result = results("linalg_lu_factor", "LU", "pivots")
@@ -141,7 +139,7 @@ def _eliminated(a, pivot):
 
 
 def _order(pivots, shape):
-    """Which row of A stands in each row of L U (…, m): the exchanges one after the other."""
+    """The order of A's rows in L U (…, m), which the exchanges of `pivots` lead to one by one."""
     flat = reshape(pivots, (math.prod(pivots.shape[:-1]), pivots.shape[-1])).tolist()
     orders = []
     for exchanged in flat:
@@ -213,7 +211,7 @@ def solve_ex(A: Any, B: Tensor, *, left: bool = True, check_errors: bool = False
 
 
 def _singular(name, A, check_errors):
-    """Which pivot of each matrix is the first 0, counted from 1; 0 for none."""
+    """The first pivot of each matrix that is 0, counted from 1; 0 for none."""
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise RuntimeError(f"{name}: square matrices are needed, got {tuple(A.shape)}")
     info = lu_factor_ex(A.detach()).info

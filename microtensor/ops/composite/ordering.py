@@ -49,7 +49,7 @@ def topk(
 
 
 def _first_ranks(x, k, largest):
-    """Where the k largest, or smallest, elements of each row of x (…, n) stand, in rising order.
+    """The positions of the k largest, or smallest, elements of each row of x (…, n), rising.
 
     NaN is larger than any number; of equals the first are taken.
     """
@@ -179,7 +179,7 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
 
 
 def _most_frequent(x):
-    """Where the element stands that each row of x (…, n) has most often: (…, 1), the last place.
+    """The last position of the most frequent element of each row of x (…, n): (…, 1).
 
     Of several the smallest. In order, equal elements are neighbours.
     """
@@ -193,7 +193,7 @@ def _most_frequent(x):
 
 def quantile(x: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *,
              interpolation: str = "linear") -> Tensor:  # fmt: skip
-    """What a share q of the elements is below; for a row of q, one for each in a new dimension 0.
+    """The q-th quantile, 0 ≤ q ≤ 1; for a row of q, one for each in a new dimension 0.
 
     Between two elements: "linear", "lower", "higher", "nearest" or "midpoint".
     """
@@ -263,7 +263,7 @@ def msort(x: Tensor) -> Tensor:
 
 
 class return_types:
-    """What operations with two results return."""
+    """The types of operations with two results."""
 
     max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = (
         results(name, "values", "indices")

@@ -110,7 +110,7 @@ def _whole(function: T) -> T:
 
 
 def _slices(name, x, dim, index, source, kind=RuntimeError):
-    """Where in x the slices of source go: as many as the index has, of x's other sizes."""
+    """The positions in x of the slices of source: as many as the index has, of x's other sizes."""
     index, dim = _along(x, dim, index, name), _positive(dim, x.ndim)
     shape = (*x.shape[:dim], index[-1].shape[0], *x.shape[dim + 1 :])
     if tuple(source.shape) != shape:

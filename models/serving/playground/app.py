@@ -51,7 +51,7 @@ COOKIE = "playground-token"
 
 
 class Refused(ValueError):
-    """What a request gets instead of an answer."""
+    """The error that a request gets instead of an answer."""
 
     def __init__(self, status, sentence):
         super().__init__(sentence)
@@ -202,7 +202,7 @@ KINDS_ASKED = {
 
 
 def checked(value):
-    """What was asked, each name with a value of its kind."""
+    """The values of a request, checked: each name with a value of its kind."""
     for name, kind in KINDS_ASKED.items():
         if name in value and type(value[name]) is not kind:
             raise Refused(400, f"{name} must be a {kind.__name__}, got {value[name]!r:.40}.")
@@ -289,7 +289,8 @@ async def text(lab, shakespeare, request):
     else:
         name, words = printable(asked.get("name", "your text"))[:80], asked.get("text", "")
         words = words.replace("\r\n", "\n").replace("\r", "\n")
-    data = await asyncio.to_thread(texts.data, name, words, kind)
+    vocabulary = lab.settings["vocabulary"]
+    data = await asyncio.to_thread(texts.data, name, words, kind, vocabulary)
     await answer_of(lab.ask(lab.learn_from, data))
     return JSONResponse(lab.state)
 

@@ -40,7 +40,7 @@ class Lab:
 
     def __init__(self, folder, data, seed=0):
         self.folder, self.data, self.seed = Path(folder), data, seed
-        self.settings = sizes.usual(sizes.MODEL) | sizes.usual(sizes.TRAINING)
+        self.settings = sizes.usual(sizes.MODEL | sizes.TEXT | sizes.TRAINING)
         self.training, self.error, self.saved = False, None, None
         self.samples, self.state, self.version = [], {}, 0
         self._jobs, self._ending = queue.SimpleQueue(), False
@@ -129,10 +129,11 @@ class Lab:
 
     def _make(self):
         """A new model of the chosen sizes; the same seed gives the same weights."""
-        config = sizes.config(self.settings, self.data.tokenizer.vocab_size)
-        batch = self.settings["batch_size"]
-        sizes.check_memory(config, batch)
-        windows = self.data.windows(config.context_length)
+        data = self.data.with_vocabulary(self.settings["vocabulary"])
+        config = sizes.config(self.settings, data.tokenizer.vocab_size)
+        sizes.check_memory(config, self.settings["batch_size"])
+        windows = data.windows(config.context_length)
+        self.data = data
         mt.manual_seed(self.seed)
         self._take(MiniGPT(config), windows, self._training_config())
         self.trainer.validation.append([0, self._held_out_loss()])
@@ -158,16 +159,20 @@ class Lab:
         rates = {name: chosen[name] for name in sizes.TRAINING if name in chosen}
         model = {name: value for name, value in chosen.items() if name not in rates}
         before = self.settings
-        settings = sizes.checked(sizes.MODEL, model, before)
+        settings = sizes.checked(sizes.MODEL | sizes.TEXT, model, before)
         settings = sizes.checked(sizes.TRAINING, rates, settings)
-        config = sizes.config(settings, self.data.tokenizer.vocab_size)
+        config = self._config(settings)
         sizes.check_memory(config, settings["batch_size"])
         self.data.windows(settings["context_length"])
         self.settings = settings
+        if config != self.model.config and self.trainer.step == 0 and not self.training:
+            try:
+                self._make()
+            except ValueError:
+                self.settings = before
+                raise
         if rates:
             self._change_rates()
-        if config != self.model.config and self.trainer.step == 0 and not self.training:
-            self._make()
         self._publish()
 
     def _change_rates(self):
@@ -207,17 +212,24 @@ class Lab:
 
     def learn_from(self, data):
         """Another text: a new model, since its tokens are others."""
-        before = self.data
+        before = self.data, self.settings
         self._keep()
         self.data = data
+        if data.vocabulary is not None:
+            self.settings = {**self.settings, "vocabulary": data.vocabulary}
         try:
             self._make()
         except ValueError:
-            self.data = before
+            self.data, self.settings = before
             raise
 
     def _chosen_config(self):
-        return sizes.config(self.settings, self.data.tokenizer.vocab_size)
+        return self._config(self.settings)
+
+    def _config(self, settings):
+        data, vocabulary = self.data, settings["vocabulary"]
+        same = data.vocabulary in (None, vocabulary)
+        return sizes.config(settings, data.tokenizer.vocab_size if same else vocabulary)
 
     def sample(self):
         """Write a little; questions are answered between two tokens."""
@@ -268,7 +280,7 @@ class Lab:
         self.runs = [r for r in self.runs if r["number"] != self._number] + [run]
 
     def _runs_before(self):
-        """What earlier programs have left in the folder; what cannot be read is passed over."""
+        """The runs of earlier programs in the folder; those that cannot be read are passed over."""
         found = []
         for path in self.folder.glob("run-*/checkpoint.safetensors"):
             number = re.fullmatch(r"run-(\d+)", path.parent.name)
@@ -314,6 +326,8 @@ class Lab:
         about = state["about"] or {}
         rates = {name: about.get(name, state["training"][name]) for name in sizes.TRAINING}
         settings = {name: getattr(model.config, name) for name in sizes.MODEL}
+        if self.data.vocabulary is not None:
+            settings["vocabulary"] = self.data.vocabulary
         self.settings = sizes.checked(sizes.TRAINING, rates, self.settings) | settings
         self._take(model, windows, TrainingConfig(**state["training"]))
         self.trainer.load_state_dict(state)
@@ -371,5 +385,5 @@ def curve(points):
 
 
 def first_of(data):
-    """What a sample begins after: the text's first character."""
+    """The text after which a sample begins: the text's first character."""
     return data.text[0]

@@ -1,4 +1,4 @@
-"""What the model says next, and what is seen inside it. All run in the lab's thread."""
+"""Views of a model: its next tokens, and its inside. All run in the lab's thread."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What may be chosen in the playground, and one sentence for what may not."""
+"""The choices of the playground, and one sentence for each that is not possible."""
 
 import math
 import os
@@ -26,6 +26,7 @@ MODEL = {
     "context_length": Slider("Context", 8, 256, 8, 64, "tokens that the model sees at once"),
     "dropout": Slider("Dropout", 0, 0.5, 0.05, 0, "share of attention left out in training"),
 }
+TEXT = {"vocabulary": Slider("Vocabulary", 272, 2000, 16, 512, "different tokens")}
 TRAINING = {
     "lr": Slider("Learning rate", 0.0001, 0.02, 0.0001, 0.004, "how far a step goes"),
     "batch_size": Slider("Batch size", 1, 128, 1, 16, "windows of text in a step"),
@@ -36,7 +37,7 @@ SAMPLING = {
     "top_p": Slider("Top-p", 0.05, 1, 0.05, 1, "the most probable that sum to p; 1: all"),
     "min_p": Slider("Min-p", 0, 1, 0.05, 0, "at least p times as probable as the first; 0: all"),
 }
-WHOLE = {"n_layers", "n_heads", "d_model", "context_length", "batch_size", "top_k"}
+WHOLE = {*MODEL, *TEXT, "batch_size", "top_k"} - {"dropout"}
 
 
 def usual(sliders):
@@ -46,7 +47,7 @@ def usual(sliders):
 
 def described():
     """The sliders for the page, in groups."""
-    groups = {"model": MODEL, "training": TRAINING, "sampling": SAMPLING}
+    groups = {"model": MODEL | TEXT, "training": TRAINING, "sampling": SAMPLING}
     return {
         group: {name: asdict(slider) for name, slider in sliders.items()}
         for group, sliders in groups.items()
@@ -89,7 +90,7 @@ def config(settings, vocab_size):
 
 
 def parts(config):
-    """How many parameters each part of a MiniGPT has: {part: number}."""
+    """The number of parameters in each part of a MiniGPT: {part: number}."""
     V, T, C = config.vocab_size, config.context_length, config.d_model
     L = config.n_layers
     return {

@@ -7,7 +7,6 @@ from ...text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 
 KINDS = {"char": "characters", "byte": "bytes", "bpe": "frequent runs (BPE)"}
 TOKENIZERS = {"char": CharTokenizer, "byte": ByteTokenizer, "bpe": BPETokenizer}
-BPE_SIZE = 512
 LONGEST = 20_000_000  # characters of a text
 
 
@@ -20,6 +19,7 @@ class Data:
     kind: str
     tokenizer: object
     ids: object  # (tokens,)
+    vocabulary: int | None = None  # as many tokens as BPE was to learn; it may find fewer
 
     def windows(self, length):
         """(to learn from, to test with). ValueError, a sentence, for a text that is too short."""
@@ -35,25 +35,34 @@ class Data:
         """The same text in another model's tokens. ValueError if that model does not know it."""
         kind = next((k for k, t in TOKENIZERS.items() if isinstance(tokenizer, t)), self.kind)
         try:
-            return Data(self.name, self.text, kind, tokenizer, tokenizer.encode_array(self.text))
+            ids = tokenizer.encode_array(self.text)
         except ValueError as error:
             raise ValueError(f"The model was trained on another text than this: {error}") from None
+        vocabulary = tokenizer.vocab_size if kind == "bpe" else None
+        return Data(self.name, self.text, kind, tokenizer, ids, vocabulary)
+
+    def with_vocabulary(self, number):
+        """The same text in so many tokens, if it is BPE that makes them."""
+        if self.vocabulary in (None, number):
+            return self
+        return data(self.name, self.text, self.kind, number)
 
     def about(self):
-        """What the page says of it."""
+        """The description of it on the page."""
         return {
             "name": self.name,
             "kind": self.kind,
             "characters": len(self.text),
             "tokens": len(self.ids),
             "vocab_size": self.tokenizer.vocab_size,
+            "vocabulary": self.vocabulary,
             "beginning": self.text[:120],
             "first": self.text.lstrip().split("\n")[0][:14],
         }
 
 
-def data(name, text, kind="char"):
-    """The data of a text. ValueError, a sentence, for one that cannot be learnt from."""
+def data(name, text, kind="char", vocabulary=512):
+    """The data of a text, with so many tokens of BPE. ValueError, a sentence, if it is unfit."""
     if kind not in KINDS:
         raise ValueError(f"Tokens are one of {', '.join(KINDS)}, not {kind!r:.40}.")
     if not text.strip():
@@ -70,9 +79,12 @@ def data(name, text, kind="char"):
             raise ValueError(
                 f"The text has {tokenizer.vocab_size:,} different characters; use bytes or BPE."
             )
+    elif kind == "byte":
+        tokenizer = ByteTokenizer()
     else:
-        tokenizer = ByteTokenizer() if kind == "byte" else BPETokenizer.from_text(text, BPE_SIZE)
-    return Data(name, text, kind, tokenizer, tokenizer.encode_array(text))
+        tokenizer = BPETokenizer.from_text(text, vocabulary)
+    vocabulary = vocabulary if kind == "bpe" else None
+    return Data(name, text, kind, tokenizer, tokenizer.encode_array(text), vocabulary)
 
 
 def shown(tokenizer, ids):

@@ -211,8 +211,8 @@ def test_the_list(run):
     code, out, err = run()
     assert code == 0 and err == "" and run("--help")[1] == out
     names = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    ladder = [line.split("`")[1] for line in (CLONE / "README.md").read_text("utf-8").splitlines()
-              if re.match(r"\| \[`\w+`\]\(models/ladder/", line)]  # fmt: skip
+    page = (CLONE / "models/README.md").read_text("utf-8")
+    ladder = re.findall(r"^\| \[`(\w+)`\]\(ladder/", page, re.MULTILINE)
     assert names == [*ladder, "ladder", "generate", *PROGRAMS] == list(commands.commands())
     assert max(map(len, out.splitlines())) <= 80
 

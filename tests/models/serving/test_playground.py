@@ -100,6 +100,46 @@ def test_settings_that_are_refused_change_nothing(lab, monkeypatch, chosen, word
     assert lab.settings == before and lab.model is weights
 
 
+def test_bpe_learns_as_many_tokens_as_are_chosen(lab):
+    numbers = " ".join(str(7919 * n) for n in range(400))
+    ask(lab, lab.learn_from, texts.data("numbers", numbers, "bpe", 288))
+    ask(lab, lab.choose, {"vocabulary": 272})
+    counted = [lab.state["parameter_count"], sum(p.numel() for p in lab.model.parameters())]
+    assert lab.data.tokenizer.vocab_size == 272 and counted[0] == counted[1]
+    steps(lab, 1)
+    ask(lab, lab.choose, {"vocabulary": 288})
+    assert lab.data.tokenizer.vocab_size == 272 and lab.state["reset_needed"]
+    assert lab.state["parameter_count"] == counted[0] + 16 * 2 * lab.model.config.d_model
+    ask(lab, lab.reset)
+    assert lab.data.tokenizer.vocab_size == lab.model.config.vocab_size == 288
+
+
+def test_characters_have_a_vocabulary_of_their_own(lab):
+    before = lab.model.config.vocab_size
+    ask(lab, lab.choose, {"vocabulary": 272})
+    assert lab.model.config.vocab_size == before == len(set(TEXT))
+    assert not lab.state["reset_needed"]
+
+
+def test_a_vocabulary_that_leaves_too_few_tokens_changes_nothing(tmp_path):
+    short = "the cat sat on the mat and the dog ate the hat " * 8
+    lab = Lab(tmp_path, texts.data("short", short, "byte"))
+    try:
+        with pytest.raises(ValueError, match="needs at least"):
+            ask(lab, lab.learn_from, texts.data("short", short, "bpe", 400))
+        assert lab.data.kind == "byte" and lab.model.config.vocab_size == 256
+        ask(lab, lab.choose, {"context_length": 56})
+        ask(lab, lab.learn_from, texts.data("short", short, "bpe", 272))
+        before = dict(lab.settings)
+        with pytest.raises(ValueError, match="needs at least"):
+            ask(lab, lab.choose, {"vocabulary": 400})
+        assert lab.settings == before
+        assert lab.data.vocabulary == lab.model.config.vocab_size == 272
+        steps(lab, 1)
+    finally:
+        lab.close()
+
+
 # ---- training -----------------------------------------------------------------------------
 
 
