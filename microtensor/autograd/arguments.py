@@ -10,7 +10,7 @@ from ..backends.naming import PACKAGE
 from .base import TensorBase, as_list
 from .errors import describe
 from .hints import Parameters
-from .views import edge_of
+from .views import check_overlap, edge_of
 
 # ---- names of arguments --------------------------------------------------------------
 
@@ -47,13 +47,18 @@ def own_names(named, known, inputs):
     return {own(name): value for name, value in named.items()}
 
 
-def into(out, result):
+def into(out, result, inputs=()):
     """`out=`: the tensor, or tensors, that take over a result, and are returned.
 
-    As in PyTorch one of another shape gets the result's, and nothing is differentiated.
+    As in PyTorch one of another shape gets the result's, and nothing is differentiated. Raises
+    RuntimeError where it lies in the memory of one of the inputs, but not in its very place.
     """
     if out is None:
         return result
+    for o in as_list(out):
+        for read in inputs:
+            several = isinstance(read, (list, tuple))
+            check_overlap(o, read if several else (read,), "out=", alike=several)
     if isinstance(result, tuple):
         filled = [into(o, r) for o, r in zip(out, result, strict=True)]
         return result._make(filled) if hasattr(result, "_make") else type(result)(filled)

@@ -4,6 +4,8 @@ import itertools
 
 registry = {}  # every operation by name
 
+looked_at = []  # not empty once nodes are to be looked at: inference_mode, saved_tensors_hooks
+
 sequence = itertools.count(1)  # the sequence numbers of nodes and of changes in place
 
 
@@ -27,7 +29,10 @@ class TensorBase:
     _view_steps = None  # the view operations that lead there: (those before, the last one)
     _history_version = 0  # how often this tensor's history was replaced by a change in place
     _base_history_version = 0  # its base's _history_version when this view last looked
+    _inference = False  # whether it was made under inference_mode
+    _fixed = None  # why this view cannot be changed in place while that is recorded
     _reshapes = ()  # what it was before it was reshaped in place: (until when, version, array)
+    _replaced = ()  # what its `data` was before: (until when, weak reference to the memory, shape)
     _untracked = False  # whether changes in place go unnoticed, as those of `x.data` do
 
     @staticmethod

@@ -16,11 +16,12 @@ import opcode
 import re
 import sys
 from collections.abc import Callable
+from types import CellType, FunctionType
 from typing import Any, TypeVar
 
 from .arguments import into, own_names
 from .errors import LinAlgError, OutOfMemory, describe
-from .hints import Parameters, is_tensor, takes
+from .hints import Parameters, is_array, is_tensor, takes
 
 ROOT = "microtensor"
 WRONG = (  # what the body of an operation raises for wrong arguments
@@ -34,6 +35,7 @@ names = {"Module.to"}  # what an error may begin with: functions, classes, opera
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()) -> F:
@@ -57,7 +59,7 @@ def public(function: F, name: str = "", strict: bool = False, inputs: tuple = ()
                     known = Parameters(function)
                 if inputs and named:
                     if "out" in named:
-                        return into(named.pop("out"), call(*args, **named))
+                        return into(named.pop("out"), call(*args, **named), args)
                     named = own_names(named, known, inputs)
                 check(known, args, named)
             return function(*args, **named)
@@ -124,6 +126,38 @@ def public_names(place, wanted, strict=False):
             public_class(value)
         elif callable(value) and not hasattr(value, "op_name"):
             place[name] = public(value, name, strict)
+
+
+# ---- operators -----------------------------------------------------------------------
+
+ANSWERED = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, complex})
+
+
+def as_operator(operation: T, reflected: str) -> T:
+    """The form of an operation that is an operator: NotImplemented leaves it to the other side.
+
+    That is so where the other side is no number or array, and its class has the method `reflected`.
+    It is the same code as the operation's, so that it takes the same time.
+    """
+    function: Any = operation
+    code = function.__code__
+    cells = [CellType(reflected) if variable == "reflected" else cell
+             for variable, cell in zip(code.co_freevars, function.__closure__)]  # fmt: skip
+    form = FunctionType(code, function.__globals__, function.__name__, None, tuple(cells))
+    made: Any = functools.update_wrapper(form, function)
+    return made
+
+
+def has_own(value, method):
+    """True if a value that no operation takes has a method of its own, such as __rmul__."""
+    own = getattr(type(value), method, None)
+    known = own is None or own is getattr(object, method, None) or type(value) in ANSWERED
+    return not known and not is_operand(value)
+
+
+def is_operand(value):
+    """True if operations take a value: a number, a tensor or another array."""
+    return isinstance(value, (int, float)) or is_array(value)
 
 
 # ---- errors of operations -------------------------------------------------------------

@@ -34,13 +34,15 @@ from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import Flag, FunctionType, P, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
 from .arguments import Signature, edges_of, inputs_by_name, into, plain_input, roots_and_seeds
-from .base import TensorBase, as_list, registry, sequence
-from .calls import WRONG, check, names, op_error
-from .errors import caller, check_gradient, describe, on_one_device
+from .base import TensorBase, as_list, looked_at, registry, sequence
+from .calls import WRONG, check, has_own, names, op_error
+from .errors import caller, check_gradient, describe, on_one_device, wrong_pullbacks
 from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hooks
 from .modes import enable_grad, mode, watch
+from .packing import look_at
+from .rows import each_row
 from .saved import Form, changes, check_saved, without_saved
-from .views import edge_of, mark_view, refresh
+from .views import as_it_was, mark_view, refresh
 
 # ---- operations ----------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
         return functools.partial(op, promote=promote, view=view, exact=exact, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
-    tensors = signature.tensors
+    tensors, reflected = signature.tensors, ""  # reflected: see calls.as_operator
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
 
@@ -81,7 +83,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
         # Long because each further function call in it would cost every operation time.
         if params and not params.keys() <= options:
             if "out" in params:
-                return into(params.pop("out"), call(*args, **params))
+                return into(params.pop("out"), call(*args, **params), args)
             args, params = inputs_by_name(call, args, params)
         if params or len(args) > arity:
             check(signature.takes, args, params, name)
@@ -105,6 +107,8 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
                         edge = (a._node or a, a._index)
                         needs = True
             elif i < tensors or type(a) not in PYTHON and (a is not None or promote):
+                if reflected and has_own(a, reflected):
+                    return NotImplemented
                 arrays[i], mixed = plain_input(call, a, i < tensors), True
             edges.append(edge)
         if owner is None:
@@ -136,19 +140,18 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
             results = (owner._wrap(value),)
         if mode.watched:
             watch(call, args, params, arrays, results if several else results[0])
-        if view and not mode.inference:
+        if view:
             for i, r in enumerate(results):
-                mark_view(owner, r, (call, args[1:], params, i if several else None))
+                mark_view(owner, r, (call, args[1:], params, i if several else None), recording)
 
         # the node
         if needs and pullback is not None:
             if not callable(pullback) and len(pullback) != (len(edges) if variadic else arity):
-                raise TypeError(
-                    f"{name}: {len(pullback)} pullbacks for {', '.join(call.input_names)}; one is "
-                    "needed for each input (None: no derivative), or one function for all"
-                )
+                raise wrong_pullbacks(call, pullback)
             shapes = [tuple(v.shape) for v in value] if several else None
             node = Node(call, args, params, edges, pullback, shapes)
+            if looked_at:
+                look_at(node, owner._wrap)
             for i, r in enumerate(results):
                 if is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
@@ -216,10 +219,7 @@ class Node:
     @property
     def inputs(self):
         """The inputs, the tensors among them with the history that they had when it ran."""
-        return tuple(
-            a if not isinstance(a, TensorBase) or edge == edge_of(a) else a._alias(edge)
-            for a, edge in zip(self.args or (), self.edges)
-        )
+        return tuple(as_it_was(a, edge) for a, edge in zip(self.args or (), self.edges))
 
     @property
     def next_functions(self):
@@ -250,7 +250,7 @@ class Node:
             if edge is not None and (wanted is None or edge[0] in wanted):
                 part = parts[i] if parts is not None else pullback[i] and pullback[i](g)
                 if part is not None:
-                    like = self._forms[i] if args is None else args[i]._data
+                    like = args[i]._data if args else self._forms[i]
                     found.append((edge, self._fitted(part, i, like)))
         return found
 
@@ -264,7 +264,7 @@ class Node:
                 f"backward: the graph of {self.name()} was freed by an earlier backward; "
                 "pass retain_graph=True to that one to go through the graph twice"
             )
-        if self.args is None:  # it saved nothing: see free
+        if not self.args:  # it saved nothing: see free; or it is packed
             return self.pullback
         if changes.newest > self.number:
             check_saved(self, create_graph)
@@ -330,14 +330,14 @@ def grad(outputs: TensorOrTensors, inputs: TensorOrTensors,
 
     With `create_graph` the derivatives can be differentiated again. An input that the outputs do
     not depend on is an error unless `allow_unused` (its derivative is None) or
-    `materialize_grads` (zeros). No other tensor gets a gradient: `only_inputs` is always so.
+    `materialize_grads` (zeros). `only_inputs` is always so: no other tensor gets a gradient. With
+    `is_grads_batched` each of `grad_outputs` has rows in front, and so have the derivatives.
     """
     if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched is missing; call grad for each row")
+        options = retain_graph, create_graph, allow_unused, materialize_grads
+        return each_row(grad, outputs, inputs, grad_outputs, *options)
     if materialize_grads and allow_unused is False:
-        raise ValueError(
-            "grad: materialize_grads answers for unused inputs; leave allow_unused out"
-        )
+        raise ValueError("grad: materialize_grads is for unused inputs; leave allow_unused out")
     roots, seeds = roots_and_seeds("grad", outputs, grad_outputs, create_graph)
     inputs = as_list(inputs)
     targets = edges_of("grad", inputs)

@@ -27,6 +27,14 @@ def describe(args):
     return ", ".join(map(one, args))
 
 
+def wrong_pullbacks(call, pullback):
+    """The error for an operation that returns pullbacks for more or fewer inputs than it has."""
+    return TypeError(
+        f"{call.op_name}: {len(pullback)} pullbacks for {', '.join(call.input_names)}; one is "
+        "needed for each input (None: no derivative), or one function for all"
+    )
+
+
 class LinAlgError(RuntimeError):
     """A matrix that has no inverse or no factors, or whose factors were not found."""
 

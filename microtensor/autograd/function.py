@@ -12,8 +12,10 @@ from ..typing import T, Tensor
 from .base import TensorBase
 from .engine import Node
 from .in_place import recorded_in_place, take_over
-from .modes import enable_grad, is_grad_enabled, no_grad
-from .views import edge_of
+from .modes import enable_grad, is_grad_enabled, mode, no_grad
+from .packing import Packed
+from .saved import check_array
+from .views import OF_FUNCTION, edge_of, mark_fixed
 
 
 class Context:
@@ -45,7 +47,15 @@ class Context:
                 "backward: the saved tensors were freed by an earlier backward; pass "
                 "retain_graph=True to that one to go through the graph twice"
             )
-        return tuple(t.tensor(self._node) if isinstance(t, _Result) else t for t in self._saved)
+        node = self._node and self._node()
+        for t in self._saved if node else ():
+            if t is not None and not isinstance(t, _Kept):
+                t = t.bare if isinstance(t, _Result) else t
+                check_array(node, t._data, t._replaced[-1][0] if t._replaced else 0)
+        return tuple(t.tensor(node) if isinstance(t, _Result | _Kept) else t for t in self._saved)
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Nothing: derivatives go backwards here, and `jvp` is refused."""
 
     def mark_non_differentiable(self, *results: Tensor) -> None:
         """Say that no gradient flows through these results."""
@@ -67,7 +77,21 @@ class _Result:
         self.bare, self.index = tensor.detach(), index
 
     def tensor(self, node):
-        return self.bare if self.index is None else self.bare._alias((node(), self.index))
+        return self.bare if self.index is None else self.bare._alias((node, self.index))
+
+
+class _Kept:
+    """A saved tensor that a hook has packed."""
+
+    def __init__(self, saved):
+        self.packed = Packed(saved.bare if isinstance(saved, _Result) else saved)
+        self.index = saved.index if isinstance(saved, _Result) else None
+        self.edge = None if isinstance(saved, _Result) else edge_of(saved)
+
+    def tensor(self, node):
+        edge = self.edge if self.index is None else (node, self.index)
+        tensor = self.packed.tensor()
+        return tensor._alias(edge) if edge is not None and mode.recording else tensor
 
 
 FunctionCtx = Context  # PyTorch's name
@@ -87,7 +111,7 @@ class Function:
     `setup_context(ctx, inputs, output)` is the other form.
     """
 
-    setup_context = None
+    setup_context = vjp = None  # vjp is another name for backward
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -103,15 +127,15 @@ class Function:
         raise NotImplementedError("Function.jvp: there is no forward-mode differentiation")
 
     @classmethod
-    def apply(cls, *inputs: Any) -> Any:
+    def apply(cls, *inputs: Any, **named: Any) -> Any:
         """forward(), recorded as one operation whose derivative is backward()."""
         edges = [edge_of(x) if isinstance(x, TensorBase) else None for x in inputs]
         ctx = Context(tuple(edge is not None for edge in edges))
         with no_grad():
             if cls.setup_context is None:
-                returned = cls.forward(ctx, *inputs)
+                returned = cls.forward(ctx, *inputs, **named)
             else:
-                returned = cls.forward(*inputs)
+                returned = cls.forward(*inputs, **named)
                 cls.setup_context(ctx, inputs, returned)
         if not is_grad_enabled() or not any(ctx.needs_input_grad):
             return returned
@@ -122,8 +146,13 @@ class Function:
                 raise RuntimeError(f"{cls.__name__}: forward must return what mark_dirty names")
             recorded_in_place(x, cls.__name__)
         for i, x in enumerate(results):  # an input that is returned gets a new place in the graph
-            if id(x) not in dirty and any(x is given for given in inputs):
+            if id(x) in dirty or not isinstance(x, TensorBase):
+                continue
+            if any(x is given for given in inputs):
                 results[i] = x._wrap(x._data)
+                mark_fixed(x, results[i])
+            elif x._fixed is not None:  # a view, made without being recorded
+                x._fixed = OF_FUNCTION
         args = [  # as they were: those that forward changed are about to get another history
             x._alias(edge) if id(x) in dirty and edge else x for x, edge in zip(inputs, edges)
         ]
@@ -139,11 +168,16 @@ def _record(cls, ctx, inputs, edges, results):
     tensors = [x for x in results if isinstance(x, TensorBase)]
     if not tensors:
         return None
-    pull = _Pullback(cls, ctx, len(inputs), tensors[0]._wrap)
+    if any(x is not None and x._inference for x in ctx._saved):
+        raise RuntimeError(
+            f"{cls.__name__}: a tensor made under inference_mode() cannot be saved for the "
+            "derivative; clone() it first, or make it under no_grad()"
+        )
+    pull = _Pullback(cls, ctx, [isinstance(x, TensorBase) for x in inputs], tensors[0]._wrap)
     op = _Operation(
         op_name=cls.__name__, __doc__=cls.__doc__, compute=lambda *inputs: (None, pull),
         function=cls, input_names=list(_input_names(cls, len(inputs))), variadic=True, defaults={},
-        view=False, materialize_grads=ctx._materialize,
+        view=False, promote=None, materialize_grads=ctx._materialize,
     )  # fmt: skip
     shapes = [tuple(x.shape) if isinstance(x, TensorBase) else None for x in results]
     node = Node(op, tuple(inputs), {}, edges, pull, shapes)
@@ -155,9 +189,10 @@ def _record(cls, ctx, inputs, edges, results):
             places[id(x)] = i
             if id(x) not in dirty:
                 x._node, x._index, x._needs_grad = node, i, True
-    pull.held = [x if x is None else x._data for x in ctx._saved]
     results = {id(x) for x in tensors}
     ctx._saved = tuple(_Result(x, places.get(id(x))) if id(x) in results else x for x in ctx._saved)
+    if mode.packing is not None:
+        ctx._saved = tuple(None if t is None else _Kept(t) for t in ctx._saved)
     return node
 
 
@@ -207,27 +242,37 @@ def once_differentiable(backward: T) -> T:
 class _Pullback:
     """backward(), for gradients that are arrays, or tensors that are to be differentiated again."""
 
-    def __init__(self, cls, ctx, count, wrap):
-        self.cls, self.ctx, self.count, self.wrap = cls, ctx, count, wrap
-        self.held = ()  # the arrays that were saved, which must not be changed
+    def __init__(self, cls, ctx, are_tensors, wrap):
+        self.cls, self.ctx, self.are_tensors, self.wrap = cls, ctx, are_tensors, wrap
 
     def __call__(self, gradients):
         recorded = any(isinstance(g, TensorBase) for g in gradients)
         if not recorded:
             gradients = [None if g is None else self.wrap(g) for g in gradients]
         with enable_grad() if recorded else no_grad():
-            found = self.cls.backward(self.ctx, *gradients)
+            found = (self.cls.vjp or self.cls.backward)(self.ctx, *gradients)
         found = list(found) if isinstance(found, tuple) else [found]
-        while len(found) > self.count and found[-1] is None:
+        name, count = self.cls.__name__, len(self.are_tensors)
+        while len(found) > count and found[-1] is None:
             found.pop()
-        if len(found) != self.count:
+        if len(found) != count:
             raise RuntimeError(
-                f"backward: {self.cls.__name__} returned {len(found)} gradients for {self.count} "
-                "inputs"
+                f"backward: {name} returned {len(found)} gradients for {count} inputs"
             )
+        for i, (g, is_tensor) in enumerate(zip(found, self.are_tensors)):
+            if g is not None and not isinstance(g, TensorBase):
+                raise RuntimeError(
+                    f"backward: {name} returned {type(g).__name__} as a gradient; a Tensor or None "
+                    "is needed"
+                )
+            if g is not None and not is_tensor:
+                raise RuntimeError(
+                    f"backward: {name} returned a gradient for input {i}, which is no tensor; "
+                    "None is needed"
+                )
         return found if recorded else [None if f is None else f._data for f in found]
 
     def without_saved(self):
         """It may run again, but for what it kept with `save_for_backward`."""
-        self.ctx._saved, self.held = None if self.ctx._saved else (), ()
+        self.ctx._saved = None if self.ctx._saved else ()
         return self

@@ -59,6 +59,11 @@ def run_hooks(source, slots):
                     f"hook: a gradient of shape {tuple(g.shape)} was replaced by one of shape "
                     f"{tuple(returned._data.shape)}"
                 )
+            dtype = getattr(g, "_data", g).dtype
+            if returned._data.dtype != dtype:
+                raise RuntimeError(
+                    f"hook: a {dtype} gradient was replaced by one of {returned._data.dtype}"
+                )
             tensors[index] = returned
             slots[index] = returned if isinstance(g, TensorBase) else returned._data
     tensors.clear()  # what only a slot holds may be changed in place
@@ -86,6 +91,11 @@ def accumulate(tensor, slots, index):
                 tensor._grad = tensor._grad + slots[index]
         else:
             array = tensor._grad._data
+            if array.shape != slots[index].shape:
+                raise RuntimeError(
+                    f"backward: a gradient of shape {tuple(slots[index].shape)} cannot be added to "
+                    f"a .grad of shape {tuple(array.shape)}; set it to None first"
+                )
             array += slots[index]
             changed(array, "backward")
 

@@ -6,7 +6,22 @@ from ..backends import backend_of
 from .base import TensorBase, registry, sequence
 from .modes import enable_grad, mode
 from .saved import changed, changes
-from .views import base_of, edge_of, take_history, take_steps
+from .views import (
+    base_of,
+    check_overlap,
+    edge_of,
+    may_overlap,
+    shares_memory,
+    take_history,
+    take_steps,
+)
+
+# operations in place that move elements: what they write must not be read, not even in its place
+MOVING = {"scatter_", "scatter_add_", "scatter_reduce_", "index_add_", "index_copy_", "index_put_",
+          "put_"}  # fmt: skip
+# operations whose result PyTorch computes before it is written, or of whose values it reads one
+APART = {"addmm_", "addmv_", "addr_", "addbmm_", "baddbmm_", "index_fill_", "cumsum_", "cumprod_",
+         "masked_scatter_", "setitem"}  # fmt: skip
 
 
 def in_place(tensor, by, function, *args, **params):
@@ -16,6 +31,8 @@ def in_place(tensor, by, function, *args, **params):
     Raises RuntimeError for a leaf that requires a gradient, and where the result does not fit.
     """
     recorded = recorded_in_place(tensor, by, *args, *params.values())
+    if by not in APART:
+        check_overlap(tensor, (*args, *params.values()) if params else args, by, by in MOVING)
     array = tensor._data
     old = tensor
     if recorded:  # the operation saves the old values, so they must not be overwritten
@@ -39,6 +56,32 @@ def in_place(tensor, by, function, *args, **params):
     return tensor
 
 
+def assign(tensor, by, index, value):
+    """tensor[index] = value, a tensor or a number. Returns the tensor.
+
+    Raises RuntimeError for a leaf that requires a gradient, and for a value on another device, of
+    another shape, or that lies in the memory to be written.
+    """
+    if isinstance(value, TensorBase) and value.device != tensor.device:
+        raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {tensor.device}")
+    recorded = recorded_in_place(tensor, by, value)
+    whole, read = tensor, isinstance(value, TensorBase) and value.ndim
+    if recorded and tensor._base is not None or read and may_overlap(tensor, value):
+        part = registry["getitem"](tensor, index)  # what is written, if it is a view
+        is_view = index is ... or shares_memory(part, tensor)
+        check_overlap(part if is_view else tensor, (value,), by, alike=not is_view)
+        if is_view:
+            tensor, index = part, ...
+    while isinstance(value, TensorBase) and value.shape[:1] == (1,):  # leading ones are dropped
+        value = value[0]
+    if recorded:
+        in_place(tensor, by, registry["setitem"], value, index)
+    else:
+        value = value._data if isinstance(value, TensorBase) else value
+        write_array(tensor._data, value, by, index, noticed=not base_of(tensor)._untracked)
+    return whole
+
+
 def take_over(tensor, new):
     """Give a tensor that was changed in place, and its base, the history of `new`."""
     base = base_of(tensor)
@@ -51,6 +94,11 @@ def take_over(tensor, new):
 
 def recorded_in_place(tensor, by, *values):
     """True if changing `tensor` in place is to be recorded. RuntimeError where it cannot be."""
+    if tensor._inference and not mode.inference:
+        raise RuntimeError(
+            f"{by}: a tensor made under inference_mode() cannot be changed in place outside of it; "
+            "clone() it first"
+        )
     if not mode.recording:
         return False
     needed = edge_of(tensor) is not None
@@ -61,12 +109,13 @@ def recorded_in_place(tensor, by, *values):
                 f"{by}: {what} that requires a gradient cannot be changed in place; "
                 "do it under no_grad(), or change a copy"
             )
-    if base._needs_grad and not needed:
+    recorded = needed or any(isinstance(v, TensorBase) and edge_of(v) is not None for v in values)
+    if tensor._fixed is not None and (recorded or base._needs_grad):
         raise RuntimeError(
-            f"{by}: this view was made under no_grad(), so that changing it in place cannot be "
-            "recorded; change it under no_grad(), or make the view outside"
+            f"{by}: this view {tensor._fixed}, so that changing it in place cannot be recorded; "
+            "use the operation without the underscore, or change it under no_grad()"
         )
-    return needed or any(isinstance(v, TensorBase) and edge_of(v) is not None for v in values)
+    return recorded
 
 
 def reshaped_in_place(tensor, by, view, *args):

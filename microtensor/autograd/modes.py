@@ -8,6 +8,7 @@ import threading
 
 from ..backends.restoring import Restoring
 from ..typing import T
+from .base import looked_at
 from .errors import check_finite
 
 
@@ -18,16 +19,20 @@ class _Modes(threading.local):
         self.grad = True
         self.inference = False
         self.anomaly = False
+        self.packing = None  # the hooks that pack and unpack what is saved
+        self.packing_refused = None  # what is said to those who want such hooks
         self.tape = None  # the Replay that writes operations down
         self.autocast = None  # the dtype that products are computed in
         self.recording = True  # grad, and not inference
-        self.watched = False  # whether operations are looked at: anomaly, or a tape
+        self.watched = False  # whether operations are looked at: inference, anomaly, or a tape
 
     def with_(self, **modes):
         """These modes and those that follow from them, as a dict."""
         new = {**vars(self), **modes}
         recording = new["grad"] and not new["inference"]
-        watched = new["anomaly"] or new["tape"] is not None
+        watched = new["anomaly"] or new["tape"] is not None or new["inference"]
+        if new["inference"] and not looked_at:
+            looked_at.append(True)
         return {**modes, "recording": recording, "watched": watched}
 
     def set_grad(self, grad):
@@ -39,7 +44,13 @@ mode = _Modes()
 
 
 def watch(call, args, params, arrays, results):
-    """Show an operation to those who asked: detect_anomaly, a Replay."""
+    """Show an operation to those who asked: inference_mode, detect_anomaly, a Replay."""
+    if mode.inference:
+        if type(results) is tuple:
+            for r in results:
+                r._inference = True
+        elif results._data is not arrays[0]:  # an input as it is stays what it was
+            results._inference = True
     if mode.anomaly:
         check_finite(call, arrays, results if isinstance(results, tuple) else (results,))
     if mode.tape is not None:
@@ -108,7 +119,11 @@ class enable_grad(Switch):
 
 
 class inference_mode(Switch):
-    """`no_grad` for code that will never be differentiated. `inference_mode(False)` records."""
+    """`no_grad` for code that will never be differentiated. `inference_mode(False)` records.
+
+    What is made within it can afterwards be read, but neither be changed in place nor be saved for
+    a derivative: RuntimeError; clone() it first.
+    """
 
     def __init__(self, mode: bool = True) -> None:
         self.modes = {"grad": not mode, "inference": bool(mode)}

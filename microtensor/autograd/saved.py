@@ -11,6 +11,7 @@ from types import FunctionType
 
 from ..backends import backend_of
 from ..backends.dtypes import dtype
+from ..backends.promotion import promoted
 from .base import TensorBase, sequence
 from .errors import called_in
 from .modes import mode
@@ -18,13 +19,14 @@ from .views import memory_of
 
 
 class _Changes(dict):
-    """{id of the array that owns the memory: (weak reference to it, sequence number, by what)}"""
+    """{id of the array that owns memory: (weak reference, sequence number, by what, count)}"""
 
     newest = 0  # the sequence number of the last change in place
 
 
 changes = _Changes()
-NEVER = None, 0, ""
+NEVER = None, 0, "", 0
+OF_VIEWS = {"linear"}  # saves a view of the weight in PyTorch, so that new `data` changes nothing
 
 
 def changed(array, by):
@@ -33,29 +35,93 @@ def changed(array, by):
         mode.tape.refuse(f"{by} changes a tensor in place")
     owner = memory_of(array)
     key = id(owner)
-    ref = changes.get(key, NEVER)[0]
+    ref, _, _, count = changes.get(key, NEVER)
     if ref is None or ref() is not owner:
+        count = 0
         ref = weakref.ref(owner, functools.partial(changes.pop, key))  # no signal gets in between
     changes.newest = number = next(sequence)
-    changes[key] = (ref, number, by)
+    changes[key] = (ref, number, by, count + 1)
+
+
+def version(array):
+    """How often the memory of an array was changed in place, as far as that was noted."""
+    return changes.get(id(memory_of(array)), NEVER)[3]
+
+
+def replace(tensor, array):
+    """tensor.data = array. Pullbacks that saved what the tensor was use what it is now."""
+    number = next(sequence)
+    earlier = [note for note in tensor._replaced if note[1]() is not None]
+    old = tensor._data
+    tensor._replaced = (*earlier, (number, weakref.ref(memory_of(old)), tuple(old.shape)))
+    tensor._data, changes.newest = array, number
+
+
+def check_inference(node):
+    """Raise RuntimeError if a new node saves a tensor that was made under inference_mode."""
+    made = [a for a in node.args if isinstance(a, TensorBase) and a._inference]
+    if made:
+        saved = [memory_of(array) for array in arrays_in(_used(node))]
+        for a in made:
+            if any(memory_of(a._data) is memory for memory in saved):
+                raise RuntimeError(
+                    f"{node.name()}: a tensor made under inference_mode() cannot be saved for the "
+                    "derivative; clone() it first, or make it under no_grad()"
+                )
+
+
+def _used(node):
+    """The pullbacks of a node that a gradient can need."""
+    used = node.pullback
+    if callable(used):
+        return used
+    return [pull for pull, edge in zip(used, node.edges) if edge is not None]
+
+
+def _with_new_data(node):
+    """Let a node's pullbacks use the new `data` of inputs that were given some since."""
+    given = [a for a in node.args if isinstance(a, TensorBase) and a._replaced]
+    if not given or node.op.op_name in OF_VIEWS:
+        return
+    owners = [memory_of(array) for array in arrays_in(_used(node))]
+    for a in given:
+        for when, ref, shape in a._replaced:
+            if when > node.number and any(ref() is owner for owner in owners):
+                if tuple(a._data.shape) != shape:
+                    raise RuntimeError(
+                        f"backward: {node.name()} needs an input of shape {shape}, whose data has "
+                        f"since been replaced by some of shape {tuple(a._data.shape)}"
+                    )
+                inputs = [getattr(a, "_data", a) for a in node.args[: len(node.edges)]]
+                if node.op.promote:
+                    inputs = promoted(inputs, node.op.promote)
+                rest = node.args[len(node.edges) :]
+                node.pullback = node.op.compute(*inputs, *rest, **node.params)[1]
+                return
 
 
 def check_saved(node, create_graph):
     """Raise RuntimeError if a pullback of the node would use an array that was changed since."""
     node.args = tuple(_args_before_reshapes(node))
-    used = node.pullback
-    if not callable(used):
-        used = [pull for pull, edge in zip(used, node.edges) if edge is not None]
-    saved = arrays_in(used)
+    _with_new_data(node)
+    given = {id(memory_of(a._data)): a._replaced[-1][0]
+             for a in node.args if isinstance(a, TensorBase) and a._replaced}  # fmt: skip
+    saved = arrays_in(_used(node))
     if create_graph and saved:  # the body runs again, on the inputs
         saved += arrays_in(node.args)
     for array in saved:
+        check_array(node, array, given.get(id(memory_of(array)), 0))
+
+
+def check_array(node, array, since=0):
+    """Raise RuntimeError if an array was changed after a node was recorded that needs it."""
+    if changes.newest > node.number:
         owner = memory_of(array)
-        _, number, by = changes.get(id(owner), NEVER)
-        if number > node.number:
+        _, number, by, _ = changes.get(id(owner), NEVER)
+        if number > max(node.number, since):
             inputs = [
                 f"its input {name!r}"
-                for name, a in zip(node.op.input_names, node.args)
+                for name, a in zip(node.op.input_names, node.args or ())
                 if isinstance(a, TensorBase) and memory_of(a._data) is owner
             ]
             raise RuntimeError(

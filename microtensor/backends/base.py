@@ -93,6 +93,13 @@ class Backend(Kernels):
             array = array.base
         return array
 
+    def overlap(self, a, b, alike=False):
+        """True if two arrays that lie densely in one memory share elements.
+
+        The very same elements in the same order do not count, unless `alike`.
+        """
+        return False
+
     def read_as(self, array, dtype):
         """The bytes of an array as elements of another dtype."""
         return array.view(self.native(dtype))

@@ -244,6 +244,9 @@ class BFloat16Backend(Backend):
     def memory(self, array):
         return self.home.memory(array.wide)
 
+    def overlap(self, a, b, alike=False):
+        return self.home.overlap(a.wide, b.wide, alike)
+
     def read_as(self, array, dtype):
         return self.home.read_as(array.halves(), dtype)
 

@@ -8,6 +8,7 @@ from .bfloat16 import BFloat16Array, BFloat16Backend
 from .dtypes import PYTHON, fitting
 from .numpy_kernels import BLOCK, HALF, NumPyKernels
 from .quiet import quiet
+from .strides import is_dense, repeats, writable
 from .sums import COLUMN, summed
 
 
@@ -54,6 +55,14 @@ class NumPyBackend(NumPyKernels):
             owner = base if isinstance(base, np.ndarray) else owner
             base = getattr(base, "base", None)
         return owner
+
+    def overlap(self, a, b, alike=False):
+        if not (a.size and b.size and is_dense(a) and is_dense(b)):
+            return False
+        start, other = (x.__array_interface__["data"][0] for x in (a, b))
+        if start == other and a.nbytes == b.nbytes and (a.shape, a.strides) == (b.shape, b.strides):
+            return alike
+        return start < other + b.nbytes and other < start + a.nbytes
 
     def read_as(self, array, dtype):
         try:
@@ -120,7 +129,16 @@ class NumPyBackend(NumPyKernels):
 
     @quiet
     def assign(self, array, index, value):
-        array[_copied_index(index)] = self._fitting(array, value)
+        try:
+            array[_copied_index(index)] = self._fitting(array, value)
+        except ValueError:
+            if array.flags.writeable:
+                raise
+            target = writable(array, _copied_index(index), self.memory(array))
+            filled = index is ... and not np.ndim(value)
+            if target is None or repeats(target) and not filled:
+                raise
+            target[...] = self._fitting(array, value)
 
     def _fitting(self, array, value):
         kind = array.dtype.kind

@@ -19,13 +19,6 @@ Tensor.qr, Tensor.svd, Tensor.triangular_solve = qr, svd, triangular_solve
 Tensor.lu, Tensor.lu_solve = ops.composite.lu.lu_method, ops.lu_solve
 Tensor.storage, Tensor.untyped_storage = storage.storage, storage.untyped_storage
 Tensor.storage_offset = storage.storage_offset
-if not hasattr(Tensor, "is_inference"):
-
-    def _is_inference(self: Tensor) -> bool:
-        """False: a tensor made in inference mode is like any other without a gradient."""
-        return False
-
-    Tensor.is_inference = _is_inference
 
 # ---- ops -----------------------------------------------------------------------------
 

@@ -74,9 +74,24 @@ def is_deterministic_algorithms_warn_only_enabled() -> bool:
 
 
 def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: Any = None,
-               preserve_rng_state: bool = True, **kwargs: Any) -> Any:  # fmt: skip
+               preserve_rng_state: bool = True, context_fn: Any = None,
+               determinism_check: str = "default", debug: bool = False, early_stop: bool = True,
+               **kwargs: Any) -> Any:  # fmt: skip
     """function(*args): the activations are kept, not computed again as PyTorch does."""
     return function(*args, **kwargs)
+
+
+def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: Any = None,
+                          preserve_rng_state: bool = True, **kwargs: Any) -> Any:  # fmt: skip
+    """Each of the functions, or of a Sequential's modules, applied to what the one before gave.
+
+    The activations are kept, as by `checkpoint`, so that the segments change nothing.
+    """
+    if kwargs:
+        raise ValueError(f"checkpoint_sequential: unexpected arguments: {', '.join(kwargs)}")
+    for function in functions:
+        input = function(input)
+    return input
 
 
 def get_device_states(*args: Any) -> Any:

@@ -23,6 +23,7 @@ from .functions import (
     WAYS,
     as_it_is,
     checkpoint,
+    checkpoint_sequential,
     compile,
     get_device_states,
     set_device_states,
@@ -132,6 +133,7 @@ _module("special", "PyTorch's second names for functions of the package.", expit
     "log1p", "log_softmax", "logit", "logsumexp", "polygamma", "round", "sinc", "softmax", "xlogy")
 })  # fmt: skip
 _module("utils.checkpoint", checkpoint.__doc__, checkpoint=checkpoint,
+        checkpoint_sequential=checkpoint_sequential,
         get_device_states=get_device_states, set_device_states=set_device_states)  # fmt: skip
 _module("utils.cpp_extension", "Operations in C++ and CUDA, which are not there.", **{
     name: absent(f"utils.cpp_extension.{name}", "nothing is compiled here")
@@ -176,8 +178,9 @@ _module("onnx", "Files for other programs, which are not there.", is_in_onnx_exp
         export=absent("onnx.export", "safetensors files travel: see save()"))  # fmt: skip
 _module("fx", "PyTorch's tracer of modules, which is not there.", wrap=as_it_is,
         Proxy=absent("fx.Proxy", "modules are not traced"))  # fmt: skip
-_module("autograd.graph", "What is saved for derivatives: it is on the CPU anyway.",
-        save_on_cpu=lambda pin_memory=False: contextlib.nullcontext())  # fmt: skip
+_module("autograd.graph", "What is saved for derivatives, and hooks on it.", Node=autograd.Node,
+        **{name: getattr(autograd.packing, name) for name in (
+            "disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks")})  # fmt: skip
 UnpackedDualTensor = collections.namedtuple("UnpackedDualTensor", ("primal", "tangent"))
 _module(
     "autograd.forward_ad",

@@ -7,6 +7,7 @@ from typing import Any
 from ..autograd import is_grad_enabled, op
 from ..autograd.calls import call_error, names
 from ..autograd.errors import warn
+from ..autograd.views import mark_fixed
 from ..tensor import Handle, Tensor
 
 
@@ -39,6 +40,7 @@ class Watch:
 
     def __init__(self, module: Any, hooks: Any) -> None:
         self.module = module
+        self.fixed = not all(key.older for key in hooks)  # what is watched is not to be changed
         self.first, self.hooks = (
             [hook for key, hook in hooks.items() if key.before is before]
             for before in (True, False)
@@ -46,14 +48,14 @@ class Watch:
 
     def before(self, args: Any) -> Any:
         """The arguments, with their gradients watched."""
-        args, self.inner = _watched(args, self._input_gradients)
+        args, self.inner = _watched(args, self._input_gradients, self.fixed)
         self.count = len(args)
         return args
 
     def after(self, result: Any) -> Any:
         """The result, with its gradients watched."""
         one = not isinstance(result, tuple)
-        result, _ = _watched((result,) if one else result, self._output_gradients)
+        result, _ = _watched((result,) if one else result, self._output_gradients, self.fixed)
         return result[0] if one else result
 
     def _output_gradients(self, grads):
@@ -65,9 +67,10 @@ class Watch:
         return grads
 
     def _input_gradients(self, grads):
-        if self.grad_output is not None:
+        given, self.grad_output = self.grad_output, None  # once for each that arrived
+        if given is not None:
             for hook in self.hooks:
-                grads = _replaced(grads, hook(self.module, grads, self.grad_output))
+                grads = _replaced(grads, hook(self.module, grads, given))
         return grads
 
 
@@ -75,16 +78,16 @@ def _replaced(grads, returned):
     """The gradients after a hook: those that it returned, if any."""
     if returned is None:
         return grads
-    returned = returned if isinstance(returned, tuple) else (returned,)
-    if len(returned) != len(grads):
+    if not isinstance(returned, (tuple, list)) or len(returned) != len(grads):
+        several = isinstance(returned, (tuple, list))
         raise RuntimeError(
-            f"backward: a hook of a module returned {len(returned)} gradients in place of "
-            f"{len(grads)}"
+            f"backward: a hook of a module returns a tuple of {len(grads)} gradients, got "
+            f"{len(returned) if several else type(returned).__name__}"
         )
-    return returned
+    return tuple(returned)
 
 
-def _watched(values, see):
+def _watched(values, see, fixed):
     """(the values, True if any needs a gradient); `see` gets a tuple, None where there is none."""
     places = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
     if not places or not is_grad_enabled():
@@ -100,6 +103,8 @@ def _watched(values, see):
 
     values = list(values)
     for i, t in zip(places, observe(*(values[i] for i in places), see=Hidden(shown))):
+        if fixed:
+            mark_fixed(values[i], t)
         values[i] = t
     return tuple(values), True
 

@@ -469,7 +469,9 @@ class Module:
         """Call hook(module, (missing_keys, unexpected_keys)) after a state was loaded."""
         return self._add_hook("_after_loading", hook)
 
-    register_backward_hook = register_full_backward_hook  # its older name
+    def register_backward_hook(self, hook: Hook) -> Handle:
+        """`register_full_backward_hook` by its older name; results may be changed in place here."""
+        return added(Module, self._backward_hooks, hook, False, older=True)
 
     def has_hooks(self) -> bool:
         """True if hooks are registered on its calls."""

@@ -49,7 +49,7 @@ class Replay:
             like = [(t._data.shape, t._data.dtype) for t in inputs]
         except AttributeError:
             raise TypeError(f"Replay: Tensors are needed, got {describe(inputs)}") from None
-        if mode.watched or mode.recording or mode.autocast:
+        if mode.anomaly or mode.tape is not None or mode.recording or mode.autocast:
             return self.function(*inputs)
         if like != self._like or self._revision != Module.revision:
             return self._record(inputs, like)

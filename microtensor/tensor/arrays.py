@@ -13,6 +13,7 @@ from ..autograd import TensorBase
 from ..autograd.arguments import into
 from ..autograd.calls import call_error, check, names
 from ..autograd.hints import Parameters
+from ..autograd.modes import mode
 from ..backends import backend_for, backend_of
 from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, fitting, get_default_dtype
@@ -32,7 +33,10 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
         try:
             check(known, args, options)
-            return into(out, function(*args, **options))
+            made = into(out, function(*args, **options))
+            if mode.inference and out is None:
+                made._inference = True
+            return made
         except Exception as error:
             raise call_error(function.__name__, function, args, options, error)  # noqa: B904
 

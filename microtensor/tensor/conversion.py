@@ -71,6 +71,8 @@ class Conversion(TensorBase):
     def __index__(self) -> Int:
         if self.dtype.rank == FLOAT:
             raise TypeError(f"only integer tensors can be an index, this one is {self.dtype}")
+        if self.numel() != 1:
+            raise TypeError(f"only one number can be an index, this one has {self.numel()}")
         return int(self.item())
 
     def __len__(self) -> Int:

@@ -13,6 +13,7 @@ import numpy as np
 from .. import ops
 from ..autograd.calls import public_names
 from ..autograd.errors import OutOfMemory
+from ..autograd.modes import mode
 from ..backends import backend_for
 from ..backends.dtypes import FLOAT, dtype_of, get_default_dtype, int64
 from ..backends.dtypes import result_type as _result_type
@@ -58,6 +59,7 @@ def frombuffer(
 
 def _tensor(data, dtype, device, requires_grad, copy):
     out = Tensor._wrap(array_of(data, dtype, device, copy))
+    out._inference = mode.inference
     return out.requires_grad_() if requires_grad else out
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..autograd import Node, TensorBase, backward
 from ..autograd.backward_names import shown
-from ..autograd.views import edge_of
+from ..autograd.modes import mode
+from ..autograd.saved import replace, version
+from ..autograd.views import edge_of, is_stale
 from ..backends.dtypes import FLOAT
 from ..typing import Tensor, TensorOrTensors
 
@@ -20,8 +22,10 @@ class Hooks(dict):
 class Key:
     """By what a hook is found, and how it wants to be called."""
 
-    def __init__(self, with_kwargs: bool = False, before: bool = False, always: bool = False):
+    def __init__(self, with_kwargs: bool = False, before: bool = False, always: bool = False,
+                 older: bool = False):  # fmt: skip
         self.with_kwargs, self.before, self.always = with_kwargs, before, always
+        self.older = older
 
 
 class Handle:
@@ -58,6 +62,8 @@ class History(TensorBase):
     @property
     def requires_grad(self) -> bool:
         """True if gradients flow to this tensor."""
+        if self._fixed is not None and is_stale(self):
+            return self._needs_grad or self._base._needs_grad
         return edge_of(self) is not None
 
     @requires_grad.setter
@@ -66,10 +72,15 @@ class History(TensorBase):
             raise RuntimeError(
                 f"requires_grad: only floating-point tensors have one, this one is {self.dtype}"
             )
-        if not value and self.grad_fn is not None:
+        if value and self._inference and not mode.inference:
             raise RuntimeError(
-                "requires_grad: this tensor was computed from others; use detach() for one "
-                "without history"
+                "requires_grad: a tensor made under inference_mode() can have no gradient outside "
+                "of it; clone() it first"
+            )
+        if self.grad_fn is not None:
+            raise RuntimeError(
+                "requires_grad: this tensor was computed from others, so only they can be asked "
+                "for; use detach() for one without history"
             )
         self._needs_grad = bool(value)
 
@@ -81,7 +92,7 @@ class History(TensorBase):
     @property
     def grad_fn(self) -> Node | None:
         """The node of the operation that made this tensor; None for a leaf."""
-        _ = self.requires_grad  # a view follows its base
+        edge_of(self)  # a view follows its base
         return None if self._node is None else shown(self._node)
 
     @property
@@ -100,7 +111,7 @@ class History(TensorBase):
 
         Changing what a derivative still needs is then no error, as in PyTorch: `detach()` is safer.
         """
-        out = self._wrap(self._data)
+        out = self.detach()
         out._untracked = True
         return out
 
@@ -108,7 +119,11 @@ class History(TensorBase):
     def data(self, value: Any) -> None:
         if not isinstance(value, TensorBase):
             raise TypeError(f"data: a Tensor is needed, got {type(value).__name__}")
-        self._data = value._data
+        if self._needs_grad and value.dtype.rank != FLOAT:
+            raise RuntimeError(
+                f"data: a tensor that requires a gradient is floating-point, this is {value.dtype}"
+            )
+        replace(self, value._data)
 
     @property
     def grad(self) -> Any:
@@ -126,12 +141,30 @@ class History(TensorBase):
             )
         self._grad = value
 
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
     def _is_view(self):  # drawings of other packages ask
         return self._base is not None
 
     def detach(self) -> Tensor:
         """The same memory as a tensor without history."""
-        return self._wrap(self._data)
+        out = self._wrap(self._data)
+        if self._inference:
+            out._inference = True
+        return out
+
+    def is_inference(self) -> bool:
+        """True if it was made under `inference_mode`."""
+        return self._inference
+
+    @property
+    def _version(self) -> int:
+        """How often its memory was changed in place. RuntimeError for one of `inference_mode`."""
+        if self._inference:
+            raise RuntimeError("_version: tensors of inference_mode do not count their changes")
+        return 0 if self._untracked else version(self._data)
 
     def detach_(self) -> Tensor:
         """Detach this tensor from its history. Returns the tensor."""

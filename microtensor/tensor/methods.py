@@ -12,10 +12,10 @@ import numpy as np
 from .. import ops
 from ..autograd import TensorBase
 from ..autograd.arguments import FACTORS, factor_first
-from ..autograd.calls import call_error, names
+from ..autograd.calls import as_operator, call_error, is_operand, names
 from ..autograd.in_place import in_place, reshaped_in_place
 from ..ops.composite.shapes import sizes
-from ..typing import T, Tensor, TensorLike
+from ..typing import T, Tensor
 
 
 def both(function: T) -> tuple[T, T]:
@@ -30,14 +30,16 @@ def both_shapes(function: T) -> tuple[T, T]:
     return function, reshaping_form(function.__name__ + "_", function)
 
 
-def in_place_form(function: T) -> T:
+def in_place_form(function: T, operator: bool = False) -> T:
     """The form of an operation that changes its first input."""
-    name = function.__name__ + "_"
+    name = function.__name__.rstrip("_") + "_"
 
     def method(self, *args: Any, **params: Any) -> Tensor:
         try:
             return in_place(self, name, function, *args, **params)
         except Exception as error:
+            if operator and not is_operand(args[0]):
+                return NotImplemented  # Python then asks the operator without "="
             raise call_error(name, function, (self, *args), params, error)  # noqa: B904
 
     names.add(name)
@@ -65,9 +67,18 @@ def reshaping_form(name: str, function: T) -> T:
     return method
 
 
-def reflected(function: Callable[..., T]) -> Callable[[Any, TensorLike], T]:
-    """An operation with its two inputs exchanged: 1 - x is x.__rsub__(1)."""
-    return lambda self, other: function(other, self)
+def operators(function: T, name: str) -> tuple[T, T, T]:
+    """An operation as three operators: x + y, with x on the right as in 1 + x, and x += y.
+
+    The operation must be one of `@op`. What it does not take is left to the other side, if that has
+    a method for it.
+    """
+    left, right = f"__{name}__", f"__r{name}__"
+    forwards, backwards = as_operator(function, right), as_operator(function, left)
+    in_place = in_place_form(function, operator=True)
+    if name in ("add", "and", "or", "xor"):
+        return forwards, forwards, in_place
+    return forwards, lambda self, other: backwards(other, self), in_place
 
 
 def with_sizes(function: Callable[..., T]) -> Callable[..., T]:

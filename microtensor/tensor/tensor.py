@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ops
-from ..autograd.calls import call_error, public_methods
-from ..autograd.in_place import in_place, recorded_in_place, write_array
-from ..autograd.views import base_of, memory_of
+from ..autograd.calls import as_operator, call_error, public_methods
+from ..autograd.in_place import assign
+from ..autograd.views import memory_of
 from ..backends import backend_for, backend_of
 from ..backends.dtypes import dtype as _dtype_type
 from ..backends.dtypes import dtype_of, dtype_of_number, get_default_dtype
@@ -24,9 +24,8 @@ from .methods import (
     both,
     both_shapes,
     comparable,
-    in_place_form,
     indexed,
-    reflected,
+    operators,
     reshaping_form,
     resized,
     with_sizes,
@@ -87,50 +86,27 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
         *first, last = ops.in_steps(ops.plain_index(index, self))
         for step in first:
             self = ops.getitem(self, step)
-        self._assign("setitem", last, value)
-
-    def _assign(self, by, index, value):
-        if isinstance(value, Tensor) and value.device != self.device:
-            raise RuntimeError(f"{by}: the value is on {value.device}, the tensor on {self.device}")
-        recorded = recorded_in_place(self, by, value)
-        while isinstance(value, Tensor) and value.shape[:1] == (1,):  # leading ones are dropped
-            value = value[0]
-        if recorded:
-            return in_place(self, by, ops.setitem, value, index)
-        value = value._data if isinstance(value, Tensor) else value
-        write_array(self._data, value, by, index, noticed=not base_of(self)._untracked)
-        return self
+        assign(self, "setitem", last, value)
 
     # ---- operators -------------------------------------------------------------------
 
-    __add__ = __radd__ = ops.add
-    __sub__, __rsub__ = ops.sub, reflected(ops.sub)
-    __mul__ = ops.mul
-    __truediv__, __rtruediv__ = ops.div_, reflected(ops.div_)
+    __add__, __radd__, __iadd__ = operators(ops.add, "add")
+    __sub__, __rsub__, __isub__ = operators(ops.sub, "sub")
+    __mul__, _, __imul__ = operators(ops.mul, "mul")
+    __truediv__, __rtruediv__, __itruediv__ = operators(ops.div_, "truediv")
     __rdiv__ = __rtruediv__
-    __floordiv__, __rfloordiv__ = ops.floor_divide, reflected(ops.floor_divide)
-    __mod__, __rmod__ = ops.remainder, reflected(ops.remainder)
-    __pow__, __rpow__ = ops.pow, reflected(ops.pow)
-    __matmul__, __rmatmul__ = ops.matmul, reflected(ops.matmul)
-    __neg__, __abs__ = ops.neg, ops.abs
-    __and__ = __rand__ = ops.bitwise_and
-    __or__ = __ror__ = ops.bitwise_or
-    __xor__ = __rxor__ = ops.bitwise_xor
-    __invert__ = ops.bitwise_not
-    __lshift__, __rlshift__ = ops.bitwise_left_shift, reflected(ops.bitwise_left_shift)
-    __rshift__, __rrshift__ = ops.bitwise_right_shift, reflected(ops.bitwise_right_shift)
-    __lt__, __le__, __gt__, __ge__ = ops.lt, ops.le, ops.gt, ops.ge
-
-    __iadd__ = in_place_form(ops.add)
-    __isub__ = in_place_form(ops.sub)
-    __imul__ = in_place_form(ops.mul)
-    __itruediv__ = in_place_form(ops.div)
-    __ipow__ = in_place_form(ops.pow)
-    __ifloordiv__ = in_place_form(ops.floor_divide)
-    __imod__ = in_place_form(ops.remainder)
-    __iand__ = in_place_form(ops.bitwise_and)
-    __ior__ = in_place_form(ops.bitwise_or)
-    __ixor__ = in_place_form(ops.bitwise_xor)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = operators(ops.floor_divide, "floordiv")
+    __mod__, __rmod__, __imod__ = operators(ops.remainder, "mod")
+    __pow__, __rpow__, __ipow__ = operators(ops.pow, "pow")
+    __matmul__, __rmatmul__, _ = operators(ops.matmul, "matmul")
+    __and__, __rand__, __iand__ = operators(ops.bitwise_and, "and")
+    __or__, __ror__, __ior__ = operators(ops.bitwise_or, "or")
+    __xor__, __rxor__, __ixor__ = operators(ops.bitwise_xor, "xor")
+    __lshift__, __rlshift__, __ilshift__ = operators(ops.bitwise_left_shift, "lshift")
+    __rshift__, __rrshift__, __irshift__ = operators(ops.bitwise_right_shift, "rshift")
+    __lt__, __ge__ = as_operator(ops.lt, "__gt__"), as_operator(ops.ge, "__le__")
+    __gt__, __le__ = as_operator(ops.gt, "__lt__"), as_operator(ops.le, "__ge__")
+    __neg__, __abs__, __invert__ = ops.neg, ops.abs, ops.bitwise_not
 
     def __rmul__(self, other: TensorLike) -> Tensor:
         """other · self; a list or string is repeated, as in [0] * n."""
@@ -464,11 +440,11 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     def copy_(self, source: Tensor, non_blocking: bool = False) -> Tensor:
         """Take the elements of `source`, converted and broadcast. Returns the tensor."""
-        return self._assign("copy_", ..., source.to(self.device))
+        return assign(self, "copy_", ..., source.to(self.device))
 
     def fill_(self, value: Any) -> Tensor:
         """Set every element to `value`. Returns the tensor."""
-        return self._assign("fill_", ..., value)
+        return assign(self, "fill_", ..., value)
 
     def fill_diagonal_(self, value: Any) -> Tensor:
         """Set every element of a matrix's diagonal to `value`. Returns the tensor."""
@@ -482,7 +458,7 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     def zero_(self) -> Tensor:
         """Set every element to 0. Returns the tensor."""
-        return self._assign("zero_", ..., 0)
+        return assign(self, "zero_", ..., 0)
 
     if TYPE_CHECKING:  # added by `random` and the PyTorch surface
         bernoulli = multinomial = bernoulli_ = exponential_ = normal_ = random_ = uniform_ = new

@@ -157,3 +157,78 @@ def test_a_derivative_that_has_none():
     assert slope.tolist() == [32]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.backward()
+
+
+class Double(Function):
+    """2x, whose backward returns what `gradients` says."""
+
+    @staticmethod
+    def forward(ctx, x, other=None, *, factor=2):
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+        ctx.factor = factor
+        return x * factor
+
+    @staticmethod
+    def backward(ctx, g):
+        return Double.gradients(g * ctx.factor)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "told"),
+    [
+        (lambda g: (3.0, None), "float"),
+        (lambda g: ([g], None), "list"),
+        (lambda g: g, "1 gradients for 2 inputs"),
+        (lambda g: (g, None, g), "3 gradients for 2 inputs"),
+        (lambda g: (g, g), "input 1, which is no tensor"),
+        (lambda g: (g[:1], None), "shape"),
+    ],
+)
+def test_wrong_gradients(gradients, told):
+    Double.gradients = gradients
+    x = mt.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=told):
+        Double.apply(x, 5).sum().backward()
+
+
+def test_what_is_saved_is_looked_at_when_it_is_used():
+    Double.gradients = lambda g: (g, None, None)  # surplus None is fine
+    x = mt.ones(2, requires_grad=True)
+    y = x * 1
+    z = Double.apply(y, None, factor=3)
+    y.add_(1)  # nobody asks for saved_tensors
+    z.sum().backward()
+    assert x.grad.tolist() == [3, 3]
+    with mt.inference_mode():
+        made = mt.ones(2)
+    with pytest.raises(RuntimeError, match="SavesAll: .*inference_mode"):
+        SavesAll.apply(x, made)
+
+
+class SavesAll(Function):
+    """The first input as it is; all inputs are saved."""
+
+    @staticmethod
+    def forward(ctx, x, *others):
+        ctx.save_for_backward(x, *others)
+        return x
+
+    @staticmethod
+    def vjp(ctx, g):  # the name that it may have, too
+        return (g * ctx.saved_tensors[0], *(None for _ in ctx.saved_tensors[1:]))
+
+
+def test_an_input_that_is_returned_is_a_view():
+    y = mt.ones(2, requires_grad=True) * 1
+    z = SavesAll.apply(y)
+    assert z is not y and z._is_view()
+    for change in (lambda: z.add_(1), lambda: z[:1].zero_(), lambda: z.__setitem__(0, 1.0)):
+        with pytest.raises(RuntimeError, match=r"Function .* cannot be recorded"):
+            change()
+    z.sum().backward()
+    hooked = mt.nn.Linear(2, 2)
+    hooked.register_full_backward_hook(lambda *args: None)
+    with pytest.raises(RuntimeError, match="module's hook"):
+        hooked(mt.ones(2)).relu_()
+    hooked(mt.ones(2)).relu().sum().backward()

@@ -54,9 +54,8 @@ FORMS = {
     "a slice": lambda y, w: y[1:].mul_(w[1:]),
     "slices of slices": lambda y, w: y[1:][:1].mul_(w[:1]).exp_(),
     "reversed": lambda y, w: y[[0, 1, 2]].mul_(w),  # a copy: nothing happens to y
-    "overlapping": lambda y, w: y[1:].add_(y[:-1]),
-    "unbind": lambda y, w: y.unbind()[1].mul_(w[2]),
-    "split": lambda y, w: y.split(2)[0].mul_(w[:2]),
+    "overlapping": lambda y, w: y[1:].add_(y[:-1].clone()),
+    "one of several": lambda y, w: y.tensor_split(2)[0].mul_(w[:2]),
     "reshape": lambda y, w: y.view(3, 1).mul_(w.view(3, 1)),
     "transpose": lambda y, w: y.view(1, 3).t().mul_(w.view(3, 1)),
     "narrow": lambda y, w: y.narrow(0, 1, 2).mul_(w[:2]),
@@ -388,9 +387,253 @@ def test_views_made_under_no_grad():
 
 
 def test_expanded_memory():
-    for change in (lambda x: x.add_(1), lambda x: x.__setitem__(0, 1.0), lambda x: x.zero_()):
+    for change in (
+        lambda x: x.add_(1),
+        lambda x: x.exp_(),
+        lambda x: x.copy_(mt.ones(2, 3)),
+        lambda x: x.__setitem__(0, 1.0),
+        lambda x: x.__setitem__(slice(None), mt.ones(3)),
+    ):
         with pytest.raises(RuntimeError, match="expanded"):
-            change(mt.zeros(1).expand(3))
+            change(mt.zeros(2, 1).expand(2, 3))
+    for change in (  # each place is written once, or all with one number
+        lambda x: x.zero_(),
+        lambda x: x.fill_(0.0),
+        lambda x: x[:, 0].copy_(mt.zeros(2)),
+        lambda x: x.__setitem__((slice(None), 1), 0.0),
+    ):
+        rows = mt.ones(2, 1)
+        change(rows.expand(2, 3))
+        assert rows.tolist() == [[0.0], [0.0]]
+    w = leaf(3.0, 4.0)
+    for change in (lambda x: x[0].copy_(w), lambda x: x.__setitem__(1, w)):
+        x = leaf(1.0, 2.0)
+        y = x * 1
+        change(y.expand(2, 2))
+        assert y.tolist() == [3.0, 4.0]
+        y.sum().backward()
+        assert x.grad.tolist() == [0.0, 0.0]
+    assert w.grad.tolist() == [2.0, 2.0]
+
+
+# ---- views that cannot be changed, and memory that is both read and written ------------
+
+ALONE = {"of split": lambda y: y.split(2)[0], "of chunk": lambda y: y.chunk(2)[1],
+         "of unbind": lambda y: y.unbind()[0], "of a loop": lambda y: next(iter(y)),
+         "of split_with_sizes": lambda y: y.split_with_sizes([1, 3])[1],
+         "a view of such a view": lambda y: y.split(2)[0][1:]}  # fmt: skip
+IN_PLACE = {
+    "mul_": lambda v: v.mul_(2),
+    "set": lambda v: v.__setitem__(..., 1.0),
+    "zero_": lambda v: v.zero_(),
+    "copy_": lambda v: v.copy_(v.detach().clone()),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("change", IN_PLACE)
+def test_one_of_several_views_is_not_changed(name, change):
+    y = leaf(1.0, 2.0, 3.0, 4.0) * 1
+    view = ALONE[name](y)
+    with pytest.raises(RuntimeError, match="one of several views"):
+        IN_PLACE[change](view)
+    with mt.no_grad():  # nothing is recorded
+        IN_PLACE[change](view)
+    plain = mt.ones(4)
+    IN_PLACE[change](ALONE[name](plain))  # nothing is to be recorded
+    y.add_(1)  # and now the view has no history to follow
+    assert view.requires_grad and isinstance(view.tolist(), (list, float))
+    for use in (lambda: view * 2, lambda: view.sum().backward(), lambda: view.grad_fn):
+        with pytest.raises(RuntimeError, match="one of several views"):
+            use()
+    buffer = mt.ones(4, dtype=mt.float64)
+    with pytest.raises(RuntimeError, match="one of several views"):
+        ALONE[name](buffer).mul_(leaf(2.0)[0])
+
+
+def test_a_view_made_under_no_grad_cannot_follow_its_base():
+    y, buffer = leaf(1.0, 2.0) * 1, mt.zeros(2, dtype=mt.float64)
+    with mt.no_grad():
+        view, part = y[:1], buffer[:1]
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="made under no_grad"):
+        view * 2
+    with pytest.raises(RuntimeError, match="made under no_grad"):
+        part.add_(leaf(1.0))
+
+
+READ_AND_WRITTEN = {
+    "copy_": lambda x: x[1:].copy_(x[:-1]),
+    "setitem": lambda x: x.__setitem__(slice(1, None), x[:-1]),
+    "setitem at a list": lambda x: x.__setitem__([1, 2], x[:2]),
+    "setitem at a mask": lambda x: x.__setitem__(x > 1, x[:2]),
+    "add_": lambda x: x[:-1].add_(x[1:]),
+    "+=": lambda x: x[1:].__iadd__(x[:-1]),
+    "one number for all": lambda x: x.sub_(x[1]),
+    "transposed": lambda x: x.view(2, 2).add_(x.view(2, 2).T),
+    "the second input": lambda x: x[1:].addcmul_(mt.ones(3), x[:-1]),
+    "by name": lambda x: x[1:].clamp_(min=x[:-1]),
+    "scatter_": lambda x: x.scatter_(0, mt.tensor([1, 2, 3, 0]), x),
+    "index_add_": lambda x: x.index_add_(0, mt.tensor([1, 2]), x[:2]),
+    "out=": lambda x: mt.add(x[1:], 1, out=x[:-1]),
+    "out= of one input": lambda x: mt.exp(x[1:], out=x[:-1]),
+    "out= of a list": lambda x: mt.cat([x[:2], x[2:]], out=x),
+}
+FINE = {
+    "itself": lambda x: x.add_(x),
+    "its own place": lambda x: x[1:].mul_(x[1:]),
+    "beside": lambda x: x[:2].copy_(x[2:]),
+    "every other": lambda x: x[::2].add_(x[1::2]),
+    "one number": lambda x: x.fill_(x[2]),
+    "a copy": lambda x: x[1:].copy_(x[:-1].clone()),
+    "out= in its place": lambda x: mt.add(x, 1, out=x),
+}
+
+
+@pytest.mark.parametrize("dtype", [mt.float32, mt.int64, mt.bfloat16], ids=str)
+@pytest.mark.parametrize("name", [*READ_AND_WRITTEN, *FINE])
+def test_memory_that_is_read_and_written(name, dtype):
+    if name == "out= of one input" and dtype is mt.int64:
+        dtype = mt.float64
+    x = mt.arange(4).to(dtype)
+    if name in FINE:
+        FINE[name](x)
+        return
+    with pytest.raises(RuntimeError, match="read .* written .* single memory location"):
+        READ_AND_WRITTEN[name](x)
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+# ---- inference_mode ------------------------------------------------------------------
+
+
+def test_what_is_made_under_inference_mode():
+    x = leaf(1.0, 2.0)
+    with mt.inference_mode():
+        made = [mt.ones(2), mt.rand(2), mt.tensor([1.0]), mt.from_numpy(np.ones(2)), x * 2,
+                mt.ones(2)[:1], mt.ones(2).clone().reshape(2, 1), x.detach().clone()]  # fmt: skip
+        seen = x[:1]
+        x_itself = x.contiguous()
+        made[0].add_(1)
+        with mt.inference_mode(False):
+            assert not mt.ones(2).is_inference()
+    assert all(t.is_inference() for t in made) and not seen.is_inference()
+    assert not x_itself.is_inference() and not x.is_inference()
+    assert made[0][:1].is_inference() and made[0].detach().is_inference()
+    assert not (made[0] + 1).is_inference() and not made[0].clone().is_inference()
+    for t in (*made, made[0][:1], made[0].detach()):
+        for change in (
+            lambda t: t.add_(1),
+            lambda t: t.__setitem__(0, 1.0),
+            lambda t: t.zero_(),
+            lambda t: t.normal_(),
+            lambda t: t.requires_grad_(),
+        ):
+            with pytest.raises(RuntimeError, match="inference_mode"):
+                change(t)
+            with mt.no_grad(), pytest.raises(RuntimeError, match="inference_mode"):
+                change(t)
+    with pytest.raises(RuntimeError, match="under no_grad"):
+        seen.add_(1)
+
+
+USES = {  # of a tensor w made under inference_mode, and whether the derivative for x saves it
+    "mul": (lambda x, w: x * w, True),
+    "a view": (lambda x, w: x[:1] * w[:1], True),
+    "matmul": (lambda x, w: x @ w, True),
+    "linear": (lambda x, w: mt.nn.functional.linear(x, w[None]), True),
+    "mul_": (lambda x, w: (x * 1).mul_(w), True),
+    "add": (lambda x, w: x + w, False),
+    "cat": (lambda x, w: mt.cat([x, w]), False),
+    "copied": (lambda x, w: x * w.clone(), False),
+    "computed from it": (lambda x, w: x * (w + 1), False),
+    "read": (lambda x, w: x * w.sum().item(), False),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_inference_tensors_are_not_saved(name):
+    function, saves = USES[name]
+    x = leaf(1.0, 2.0)
+    with mt.inference_mode():
+        w = mt.ones(2, dtype=mt.float64)
+    function(x.detach(), w)
+    with mt.no_grad():
+        function(x, w)
+    if saves:
+        with pytest.raises(RuntimeError, match="inference_mode.* saved"):
+            function(x, w)
+    else:
+        function(x, w).sum().backward()
+        assert x.grad is not None
+
+
+# ---- x.data = new --------------------------------------------------------------------
+
+USE_DATA = {  # what is done with x, and how its derivative depends on the new x
+    "mul": (lambda x: x * x, lambda old, new: 2 * new),
+    "pow": (lambda x: x**3, lambda old, new: 3 * new**2),
+    "of no leaf": (lambda x: x.sin(), lambda old, new: np.cos(new)),
+    "a saved result": (lambda x: x.exp(), lambda old, new: np.exp(old)),
+    "nothing saved": (lambda x: x + 1, lambda old, new: np.ones(2)),
+}
+
+
+@pytest.mark.parametrize("name", USE_DATA)
+def test_new_data_is_what_backward_uses(name):
+    function, slope = USE_DATA[name]
+    for retained in (False, True):
+        x = leaf(1.0, 2.0)
+        y = function(x).sum()
+        x.data = mt.tensor([5.0, 6.0], dtype=mt.float64)
+        if retained:
+            y.backward(retain_graph=True)
+            x.grad = None
+            x.data = mt.tensor([7.0, 6.0], dtype=mt.float64)
+        y.backward()
+        np.testing.assert_allclose(x.grad, slope(np.array([1.0, 2]), x.detach().numpy()))
+
+
+def test_new_data_and_what_else_happens():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    changed_before = mt.zeros(2, dtype=mt.float64)
+    changed_before.add_(3)
+    x.data = changed_before
+    y.sum().backward(retain_graph=True)  # it was changed before it was x's
+    assert x.grad.tolist() == [6, 6]
+    with mt.no_grad():
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="add_ has since changed"):
+        y.sum().backward()
+    y = x * x
+    x.data = mt.zeros(3, dtype=mt.float64)
+    with pytest.raises(RuntimeError, match=r"\(2,\), whose data has since been replaced"):
+        y.sum().backward()
+    with pytest.raises(RuntimeError, match="floating-point"):
+        x.data = mt.tensor([1, 2])
+    for _ in range(9):
+        x.data = x.data * 2
+    assert len(x._replaced) <= 2  # nothing is held for ever
+
+
+def test_versions_count_changes():
+    x = mt.zeros(3)
+    view, other = x[1:], x.detach()
+    assert x._version == 0
+    x.add_(1)
+    view.mul_(2)
+    other[0] = 5.0
+    assert x._version == view._version == other._version == 3
+    x.data.add_(1)
+    assert x._version == 3 and (x + 1)._version == 0
+
+
+def test_repeating_copies():
+    for x, times in ((mt.ones(3), (1,)), (mt.ones(1), (3,)), (mt.ones(2, 1), (1, 2))):
+        x.repeat(*times).add_(1)
+        x.tile(*times).add_(1)
+        assert set(x.flatten().tolist()) == {1.0}
 
 
 def test_results_that_do_not_fit():

@@ -59,6 +59,9 @@ case("var_mean", lambda x: (x.var(1), x.mean(1)), (3, 4), dim=1, correction=0)
 case("std_mean", lambda x: (x.std(1), x.mean(1)), (3, 4), dim=1, correction=0)
 case("diff", lambda x: np.diff(x, 2, 0), (4, 3), n=2, dim=0)
 case("logcumsumexp", lambda x: np.logaddexp.accumulate(x, 1), (3, 5), dim=1)
+case("gradient", lambda x: np.gradient(x), (3, 4))
+case("gradient", lambda x: np.gradient(x, 2.0, axis=1, edge_order=2), (3, 4), spacing=2.0, dim=1,
+     edge_order=2)  # fmt: skip
 case("trapezoid", lambda y: ((y[:, 1:] + y[:, :-1]) / 2 * 3).sum(1), (3, 4), dx=3)
 case("cumulative_trapezoid", lambda y: ((y[:, 1:] + y[:, :-1]) / 2).cumsum(1), (3, 4))
 case("aminmax", lambda x: (x.min(1), x.max(1)), (3, 4), dim=1)

@@ -78,7 +78,7 @@ def test_values_and_gradients(case):
 # Here positions that were computed from sizes are saved, or a factor that PyTorch keeps elsewhere,
 SAVED_HERE = set(
     "repeat_interleave diag-1 diag_embed diagflat unfold as_strided lerp-1 deg2rad rad2deg "
-    "trapezoid cumulative_trapezoid".split()
+    "trapezoid cumulative_trapezoid gradient gradient-1".split()
 )
 SAVED_THERE = set(  # and there what no derivative reads, or the node of a change in place
     "adaptive_avg_pool1d adaptive_avg_pool2d pow-4 div-2 rounded_quotient setitem setitem-1 "

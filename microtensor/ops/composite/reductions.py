@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...autograd import TensorBase
 from ...autograd.fused import fused
 from ...backends.dtypes import bool_
 from ...typing import Dims, Dtype, Tensor, Tensors
@@ -128,6 +129,55 @@ def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
         later, earlier = narrow(x, dim, 1, x.shape[dim] - 1), narrow(x, dim, 0, x.shape[dim] - 1)
         x = logical_xor(later, earlier) if x.dtype is bool_ else sub(later, earlier)
     return x
+
+
+def gradient(input: Tensor, *, spacing: Any = 1, dim: Dims | None = None,
+             edge_order: int = 1) -> Tensors:  # fmt: skip
+    """The slopes of sampled values along each of `dim`, or all, as a tuple.
+
+    Within by central differences, exact for parabolas; at both ends exact for lines, with
+    `edge_order=2` for parabolas, too (Fornberg 1988). `spacing` is the distance of neighbours, or
+    one for each dim, or the coordinates along each dim, as tensors.
+    """
+    if edge_order not in (1, 2):
+        raise RuntimeError(f"gradient: edge_order is 1 or 2, got {edge_order!r}")
+    dims = range(input.ndim) if dim is None else sizes((dim,))
+    dims = [_positive(d, input.ndim) for d in dims]
+    several = isinstance(spacing, (list, tuple))
+    if several and len(spacing) != len(dims):
+        raise RuntimeError(f"gradient: {len(spacing)} spacings were given for {len(dims)} dims")
+    steps = spacing if several else [spacing] * len(dims)
+    return tuple(_slopes(input, d, step, edge_order) for d, step in zip(dims, steps))
+
+
+def _slopes(f, dim, step, edge_order):
+    n = f.shape[dim]
+    if n <= edge_order:
+        raise RuntimeError(
+            f"gradient: {edge_order + 1} values are needed along dim {dim}, got {tuple(f.shape)}"
+        )
+    if isinstance(step, TensorBase) and step.ndim:
+        if tuple(step.shape) != (n,):
+            raise RuntimeError(
+                f"gradient: {n} coordinates are needed along dim {dim}, got {tuple(step.shape)}"
+            )
+        step = reshape(diff(step), (-1, *(1,) * (f.ndim - 1 - dim)))
+    rise = div(diff(f, dim=dim), step)  # the slope of each line between two neighbours
+    if n == 2:
+        return cat([rise, rise], dim)
+
+    def part(x, start, length):  # of x, or the one number that it is
+        return narrow(x, -f.ndim + dim, start, length) if isinstance(x, TensorBase) else x
+
+    left, right = part(step, 0, n - 2), part(step, 1, n - 2)
+    lower, upper = narrow(rise, dim, 0, n - 2), narrow(rise, dim, 1, n - 2)
+    within = (right * lower + left * upper) / (left + right)
+    ends = narrow(rise, dim, 0, 1), narrow(rise, dim, n - 2, 1)
+    if edge_order == 2:  # the lines' slopes are those in their middles: half a step further
+        bend = (upper - lower) / (left + right)
+        first, last = narrow(bend, dim, 0, 1), narrow(bend, dim, n - 3, 1)
+        ends = ends[0] - part(step, 0, 1) * first, ends[1] + part(step, n - 2, 1) * last
+    return cat([ends[0], within, ends[1]], dim)
 
 
 def trace(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...autograd import TensorBase
 from ...autograd.errors import describe
+from ...autograd.views import shares_memory
 from ...typing import Dims, Tensor, Tensors
 from ..conversion import clone
 from ..shapes import (
@@ -155,10 +156,9 @@ def repeat(x: Tensor, *repeats: Any) -> Tensor:
     shape = (1,) * (len(repeats) - x.ndim) + tuple(x.shape)
     apart = [n for size in shape for n in (1, size)]  # (a, b) -> (1, a, 1, b)
     wide = [n for r, size in zip(repeats, shape) for n in (r, size)]
-    return reshape(
-        expand(reshape(x, tuple(apart)), tuple(wide)),
-        tuple(r * size for r, size in zip(repeats, shape)),
-    )
+    whole = expand(reshape(x, tuple(apart)), tuple(wide))
+    out = reshape(whole, tuple(r * size for r, size in zip(repeats, shape)))
+    return clone(out) if shares_memory(out, x) else out  # memory of its own, as in PyTorch
 
 
 def tile(x: Tensor, *dims: Any) -> Tensor:
