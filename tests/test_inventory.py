@@ -16,7 +16,6 @@ DROPPED = {
     "microtensor.errors": "op_error",
     "microtensor.graph.canvas": "svg_shapes",
     "microtensor.graph.draw": "NAMED STANDS_OUT SYMBOLS VIEWS",
-    "microtensor.graph.trace": "called",
     "microtensor.names": "Shown known_by_all_names",
     "microtensor.nn.modules.module": "dtype",
     "microtensor.nn.parameter": "dtype",
