@@ -244,6 +244,12 @@ class BFloat16Backend(Backend):
     def memory(self, array):
         return self.home.memory(array.wide)
 
+    def place(self, array):
+        return self.home.place(array.wide)
+
+    def copied(self, array, memo):
+        return BFloat16Array(self.home.copied(array.wide, memo))
+
     def read_as(self, array, dtype):
         return self.home.read_as(array.halves(), dtype)
 
