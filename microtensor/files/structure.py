@@ -185,7 +185,8 @@ class Reader:
         if not all(type(name) is str for name in attributes):
             raise TypeError("attributes whose names are no strings")
         if self.trusted:
-            vars(new).update(attributes)
+            own = isinstance(new, objects.Optimizer)
+            vars(new).update(objects.set_state(new, attributes) if own else attributes)
         else:
             objects.set_attributes(new, attributes)
         return new
