@@ -100,6 +100,17 @@ class Backend(Kernels):
         """
         return False
 
+    def place(self, array):
+        """(`memory(array)`, the byte of it where the array begins); None where that is unknown."""
+
+    def copied(self, array, memo):
+        """A copy of the array that lies in a copy of its memory.
+
+        `memo` keeps the copies by the id of what was copied, so that arrays that share memory are
+        copied to arrays that do.
+        """
+        return self.asarray(array, copy=True)
+
     def read_as(self, array, dtype):
         """The bytes of an array as elements of another dtype."""
         return array.view(self.native(dtype))

@@ -247,6 +247,12 @@ class BFloat16Backend(Backend):
     def overlap(self, a, b, alike=False):
         return self.home.overlap(a.wide, b.wide, alike)
 
+    def place(self, array):
+        return self.home.place(array.wide)
+
+    def copied(self, array, memo):
+        return BFloat16Array(self.home.copied(array.wide, memo))
+
     def read_as(self, array, dtype):
         return self.home.read_as(array.halves(), dtype)
 

@@ -64,6 +64,29 @@ class NumPyBackend(NumPyKernels):
             return alike
         return start < other + b.nbytes and other < start + a.nbytes
 
+    def place(self, array):
+        if type(array) is not np.ndarray:
+            return None
+        memory = self.memory(array)
+        (start, end), (low, high) = map(np.lib.array_utils.byte_bounds, (array, memory))
+        plain = type(memory) is np.ndarray and memory.flags.forc and memory.dtype.isnative
+        if not plain or start < low or end > high or any(step < 0 for step in array.strides):
+            return None
+        return memory, start - low
+
+    def copied(self, array, memo):
+        place = self.place(array)
+        if place is None:
+            return self.asarray(array, copy=True)
+        memory, start = place
+        if id(memory) not in memo:
+            memo[id(memory)] = memory.copy(order="K")
+            memo.setdefault(id(memo), []).append(memory)  # keeps it alive, and its id its own
+        whole = memo[id(memory)]
+        copy = np.ndarray(array.shape, array.dtype, whole, start, array.strides)
+        copy.flags.writeable = all(step for n, step in zip(copy.shape, copy.strides) if n > 1)
+        return copy
+
     def read_as(self, array, dtype):
         try:
             return array.view(self._native[dtype])

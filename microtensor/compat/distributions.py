@@ -19,6 +19,7 @@ from ..backends.dtypes import finfo
 from ..nn import functional as F
 from ..tensor import Tensor, random
 from ..tensor.creation import as_tensor, full
+from ..tensor.size import Size
 from .absent import absent
 
 
@@ -67,6 +68,15 @@ class Distribution:
     arg_constraints = types.MappingProxyType({})  # what the parameters may be
     support = constraints.real  # what a draw may be
 
+    _batch_shape = _event_shape = None  # of a user's own kind
+
+    def __init__(self, batch_shape: Any = (), event_shape: Any = (), validate_args: Any = None
+                 ) -> None:  # fmt: skip
+        """For a user's own distribution, which says what shapes it has."""
+        self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)
+        if validate_args is not None:
+            self._validate_args = validate_args
+
     @staticmethod
     def set_default_validate_args(value):
         """True if parameters and scored values are looked at where nothing else is said."""
@@ -100,8 +110,19 @@ class Distribution:
         if not bool(self.support.check(value).all()):
             raise ValueError(f"a value must be {self.support.words}, got {value}")
 
-    batch_shape = property(lambda self: self.mean.shape[: self.mean.ndim - self._event_dims])
-    event_shape = property(lambda self: self.mean.shape[self.mean.ndim - self._event_dims :])
+    @property
+    def batch_shape(self) -> Size:
+        """Of how many distributions side by side it is."""
+        if self._batch_shape is not None:
+            return self._batch_shape
+        return self.mean.shape[: self.mean.ndim - self._event_dims]
+
+    @property
+    def event_shape(self) -> Size:
+        """Of one draw of one of them."""
+        if self._event_shape is not None:
+            return self._event_shape
+        return self.mean.shape[self.mean.ndim - self._event_dims :]
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws, of shape sample_shape and then the distribution's, without gradients."""

@@ -77,6 +77,7 @@ def _give():
             sys.modules["torch" + name.removeprefix(ROOT)] = module
             if "torch" + name.removeprefix(ROOT) in absent.pytorchs_names():
                 vars(module).setdefault("__getattr__", attribute(name))
+                vars(module).setdefault("__path__", [])  # PyTorch may have modules below it
 
 
 def _taken():

@@ -33,6 +33,7 @@ class ReduceOp(enum.Enum):
 
 
 reduce_op = ReduceOp  # PyTorch's older name
+ReduceOp.RedOpType = ReduceOp  # type: ignore[attr-defined]  # of its members, for annotations
 
 # ---- tensors as arrays that can be exchanged -----------------------------------------------------
 

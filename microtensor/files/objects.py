@@ -19,6 +19,7 @@ import importlib
 import re
 import sys
 from abc import ABCMeta
+from collections import defaultdict
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType
 from typing import Any
 
@@ -29,6 +30,7 @@ from ..backends.device import device
 from ..backends.dtypes import dtype
 from ..nn import functional
 from ..nn.module import Module, Parameter
+from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 from .whole import LoadError
 
@@ -203,7 +205,10 @@ def encoded_object(value, path, file, encoded):
     if isinstance(value, Tensor):
         tensor = file.tensor_name(value, path)
         return {"$parameter": name, "tensor": tensor, "requires_grad": value.requires_grad}
-    return {"$object": name, "attributes": encoded(vars(value), path, file)}
+    attributes = vars(value)
+    if isinstance(value, Optimizer):  # its state is by parameter, which no key of JSON can be
+        attributes = {**value.__getstate__(), "state": [*map(list, value.state.items())]}
+    return {"$object": name, "attributes": encoded(attributes, path, file)}
 
 
 def refusal(role, value, path, hint):
@@ -215,8 +220,9 @@ def refusal(role, value, path, hint):
 def _is_its_attributes(value):
     """True if an object consists of its attributes: its class does not define how it is saved."""
     said = ("reduce", "reduce_ex", "getstate", "setstate", "getnewargs", "getnewargs_ex")
+    base = Optimizer if isinstance(value, Optimizer) else object
     return hasattr(value, "__dict__") and not any(
-        getattr(type(value), f"__{name}__", None) is not getattr(object, f"__{name}__", None)
+        getattr(type(value), f"__{name}__", None) is not getattr(base, f"__{name}__", None)
         for name in said
     )
 
@@ -248,6 +254,7 @@ OURS = (
     *Tensor.__mro__[1:-1],
     Parameter,
     Module,
+    Optimizer,
 )  # may define them, as they are known
 MADE_BY = (type, ABCMeta, type(Tensor))  # metaclasses that do not influence a bare instance
 DATA = (type(None), bool, int, float, str, dtype, device)
@@ -284,6 +291,8 @@ def set_attributes(new, attributes):
     module = Module in kind.__mro__
     if Tensor in kind.__mro__:
         raise LoadError(f"it asks for a {kind.__qualname__} without numbers: refused")
+    if Optimizer in kind.__mro__:
+        attributes = set_state(new, attributes)
     for name, value in attributes.items():
         member = next((vars(k)[name] for k in kind.__mro__ if name in vars(k)), None)
         defined = any(name in vars(k) for k in kind.__mro__)
@@ -325,6 +334,26 @@ def check_paths(found):
             waiting.pop()
     if max(visits.values(), default=0) > PATHS * (len(found) + PATHS):
         raise LoadError(f"its {len(modules):,} modules are in one another in too many places")
+
+
+def set_state(new, attributes):
+    """Put the state of an optimizer into it. Returns its other attributes."""
+    rest, name = dict(attributes), type(new).__qualname__
+    groups, pairs = rest.get("param_groups"), rest.pop("state", None)
+    called, defaults = rest.pop("_opt_called", False), rest.get("defaults")
+    fits = type(groups) is list and type(pairs) is list and type(defaults) is dict
+    fits = fits and type(called) is bool and all(
+        type(group) is dict and type(group.get("params")) is list
+        and all(type(p) in (Tensor, Parameter) for p in group["params"]) for group in groups
+    ) and all(
+        type(pair) is list and len(pair) == 2 and type(pair[0]) in (Tensor, Parameter)
+        and type(pair[1]) is dict for pair in pairs
+    )  # fmt: skip
+    if not fits:
+        raise LoadError(f"it gives a {name} groups or a state that are none")
+    state = defaultdict(dict, map(tuple, pairs))
+    object.__getattribute__(new, "__dict__").update(state=state, _opt_called=called)
+    return rest
 
 
 def _is_data(value):

@@ -10,6 +10,8 @@ The checksum is that of the whole file with zeros in place of the checksum, so t
 noticed; it does not tell who wrote the file. A whole module is stored as the name of its class and
 its attributes.
 
+Tensors that share memory do so again, in their strides: see `files/sharing.py`.
+
 `load` is safe for files from anyone: it returns tensors and plain values of exact built-in types;
 nothing is imported, called, or found by a name in the file; and the memory that it takes is in
 proportion to the file: tensors within a small factor, empty lists and dicts, which take Python 56
@@ -43,6 +45,7 @@ from .objects import (
     safe_globals,
     safe_names,
 )
+from .sharing import COPIES, laid_out, layout
 from .structure import PLAIN, Reader, Writer
 from .structure import encoded as _encoded
 from .tensors import KINDS, array_of, contents, entries, read_json
@@ -164,7 +167,7 @@ def by_name(tensors, metadata=None):
 
 # ---- tensors -----------------------------------------------------------------------
 
-COPIES, MORE = 4, 2**24  # copies made of a file of n bytes may take COPIES × n + MORE bytes
+MORE = 2**24  # copies made of a file of n bytes may take COPIES × n + MORE bytes
 
 
 def made(array, backend):
@@ -222,7 +225,9 @@ def _serialized(obj):
     file = Writer()
     try:
         structure = _encoded(obj, (), file)
-        text = json.dumps({"sha256": BLANK, "structure": structure}, allow_nan=False)
+        table = layout(file.shown)
+        sealed = {"sha256": BLANK, "structure": structure, **({"memory": table} if table else {})}
+        text = json.dumps(sealed, allow_nan=False)
     except RecursionError:
         raise TypeError("save: the object contains itself, or is nested too deeply") from None
     except ValueError as error:  # a number with more digits than Python reads
@@ -282,6 +287,7 @@ def _deserialized(data, as_tensor, trusted):
         if not trusted:
             refuse_unsafe(sealed["structure"], known)
         arrays = {name: array_of(name, entry) for name, entry in tensors}
+        arrays = laid_out(arrays, sealed.get("memory", {}), as_tensor.charge)
         reader = Reader(arrays, as_tensor, found, trusted)
         value = reader.value(sealed["structure"])
         if not trusted:

@@ -32,7 +32,7 @@ class Writer:
     """The state of writing a file: arrays by name, and objects in the order of their first use."""
 
     def __init__(self):
-        self.arrays = {}
+        self.arrays, self.shown = {}, {}  # what is written; the memory of tensors, by their names
         self.names = {}  # tensors by the id of their arrays; objects by theirs
         self.objects = []
 
@@ -47,7 +47,10 @@ class Writer:
 
         Its array is stored again under the new path, so that other programs find it there.
         """
-        return self.names.setdefault(id(tensor._data), self.put(as_numpy(tensor), path))
+        name = self.put(as_numpy(tensor), path)
+        if id(tensor._data) not in self.names:
+            self.names[id(tensor._data)], self.shown[name] = name, tensor._data
+        return self.names[id(tensor._data)]
 
 
 def encoded(value, path, file):
@@ -182,7 +185,8 @@ class Reader:
         if not all(type(name) is str for name in attributes):
             raise TypeError("attributes whose names are no strings")
         if self.trusted:
-            vars(new).update(attributes)
+            own = isinstance(new, objects.Optimizer)
+            vars(new).update(objects.set_state(new, attributes) if own else attributes)
         else:
             objects.set_attributes(new, attributes)
         return new

@@ -43,6 +43,9 @@ def load(root, state_dict, strict, assign):
         if k in own and not isinstance(v, TENSORS)
     ]
     state = {k: as_tensor(v) for k, v in state.items() if isinstance(v, TENSORS)}
+    for key, value in state.items():
+        if value.shape == (1,) and key in own and own[key].shape == ():
+            state[key] = value[0]  # before version 0.4 of PyTorch all numbers were vectors of one
     _refuse_unfit(root, own, state, errors, missing if strict else [], unexpected if strict else [])
     for key, tensor in own.items():
         if key in state and assign and not _is_part(root, key):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from ..autograd import no_grad
+from ..backends import backend_of
 from ..backends.device import device as device_of
 from ..backends.dtypes import FLOAT, bfloat16, dtype, float16, float32, float64
 from ..tensor import Handle, Tensor
@@ -30,6 +31,9 @@ class Parameter(Tensor):
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         self._data = (empty(0) if data is None else as_tensor(data))._data
         self.requires_grad = requires_grad
+
+    def _copied(self, memo: Any) -> Any:  # alone, as in PyTorch, whatever else shares its memory
+        return backend_of(self._data).asarray(self._data, copy=True)
 
 
 class Module:

@@ -11,7 +11,7 @@ from ..ops import cat
 from ..tensor import Tensor
 from ..typing import ParameterGroups
 from .line_search import Point, strong_wolfe
-from .optimizer import Optimizer, shown
+from .optimizer import Optimizer, is_number, shown
 
 
 class LBFGS(Optimizer):
@@ -31,10 +31,10 @@ class LBFGS(Optimizer):
                  tolerance_change: float = 1e-9, history_size: int = 100,
                  line_search_fn: str | None = None) -> None:  # fmt: skip
         super().__init__(params, {
-            "lr": lr, "max_iter": max_iter, "tolerance_grad": tolerance_grad,
+            "lr": lr, "max_iter": max_iter,
             "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
-            "tolerance_change": tolerance_change, "history_size": history_size,
-            "line_search_fn": line_search_fn,
+            "tolerance_grad": tolerance_grad, "tolerance_change": tolerance_change,
+            "history_size": history_size, "line_search_fn": line_search_fn,
         })  # fmt: skip
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS: all parameters share one group")
@@ -51,16 +51,23 @@ class LBFGS(Optimizer):
             self.require(holds, name, "an int in 0 … 1,000,000", options[name])
 
     def check_state(self, index: int, state: dict[str, Any]) -> None:
+        _renamed(state)
         size = sum(p.numel() for p in self.param_groups[0]["params"])
-        pairs, names = state.setdefault("pairs", []), ("grad", "step")
-        vectors = [state[name] for name in names if name in state]
-        for vector in (*vectors, *(v for s, y in pairs for v in (s, y))):
+        lists = {name: state.get(name, []) for name in LISTS}
+        if not all(type(values) is list for values in lists.values()):
+            raise ValueError(f"LBFGS: the saved history is {shown(lists)}")
+        directions, steps, factors = lists.values()
+        vectors = [state[name] for name in ("d", "prev_flat_grad") if name in state]
+        for vector in (*vectors, *directions, *steps):
             if not isinstance(vector, Tensor) or vector.shape != (size,):
                 raise ValueError(f"LBFGS: a saved vector is {shown(vector)}, not of {size} numbers")
-        counts = [state.setdefault(name, 0) for name in ("n_iter", "func_evals")]
-        if not isinstance(pairs, list) or not all(isinstance(n, int) for n in counts):
+        numbers = [*factors, *(state[name] for name in ("t", "H_diag") if name in state)]
+        if not all(map(is_number, numbers)) or len({*map(len, lists.values())}) > 1:
+            raise ValueError(f"LBFGS: the saved history is {shown(lists)}")
+        counts = [state.setdefault(name, 0) for name in ("func_evals", "n_iter")]
+        if not all(isinstance(n, int) for n in counts):
             raise ValueError(f"LBFGS: the saved counts are {shown(counts)}")
-        if len(vectors) < len(names):  # the first move had length 0
+        if HISTORY - state.keys():  # the first move had length 0
             state["n_iter"] = 0
 
     def _gradient(self):
@@ -95,17 +102,21 @@ class LBFGS(Optimizer):
 
         first = evaluate()
         loss, grad, calls = float(first), self._gradient(), 1
-        if state.get("grad", grad).shape != grad.shape:
+        state.setdefault("func_evals", 0)
+        state.setdefault("n_iter", 0)
+        if state.get("prev_flat_grad", grad).shape != grad.shape:
             raise RuntimeError(
                 f"LBFGS: the parameters have {len(grad)} elements, those of its earlier steps "
-                f"{len(state['grad'])}: make a new optimizer"
+                f"{len(state['prev_flat_grad'])}: make a new optimizer"
             )
         if grad.abs().max() <= group["tolerance_grad"]:
+            state["func_evals"] += calls
             return first
         for i in range(group["max_iter"]):
-            state["n_iter"] = state.get("n_iter", 0) + 1
+            state["n_iter"] += 1
             rate = lr * self._remember(state, grad, group["history_size"])
-            direction = self._direction(grad, state["pairs"])
+            direction = self._direction(grad, state, group["history_size"])
+            state.update(d=direction, t=rate, prev_flat_grad=grad.clone(), prev_loss=loss)
             slope, before, last = float(grad.dot(direction)), loss, i == group["max_iter"] - 1
             if slope > -small:
                 break
@@ -115,33 +126,36 @@ class LBFGS(Optimizer):
                 found, count = self._searched(evaluate, direction, start, rate, small, most)
                 rate, loss, grad, _ = found
                 calls += count
-            state["step"] = rate * direction
-            self._move(state["step"])
+            state["t"], move = rate, rate * direction
+            self._move(move)
             if not group["line_search_fn"] and not last:
                 loss, grad, calls = float(evaluate()), self._gradient(), calls + 1
             if (
                 last
                 or calls >= group["max_eval"]
                 or grad.abs().max() <= group["tolerance_grad"]
-                or state["step"].abs().max() <= small
+                or move.abs().max() <= small
                 or abs(loss - before) < small
             ):
                 break
-        state["func_evals"] = state.get("func_evals", 0) + calls
+        state["func_evals"] += calls
         return first
 
     def _remember(self, state, grad, history_size):
-        """Add the last step and change of the gradient to the state's pairs, the newest last.
+        """Add the last step and change of the gradient to the state's lists, the newest last.
 
         Returns the factor of the rate: the very first step is scaled by the gradient's size.
         """
-        pairs, first = state.setdefault("pairs", []), state["n_iter"] == 1
-        if not first:
-            y, s = grad - state["grad"], state["step"]
-            if y.dot(s) > 1e-10:
-                pairs[:] = deque([*pairs, (s, y)], history_size)
-        state["grad"] = grad.clone()
-        return min(1.0, 1.0 / float(grad.abs().sum())) if first else 1.0
+        if state["n_iter"] == 1:
+            state.update(d=None, t=None, old_dirs=[], old_stps=[], ro=[], H_diag=1)
+            return min(1.0, 1.0 / float(grad.abs().sum()))
+        y, s = grad - state["prev_flat_grad"], state["d"] * state["t"]
+        curvature = y.dot(s)
+        if curvature > 1e-10 and history_size:
+            for name, value in zip(LISTS, (y, s, 1.0 / curvature)):
+                state[name] = list(deque([*state[name], value], history_size))
+            state["H_diag"] = curvature / y.dot(y)
+        return 1.0
 
     def _searched(self, evaluate, direction, start, rate, tolerance, most):
         """(the point that a line search finds, its number of calls); parameters are unchanged."""
@@ -158,16 +172,33 @@ class LBFGS(Optimizer):
         return strong_wolfe(at, start, rate, float(direction.abs().max()), tolerance, most)
 
     @staticmethod
-    def _direction(grad, pairs):
-        """−H g, with the inverse H of the curvature estimated from the pairs (step, change)."""
-        q, steps = -grad, []
-        for s, y in reversed(pairs):
-            weight = s.dot(q) / y.dot(s)
-            steps.append(weight)
-            q = q - weight * y
-        if pairs:
-            s, y = pairs[-1]
-            q = q * (y.dot(s) / y.dot(y))
-        for (s, y), weight in zip(pairs, reversed(steps)):
-            q = q + s * (weight - y.dot(q) / y.dot(s))
+    def _direction(grad, state, history_size):
+        """−H g, with the inverse H of the curvature estimated from steps and changes of g."""
+        pairs = list(zip(*(state[name] for name in LISTS)))
+        q, weights = -grad, []
+        for y, s, factor in reversed(pairs):
+            weights.append(s.dot(q) * factor)
+            q = q - weights[-1] * y
+        q = q * state["H_diag"]
+        for (y, s, factor), weight in zip(pairs, reversed(weights)):
+            q = q + s * (weight - y.dot(q) * factor)
+        if state["n_iter"] > 1:  # PyTorch's place for the weights
+            state["al"] = [*reversed(weights), *[None] * (history_size - len(weights))]
         return q
+
+
+LISTS = "old_dirs", "old_stps", "ro"  # changes of the gradient, steps, 1 / their dot product
+HISTORY = {"d", "t", "prev_flat_grad", "H_diag", *LISTS}  # what a second step needs
+
+
+def _renamed(state):
+    """Give the state in an older file PyTorch's names."""
+    if "pairs" not in state:
+        return
+    pairs = [(y, s, 1.0 / y.dot(s)) for s, y in state.pop("pairs")]
+    state.update(zip(LISTS, map(list, zip(*pairs) if pairs else ((), (), ()))), H_diag=1)
+    if pairs:
+        y, s, _ = pairs[-1]
+        state["H_diag"] = y.dot(s) / y.dot(y)
+    if "step" in state and "grad" in state:
+        state.update(d=state.pop("step"), t=1.0, prev_flat_grad=state.pop("grad"))

@@ -53,7 +53,8 @@ class Muon(_Composed):
         super().update(p, grad, options, state)
         del state["step"]  # nothing depends on it, and PyTorch keeps none
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
         buffer = state["momentum_buffer"]
         buffer.lerp_(grad, 1 - group["momentum"])
         step = grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer

@@ -322,7 +322,8 @@ class Optimizer:
                 f"{tuple(value.shape)}, the parameter {tuple(p.shape)}"
             )
         dtype = p.dtype if name != "step" and p.is_floating_point() else value.dtype
-        memo[key] = value.detach().to(device=p.device, dtype=dtype, copy=True)
+        place = "cpu" if name == "step" else p.device
+        memo[key] = value.detach().to(device=place, dtype=dtype, copy=True)
         return memo[key]
 
     def __repr__(self) -> str:

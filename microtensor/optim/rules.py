@@ -11,13 +11,30 @@ from typing import Any
 
 from ..autograd import no_grad
 from ..backends import backend_of
+from ..backends.dtypes import float32, float64, get_default_dtype
 from ..ops import maximum, where
 from ..tensor import Tensor
-from ..tensor.creation import full_like, ones, zeros_like
+from ..tensor.creation import full_like, ones, tensor, zeros_like
 from ..typing import ParameterGroups
 from .optimizer import Optimizer, is_number, shown
 
 STEPS = 2**53  # more than any training makes, and exact as a float
+
+
+def count(number):
+    """A number of steps as PyTorch keeps it: a tensor of one number, on the CPU."""
+    wide = get_default_dtype() is float64
+    return tensor(float(number), dtype=float64 if wide else float32)
+
+
+def counted(state):
+    """The number of this step, which is added to state["step"]. (Older files have an int there.)"""
+    step = state.get("step")
+    if type(step) is not Tensor or step._data.dtype.char not in "fd":
+        step = state["step"] = count(step or 0)
+    number = int(step._data.item()) + 1
+    step._data.fill(number)
+    return number
 
 
 class _Rule(Optimizer):
@@ -123,14 +140,14 @@ class Adam(_Rule):
         super().__init__(params, locals())
 
     def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
+        number = counted(state)
         for name in self.buffers if group["amsgrad"] else self.buffers[:2]:
             if name not in state:
                 state[name] = p._wrap(backend_of(p._data).xp.zeros_like(p._data))
-        state["step"] = int(state.get("step", 0)) + 1
         top = state["max_exp_avg_sq"]._data if group["amsgrad"] else None
         backend_of(p._data).adam(
             p._data, grad._data, state["exp_avg"]._data, state["exp_avg_sq"]._data, top,
-            state["step"], float(group["lr"]), *group["betas"], group["eps"],
+            number, float(group["lr"]), *group["betas"], group["eps"],
             group["weight_decay"], self.decoupled or group["decoupled_weight_decay"],
             group["maximize"],
         )  # fmt: skip
@@ -160,9 +177,11 @@ class AdamW(Adam):
 class _Composed(_Rule):
     """A rule that changes p by operations: `rule` gets the gradient, with weight decay added.
 
-    With `decoupled_weight_decay` p decays by itself, as in AdamW. State tensors start 0;
-    `state["step"]` counts from 1.
+    With `decoupled_weight_decay` p decays by itself, as in AdamW. State tensors start 0, those of
+    one number (`scalars`, in the default dtype) 1; `t` is the number of the step, from 1.
     """
+
+    scalars = ()
 
     def update(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any]) -> None:
         with no_grad():
@@ -171,11 +190,11 @@ class _Composed(_Rule):
                 p.mul_(1 - float(group["lr"]) * group["weight_decay"])
             elif group.get("weight_decay"):
                 grad = grad + group["weight_decay"] * p
-            for name in self.needed(group):
+            t = counted(state)
+            for name in (*self.scalars, *self.needed(group)):
                 if name not in state:
-                    state[name] = zeros_like(p)
-            state["step"] = int(state.get("step", 0)) + 1
-            self.rule(p, grad, group, state, float(group["lr"]))
+                    state[name] = ones(()) if name in self.scalars else zeros_like(p)
+            self.rule(p, grad, group, state, float(group["lr"]), t)
 
     def needed(self, group: Any) -> Any:
         """The names of the state tensors that a group's options need."""
@@ -204,8 +223,9 @@ class Rprop(_Composed):
         self.require(0 < small < 1 < large, "etas", "below and above 1", options["etas"])
         self.require(len(options["step_sizes"]) == 2, "step_sizes", "two", options["step_sizes"])
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
-        if state["step"] == 1:
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
+        if t == 1:
             state["step_size"].fill_(lr)
         (shrink, grow), size, same = group["etas"], state["step_size"], grad * state["prev"]
         size.copy_(where(same > 0, grow * size, where(same < 0, shrink * size, size)))
@@ -235,11 +255,12 @@ class Adagrad(_Composed):
         group = self.param_groups[-1]
         for p in group["params"]:
             start = full_like(p.detach(), group["initial_accumulator_value"])
-            self.state[p] = {"step": 0, "sum": start}
+            self.state[p] = {"step": count(0), "sum": start}
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
         state["sum"].add_(grad * grad)
-        lr = lr / (1 + (state["step"] - 1) * group["lr_decay"])
+        lr = lr / (1 + (t - 1) * group["lr_decay"])
         p.sub_(lr * grad / (state["sum"].sqrt() + group["eps"]))
 
 
@@ -249,7 +270,7 @@ class RMSprop(_Composed):
     `centered` takes the square of g's running mean from v; `momentum` adds up what p moves by.
     """
 
-    buffers = ("square_avg", "grad_avg", "momentum_buffer")
+    buffers = ("square_avg", "momentum_buffer", "grad_avg")
     _options = (
         "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
     )
@@ -262,10 +283,11 @@ class RMSprop(_Composed):
 
     def needed(self, group: Any) -> Any:
         return [
-            n for n, on in zip(self.buffers, (True, group["centered"], group["momentum"])) if on
+            n for n, on in zip(self.buffers, (True, group["momentum"], group["centered"])) if on
         ]
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
         v = state["square_avg"].lerp_(grad * grad, 1 - group["alpha"])
         if group["centered"]:
             v = v - state["grad_avg"].lerp_(grad, 1 - group["alpha"]).square()
@@ -290,7 +312,8 @@ class Adadelta(_Composed):
                  differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
         v = state["square_avg"].lerp_(grad * grad, 1 - group["rho"])
         u = state["acc_delta"]
         move = grad * (u + group["eps"]).sqrt() / (v + group["eps"]).sqrt()
@@ -304,7 +327,7 @@ class ASGD(_Composed):
     The next step's η is lr / (1 + lambd·lr·t)^alpha, that of the first lr.
     """
 
-    buffers = ("ax",)
+    buffers, scalars = ("ax",), ("eta", "mu")
     _options = "lr lambd alpha t0 weight_decay foreach maximize differentiable capturable"
 
     def __init__(self, params: ParameterGroups, lr: float = 1e-2, lambd: float = 1e-4,
@@ -313,9 +336,11 @@ class ASGD(_Composed):
                  capturable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
-        t = state["step"]  # eta and mu are in the default dtype
-        eta, mu = state.setdefault("eta", lr * ones(())), state.setdefault("mu", ones(()))
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
+        eta, mu = state["eta"], state["mu"]
+        if t == 1:
+            eta.fill_(lr)
         p.mul_(1 - group["lambd"] * eta.item()).sub_(eta.item() * grad)
         state["ax"].lerp_(p, mu.item())
         eta.fill_(lr / (1 + group["lambd"] * lr * t) ** group["alpha"])
@@ -337,11 +362,12 @@ class Adamax(_Composed):
                  differentiable: bool = False, capturable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
         (b1, b2), v = group["betas"], state["exp_inf"]
         m = state["exp_avg"].lerp_(grad, 1 - b1)
         v.copy_(maximum(b2 * v, grad.abs() + group["eps"]))
-        p.sub_(lr / (1 - b1 ** state["step"]) * m / v)
+        p.sub_(lr / (1 - b1**t) * m / v)
 
 
 class NAdam(_Composed):
@@ -350,7 +376,7 @@ class NAdam(_Composed):
     β₁ becomes μₜ = β₁ (1 − 0.96^(t·momentum_decay) / 2)  (Dozat, 2016).
     """
 
-    buffers = ("exp_avg", "exp_avg_sq")
+    buffers, scalars = ("exp_avg", "exp_avg_sq"), ("mu_product",)
     _options = (
         "lr betas eps weight_decay momentum_decay decoupled_weight_decay maximize foreach "
         "capturable differentiable"
@@ -364,11 +390,11 @@ class NAdam(_Composed):
                  differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
-        (b1, b2), t = group["betas"], state["step"]
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
+        b1, b2 = group["betas"]
         now, after = (b1 * (1 - 0.5 * 0.96 ** (u * group["momentum_decay"])) for u in (t, t + 1))
-        state["mu_product"] = state.get("mu_product", ones(())) * now  # in the default dtype
-        product = float(state["mu_product"])
+        product = float(state["mu_product"].mul_(now))
         m = state["exp_avg"].lerp_(grad, 1 - b1)
         v = state["exp_avg_sq"].lerp_(grad * grad, 1 - b2)
         root = (v / (1 - b2**t)).sqrt() + group["eps"]
@@ -392,8 +418,9 @@ class RAdam(_Composed):
                  differentiable: bool = False) -> None:  # fmt: skip
         super().__init__(params, locals())
 
-    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float) -> Any:
-        (b1, b2), t = group["betas"], state["step"]
+    def rule(self, p: Tensor, grad: Tensor, group: Any, state: dict[str, Any], lr: float,
+             t: int) -> Any:  # fmt: skip
+        b1, b2 = group["betas"]
         m = state["exp_avg"].lerp_(grad, 1 - b1) / (1 - b1**t)
         v = state["exp_avg_sq"].lerp_(grad * grad, 1 - b2)
         longest = 2 / (1 - b2) - 1  # of a running mean of v, in steps; and how long it is now

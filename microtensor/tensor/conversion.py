@@ -94,10 +94,13 @@ class Conversion(TensorBase):
         copy = _new(type(self))
         memo[id(self)] = copy
         copy.__dict__.update(self.__dict__)
-        copy._data = backend_of(self._data).asarray(self._data, copy=True)
+        copy._data = self._copied(memo)
         copy._base = copy._view_steps = copy._hooks = copy._post_accumulate_hooks = None
         copy.grad = None if self.grad is None else self.grad.clone()
         return copy
+
+    def _copied(self, memo):
+        return backend_of(self._data).copied(self._data, memo)
 
     def __reduce_ex__(self, protocol):
         return (

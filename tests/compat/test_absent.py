@@ -185,3 +185,19 @@ def test_classes_of_nodes_have_pytorchs_names():
         mean.backward()
     assert x.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]
     assert x.mean().grad_fn.name() == "mean"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["torch.nn.parallel.scatter_gather", "torch.distributions.lkj_cholesky", "torch.func.no"],
+)
+def test_modules_below_one_that_is_a_single_file_here(name):
+    """They import if PyTorch has them; others are not there, as in PyTorch."""
+    with as_torch():
+        if name.endswith(".no"):
+            with pytest.raises(ModuleNotFoundError):
+                exec(f"import {name}")
+            return
+        spaces = {}
+        exec(f"import {name} as m", spaces)
+        assert spaces["m"].is_absent and not hasattr(spaces["m"], "no_such_name")

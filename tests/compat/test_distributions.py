@@ -108,3 +108,23 @@ def test_what_values_may_be():
     assert constraints.positive.check(x).tolist() == [[True, True], [False, True]]
     pair = mt.stack([mt.tensor([[2.0, 1.0], [1.0, 2.0]]), mt.tensor([[1.0, 2.0], [2.0, 1.0]]), x])
     assert constraints.positive_definite.check(pair).tolist() == [True, False, False]
+
+
+def test_a_distribution_of_ones_own():
+    """It says its shapes to the base, as PyTorch's do."""
+
+    class Pair(d.Distribution):
+        arg_constraints = {}
+
+        def __init__(self, loc, validate_args=None):
+            self.loc = loc
+            super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args)
+
+        def rsample(self, sample_shape=()):
+            return self.loc.expand(*sample_shape, *self.loc.shape)
+
+    pair = Pair(mt.zeros(3, 2), validate_args=False)
+    assert (pair.batch_shape, pair.event_shape) == ((3,), (2,))
+    assert pair.sample((5,)).shape == (5, 3, 2)
+    assert d.Distribution().batch_shape == ()
+    assert d.Normal(mt.zeros(4), 1.0).batch_shape == (4,)

@@ -166,8 +166,8 @@ def test_every_device_takes_the_same_steps(make, device):
         optimizer = make(params)
         train(optimizer, params, 5)
         state = [
-            v for s in optimizer.state.values() for v in s.values() if isinstance(v, mt.Tensor)
-        ]
+            v for s in optimizer.state.values() for k, v in s.items() if k != "step"
+        ]  # the counts of steps stay on the CPU, as in PyTorch
         assert {str(t.device.type) for t in params + state} == {where}
         results.append([t.cpu().numpy() for t in [p.detach() for p in params] + state])
     for a, b in zip(*results):
@@ -516,17 +516,48 @@ def test_loading_copies_and_converts():
     assert optimizer.state[p]["exp_avg"].tolist() == before
 
 
-def test_a_step_count_may_come_as_a_tensor():
+@pytest.mark.parametrize("form", [int, mt.tensor, lambda n: mt.tensor([n], dtype=mt.float16)])
+@pytest.mark.parametrize("kind", [AdamW, Adagrad, NAdam])
+def test_a_step_count_may_come_in_any_form(form, kind):
+    """An int is that of older files; a float32 tensor is the form of now, and PyTorch's."""
     p, q = parameter(2), parameter(2)
-    optimizer, other = AdamW([p]), AdamW([q])
+    optimizer, other = kind([p]), kind([q])
     optimizer.step()
     saved = optimizer.state_dict()
-    saved["state"][0]["step"] = mt.tensor(1.0)  # as PyTorch writes it
+    assert saved["state"][0]["step"].equal(mt.tensor(1.0))
+    saved["state"][0]["step"] = form(1.0)
     q.data = p.detach().clone()
     other.load_state_dict(saved)
+    saved["state"][0]["step"] = mt.tensor(1.0)
     optimizer.step()
     other.step()
-    assert q.tolist() == p.tolist()
+    assert q.tolist() == p.tolist() and other.state[q]["step"].item() == 2
+    assert other.state[q]["step"].shape == () or form is not int
+
+
+def test_the_state_of_lbfgs_in_an_older_file_goes_on():
+    def moved(p, optimizer):
+        def closure():
+            optimizer.zero_grad()
+            loss = ((p - 3) ** 4).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return p.tolist()
+
+    p = mt.tensor([1.0, 2.0], dtype=mt.float64, requires_grad=True)
+    optimizer = LBFGS([p], max_iter=3, history_size=2)
+    moved(p, optimizer)
+    now, q = optimizer.state_dict(), p.detach().clone().requires_grad_()
+    state = now["state"][0]
+    old = {"n_iter": state["n_iter"], "func_evals": state["func_evals"],
+           "pairs": list(zip(state["old_stps"], state["old_dirs"])),
+           "grad": state["prev_flat_grad"], "step": state["d"] * state["t"]}  # fmt: skip
+    other = LBFGS([q], max_iter=3, history_size=2)
+    other.load_state_dict({**now, "state": {0: old}})
+    assert other.state_dict()["state"][0].keys() >= state.keys() - {"al", "prev_loss"}
+    np.testing.assert_allclose(moved(q, other), moved(p, optimizer), rtol=1e-12)
 
 
 def test_the_state_of_other_parameters_is_refused_and_changes_nothing():

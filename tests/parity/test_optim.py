@@ -137,6 +137,72 @@ def test_a_state_dict_of_pytorchs_loads(name, options):
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-12)
 
 
+OPTIMIZERS = {  # options that give each all of its state
+    "SGD": [{}, {"momentum": 0.9}], "Adam": [{}, {"amsgrad": True}], "AdamW": [{"amsgrad": True}],
+    "Adamax": [{}], "NAdam": [{}], "RAdam": [{}], "Adadelta": [{}], "ASGD": [{"t0": 0}],
+    "Adagrad": [{"lr_decay": 0.1}], "RMSprop": [{}, {"centered": True, "momentum": 0.9}],
+    "Rprop": [{}], "Muon": [{}], "LBFGS": [{"max_iter": 3}, {"max_iter": 4, "history_size": 2}],
+}  # fmt: skip
+
+
+def layout(value):
+    """What a state dict is made of: names in their order, types, dtypes and shapes."""
+    if isinstance(value, dict):
+        return {k: layout(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [layout(v) for v in value]
+    if hasattr(value, "dtype"):
+        return str(value.dtype).rpartition(".")[2], tuple(value.shape)
+    return type(value).__name__, value
+
+
+@pytest.mark.parametrize(
+    "name, options", [(name, options) for name, rows in OPTIMIZERS.items() for options in rows]
+)
+def test_state_dicts_are_laid_out_alike_and_go_on_in_the_other_library(name, options):
+    def as_in(m, value):
+        if isinstance(value, dict):
+            return {k: as_in(m, v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [as_in(m, v) for v in value]
+        return m.tensor(value.numpy().copy()) if hasattr(value, "dtype") else value
+
+    def made(m, start):
+        w = m.tensor(start, requires_grad=True)
+        return w, getattr(m.optim, name)([w], **options)
+
+    def steps(w, optimizer, count=2):
+        def closure():
+            optimizer.zero_grad()
+            loss = ((w - 2) ** 4).sum()
+            loss.backward()
+            return loss
+
+        for _ in range(count):
+            closure()
+            optimizer.step(closure)
+        return w.tolist()
+
+    start = np.array([[1.0, -1.0], [0.5, 0.2]])
+    states = []
+    for m in (mt, torch):
+        w, optimizer = made(m, start)
+        here = steps(w, optimizer)
+        states.append((optimizer.state_dict(), here))
+    (ours, here), (theirs, there) = states
+    a, b = layout(ours), layout(theirs)
+    if name == "LBFGS":  # in an order of their own; numbers are floats here, 0-d tensors there
+        assert set(ours["state"][0]) == set(theirs["state"][0])
+        a["state"] = b["state"] = {}
+    assert a == b and list(a["state"].get(0, {})) == list(b["state"].get(0, {}))
+    ends = []
+    for m, state, at in ((mt, theirs, there), (torch, ours, here)):
+        w, optimizer = made(m, np.array(at))
+        optimizer.load_state_dict(as_in(m, state))
+        ends.append(steps(w, optimizer))
+    np.testing.assert_allclose(*ends, rtol=2e-3 if name == "Muon" else 1e-6)
+
+
 @pytest.mark.parametrize("options", [{}, {"lr": 0.3, "history_size": 2}, {"max_eval": 4}], ids=str)
 def test_lbfgs(options):
     found = []

@@ -118,3 +118,45 @@ def test_muon(adjust):
                 optimizer.step()
             found.append(p.detach().numpy())
         np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+# ---- lists as indices, and states of one number ---------------------------------------
+
+LISTS = [
+    [[0, 1], [1, 2]], [[0, 1]], [0, 1], [slice(0, 2), slice(1, 3)], [None, 0], [..., 0],
+    [0, slice(None)],
+    [True, False, True], [[True, False, True], [True, False, True, False]], [], [[]], [[], []],
+    [(0, 1), (1, 2)], [range(2), range(2)], [np.array([0, 1]), np.array([1, 2])], [0, [1]],
+    [[[0, 1]], [[1, 2]]], [np.int64(1), 2], [[0]] * 32, [[0]] * 31, [[0], [1], [2]],
+    ([0, 1], [1, 2]), [[1, 2], None, [0]],
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
+@pytest.mark.parametrize("index", LISTS, ids=lambda index: str(index)[:40])
+def test_a_list_as_an_index(index):
+    results = []
+    for m in (mt, torch):
+        x = m.arange(12).reshape(3, 4)
+        try:
+            found = x[index].tolist()
+            x[index] = -1
+            results.append((found, x.tolist()))
+        except IndexError:
+            results.append(IndexError)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("kind", ["Parameter", "Buffer"])
+@pytest.mark.parametrize("own, saved", [((), (1,)), ((1,), ()), ((), (1, 1)), ((), (2,))])
+def test_a_state_of_one_number(kind, own, saved):
+    results = []
+    for m in (mt, torch):
+        module = m.nn.Module()
+        module.x = getattr(m.nn, kind)(m.zeros(own))
+        try:
+            module.load_state_dict({"x": m.full(saved, 3.0)})
+            results.append((tuple(module.x.shape), module.x.item()))
+        except RuntimeError:
+            results.append(RuntimeError)
+    assert results[0] == results[1]

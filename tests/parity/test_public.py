@@ -331,12 +331,216 @@ def steps_within_the_loss(torch, ints, floats):
     return model, loss
 
 
+# ---- pictures ------------------------------------------------------------------------
+
+
+@row("torchvision", rtol=1e-7)
+def residual_network(torch, ints, floats):
+    from torchvision.models import ResNet
+    from torchvision.models.resnet import BasicBlock
+
+    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=4).eval()
+    x, y = floats(4, 3, 48, 48), ints(4, below=4)  # few to be normalized by: not in each step
+    loss = lambda: torch.nn.functional.cross_entropy(model(x), y)
+    return model, loss, lambda: model.train()(x).detach()
+
+
+@row("torchvision", rtol=1e-5, dtype="float32")
+def transforms_of_pictures(torch, ints, floats):
+    from torchvision import transforms
+    from torchvision.transforms import functional, v2
+
+    old = transforms.Compose([
+        transforms.Resize((12, 14)), transforms.CenterCrop(10), transforms.GaussianBlur(3, 1.0),
+        transforms.Normalize([0.5] * 3, [0.2] * 3),
+    ])  # fmt: skip
+    new = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Resize(9), v2.Grayscale(3)])
+    picture, whole = floats(3, 20, 24).sigmoid(), ints(3, 20, 24, below=256).to(torch.uint8)
+    model = torch.nn.Linear(10, 1)
+    return (
+        model,
+        lambda: model(old(picture)).square().mean(),
+        lambda: new(whole),
+        lambda: functional.rotate(picture, 30.0),
+        lambda: functional.adjust_hue(picture, 0.1),
+        lambda: functional.perspective(picture, [[0, 0], [9, 0], [9, 9], [0, 9]],
+                                       [[1, 0], [9, 1], [8, 9], [0, 8]]),
+    )  # fmt: skip
+
+
+@row("timm", rtol=1e-6)
+def vision_transformer(torch, ints, floats):
+    import timm
+
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=3)
+    x, y = floats(2, 3, 32, 32), ints(2, below=3)
+    return model, lambda: torch.nn.functional.cross_entropy(model(x), y)
+
+
+@row("timm", rtol=1e-6)
+def convolutions_of_now(torch, ints, floats):
+    import timm
+
+    model = timm.create_model(
+        "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 12, 12), num_classes=3
+    )
+    x, y = floats(2, 3, 32, 32), ints(2, below=3)
+    return model, lambda: torch.nn.functional.cross_entropy(model(x), y)
+
+
+@row("diffusers", rtol=1e-5)
+def denoising_by_ddim(torch, ints, floats):
+    from diffusers import DDIMScheduler, UNet2DModel
+
+    model = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4,
+        block_out_channels=(8, 16), down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
+    )  # fmt: skip
+    x, noise, when = floats(2, 1, 8, 8), floats(2, 1, 8, 8), torch.tensor([10, 700])
+    schedule = DDIMScheduler()
+
+    def loss():
+        found = model(schedule.add_noise(x, noise, when), when).sample
+        return torch.nn.functional.mse_loss(found, noise)
+
+    def drawn():
+        schedule.set_timesteps(3)
+        y = noise
+        with torch.no_grad():
+            for t in schedule.timesteps:
+                y = schedule.step(model(y, t).sample, t, y).prev_sample
+        return y
+
+    return model, loss, drawn
+
+
+@row("captum")
+def attributions(torch, ints, floats):
+    from captum import attr
+
+    nn = torch.nn
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+    x, y = floats(2, 1, 6, 6), ints(2, below=3)
+
+    def attributed(kind, *layer, **options):
+        return lambda: kind(model, *layer).attribute(x, target=1, **options).detach()
+
+    return (
+        model,
+        lambda: nn.functional.cross_entropy(model(x), y),
+        attributed(attr.IntegratedGradients, n_steps=8),
+        attributed(attr.Saliency),
+        attributed(attr.DeepLift),
+        attributed(attr.LayerGradCam, model[0]),
+        attributed(attr.Occlusion, sliding_window_shapes=(1, 2, 2)),
+    )
+
+
+@row("kornia", rtol=1e-6)
+def filters_and_colours(torch, ints, floats):
+    import kornia
+
+    x = floats(1, 3, 12, 12).sigmoid()
+    model = torch.nn.Conv2d(3, 3, 3, padding=1)
+    return (
+        model,
+        lambda: kornia.losses.ssim_loss(
+            kornia.filters.gaussian_blur2d(model(x), (3, 3), (1.0, 1.0)), x, 5
+        ),
+        lambda: kornia.filters.sobel(x),
+        lambda: kornia.color.rgb_to_hsv(x),
+        lambda: kornia.color.rgb_to_lab(x),
+        lambda: kornia.geometry.rotate(x, torch.tensor([30.0])),
+        lambda: kornia.morphology.dilation(x, torch.ones(3, 3)),
+    )
+
+
+# ---- graphs, distances, equations, averages --------------------------------------------
+
+
+@row("torch_geometric")
+def convolutions_of_graphs(torch, ints, floats):
+    from torch_geometric import nn as graphs
+    from torch_geometric.data import Batch, Data
+
+    edges, x = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]]), floats(4, 3)
+    both = Batch.from_data_list([Data(x=x, edge_index=edges), Data(x=x + 1, edge_index=edges)])
+    model = torch.nn.ModuleList([
+        graphs.GCNConv(3, 4), graphs.GATConv(4, 4, heads=2), graphs.SAGEConv(8, 4),
+        graphs.GINConv(torch.nn.Linear(4, 3)),
+    ])  # fmt: skip
+
+    def loss():
+        h = both.x
+        for layer in model:
+            h = layer(h, both.edge_index).tanh()
+        return graphs.global_mean_pool(h, both.batch).square().sum()
+
+    return model, loss
+
+
+@row("geomloss", rtol=1e-7)
+def distance_of_samples(torch, ints, floats):
+    from geomloss import SamplesLoss
+
+    model, x, y = torch.nn.Linear(2, 2), floats(6, 2), floats(5, 2)
+    near = SamplesLoss("sinkhorn", p=2, blur=0.05, backend="tensorized")
+    smooth = SamplesLoss("gaussian", blur=0.5, backend="tensorized")
+    return model, lambda: near(model(x), y) + smooth(model(x), y)
+
+
+@row("torch_ema")
+def averages_of_parameters(torch, ints, floats):
+    from ema_pytorch import EMA
+    from torch_ema import ExponentialMovingAverage
+
+    model, loss = classifier(torch, ints, floats)
+    averages = []
+
+    def step():
+        if not averages:  # which copy the parameters, as both libraries have them by now
+            averages.append(ExponentialMovingAverage(model.parameters(), 0.9))
+            averages.append(EMA(model, beta=0.9, update_every=1, update_after_step=0))
+        for average in averages:
+            average.update()
+        return loss()
+
+    def averaged():
+        first, second = averages
+        with first.average_parameters():
+            one = loss().detach()
+        return one + second(floats(1, 2, 5)).sum().detach()
+
+    return torch.nn.ModuleList([model]), step, averaged
+
+
+@row("numpy", rtol=1e-8)  # no package: as such networks are written
+def network_informed_by_physics(torch, ints, floats):
+    nn, grad = torch.nn, torch.autograd.grad
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+    points = floats(20, 2).sigmoid().requires_grad_()
+
+    def loss():  # Burgers' equation: u_t + u u_x = ν u_xx
+        u = model(points)
+        du = grad(u, points, torch.ones_like(u), create_graph=True)[0]
+        ut, ux = du[:, 0:1], du[:, 1:2]
+        uxx = grad(ux, points, torch.ones_like(ux), create_graph=True)[0][:, 1:2]
+        start = model(torch.cat([torch.zeros(5, 1), torch.linspace(-1, 1, 5)[:, None]], 1))
+        return (ut + u * ux - 0.01 * uxx).square().mean() + start.square().mean()
+
+    return model, loss
+
+
 # ---- the test ------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """PyTorch on one thread: these models are small."""
+def one_thread(monkeypatch):
+    """PyTorch on one thread: these models are small. torchvision's compiled part, which fits only
+    one build of PyTorch, is not asked for: nothing here calls it.
+    """
+    monkeypatch.setattr(torch.library, "register_fake", lambda *args, **named: lambda f: f)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -71,11 +71,12 @@ ARRAYS = {
 }  # fmt: skip
 
 
-def forged(structure, arrays=None):
+def forged(structure, arrays=None, memory=None):
     """A file with this structure and with the right checksum; the structure may be JSON text."""
     if not isinstance(structure, str):
         structure = json.dumps(structure)
-    text = f'{{"sha256": "{BLANK}", "structure": {structure}}}'
+    more = "" if memory is None else f', "memory": {json.dumps(memory)}'
+    text = f'{{"sha256": "{BLANK}", "structure": {structure}{more}}}'
     data = safetensors(ARRAYS if arrays is None else arrays, {"microtensor": text})
     return data.replace(BLANK.encode(), _digest(data, BLANK).encode(), 1)
 

@@ -30,6 +30,8 @@ from .shapes import movedim
 
 def plain_index(index: Any, x: Tensor) -> Any:
     """An index with its tensors and lists as arrays. Raises IndexError where it does not fit."""
+    if type(index) is list and len(index) < LONG and any(map(_is_no_number, index)):
+        index = tuple(index)
     parts = index if isinstance(index, tuple) else (index,)
     if BASIC.issuperset(map(type, parts)):
         return index  # the array library itself says where it does not fit
@@ -42,6 +44,14 @@ def plain_index(index: Any, x: Tensor) -> Any:
     if dim > x.ndim:
         raise IndexError(f"getitem: {dim} indices for a tensor of {x.ndim} dimensions")
     return tuple(plain) if isinstance(index, tuple) else plain[0]
+
+
+LONG = 32  # PyTorch takes a list of so many for one index, whatever is in it
+
+
+def _is_no_number(part):
+    """Whether a list that has this part is a tuple of indices, as in PyTorch: [[0, 1], [1, 2]]."""
+    return part is None or part is ... or isinstance(part, slice) or hasattr(part, "__len__")
 
 
 def _plain_part(part, x, dim):
