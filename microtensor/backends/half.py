@@ -12,6 +12,7 @@ from . import backend_of
 from .dtypes import FLOAT, bfloat16, dtype_of, float16, float32
 
 HALVES = frozenset({np.dtype(np.float16), float16, bfloat16})  # dtypes of arrays, and of tensors
+USUAL = np.dtype(np.float32)  # asked for first, by identity: a look-up of a dtype takes longer
 
 
 def in_float32(function, exact=False, several=False):

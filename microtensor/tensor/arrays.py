@@ -32,7 +32,8 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
         try:
             check(known, args, options)
-            return into(out, function(*args, **options))
+            made = function(*args, **options)
+            return made if out is None else into(out, made)
         except Exception as error:
             raise call_error(function.__name__, function, args, options, error)  # noqa: B904
 
