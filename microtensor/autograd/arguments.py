@@ -115,6 +115,10 @@ class Signature:
         self.options = parameters.keys() - set(self.inputs)  # the names of the other arguments
         self.tensors = TENSORS.get(function.__name__.rstrip("_"), 0)
         self.takes = Parameters(function, self.inputs)
+        # of what comes after the inputs
+        self.takes.names = self.takes.names[self.arity :]
+        self.takes.types = self.takes.types[self.arity :]
+        self.first = next(iter(self.takes.types), None) or ()  # types of the first one
 
 
 def inputs_by_name(call, args, params):

@@ -29,7 +29,7 @@ from typing import Concatenate, Literal, overload
 
 from ..backends import backend_of, quiet, xp
 from ..backends.dtypes import PYTHON
-from ..backends.half import HALVES, in_float32
+from ..backends.half import HALVES, USUAL, in_float32
 from ..backends.promotion import is_float, promoted
 from ..backends.quiet import IGNORED, warnings
 from ..typing import Flag, FunctionType, P, Rule, Tensor, TensorLike, TensorOrTensors, Tensors
@@ -41,7 +41,7 @@ from .hooks import as_node, as_own_tensor, deliver, held_by_slot_alone, run_hook
 from .modes import enable_grad, mode, watch
 from .packing import look_at
 from .rows import each_row
-from .saved import Form, changes, check_saved, without_saved
+from .saved import Form, changes, check_saved, forms, without_saved
 from .views import as_it_was, mark_view, refresh
 
 # ---- operations ----------------------------------------------------------------------
@@ -74,7 +74,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
         return functools.partial(op, promote=promote, view=view, exact=exact, several=several)
     name, signature = function.__name__.rstrip("_"), Signature(function)
     arity, variadic, options = signature.arity, signature.variadic, signature.options
-    tensors, reflected = signature.tensors, ""  # reflected: see calls.as_operator
+    tensors, takes, first, reflected = signature.tensors, signature.takes, signature.first, ""
     if name in registry and registry[name].__module__.split(".")[0] == "microtensor":
         raise ValueError(f"there is an operation {name!r} already; give yours another name")
 
@@ -85,8 +85,9 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
             if "out" in params:
                 return into(params.pop("out"), call(*args, **params), args)
             args, params = inputs_by_name(call, args, params)
-        if params or len(args) > arity:
-            check(signature.takes, args, params, name)
+        more = len(args) - arity
+        if params or more > 1 or more == 1 and type(args[arity]) not in first:
+            check(takes, args[arity:], params, name)
         # tensors to arrays, and the edges along which their gradients will go
         arrays, edges, needs, recording = list(args), [], False, mode.recording
         owner, kind, dtype, mixed = None, None, None, False  # mixed: inputs of several dtypes
@@ -113,14 +114,15 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
             edges.append(edge)
         if owner is None:
             raise TypeError(f"{name}: a Tensor is needed, got {describe(args) or 'nothing'}")
-        if promote and (mixed or not is_float(owner._data)):
+        if promote and (mixed or dtype is not USUAL and not is_float(owner._data)):
             arrays[: len(edges)] = promoted(arrays[: len(edges)], promote)
 
         # the value and its pullbacks
         before = warnings.get()
         try:  # see backends/restoring.py
             warnings.set(IGNORED)
-            run = call.compute if mixed or dtype in HALVES or "dtype" in params else function
+            half = dtype is not USUAL and dtype in HALVES
+            run = call.compute if half or mixed or "dtype" in params else function
             returned = run(*arrays, **params)
         except WRONG as error:
             raise op_error(call, args, error, params) from error
@@ -153,7 +155,7 @@ def op(function=None, /, *, promote=None, view=False, exact=False, several=False
             if looked_at:
                 look_at(node, owner._wrap)
             for i, r in enumerate(results):
-                if is_float(r._data):
+                if r._data.dtype is USUAL or is_float(r._data):
                     r._node, r._index, r._needs_grad = node, i, True
         return results if several else results[0]
 
@@ -250,7 +252,7 @@ class Node:
             if edge is not None and (wanted is None or edge[0] in wanted):
                 part = parts[i] if parts is not None else pullback[i] and pullback[i](g)
                 if part is not None:
-                    like = args[i]._data if args else self._forms[i]
+                    like = Form(*self._forms[i]) if not args else args[i]._data
                     found.append((edge, self._fitted(part, i, like)))
         return found
 
@@ -286,8 +288,7 @@ class Node:
         """Drop saved tensors. Pullbacks that saved nothing stay for another backward."""
         if self.args is not None:
             self.pullback = without_saved(self)
-            if self.pullback is not None:
-                self._forms = [e and Form(a._data) for e, a in zip(self.edges, self.args)]
+            self._forms = self.pullback and forms(self)
             self.args = None
 
 
@@ -376,8 +377,7 @@ def _walk(roots, seeds, targets, retain_graph, create_graph):
     for root, seed in zip(roots, seeds):
         if wanted is None or root[0] in wanted:
             _add(pending, heap, root, seed)
-    seeds.clear()
-    seed = None  # nobody else is to hold the seeds: they may be added to in place
+    seed = seeds.clear()  # None: nobody else is to hold the seeds: they may be added to in place
     before, recording, anomaly = mode.grad, mode.recording, mode.anomaly
     try:  # see backends/restoring.py
         mode.set_grad(create_graph)

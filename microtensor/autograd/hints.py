@@ -28,6 +28,10 @@ def is_number(value):
     return math.prod(getattr(value, "shape", (2,))) == 1
 
 
+def is_array_or_number(value):
+    return is_array(value) or is_number(value)
+
+
 def is_whole(value):
     if isinstance(value, bool):
         return False
@@ -83,7 +87,7 @@ SEQUENCE = "a sequence", lambda v: is_iterable(v) and hasattr(v, "__len__"), ()
 
 HINTS = {  # what is right, whether a value is, and types that are not looked at
     "Tensor": ("a Tensor", is_tensor, ()),
-    "TensorLike": ("a Tensor or a number", lambda v: is_array(v) or is_number(v), (int, float)),
+    "TensorLike": ("a Tensor or a number", is_array_or_number, (int, float)),
     "bool": ("True or False", lambda v: v is True or v is False, (bool,)),
     "int": WHOLE,
     "float": NUMBER,
@@ -136,7 +140,7 @@ class Takes:
         except Exception:
             return False
         if is_tensor(value):
-            of_its_type = is_tensor in self.checks
+            of_its_type = is_tensor in self.checks or is_array_or_number in self.checks
         else:
             of_its_type = isinstance(value, (dtype, device))
         if right and of_its_type:  # as is every value of that type

@@ -8,7 +8,7 @@ from types import CellType, FunctionType
 
 from .base import TensorBase, looked_at
 from .modes import Switch, enable_grad, mode
-from .saved import NEVER, Form, changes, check_inference
+from .saved import NEVER, forms, changes, check_inference
 from .views import memory_of
 
 
@@ -126,7 +126,7 @@ def pack(node, wrap):
                      for i, (pull, edge) in enumerate(zip(pulls, node.edges))]  # fmt: skip
     if not found:
         return
-    node._forms = [e and Form(a._data) for e, a in zip(node.edges, node.args)]
+    node._forms = forms(node)
     made = tuple(t and PackedPullback(node, i, t, args) for i, t in templates)
     node.pullback = made[0] if callable(pulls) else made
     node.args = ()  # what is not packed is held by the pullbacks

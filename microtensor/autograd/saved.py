@@ -9,7 +9,7 @@ import inspect
 import weakref
 from types import FunctionType
 
-from ..backends import backend_of
+from ..backends import backend_of_type
 from ..backends.dtypes import dtype
 from ..backends.promotion import promoted
 from .base import TensorBase, sequence
@@ -148,8 +148,17 @@ class Form:
 
     __slots__ = ("shape", "dtype", "backend")
 
-    def __init__(self, array):
-        self.shape, self.dtype, self.backend = array.shape, array.dtype, backend_of(array)
+    def __init__(self, shape, dtype, kind):
+        self.shape, self.dtype, self.backend = shape, dtype, backend_of_type(kind)
+
+
+def forms(node):
+    """What makes the Form of each input that has an edge, in tuples: most are never asked for."""
+    found = []
+    for edge, a in zip(node.edges, node.args):
+        array = a._data if edge else None
+        found.append(edge and (array.shape, array.dtype, type(array)))
+    return found
 
 
 def without_saved(node):
@@ -167,13 +176,33 @@ def without_saved(node):
             if pull is not None and _saves((pull,), ()):
                 return None
         elif pull.__closure__ is not None or pull.__defaults__ is not None:
-            inputs = node.args if len(node.edges) > 1 else ()
-            if _saves(_held(pull), [a for a in inputs if type(a) is int or type(a) is float]):
+            # first what one look tells, since every node that is freed is asked
+            plain, told = PLAIN if len(node.edges) == 1 else NO_NUMBERS, pull.__defaults__ is None
+            try:
+                for cell in pull.__closure__ or ():
+                    part = cell.cell_contents
+                    kind = type(part)
+                    if kind in _saved:
+                        return None
+                    if kind not in plain:
+                        if kind in NUMBERS and any(part is a for a in node.args):
+                            return None
+                        told = told and kind is tuple and plain.issuperset(map(type, part))
+            except ValueError:  # a variable that has no value yet
+                told = False
+            if not told and _saves(_held(pull), _numbers(node)):
                 return None
     return pullback
 
 
+def _numbers(node):
+    """The numbers among the inputs, where a tensor is among them, too."""
+    return [a for a in node.args if type(a) in NUMBERS] if len(node.edges) > 1 else ()
+
+
 PLAIN = frozenset({type(None), bool, int, float, str, slice, type(...), dtype})
+NUMBERS = frozenset({int, float})
+NO_NUMBERS = PLAIN - NUMBERS
 _saved = set()  # types of what was found to be saved, mostly arrays: so the next is found at once
 
 

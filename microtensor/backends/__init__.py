@@ -36,10 +36,15 @@ def backend_of(array):
     try:
         return _by_array[type(array)]
     except KeyError:
-        for base in type(array).__mro__[1:]:
-            if base in _by_array:
-                return _by_array.setdefault(type(array), _by_array[base])
-    raise TypeError(f"a Tensor or an array is needed, not {type(array).__name__}")
+        return backend_of_type(type(array))
+
+
+def backend_of_type(kind):
+    """The backend that owns arrays of a type."""
+    for base in kind.__mro__:
+        if base in _by_array:
+            return _by_array.setdefault(kind, _by_array[base])
+    raise TypeError(f"a Tensor or an array is needed, not {kind.__name__}")
 
 
 def backend_for(where):

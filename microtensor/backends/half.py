@@ -15,6 +15,7 @@ from .dtypes import FLOAT, bfloat16, dtype_of, float16, float32
 HALVES = frozenset({np.dtype(np.float16), float16, bfloat16})  # dtypes of arrays, and of tensors
 ROUNDING = frozenset("add sub pow remainder fmod".split())
 """Operations that round a Python number beside half precision to its dtype, as PyTorch does."""
+USUAL = np.dtype(np.float32)  # asked for first, by identity: a look-up of a dtype takes longer
 
 
 def in_float32(function, exact=False, several=False):

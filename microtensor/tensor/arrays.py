@@ -33,8 +33,10 @@ def constructor(function: Callable[..., T]) -> Callable[..., T]:
     def construct(*args, layout=strided, memory_format=None, pin_memory=False, out=None, **options):
         try:
             check(known, args, options)
-            made = into(out, function(*args, **options))
-            if mode.inference and out is None:
+            made = function(*args, **options)
+            if out is not None:
+                return into(out, made)
+            if mode.inference:
                 made._inference = True
             return made
         except Exception as error:

@@ -70,7 +70,11 @@ def _tensor(data, dtype, device, requires_grad, copy):
 def full(size: Shape, fill_value: TensorLike, *, dtype: Dtype | None = None,
          device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor of shape `size` filled with one number."""
-    out = Tensor._wrap(filled(size_of((size,)), fill_value, dtype, device))
+    return _full(size_of((size,)), fill_value, dtype, device, requires_grad)
+
+
+def _full(size, value, dtype, device, requires_grad):
+    out = Tensor._wrap(filled(size, value, dtype, device))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -78,26 +82,14 @@ def full(size: Shape, fill_value: TensorLike, *, dtype: Dtype | None = None,
 def zeros(*shape: Any, size: Shape | None = None, dtype: Dtype | None = None,
           device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Zeros, as in zeros(2, 3), zeros((2, 3)) or zeros(size=(2, 3))."""
-    return full(
-        size_of(shape, size),
-        0,
-        dtype=dtype or get_default_dtype(),
-        device=device,
-        requires_grad=requires_grad,
-    )
+    return _full(size_of(shape, size), 0, dtype or get_default_dtype(), device, requires_grad)
 
 
 @constructor
 def ones(*shape: Any, size: Shape | None = None, dtype: Dtype | None = None,
          device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones, as in ones(2, 3)."""
-    return full(
-        size_of(shape, size),
-        1,
-        dtype=dtype or get_default_dtype(),
-        device=device,
-        requires_grad=requires_grad,
-    )
+    return _full(size_of(shape, size), 1, dtype or get_default_dtype(), device, requires_grad)
 
 
 @constructor
@@ -121,13 +113,8 @@ def size_of(shape: Any, size: Shape | None = None) -> Shape:
 def full_like(input: Tensor, fill_value: TensorLike, *, dtype: Dtype | None = None,
               device: Device | None = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor like `input`, filled with one number."""
-    return full(
-        tuple(input.shape),
-        fill_value,
-        dtype=dtype or input.dtype,
-        device=input.device if device is None else device,
-        requires_grad=requires_grad,
-    )
+    device = input.device if device is None else device
+    return _full(tuple(input.shape), fill_value, dtype or input.dtype, device, requires_grad)
 
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
