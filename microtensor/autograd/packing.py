@@ -8,7 +8,7 @@ from types import CellType, FunctionType
 
 from .base import TensorBase, looked_at
 from .modes import Switch, enable_grad, mode
-from .saved import NEVER, forms, changes, check_inference
+from .saved import NEVER, changes, check_inference, forms
 from .views import memory_of
 
 
