@@ -68,6 +68,13 @@ def save(value, path):
         mt.save(value, file)
 
 
+def without_link(path):
+    """The path, after removing a symbolic link that stands there: see `save`."""
+    if path.is_symlink():
+        path.unlink()
+    return path
+
+
 class _Named(io.BytesIO):
     """Bytes of a file that has a name, for errors to tell."""
 

@@ -14,7 +14,7 @@ from ..post_training.replies import replies
 from ..post_training.stages import ALL, RESULTS, Stages, Stopped
 from ..training import reporting
 from . import program
-from .assistant_views import curves, side_by_side, table
+from .assistant_views import cells, curves, side_by_side, table
 from .interrupt import CtrlC
 
 CHOICES = "choices.jsonl"
@@ -52,6 +52,7 @@ def execute(args):
         started = (folder / RESULTS).exists()
         if args.resume or args.you_choose and started and not args.overwrite:
             stages.go_on()
+            check_results(stages)
         elif not started or args.overwrite:
             stages.start_over()
         else:
@@ -130,6 +131,19 @@ class Watch:
                 return stop.pressed and trainer.step < steps
         finally:
             progress.close()
+
+
+def check_results(stages):
+    """Raise ValueError unless the results of an earlier run, done or not, can be shown."""
+    try:
+        done = [stage for stage in ALL if stages.done(stage)]
+        for stage in done:
+            cells(stages.results[stage])
+        if len(done) == len(ALL):
+            table(stages.results)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        path = stages.folder / RESULTS
+        raise ValueError(f"{path} does not hold the results of an assistant's training") from None
 
 
 def finish(stages, args):

@@ -30,11 +30,17 @@ def table(results):
         found = results.get(stage)
         if found is None:
             continue
-        cells = [share(found.get("exact"), 6), share(found.get("preferred"), 9),
-                 number(found.get("kl"), 7), number(found["seconds"], 8)]  # fmt: skip
-        lines.append(f"{stage:16} {about:31} {' '.join(cells)}")
+        lines.append(f"{stage:16} {about:31} {cells(found)}")
     lines.append(f"{'all':16} {'':31} {'':>6} {'':>9} {'':>7} {number(results['seconds'], 8)}")
     return "\n".join([*lines, "", *remarks(results)])
+
+
+def cells(found):
+    """What was measured of one stage, as a row of the table."""
+    return " ".join(
+        [share(found.get("exact"), 6), share(found.get("preferred"), 9),
+         number(found.get("kl"), 7), number(found["seconds"], 8)]
+    )  # fmt: skip
 
 
 def remarks(results):

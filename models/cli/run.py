@@ -296,7 +296,8 @@ def train_on(trainer, prog, args):
         if trainer.validation and together.rank() == 0:
             draw(trainer)
         if recorder and recorder.records:
-            print(f"recorded: {recorder.save(trainer.checkpoint.with_name('training.html'))}")
+            page = files.without_link(trainer.checkpoint.with_name("training.html"))
+            print(f"recorded: {recorder.save(page)}")
     return say_what_is_kept(trainer, prog, args)
 
 

@@ -60,7 +60,8 @@ def read_tensors(folder):
         raise ValueError(f"{index} has no weight_map")
     parts = {}  # the names that each file has
     for name, part in places.items():
-        if type(part) is not str or Path(part).name != part:  # a path that leads out of the folder
+        # no path that leads out of the folder, and no name that no file can have
+        if type(part) is not str or Path(part).name != part or not part.isprintable():
             raise ValueError(f"{index} names {part!r:.80}, which is no file of the folder")
         parts.setdefault(part, set()).add(name)
     tensors = {}

@@ -11,6 +11,7 @@ import time
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -19,6 +20,8 @@ from .engine import QueueFull, Stopped
 from .requests import Refused, parse_request
 
 LARGEST = 2**20  # bytes of a body
+SHORT = 2**14  # bytes of a body that is taken apart at once
+PATIENCE = 10  # seconds that a request may take to come
 CUT = "the server is shutting down; the text was cut"
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 
@@ -111,7 +114,11 @@ class _Server:
         try:
             self.check_host(request)
             body = await _body(request)
-            asked = parse_request(body, self.models, of_chat)
+            parsing = parse_request, body, self.models, of_chat
+            if len(body) > SHORT:  # a long prompt takes seconds to encode: others are answered
+                asked = await asyncio.to_thread(*parsing)
+            else:
+                asked = parse_request(*parsing[1:])
             answer, loop, events = Answer(asked), asyncio.get_running_loop(), asyncio.Queue()
 
             held = []  # what need not be told before the end: to wake the loop takes time
@@ -164,12 +171,19 @@ async def _body(request):
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":  # which no page of another site may send without being asked
         raise Refused("the Content-Type must be application/json", 415)
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise Refused(f"the body has more than {LARGEST:,} bytes", 413, "body_too_large")
-    return body
+    body = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                body += part
+                if len(body) > LARGEST:
+                    words = f"the body has more than {LARGEST:,} bytes"
+                    raise Refused(words, 413, "body_too_large")
+    except ClientDisconnect:
+        raise Refused("the request was cut off", 400) from None
+    except TimeoutError:
+        raise Refused(f"the body did not come within {PATIENCE} seconds", 408) from None
+    return bytes(body)
 
 
 class Stream(Response):

@@ -4,12 +4,30 @@ import signal
 import sys
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .addresses import in_url, listen
-from .app import LOCAL, make_app
+from .app import LOCAL, PATIENCE, make_app
 from .engine import Engine
 
 LAST = 1.2  # seconds that texts have to come to their end when the server stops
+
+
+class Protocol(H11Protocol):
+    """Uvicorn's protocol, which waits `PATIENCE` seconds for a request and then hangs up."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.loop.call_later(PATIENCE, self.hang_up)
+
+    def shutdown(self):
+        if self.cycle is not None and self.cycle.more_body:  # half a request: nobody waits for it
+            self.transport.close()
+        super().shutdown()
+
+    def hang_up(self):
+        if self.cycle is None:  # no request has come, or half of one
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -33,7 +51,7 @@ def serve(models, host, port, rows, waiting, tell=print):
     app = make_app(models, engine.start(), LOCAL | {host.lower()} if local else None)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2,
-        server_header=False,
+        server_header=False, http=Protocol,
     )  # fmt: skip
     server = Server(config)
     server.engine = engine

@@ -305,6 +305,7 @@ def test_whatever_is_written_into_a_run_replaces_a_link(tmp_path):
     writers = {
         "files.save": lambda: files.save({}, link),
         "files.write": lambda: files.write(link, b""),
+        "files.without_link": lambda: files.without_link(link).touch(),
         "counts": lambda: save_counts(counts, tokenizer, {}, link),
         "small": lambda: save_small(model, tokenizer, {}, link),
     }
@@ -540,7 +541,18 @@ def test_parts_agree_with_their_index(tmp_path):
         read(x="a.safetensors")
     with pytest.raises(ValueError, match="do not agree on"):
         read(**{names[0]: "b.safetensors"})
-    for wrong in ("..", ".", "", "../a", "/etc/passwd", 7, None, ["a.safetensors"]):
+    for wrong in (
+        "..",
+        ".",
+        "",
+        "\ud800",
+        "a\0b",
+        "../a",
+        "/etc/passwd",
+        7,
+        None,
+        ["a.safetensors"],
+    ):
         with pytest.raises(ValueError, match="is no file of the folder|is a folder"):
             read(x=wrong)
     with pytest.raises(FileNotFoundError, match=r"c\.safetensors"):

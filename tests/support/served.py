@@ -37,10 +37,11 @@ class Running:
         import uvicorn  # the extra serve, without which the engine is tested alone
 
         from models.serving.app import LOCAL, make_app
+        from models.serving.program import Protocol
 
         self.engine = Engine({name: s.model for name, s in models.items()}, rows, waiting).start()
         app = make_app(models, self.engine, LOCAL)
-        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", http=Protocol)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import re
 import tempfile
 from concurrent.futures import Future
 from functools import partial
@@ -44,6 +45,8 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 LARGEST = 64 * 1024  # bytes of a question
+STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')  # in JSON
+ONE_PICTURE = asyncio.Lock()  # at a time
 LARGEST_TEXT = 4 * texts.LONGEST  # bytes of a text
 SECONDS = 0.1  # from one state in a stream to the next
 POINTS = 2000  # of a curve, when a page is opened
@@ -182,6 +185,8 @@ async def body_of(request, largest=LARGEST):
         data += piece
         if len(data) > largest:
             raise Refused(413, f"At most {largest:,} bytes are taken.")
+    if len(data) > LARGEST and len(STRINGS.sub(b"", data)) > LARGEST:
+        raise Refused(413, "Only a text may be as long as that.")
     try:
         value = files.parsed(bytes(data) or b"{}")
     except (ValueError, UnicodeDecodeError):
@@ -319,15 +324,15 @@ async def picture(lab, request):
     make = looks.PICTURES.get(request.path_params["name"])
     if make is None:
         return JSONResponse({"error": "There is no such picture."}, 404)
-    drawing = await answer_of(lab.ask(make, lab))
 
-    def rendered():
+    def rendered(drawing):
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OSError):
             path = Path(mt.graph.render(drawing, Path(folder) / "picture.html"))
             return path.suffix, path.read_text("utf-8")
         return None, ""
 
-    suffix, html = await asyncio.to_thread(rendered)
+    async with ONE_PICTURE:
+        suffix, html = await asyncio.to_thread(rendered, await answer_of(lab.ask(make, lab)))
     if suffix != ".html":
         sentence = 'Pictures need graphviz: pip install -e ".[viz]".'
         return JSONResponse({"error": sentence}, 503)

@@ -462,6 +462,7 @@ def test_other_pages_cannot_ask(server, headers, status):
         ("/api/text", {"text": ""}, 400),
         ("/api/text", {"text": "short"}, 400),
         ("/api/text", {"text": "a", "kind": "x"}, 400),
+        ("/api/text", {"text": "a", "x": [[]] * 40_000}, 413),
         ("/api/settings", {"n_heads": 3}, 400),
         ("/api/load", {"number": 99}, 400),
         ("/api/load", {"number": "../x"}, 400),

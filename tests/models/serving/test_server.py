@@ -15,6 +15,8 @@ pytest.importorskip("uvicorn", reason="the extra serve")
 
 from served import CHARACTERS, SMALL, running, small_model, until
 
+from models.serving import app, program
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -244,7 +246,7 @@ def test_other_routes_methods_kinds_and_names(server):
         assert status == expected and (status == 200 or answer["error"]["message"]), args
 
 
-# ---- those who leave, and crowds ---------------------------------------------------------------
+# ---- those who never finish, who leave, and crowds -----------------------------------------------
 
 
 def connect(server, body):
@@ -254,6 +256,31 @@ def connect(server, body):
     head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     sock.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
     return sock
+
+
+HALVES = {
+    "nothing": b"",
+    "half a header": b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Ty",
+    "half a body": b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("sent", HALVES)
+def test_half_a_request_is_not_waited_for(server, sent, monkeypatch):
+    monkeypatch.setattr(app, "PATIENCE", 0.2)
+    monkeypatch.setattr(program, "PATIENCE", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(HALVES[sent])
+        answer = b"".join(iter(lambda: sock.recv(4096), b""))  # to the end: the server hangs up
+    assert (b" 408 " in answer and b"did not come within" in answer) == (sent == "half a body")
+
+
+def test_a_long_prompt_keeps_nobody_waiting(server):
+    wordy = connect(server, {"model": "minigpt", "prompt": "a" * 900_000, "max_tokens": 1})
+    assert server.request("/health")[0] == 200
+    assert b" 400 " in wordy.recv(100)
+    wordy.close()
 
 
 @pytest.mark.parametrize("stream", [False, True])
