@@ -26,7 +26,7 @@ HALF_BLOCK = 16  # bytes of int4: their lower halves are 16 numbers, their upper
 class StoredWeight(np.lib.mixins.NDArrayOperatorsMixin):
     """A matrix (m, n) of float32 numbers in another form."""
 
-    __slots__ = ("parts", "shape")
+    __slots__ = ("__weakref__", "parts", "shape")
     base, ndim, dtype = None, 2, np.dtype(np.float32)
 
     def __init__(self, shape, **parts):

@@ -148,7 +148,7 @@ def _pulled(node, weights):
 
 @quiet
 def _sums(p):
-    """A check of sums: gradients that meet add up, and .grad adds up over calls of backward."""
+    """Where gradients meet, they add up, and .grad adds up from one backward to the next."""
     if any(f.kind == "broadcast" for f in p.findings):
         return None
     steps, sums = flow_of(p.nodes, [p.loss])

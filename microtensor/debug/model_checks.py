@@ -50,7 +50,7 @@ def _shifted(p):
 
 
 def _causal(p):
-    """A check of causality: a model's logits of a token do not depend on the tokens after it."""
+    """The logits of a token do not depend on the tokens after it."""
     if p.texts is None or not (p.texts[1][:, :-1] == p.texts[0][:, 1:]).all():
         return None  # a model that is not trained to predict the next token may look anywhere
     if {f.kind for f in p.findings} & {"softmax"}:

@@ -15,7 +15,7 @@ GRADIENTS = {"sign", "derivative", "broadcast", "accumulate"}
 
 
 def _forgetful(p):
-    """A check of zero_grad: when the optimizer steps, .grad is the gradient of this batch alone."""
+    """When the optimizer steps, .grad is the gradient of this batch alone."""
     if p.step is None:
         return None
     p.train()
