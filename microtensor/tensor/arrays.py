@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..backends.device import get_default_device
 from ..backends.dtypes import dtype_of, dtype_of_number, fitting, get_default_dtype
 from ..backends.layouts import strided
 from ..typing import Device, Dtype, Shape, T
+
+
+NUMBERS = frozenset({bool, int, float})
 
 
 def constructor(function: Callable[..., T]) -> Callable[..., T]:
@@ -92,12 +96,36 @@ def filled(
 
 
 def _plain(data):
-    """Nested lists with their tensors replaced by arrays."""
+    """Nested lists with their tensors, and what only describes its memory, replaced by arrays."""
+    if type(data) in NUMBERS:
+        return data
     if isinstance(data, TensorBase):
         return data._as_numpy()
     if isinstance(data, (list, tuple)):
         return [_plain(d) for d in data]
+    if hasattr(data, "__array_interface__") and not isinstance(data, np.ndarray | np.generic):
+        return _described(data.__array_interface__)
     return data
+
+
+def _described(interface):
+    """The array of a dict in NumPy's array interface, which NumPy itself would believe unseen.
+
+    TypeError if it gives an address, or steps, in place of its bytes; ValueError if they are not
+    as many as it says.
+    """
+    memory = interface.get("data")
+    if not isinstance(memory, bytes | bytearray | memoryview | np.ndarray):
+        raise TypeError("tensor: an __array_interface__ needs its bytes as data, not an address")
+    if interface.get("strides") is not None or interface.get("offset"):
+        raise TypeError("tensor: an __array_interface__ with strides or an offset is not taken")
+    shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+    found = np.frombuffer(memory, np.uint8)
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise TypeError(f"tensor: an __array_interface__ of shape {shape!r:.80}")
+    if found.size != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"tensor: {found.size} bytes are not the numbers of shape {shape!r:.80}")
+    return found.view(dtype).reshape(shape)
 
 
 def _holds_float64(data):

@@ -472,3 +472,25 @@ def test_it_says_what_is_wrong(call, said):
 def test_a_fraction_of_whole_numbers_is_added_to_others():
     assert mt.add(mt.arange(3), 1.0, alpha=0.5).tolist() == [0.5, 1.5, 2.5]
     assert mt.add(mt.ones(2), mt.arange(2), alpha=0.5).tolist() == [1.0, 1.5]
+
+
+class Described:
+    def __init__(self, **interface):
+        self.__array_interface__ = {"version": 3, **interface}
+
+
+@pytest.mark.parametrize("make", [mt.tensor, mt.as_tensor, lambda d: mt.tensor([d, d])])
+def test_memory_that_is_only_described_is_not_believed(make):
+    numbers = np.arange(4, dtype="f4")
+    good = Described(shape=(2, 2), typestr="<f4", data=numbers.tobytes())
+    assert make(good).tolist()[-1] in ([2.0, 3.0], [[0.0, 1.0], [2.0, 3.0]])
+    wrong = {"shape": (10**6,)}, {"strides": (10**9,)}, {"offset": -(10**9)}, {"shape": (-4,)}
+    for change in (*wrong, {"data": (numbers.ctypes.data, False)}, {"data": None}):
+        described = {"shape": (4,), "typestr": "<f4", "data": numbers.tobytes()} | change
+        with pytest.raises((TypeError, ValueError), match="tensor: "):
+            make(Described(**described))
+
+
+def test_pictures_of_pillow_are_taken():
+    image = pytest.importorskip("PIL.Image").new("RGB", (3, 2), (1, 2, 3))
+    assert mt.tensor(image).tolist() == [[[1, 2, 3]] * 3] * 2
