@@ -77,6 +77,7 @@ def _fold_modules(graph, depth, expand):
                 outputs=[], constants={}, arguments={}, signature="", formula="", derivative="",
                 where="", calls=v.calls[: level + 1], needs_grad=True,
                 count=graph.repeats.get(call, 1), order=graph.orders.get(call, ""),
+                settings=call.settings,
             )  # fmt: skip
             vertices.append(box)
         into[v.key] = box
@@ -203,7 +204,7 @@ def _standing_for(same):
 def _key_of_call(call, vertices, inputs):
     """A key that is equal for calls that may be drawn as one."""
     at = {v.key: i for i, v in enumerate(vertices)}
-    looks = [call.kind]
+    looks = [call.kind, call.settings]
     for v in vertices:
         path = v.calls[-1].path.removeprefix(call.path)
         name = v.name.removeprefix(call.path)

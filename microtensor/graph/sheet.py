@@ -197,7 +197,7 @@ class Sheet:
             each = " each" if v.count > 1 else ""
             size = f"{v.parameters:,} parameters{each}" if v.parameters else ""
             about = ", ".join(filter(None, (v.kind * bool(name), size)))
-            lines += [self.faint(line) for line in (v.order, about) if line]
+            lines += [self.faint(line) for line in (v.order, about, v.settings) if line]
         elif v.role == "operation":
             lines = self._operation(v)
         else:
@@ -311,7 +311,8 @@ class Sheet:
     def _tooltip(self, v):
         """The text shown when the mouse rests on a box in a browser."""
         if v.role == "module":
-            inside = f"{v.operations} operations, {v.parameters:,} parameters"
+            operations = "1 operation" if v.operations == 1 else f"{v.operations:,} operations"
+            inside = f"{operations}, {v.parameters:,} parameters"
             name = brief(v.name) or "the model"
             return f"{name}: {v.kind}\n{inside}" + (f"\n× {v.count}" if v.count > 1 else "")
         if v.role == "operation":

@@ -12,6 +12,7 @@ import inspect
 import linecache
 import numbers
 import os
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +31,11 @@ from .options import Options
 
 __all__ = ["Call", "Edge", "Graph", "Value", "Vertex", "describe", "watch"]
 
+KINDS = {"NonDynamicallyQuantizableLinear": "Linear"}  # names that say nothing of the model
+SETTINGS = set(  # of modules, in drawings
+    "kernel_size stride padding dilation groups output_size scale_factor mode p num_layers "
+    "bidirectional".split()
+)
 LONG = 2000  # characters: longer docstrings of operations are cut
 SMALL = 16  # elements: values of larger tensors are not drawn
 
@@ -69,6 +75,7 @@ class Vertex:
     operations: int = 0  # and operations
     count: int = 1  # the number of identical modules that this one represents
     order: str = ""  # and how they follow one another
+    settings: str = ""  # of a module: kernel sizes and the like
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,7 @@ class Call:
     start: int
     end: float = float("inf")
     arguments: list = field(default_factory=list, repr=False)  # tensors computed outside of it
+    settings: str = field(default="", repr=False)  # kernel sizes and the like
 
     @functools.cached_property
     def chain(self) -> Any:
@@ -147,7 +155,8 @@ class watch:
     def _enter(self, path, module, args, kwargs):
         # a part of the model that is called by itself counts as inside the model
         parent = self._open[-1] if self._open else self._root if path else None
-        call = Call(path, brief(type(module).__name__), parent, next(sequence))
+        kind = KINDS.get(type(module).__name__, type(module).__name__)
+        call = Call(path, brief(kind), parent, next(sequence), settings=_settings(module))
         call.arguments = [a for a in (*args, *kwargs.values()) if isinstance(a, TensorBase)]
         self.calls.append(call)
         self._open.append(call)
@@ -166,6 +175,12 @@ class watch:
         while call is not None and call.end < number:
             call = call.parent
         return call.chain if call is not None else ()
+
+
+def _settings(module):
+    """What shapes do not tell of a module: "kernel_size=(3, 3), stride=(2, 2)"."""
+    parts = re.findall(r"(\w+)=(\([^)]*\)|[^,]+)", module.extra_repr())
+    return brief(", ".join(f"{name}={value}" for name, value in parts if name in SETTINGS), 100)
 
 
 # ---- the description -----------------------------------------------------------------

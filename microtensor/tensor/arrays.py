@@ -21,7 +21,6 @@ from ..backends.dtypes import dtype_of, dtype_of_number, fitting, get_default_dt
 from ..backends.layouts import strided
 from ..typing import Device, Dtype, Shape, T
 
-
 NUMBERS = frozenset({bool, int, float})
 
 

@@ -174,3 +174,31 @@ def test_a_wrong_call_says_what_would_be_right(case, tmp_path, monkeypatch):
 
 def test_attributes_of_graphviz_are_taken():
     assert "ratio=" in mt.graph.draw(square(), ratio="compress").source
+
+
+def test_a_folded_module_shows_what_shapes_do_not_tell():
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, stride=2, padding=1), nn.BatchNorm2d(2), nn.MaxPool2d(2),
+        nn.Dropout(0.25), nn.Flatten(), nn.Linear(8, 3),
+    ).eval()  # fmt: skip
+    image = mt.rand(1, 1, 8, 8)
+    drawing = mt.graph.draw(lambda: model(image).sum(), params=model, depth=1)
+    boxes = {v.kind: v.settings for v in drawing.graph.vertices if v.role == "module"}
+    assert boxes["Conv2d"] == "kernel_size=(3, 3), stride=(2, 2), padding=(1, 1)"
+    assert boxes["MaxPool2d"].startswith("kernel_size=2, stride=2")
+    assert boxes["Linear"] == boxes["BatchNorm2d"] == ""
+    assert all(words in drawing.source for words in boxes.values())
+    assert "1 operation," in drawing.source and "1 operations" not in drawing.source
+
+
+def test_modules_of_other_settings_are_not_folded_into_one():
+    pools = nn.Sequential(nn.MaxPool2d(1), nn.MaxPool2d(1), nn.MaxPool2d(1, dilation=2))
+    image = mt.rand(1, 1, 4, 4, requires_grad=True)
+    drawing = mt.graph.draw(lambda: pools(image).sum(), params=pools, depth=1)
+    assert [v.count for v in drawing.graph.vertices if v.role == "module"] == [2, 1]
+
+
+def test_names_of_machinery_are_not_shown():
+    attention, q = nn.MultiheadAttention(4, 2), mt.rand(3, 1, 4)
+    drawing = mt.graph.draw(lambda: attention(q, q, q)[0].sum(), params=attention, depth=1)
+    assert "NonDynamically" not in drawing.source and ">Linear, 20 parameters<" in drawing.source
