@@ -8,6 +8,7 @@ from .modes import enable_grad, mode
 from .saved import changed, changes
 from .views import (
     base_of,
+    became_its_own,
     check_overlap,
     edge_of,
     may_overlap,
@@ -110,7 +111,9 @@ def recorded_in_place(tensor, by, *values):
                 "do it under no_grad(), or change a copy"
             )
     recorded = needed or any(isinstance(v, TensorBase) and edge_of(v) is not None for v in values)
-    if tensor._fixed is not None and (recorded or base._needs_grad):
+    fixed = tensor._fixed is not None and (recorded or base._needs_grad)
+    del base, t
+    if fixed and not became_its_own(tensor):
         raise RuntimeError(
             f"{by}: this view {tensor._fixed}, so that changing it in place cannot be recorded; "
             "use the operation without the underscore, or change it under no_grad()"

@@ -5,6 +5,9 @@ another view of it, is changed in place, the base gets a new history; a view the
 again, from the base as it is now, the next time somebody asks where its gradient goes.
 """
 
+import sys
+from types import SimpleNamespace
+
 from ..backends import backend_of
 from .base import TensorBase
 from .modes import enable_grad
@@ -41,6 +44,21 @@ def mark_view(tensor, result, step, recording):
         result._base_history_version = result._base._history_version
         if tensor._fixed is not None or step[3] is not None or not recording:
             result._fixed = tensor._fixed or (UNRECORDED if step[3] is None else SEVERAL)
+
+
+def became_its_own(view):
+    """Make a view that was not recorded a tensor of its own, if nobody else holds its base.
+
+    So it is with functions made of operations, of which the last shows what another made: the
+    values of `max`. In PyTorch these are no views. Returns whether it was so.
+    """
+    if view._fixed is not UNRECORDED or sys.getrefcount(view._base) > _ONE_HOLDER:
+        return False
+    view._base = view._view_steps = view._fixed = None
+    return True
+
+
+_ONE_HOLDER = (lambda view: sys.getrefcount(view.base))(SimpleNamespace(base=object()))
 
 
 def mark_fixed(tensor, result):

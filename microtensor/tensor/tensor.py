@@ -440,6 +440,8 @@ class Tensor(Description, History, Conversion, metaclass=Shown):
 
     def copy_(self, source: Tensor, non_blocking: bool = False) -> Tensor:
         """Take the elements of `source`, converted and broadcast. Returns the tensor."""
+        if source.ndim > self.ndim:
+            raise RuntimeError(f"copy_: shape {source.shape} is not broadcast to {self.shape}")
         return assign(self, "copy_", ..., source.to(self.device))
 
     def fill_(self, value: Any) -> Tensor:

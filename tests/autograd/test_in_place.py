@@ -792,3 +792,35 @@ def test_a_chain_of_views_keeps_no_tensor_between():
     refs = [weakref.ref(v) for v in between[:-1]]
     del between
     assert [ref() for ref in refs] == [None, None]
+
+
+RESULTS = {  # whose last operation shows what another made, which nobody else has
+    "max": lambda x: x.max(0)[0],
+    "median": lambda x: x.median(0)[0],
+    "kthvalue": lambda x: x.kthvalue(2, 0)[0],
+    "mode": lambda x: x.mode(0)[0],
+    "quantile": lambda x: x.quantile(0.5, 0),
+    "tensordot": lambda x: mt.tensordot(mt.ones(3), x, 1),
+    "convolution": lambda x: mt.nn.functional.conv1d(x[None], mt.ones(1, 3, 1))[0, 0].clone(),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_made_under_no_grad_may_be_changed(name):
+    x = mt.tensor([[1.0, 5.0, 2.0, 2.0], [3.0, 1.0, 4.0, 0.0], [2.0, 2.0, 2.0, 1.0]])
+    p = mt.ones(4, requires_grad=True)
+    with mt.no_grad():
+        y = RESULTS[name](x)
+        before = y.tolist()
+    y.add_(p)
+    y.sum().backward()
+    assert y.tolist() == [value + 1 for value in before] and p.grad.tolist() == [1.0] * 4
+
+
+def test_copy_takes_what_is_broadcast_to_it_alone():
+    x = mt.zeros(4, 1)
+    x.copy_(mt.ones(1))
+    for shape in ((1, 4, 1), (1, 1, 1)):
+        with pytest.raises(RuntimeError, match="copy_: shape"):
+            x.copy_(mt.zeros(shape))
+    assert x.sum() == 4

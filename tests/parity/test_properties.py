@@ -3,14 +3,14 @@
 import drawn
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
 import microtensor as mt  # noqa: E402
 
-many = settings(max_examples=200)
+many = settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
 
 
 def both(run, *arrays):

@@ -171,7 +171,10 @@ def _slopes(f, dim, step, edge_order):
 
     left, right = part(step, 0, n - 2), part(step, 1, n - 2)
     lower, upper = narrow(rise, dim, 0, n - 2), narrow(rise, dim, 1, n - 2)
-    within = (right * lower + left * upper) / (left + right)
+    if isinstance(step, TensorBase):
+        within = (right * lower + left * upper) / (left + right)
+    else:  # the value in the middle counts for nothing
+        within = div(sub(narrow(f, dim, 2, n - 2), narrow(f, dim, 0, n - 2)), 2 * step)
     ends = narrow(rise, dim, 0, 1), narrow(rise, dim, n - 2, 1)
     if edge_order == 2:  # the lines' slopes are those in their middles: half a step further
         bend = (upper - lower) / (left + right)
