@@ -536,11 +536,8 @@ def network_informed_by_physics(torch, ints, floats):
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """PyTorch on one thread: these models are small. torchvision's compiled part, which fits only
-    one build of PyTorch, is not asked for: nothing here calls it.
-    """
-    monkeypatch.setattr(torch.library, "register_fake", lambda *args, **named: lambda f: f)
+def one_thread():
+    """PyTorch on one thread: these models are small."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
