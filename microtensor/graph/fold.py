@@ -6,7 +6,7 @@ import difflib
 from dataclasses import replace
 from typing import Any
 
-from .trace import Graph, _numel
+from .trace import Graph, _numel, gradients_of
 
 __all__ = ["fold"]
 
@@ -120,14 +120,9 @@ def _one(edge, repeated, edges):
         return edge
     flows = [e.flow for e in edges]
     if repeated[0]:
-        return replace(edge, flow=flows[0], flows=tuple(g for e in edges for g in _flows_of(e)))
+        return replace(edge, flow=flows[0], flows=tuple(g for e in edges for g in gradients_of(e)))
     came = [g for g in flows if g is not None]
     return replace(edge, flow=sum(came[1:], came[0]) if came else None, local=None)
-
-
-def _flows_of(x):
-    """The gradients of all that an edge or a value stands for."""
-    return x.flows or (x.flow,)
 
 
 def _fold_repeats(graph, level, expand=None):
@@ -195,7 +190,7 @@ def _fold_runs(graph, runs, members):
 def _standing_for(same):
     """The first of vertices that are alike, with the gradients of all of them."""
     outputs = [
-        replace(values[0], flows=tuple(g for o in values for g in _flows_of(o)))
+        replace(values[0], flows=tuple(g for o in values for g in gradients_of(o)))
         for values in zip(*(v.outputs for v in same))
     ]
     return replace(same[0], outputs=outputs)

@@ -27,7 +27,7 @@ from .labels import (
 )  # fmt: skip
 from .options import Options
 from .themes import FONT
-from .trace import Graph
+from .trace import Graph, gradients_of
 
 NAMED = 40  # the most parameters without a gradient that are listed
 
@@ -118,7 +118,7 @@ class Sheet:
         """The kind of the gradients that arrived at a vertex: "zero", "vanishing" …, or ""."""
         if not self.graph.flows or not v.needs_grad or v.role == "result" or not v.outputs:
             return ""
-        kinds = {kind_of(g, self.limits) for o in v.outputs for g in o.flows or (o.flow,)}
+        kinds = {kind_of(g, self.limits) for o in v.outputs for g in gradients_of(o)}
         if kinds - {"missing"}:  # of several results one may be unused
             kinds.discard("missing")
         return next((kind for kind in STANDS_OUT if kind in kinds), "")

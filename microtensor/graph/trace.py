@@ -93,6 +93,11 @@ class Edge:
     back: bool = False  # True from one call of a module to its next one
 
 
+def gradients_of(x):
+    """The gradients of all that an Edge or a Value stands for: of one, or of a folded repeat."""
+    return x.flows or (x.flow,)
+
+
 @dataclass
 class Graph:
     vertices: list

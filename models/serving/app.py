@@ -8,6 +8,7 @@ cancelled, and their rows are free before the next token but one.
 import asyncio
 import json
 import time
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -114,11 +115,9 @@ class _Server:
         try:
             self.check_host(request)
             body = await _body(request)
-            parsing = parse_request, body, self.models, of_chat
-            if len(body) > SHORT:  # a long prompt takes seconds to encode: others are answered
-                asked = await asyncio.to_thread(*parsing)
-            else:
-                asked = parse_request(*parsing[1:])
+            parse = partial(parse_request, body, self.models, of_chat)
+            # a long prompt takes seconds to encode, in which others are answered
+            asked = await asyncio.to_thread(parse) if len(body) > SHORT else parse()
             answer, loop, events = Answer(asked), asyncio.get_running_loop(), asyncio.Queue()
 
             held = []  # what need not be told before the end: to wake the loop takes time
